@@ -1,0 +1,61 @@
+"""The engine seam: whoever generates text, for the student, the teacher or the judge.
+
+Implementations: `hf` (transformers, CPU or one GPU), `vllm`, `openai` (any compatible endpoint) and
+`scripted` (tests). Results come back in the order of submission, never of completion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from zppo_core.types import Completion, Prompt
+
+if TYPE_CHECKING:
+    import torch
+
+# called with (prompts finished, prompts in all); never changes the results
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to decode: `n` completions a prompt; temperature 0 is greedy; `top_k` 0 means no limit.
+
+    The paper's rollouts: temperature 1, top-p 1, no top-k, no penalties (Table 8).
+    """
+
+    max_tokens: int
+    n: int = 1
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+
+
+class Engine(Protocol):
+    """Generates completions; holds weights of one `version` at a time."""
+
+    name: str  # identity of the weights for caches: a content hash or an endpoint's model id
+    version: int
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[tuple[Completion, ...]]:
+        """`sampling.n` completions for each prompt, in the prompts' order.
+
+        `seeds` holds one seed a prompt; completion i of a prompt depends on (its seed, i) and on
+        the weights, not on what else is in the batch. Every completion carries `version`.
+        """
+        ...
+
+    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
+        """Take the weights and `version`; raises if a name is missing or left over."""
+        ...

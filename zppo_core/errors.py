@@ -1,0 +1,5 @@
+"""Errors a user can mend: one line that says what is wrong and what to do."""
+
+
+class UserError(Exception):
+    """A fault of configuration or environment, raised before money is spent; the text is the fix."""

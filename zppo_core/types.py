@@ -1,0 +1,118 @@
+"""The nouns of the method: question, prompt, completion, grade, group.
+
+The unit everywhere is the *group*: one prompt, G completions, G rewards, one uid, one kind. Arrays
+carry axis suffixes: B groups, G members of a group, T response tokens, P prompt tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+Kind = Literal["plain", "replay", "bcq", "ncq", "hint", "prefix"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+Outcome = Literal["correct", "wrong", "no_box", "timeout"]
+Finish = Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One item x of a corpus: text, encoded images (PNG or JPEG bytes) and the gold answer a*.
+
+    `judged` marks a free-form gold answer that goes to the judge instead of the rule (section 6).
+    """
+
+    id: str
+    text: str
+    gold: str
+    images: tuple[bytes, ...] = ()
+    family: str = "VLM"
+    category: str = ""
+    judged: bool = False
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What an engine is asked: one user turn with images, optionally after earlier turns.
+
+    `thinking` is always passed to the chat template, because Qwen3.5's default differs by size.
+    `forced` are response tokens that are given, not sampled (the prefix method): the engine
+    continues after them, and they carry no gradient.
+    """
+
+    text: str
+    images: tuple[bytes, ...] = ()
+    thinking: bool = False
+    history: tuple[tuple[str, str], ...] = ()
+    forced: tuple[int, ...] = ()
+
+    def digest(self) -> str:
+        """SHA-256 (hex) over every field: the prompt's identity in caches and in the database."""
+        h = hashlib.sha256()
+        parts = [self.text.encode(), b"\1" if self.thinking else b"\0", repr(self.forced).encode()]
+        parts += [t.encode() for turn in self.history for t in turn]
+        for part in (*parts, *self.images):
+            h.update(len(part).to_bytes(8, "big"))
+            h.update(part)
+        return h.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Completion:
+    """One sampled response. `token_ids_T` includes the forced prefix and, on "stop", the end token.
+
+    `logp_T` are the sampler's own log-probabilities (nats) under the distribution it sampled from
+    (0 at forced positions). `forced` counts the leading tokens that were given. `version` is the
+    weight version that sampled it; a rollout step refuses any but the current one.
+    """
+
+    text: str
+    token_ids_T: np.ndarray  # int32
+    logp_T: np.ndarray  # float32
+    finish: Finish
+    version: int
+    forced: int = 0
+
+
+@dataclass(frozen=True)
+class Grade:
+    """The verdict on one response: reward in {0.0, 1.0}, why, and the parsed answer if any."""
+
+    reward: float
+    outcome: Outcome
+    answer: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """One prompt and its G completions with their grades; `uid` keys its own baseline."""
+
+    uid: str
+    question_id: str
+    kind: Kind
+    prompt: Prompt
+    completions: tuple[Completion, ...]
+    grades: tuple[Grade, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.completions) != len(self.grades):
+            raise ValueError(
+                f"group {self.uid}: {len(self.completions)} completions, {len(self.grades)} grades"
+            )
+
+    @property
+    def rewards_G(self) -> np.ndarray:
+        return np.array([g.reward for g in self.grades], dtype=np.float64)
+
+    @property
+    def accuracy(self) -> float:
+        """Mean reward r̄ of the group, in [0, 1]."""
+        return float(self.rewards_G.mean())
+
+    @property
+    def trivial(self) -> bool:
+        """All rewards exactly equal: no advantage, so no forward pass (decided on the reward)."""
+        return len({g.reward for g in self.grades}) <= 1
