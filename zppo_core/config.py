@@ -1,0 +1,323 @@
+"""The resolved configuration of a run: frozen sections, TOML presets, `--set section.field=value`.
+
+Defaults are the paper's (Table 8) unless a comment says otherwise; a preset `configs/<scale>.toml`
+names only what differs. Unknown fields and wrong types are errors that name the nearest field.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import tomllib
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from zppo_core.errors import UserError
+
+SCALES = ("nano", "0.8B", "2B", "4B", "9B")
+Norm = Literal["nonzero", "all", "none", "grpo"]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    method: str = "zppo"
+    seed: int = 0
+    rollout_steps: int = 200  # 0: as many as one pass over the corpus gives
+    steps_per_task: int = 20  # rollout steps in one `epoch` task; engines stay alive between them
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    source: str = "zppo77k"  # "digits", "zppo77k", or a path / S3 prefix / hub id
+    train_questions: int = 0  # digits only: how many to compose; 0 elsewhere means all
+    max_prompt_tokens: int = 4096  # enforced when the corpus is built, never by truncation
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    model: str = ""  # a Hugging Face folder or id; "nano:student" is the shipped one
+    thinking: bool = True
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    model: str = "Qwen/Qwen3.5-27B-FP8"
+    thinking: bool = True
+    rollouts: int = 4  # G_T
+    # "augmented" draws only for questions that can still enter under the cap; "hard" for all of
+    # X_hard as the paper does. Both give the same training prompts (method, section 2).
+    scope: Literal["augmented", "hard"] = "augmented"
+    prefill: float = 0.0  # share of the corpus whose visit-0 draws `cache_teacher` makes beforehand
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    group_size: int = 8  # G_S
+    new_prompts: int = 384  # per rollout step; the paper's I x 96
+    max_tokens: int = 12288  # per response
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    ratio: float = 0.25  # rho_replay: replayed prompts / new prompts
+    capacity: int = 10_000
+    threshold: float = 0.5  # tau: hard iff accuracy < tau, graduates iff accuracy >= tau
+    refresh: bool = False  # AMBIGUOUS in the paper: move a question that stays hard to the back
+
+
+@dataclass(frozen=True)
+class ReformulationConfig:
+    ratio: float = 0.25  # rho_aug: cap on BCQ + NCQ instances / new prompts
+    candidate_tokens: int = 512  # compression cap per candidate
+    compression: Literal["teacher", "extract"] = "teacher"
+    retries: int = 1  # compressions retried before the deterministic extract
+    prefix_share: float = 0.4  # share of a teacher rollout that the prefix method forces
+
+
+@dataclass(frozen=True)
+class AdvantageConfig:
+    norm: Norm = "nonzero"
+    eps: float = 1e-6
+    scope: Literal["rollout", "minibatch"] = "rollout"  # AMBIGUOUS in the paper
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    clip_low: float = 0.20
+    clip_high: float = 0.28
+    dual_clip: float = 10.0
+    # truncated importance sampling against the sampler's log-probabilities; 0 switches it off
+    importance_cap: float = 0.0
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    lr: float = 1e-6  # constant: no warm-up, no decay
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.1
+    max_grad_norm: float = 1.0
+    updates: int = 4  # I: gradient updates per rollout step, each token used once
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    mode: Literal["auto", "shared_prefix", "padded", "packed"] = "auto"
+    token_budget: int = 32_768  # padded tokens in one micro-batch
+    checkpointing: bool = True
+    train_vision: bool = True
+    # largest mean |log-prob of sampler - of trainer| tolerated at the first step of a run (nats)
+    max_mismatch: float = 0.05
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    suite: str = "paper31"
+    limit: int = 0  # samples per benchmark; 0: all
+    max_tokens: int = 12288
+    temperature: float = 0.6
+    top_p: float = 0.95
+    top_k: int = 20
+    min_p: float = 0.0
+    presence_penalty: float = 1.5
+    repetition_penalty: float = 1.0
+
+
+@dataclass(frozen=True)
+class StoreConfig:
+    root: str = "runs"  # a folder or s3://bucket/prefix
+    cache: str = ""  # teacher draws shared by runs; empty: <root>/teacher_cache
+    database: str = "results/zppo.duckdb"
+    checkpoint_every: int = 5  # rollout steps between checkpoints; journals cover those between
+    keep_checkpoints: int = 2
+
+
+@dataclass(frozen=True)
+class ComputeConfig:
+    engine: Literal["hf", "vllm"] = "vllm"
+    device: Literal["cpu", "cuda"] = "cuda"
+    student_gpus: int = 6
+    teacher_gpus: int = 2
+    nodes: int = 8
+    cpus: int = 64
+    memory_mb: int = 1_000_000
+    threads: int = 0  # torch threads; 0: as many as there are cores
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run. `scale` names the preset it came from."""
+
+    scale: str = "nano"
+    run: RunConfig = field(default_factory=RunConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    student: StudentConfig = field(default_factory=StudentConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    reformulation: ReformulationConfig = field(default_factory=ReformulationConfig)
+    advantage: AdvantageConfig = field(default_factory=AdvantageConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    store: StoreConfig = field(default_factory=StoreConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        """Canonical JSON: the run's artifact and its row in the database."""
+        return json.dumps(self.to_dict(), sort_keys=True)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    known = list(known)
+    match = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return match[0] if match else ", ".join(known)
+
+
+def _describe(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return "one of " + ", ".join(map(str, get_args(annotation)))
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def _convert(where: str, value: Any, annotation: Any) -> Any:
+    """`value` as `annotation`, from TOML or from the text of `--set`; UserError if it is neither."""
+    fault = UserError(f"{where}: {value!r} is not {_describe(annotation)}")
+    origin = get_origin(annotation)
+    if origin in (Union, types.UnionType):
+        raise TypeError(f"{where}: unions are not used in configuration")
+    if origin is Literal:
+        if value not in get_args(annotation):
+            raise fault
+        return value
+    if origin is tuple:
+        parts = value.split(",") if isinstance(value, str) else list(value)
+        if len(parts) != len(get_args(annotation)):
+            raise fault
+        return tuple(
+            _convert(where, p, a) for p, a in zip(parts, get_args(annotation), strict=True)
+        )
+    if annotation is bool:
+        named = {"true": True, "1": True, "false": False, "0": False}
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in named:
+            return named[value.lower()]
+        raise fault
+    if annotation in (int, float):
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise fault
+        if annotation is int and isinstance(value, float):
+            raise fault
+        try:
+            return annotation(value.replace("_", "")) if isinstance(value, str) else annotation(value)
+        except ValueError:
+            raise fault from None
+    if not isinstance(value, str):
+        raise fault
+    return value
+
+
+def _section(cls: type, name: str, values: Mapping[str, Any]) -> Any:
+    hints = get_type_hints(cls)
+    for key in values:
+        if key not in hints:
+            raise UserError(
+                f"unknown field {name}.{key}; did you mean {name}.{_nearest(key, hints)}?"
+            )
+    return cls(**{k: _convert(f"{name}.{k}", v, hints[k]) for k, v in values.items()})
+
+
+def from_dict(values: Mapping[str, Any]) -> Config:
+    """Build and validate a `Config` from nested mappings; raises UserError on the first fault."""
+    hints = get_type_hints(Config)
+    sections: dict[str, Any] = {}
+    for name, content in values.items():
+        if name == "scale":
+            sections[name] = _convert(name, content, str)
+        elif name not in hints:
+            raise UserError(f"unknown section {name!r}; did you mean {_nearest(name, hints)!r}?")
+        elif not isinstance(content, Mapping):
+            raise UserError(f"{name} is a section; set a field of it, like {name}.<field>=<value>")
+        else:
+            sections[name] = _section(hints[name], name, content)
+    config = Config(**sections)
+    _validate(config)
+    return config
+
+
+def _validate(c: Config) -> None:
+    """Ranges that types cannot say; each message names the field and the remedy."""
+    from zppo_core.methods import METHODS
+
+    if c.run.method not in METHODS:
+        raise UserError(
+            f"unknown method {c.run.method!r}; did you mean {_nearest(c.run.method, METHODS)!r}?"
+        )
+    rules = [
+        (c.run.rollout_steps >= 0, "run.rollout_steps must be >= 0 (0: one pass over the corpus)"),
+        (c.run.steps_per_task > 0, "run.steps_per_task must be >= 1"),
+        (c.rollout.group_size > 1, "rollout.group_size must be >= 2: a group is its own baseline"),
+        (c.rollout.new_prompts > 0, "rollout.new_prompts must be >= 1"),
+        (c.rollout.max_tokens > 0, "rollout.max_tokens must be >= 1"),
+        (
+            c.rollout.temperature == 1.0 and c.rollout.top_p == 1.0,
+            "rollout.temperature and rollout.top_p must be 1: the trainer's log-probabilities are "
+            "of the untempered distribution",
+        ),
+        (c.teacher.rollouts > 0, "teacher.rollouts must be >= 1"),
+        (0 <= c.teacher.prefill <= 1, "teacher.prefill is a share: between 0 and 1"),
+        (c.replay.ratio >= 0, "replay.ratio must be >= 0"),
+        (c.replay.capacity >= 0, "replay.capacity must be >= 0"),
+        (0 < c.replay.threshold <= 1, "replay.threshold must be in (0, 1]"),
+        (c.reformulation.ratio >= 0, "reformulation.ratio must be >= 0"),
+        (c.reformulation.candidate_tokens > 0, "reformulation.candidate_tokens must be >= 1"),
+        (0 < c.reformulation.prefix_share < 1, "reformulation.prefix_share must be in (0, 1)"),
+        (c.advantage.eps > 0, "advantage.eps must be > 0"),
+        (0 < c.loss.clip_low < 1, "loss.clip_low must be in (0, 1)"),
+        (c.loss.clip_high > 0, "loss.clip_high must be > 0"),
+        (c.loss.dual_clip > 1, "loss.dual_clip must be > 1"),
+        (c.optimizer.lr > 0, "optimizer.lr must be > 0"),
+        (c.optimizer.updates > 0, "optimizer.updates must be >= 1"),
+        (c.trainer.token_budget > 0, "trainer.token_budget must be >= 1"),
+        (c.store.checkpoint_every > 0, "store.checkpoint_every must be >= 1"),
+        (c.store.keep_checkpoints > 0, "store.keep_checkpoints must be >= 1"),
+    ]
+    for holds, message in rules:
+        if not holds:
+            raise UserError(message)
+
+
+def parse_override(text: str) -> tuple[str, str, str]:
+    """Split `section.field=value`; raises UserError with the right form."""
+    key, equals, value = text.partition("=")
+    section, dot, name = key.strip().partition(".")
+    if not (equals and dot and section and name):
+        raise UserError(f"--set {text!r}: write it as section.field=value, e.g. optimizer.lr=1e-6")
+    return section, name, value.strip()
+
+
+def load(scale: str = "nano", overrides: Iterable[str] = ()) -> Config:
+    """The preset `configs/<scale>.toml` with `section.field=value` overrides applied in order."""
+    if scale not in SCALES:
+        raise UserError(f"unknown scale {scale!r}; did you mean {_nearest(scale, SCALES)!r}?")
+    preset = resources.files("zppo_core") / "configs" / f"{scale}.toml"
+    values: dict[str, Any] = tomllib.loads(preset.read_text(encoding="utf-8"))
+    values["scale"] = scale
+    for text in overrides:
+        section, name, value = parse_override(text)
+        if not isinstance(values.setdefault(section, {}), dict):
+            raise UserError(f"--set {text!r}: {section} is not a section")
+        values[section][name] = value
+    return from_dict(values)
