@@ -192,7 +192,7 @@ def _describe(annotation: Any) -> str:
 
 
 def _convert(where: str, value: Any, annotation: Any) -> Any:
-    """`value` as `annotation`, from TOML or from the text of `--set`; UserError if it is neither."""
+    """`value` as `annotation`, from TOML or the text of `--set`; UserError if it cannot be."""
     fault = UserError(f"{where}: {value!r} is not {_describe(annotation)}")
     origin = get_origin(annotation)
     if origin in (Union, types.UnionType):
@@ -221,7 +221,7 @@ def _convert(where: str, value: Any, annotation: Any) -> Any:
         if annotation is int and isinstance(value, float):
             raise fault
         try:
-            return annotation(value.replace("_", "")) if isinstance(value, str) else annotation(value)
+            return annotation(value.replace("_", "") if isinstance(value, str) else value)
         except ValueError:
             raise fault from None
     if not isinstance(value, str):

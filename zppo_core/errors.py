@@ -2,4 +2,4 @@
 
 
 class UserError(Exception):
-    """A fault of configuration or environment, raised before money is spent; the text is the fix."""
+    """A fault of configuration or environment, raised early; the text says the fix."""

@@ -21,7 +21,7 @@ class Method:
     reformulations: tuple[Reformulation, ...]
     loss: Loss
     summary: str
-    # zppo_dynamic: drop a hard question's plain group only if its BCQ and NCQ groups are trivial too
+    # drop a hard question's plain group only if its BCQ and NCQ groups are trivial too
     dynamic_sampling: bool = False
 
 

@@ -1,7 +1,8 @@
 """The nouns of the method: question, prompt, completion, grade, group.
 
-The unit everywhere is the *group*: one prompt, G completions, G rewards, one uid, one kind. Arrays
-carry axis suffixes: B groups, G members of a group, T response tokens, P prompt tokens, V vocabulary.
+The unit everywhere is the *group*: one prompt, G completions, G rewards, one uid, one kind.
+Arrays carry axis suffixes: B groups, G members of a group, T response tokens, P prompt tokens,
+V vocabulary entries.
 """
 
 from __future__ import annotations
