@@ -36,7 +36,7 @@ class Templates:
             trim_blocks=True,
             lstrip_blocks=True,
             keep_trailing_newline=False,
-            autoescape=False,  # noqa: S701 - plain text for a model, never HTML
+            autoescape=False,  # plain text for a model, never HTML
         ),
         repr=False,
         compare=False,

@@ -1,4 +1,4 @@
-"""Which questions are reformulated under the cap, and how (Algorithm 1, lines 3 to 5; section 5)."""
+"""Which questions are reformulated under the cap, and how (Algorithm 1, lines 3 to 5)."""
 
 from __future__ import annotations
 
@@ -85,3 +85,13 @@ def build_bcq(question_text: str, correct: str, wrong: str, rng: Rng) -> str:
 def build_ncq(question_text: str, wrong_answers: Sequence[str], wrong_traces: Sequence[str]) -> str:
     """The NCQ prompt: the distinct wrong answers, then one candidate block per wrong trace."""
     return OURS.ncq(question_text, wrong_answers, wrong_traces)
+
+
+def choose_wrong(answers: Sequence[str | None], rng: Rng) -> int:
+    """The index of one wrong rollout, uniform over those with a parsed answer if there are any.
+
+    A candidate without a box beside one with a box would tell which is wrong
+    (docs/decisions/0003-boxed-candidates.md).
+    """
+    pool = [i for i, a in enumerate(answers) if a is not None] or list(range(len(answers)))
+    return pool[int(rng.random() * len(pool))]
