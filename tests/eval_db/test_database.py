@@ -1,0 +1,283 @@
+"""Ingestion: idempotent, all or nothing, one writer, and a schema that documents itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import datetime
+
+import duckdb
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eval import database
+from zppo_core import tables_schema
+from zppo_core.errors import UserError
+from zppo_core.tables_schema import KEYS, TABLES, ShardError, decode, encode
+
+
+class MemoryJournal:
+    """A journal held in a dict, in order of units."""
+
+    def __init__(self, units: dict[str, dict[str, bytes]]) -> None:
+        self.content = units
+
+    def units(self, prefix: str = "") -> list[str]:
+        return sorted(u for u in self.content if u.startswith(prefix))
+
+    def read(self, unit: str) -> dict[str, bytes] | None:
+        return self.content.get(unit)
+
+
+def run_row(key: str = "a") -> dict:
+    return {
+        "run_key": key,
+        "created_at": datetime(2026, 11, 23, 12),
+        "scale": "nano",
+        "method": "zppo",
+        "seed": 0,
+        "config_json": "{}",
+        "code_version": "0",
+        "machine": "test",
+        "student_model": "s",
+        "student_params": 10,
+    }
+
+
+def phase_rows(key: str = "a", step: int = 0) -> list[dict]:
+    return [
+        {"run_key": key, "step": step, "phase": p, "seconds": 1.5} for p in ("rollout", "update")
+    ]
+
+
+def journal(key: str = "a", steps: int = 3) -> MemoryJournal:
+    units = {"start": {"runs.parquet": encode("runs", [run_row(key)]), "note.txt": b"x"}}
+    for s in range(steps):
+        units[f"step-{s:06d}/plain"] = {"phases.parquet": encode("phases", phase_rows(key, s))}
+    return MemoryJournal(units)
+
+
+def content(path) -> list:
+    with database.open_database(path) as c:
+        return [c.execute(f"SELECT * FROM {t} ORDER BY ALL").fetchall() for t in TABLES]
+
+
+def test_ingesting_twice_changes_nothing(tmp_path):
+    path = tmp_path / "d.duckdb"
+    first = database.ingest(journal(), "a", path)
+    assert first["runs"] == 1
+    assert first["phases"] == 6
+    before = content(path)
+    assert not any(database.ingest(journal(), "a", path).values())
+    assert content(path) == before
+
+
+def test_a_grown_journal_adds_only_what_is_new_and_equals_one_ingestion(tmp_path):
+    database.ingest(journal(steps=1), "a", tmp_path / "grown")
+    assert database.ingest(journal(steps=3), "a", tmp_path / "grown")["phases"] == 4
+    database.ingest(journal(steps=3), "a", tmp_path / "whole")
+    assert content(tmp_path / "grown") == content(tmp_path / "whole")
+
+
+def test_several_runs_stand_in_one_file_and_one_can_be_forgotten(tmp_path):
+    path = tmp_path / "d.duckdb"
+    database.ingest(journal("a"), "a", path)
+    alone = content(path)
+    database.ingest(journal("b"), "b", path)
+    assert database.forget("b", path)["phases"] == 6
+    assert content(path) == alone
+    with pytest.raises(UserError, match="no run 'b'"):
+        database.forget("b", path)
+
+
+@pytest.mark.parametrize("damage", ["torn", "flipped", "empty", "text"])
+def test_a_damaged_shard_is_refused_by_name_and_nothing_of_the_journal_enters(tmp_path, damage):
+    whole = journal()
+    data = whole.content["step-000002/plain"]["phases.parquet"]
+    whole.content["step-000002/plain"]["phases.parquet"] = {
+        "torn": data[: len(data) // 2],
+        "flipped": data[:-6] + bytes([data[-6] ^ 255]) + data[-5:],
+        "empty": b"",
+        "text": b"not parquet at all, but long enough to have a footer",
+    }[damage]
+    with pytest.raises(UserError, match=r"unit step-000002/plain, phases\.parquet"):
+        database.ingest(whole, "a", tmp_path / "d")
+    assert not any(content(tmp_path / "d"))
+
+
+def test_a_shard_that_changed_after_ingestion_is_refused_with_the_remedy(tmp_path):
+    path = tmp_path / "d"
+    database.ingest(journal(), "a", path)
+    changed = journal()
+    changed.content["step-000000/plain"]["phases.parquet"] = encode("phases", phase_rows()[:1])
+    with pytest.raises(UserError, match="forget --run a"):
+        database.ingest(changed, "a", path)
+
+
+def test_rows_of_another_run_are_refused(tmp_path):
+    mixed = journal("a")
+    mixed.content["step-000009/x"] = {"phases.parquet": encode("phases", phase_rows("b", 9))}
+    with pytest.raises(UserError, match="holds rows of run 'b'"):
+        database.ingest(mixed, "a", tmp_path / "d")
+
+
+def test_a_row_that_two_units_hold_is_refused_naming_both(tmp_path):
+    twice = journal()
+    twice.content["step-000000/again"] = {"phases.parquet": encode("phases", phase_rows()[:1])}
+    with pytest.raises(UserError, match="step-000000/again, step-000000/plain"):
+        database.ingest(twice, "a", tmp_path / "d")
+
+
+def test_a_shared_model_may_come_with_several_runs(tmp_path):
+    score = {
+        "model_key": "m",
+        "role": "base",
+        "suite": "nano",
+        "protocol_key": "p",
+        "benchmark": "b",
+        "family": "VLM",
+        "n": 10,
+        "expected_n": 10,
+        "score": 0.5,
+        "unparsed": 0,
+    }
+    for key in ("a", "b"):
+        unit = {"eval/base": {"eval_scores.parquet": encode("eval_scores", [score])}}
+        assert database.ingest(MemoryJournal(unit), key, tmp_path / "d")["eval_scores"] == 1
+
+
+def test_a_file_of_an_older_writer_without_a_nullable_column_is_taken(tmp_path):
+    old = decode("phases", encode("phases", phase_rows())).drop(["model_seconds"])
+    rows = tables_schema.conform("phases", old)
+    assert rows.column("model_seconds").null_count == 2
+    with pytest.raises(ShardError, match="'seconds' is missing"):
+        tables_schema.conform("phases", old.drop(["seconds"]))
+    with pytest.raises(ShardError, match="unknown column 'hue'"):
+        tables_schema.conform("phases", old.append_column("hue", pa.array([1, 2])))
+
+
+def test_an_older_database_gains_the_new_columns_and_keeps_its_rows(tmp_path):
+    path = tmp_path / "d"
+    database.ingest(journal(), "a", path)
+    with duckdb.connect(str(path)) as c:
+        c.execute("ALTER TABLE phases DROP COLUMN model_seconds")
+        c.execute("UPDATE schema_version SET version = 0")
+    with pytest.raises(UserError, match="upgrade"), database.open_database(path):
+        pass
+    assert database.main(["upgrade", "--database", str(path)]) == 0
+    with database.open_database(path) as c:
+        assert c.execute("SELECT count(*), count(model_seconds) FROM phases").fetchone() == (6, 0)
+        assert c.execute("SELECT list(version) FROM schema_version").fetchone() == (
+            [0, tables_schema.SCHEMA_VERSION],
+        )
+
+
+def test_a_newer_database_is_refused(tmp_path):
+    database.connect(tmp_path / "d").close()
+    with duckdb.connect(str(tmp_path / "d")) as c:
+        c.execute("UPDATE schema_version SET version = 1000")
+    for read_only in (True, False):
+        with pytest.raises(UserError, match="update the project"):
+            database.connect(tmp_path / "d", read_only)
+
+
+def test_a_file_held_by_another_process_gives_one_clear_line(tmp_path):
+    path = tmp_path / "d"
+    database.connect(path).close()
+    code = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); input()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(UserError, match=f"in use by process {holder.pid}"):
+            database.ingest(journal(), "a", path)
+    finally:
+        holder.communicate(b"\n")
+    assert database.ingest(journal(), "a", path)["runs"] == 1
+
+
+def test_missing_broken_and_uncreatable_files_are_user_errors(tmp_path, capsys):
+    with pytest.raises(UserError, match="no database at"):
+        database.connect(tmp_path / "none", read_only=True)
+    (tmp_path / "text").write_text("x" * 5000)
+    with pytest.raises(UserError, match="cannot be opened"):
+        database.connect(tmp_path / "text")
+    with pytest.raises(UserError, match="cannot be created"):
+        database.connect(tmp_path / "text" / "d")
+    assert database.main(["ingest", "--run", "a"]) == 2
+    assert capsys.readouterr().err == "error: ingest needs --journal URL\n"
+
+
+SQL_TYPES = {
+    "string": "VARCHAR",
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "float": "FLOAT",
+    "double": "DOUBLE",
+    "bool": "BOOLEAN",
+    "timestamp[us]": "TIMESTAMP",
+}
+
+
+def test_schema_sql_and_the_wire_format_agree_and_every_column_is_documented():
+    tables = database.documentation()
+    assert set(tables) == set(TABLES) | {"schema_version", "ingested"}
+    for table, schema in TABLES.items():
+        sentence, columns = tables[table]
+        assert sentence.endswith(".")
+        expected = []
+        for field in schema:
+            inner = field.type.value_type if pa.types.is_list(field.type) else field.type
+            kind = SQL_TYPES[str(inner)] + ("[]" if pa.types.is_list(field.type) else "")
+            expected.append((field.name, kind + ("" if field.nullable else " NOT NULL")))
+        assert [c[:2] for c in columns] == [*expected, ("source_id", "BIGINT NOT NULL")]
+        for field, (name, _, meaning) in zip(schema, columns, strict=False):
+            assert field.nullable == ("null:" in meaning), (table, name)
+        assert set(KEYS[table]) <= set(schema.names)
+        assert not any(schema.field(k).nullable for k in KEYS[table])
+
+
+VALUES = {
+    "string": st.text(max_size=8),
+    "int32": st.integers(-(2**31), 2**31 - 1),
+    "int64": st.integers(-(2**63), 2**63 - 1),
+    "float": st.floats(width=32, allow_nan=False),
+    "double": st.floats(allow_nan=False),
+    "bool": st.booleans(),
+    "timestamp[us]": st.datetimes(datetime(1, 1, 2), datetime(9999, 1, 1)),
+}
+
+
+@st.composite
+def rows_of(draw, table):
+    def value(field):
+        inner = field.type.value_type if pa.types.is_list(field.type) else field.type
+        values = VALUES[str(inner)]
+        if pa.types.is_list(field.type):
+            values = st.lists(values, max_size=3)
+        return draw(st.none() | values) if field.nullable else draw(values)
+
+    return [{f.name: value(f) for f in TABLES[table]} for _ in range(draw(st.integers(0, 3)))]
+
+
+@pytest.mark.parametrize("table", list(TABLES))
+@settings(max_examples=5, deadline=None)
+@given(st.data())
+def test_rows_come_back_from_their_bytes_as_they_were(table, data):
+    rows = data.draw(rows_of(table))
+    encoded = encode(table, rows)
+    assert decode(table, encoded).to_pylist() == rows
+    assert encode(table, rows) == encoded
+
+
+def test_encode_refuses_unknown_columns_wrong_types_and_nulls():
+    with pytest.raises(ShardError, match="unknown column 'hue'"):
+        encode("runs", [run_row() | {"hue": 1}])
+    with pytest.raises(ShardError, match=r"runs\.seed"):
+        encode("runs", [run_row() | {"seed": "zero"}])
+    with pytest.raises(ShardError, match=r"runs\.method: 1 nulls"):
+        encode("runs", [run_row() | {"method": None}])
