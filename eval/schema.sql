@@ -121,7 +121,16 @@ CREATE TABLE IF NOT EXISTS rollouts (
     finish VARCHAR NOT NULL,  -- stop or length
     forced INTEGER NOT NULL,  -- leading tokens that were given [tokens]
     version BIGINT NOT NULL,  -- weights that sampled it
-    advantage DOUBLE,  -- after both normalisation steps; null: the loss uses none
+    source_id BIGINT NOT NULL,  -- row of ingested
+);
+
+-- One row per student completion that has an advantage: known only once the step is updated.
+CREATE TABLE IF NOT EXISTS advantages (
+    run_key VARCHAR NOT NULL,  -- run
+    step INTEGER NOT NULL,  -- rollout step, from 0
+    uid VARCHAR NOT NULL,  -- group
+    member INTEGER NOT NULL,  -- place in the group, from 0
+    advantage DOUBLE NOT NULL,  -- after both normalisation steps
     source_id BIGINT NOT NULL,  -- row of ingested
 );
 

@@ -104,7 +104,13 @@ _COLUMNS: dict[str, dict[str, pa.DataType]] = {
         "finish": _STR,
         "forced": _INT,
         "version": _LONG,
-        "advantage?": _REAL,
+    },
+    "advantages": {
+        "run_key": _STR,
+        "step": _INT,
+        "uid": _STR,
+        "member": _INT,
+        "advantage": _REAL,
     },
     "teacher_draws": {
         "run_key": _STR,
@@ -219,6 +225,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "phases": ("step", "phase"),
     "groups": ("step", "uid"),
     "rollouts": ("step", "uid", "member"),
+    "advantages": ("step", "uid", "member"),
     "teacher_draws": ("step", "question_id", "visit", "purpose", "draw"),
     "buffer_events": ("step", "question_id", "event"),
     "updates": ("step", "update_index"),
