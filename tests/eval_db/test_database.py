@@ -11,24 +11,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from synthetic import MemoryJournal
 
 from eval import database
 from zppo_core import tables_schema
 from zppo_core.errors import UserError
 from zppo_core.tables_schema import KEYS, TABLES, ShardError, decode, encode
-
-
-class MemoryJournal:
-    """A journal held in a dict, in order of units."""
-
-    def __init__(self, units: dict[str, dict[str, bytes]]) -> None:
-        self.content = units
-
-    def units(self, prefix: str = "") -> list[str]:
-        return sorted(u for u in self.content if u.startswith(prefix))
-
-    def read(self, unit: str) -> dict[str, bytes] | None:
-        return self.content.get(unit)
 
 
 def run_row(key: str = "a") -> dict:

@@ -1,0 +1,102 @@
+"""Rows of strings as an aligned table, Markdown, CSV or LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+Format = Literal["text", "markdown", "csv", "latex"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+MISSING = "–"  # a value of ours that is not there; never filled from elsewhere
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", MISSING: "--",
+    "±": r"$\pm$", "τ": r"$\tau$", "Δ": r"$\Delta$", "†": r"$^\dagger$", "−": "$-$",
+}  # fmt: skip
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(c, c) for c in text)
+
+
+def _markdown(text: str) -> str:
+    # a pipe would end the cell, and angle brackets would be markup where HTML is allowed
+    for plain, safe in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), (">", "&gt;"), ("\n", " ")):
+        text = text.replace(plain, safe)
+    return text
+
+
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], form: Format = "text", left: int = 1
+) -> str:
+    """The table with its first `left` columns left-aligned and the others right-aligned.
+
+    Raises ValueError if a row has not as many cells as there are columns, or on an unknown form.
+    """
+    for row in rows:
+        if len(row) != len(columns):
+            raise ValueError(f"{len(row)} cells for {len(columns)} columns: {list(row)}")
+    if form == "csv":
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerows([columns, *rows])
+        return out.getvalue()
+    if form == "latex":
+        spec = "l" * left + "r" * (len(columns) - left)
+        lines = [" & ".join(map(_latex, r)) + r" \\" for r in rows]
+        head = " & ".join(map(_latex, columns)) + r" \\"
+        return "\n".join(
+            [rf"\begin{{tabular}}{{{spec}}}", r"\hline", head, r"\hline", *lines, r"\hline",
+             r"\end{tabular}"]
+        ) + "\n"  # fmt: skip
+    if form not in FORMATS:
+        raise ValueError(f"unknown format {form!r}: one of {', '.join(FORMATS)}")
+    if form == "markdown":
+        rows = [[_markdown(c) for c in row] for row in rows]
+        columns = [_markdown(c) for c in columns]
+    widths = [max(len(c[i]) for c in [columns, *rows]) for i in range(len(columns))]
+    edge = "| " if form == "markdown" else ""
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            c.ljust(w) if i < left else c.rjust(w)
+            for i, (c, w) in enumerate(zip(cells, widths, strict=True))
+        ]
+        joined = (" | " if edge else "  ").join(padded)
+        return f"{edge}{joined}{edge[::-1]}".rstrip()
+
+    if form == "markdown":
+        marks = ["-" * w if i < left else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
+        rule = "| " + " | ".join(marks) + " |"
+    else:
+        rule = "  ".join("-" * w for w in widths)
+    return "\n".join([line(columns), rule, *map(line, rows)]) + "\n"
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """A value with fixed decimals, or the mark of a missing one."""
+    return MISSING if value is None else f"{value:.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 1) -> str:
+    """The same with its sign."""
+    return MISSING if value is None else f"{value:+.{digits}f}"
+
+
+def scientific(value: float | None) -> str:
+    """Two significant digits, as the paper prints FLOPs."""
+    return MISSING if value is None else f"{value:.1e}".replace("e+", "e")
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people read them: 8.2 s, 3 min 20 s, 61 h 5 min."""
+    if seconds is None:
+        return MISSING
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
