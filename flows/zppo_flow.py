@@ -1,0 +1,93 @@
+"""ZPPO from data to database: python flows/zppo_flow.py run [--scale 4B] [--method zppo] [--seed 0]
+
+start ─ prepare_data ─ cache_teacher ─ epoch ⟲ ─ plan_evaluation ─ evaluate (foreach) ─ aggregate ─ end
+"""  # noqa: E501 - the picture
+
+from steps.early import machine, prepare_process
+
+MACHINE = machine(ARGUMENTS := prepare_process())
+
+from metaflow import FlowSpec, Parameter, card, current, resources, step  # noqa: E402
+
+
+class ZPPOFlow(FlowSpec):
+    """Zone of Proximal Policy Optimization: the teacher in prompts, never in gradients."""
+
+    scale = Parameter("scale", default="nano", help="preset: nano, 0.8B, 2B, 4B or 9B")
+    method = Parameter("method", default="", help="a method of the paper; empty: the preset's")
+    seed = Parameter("seed", default="", help="seed of every random stream; empty: the preset's")
+    overrides = Parameter("set", default="", help="section.field=value; may be repeated")
+
+    @step
+    def start(self):
+        """Resolve the configuration and open the run's store."""
+        from steps.run_setup import open_run
+
+        self.setup = open_run(self.scale, self.method, self.seed, self.overrides, current.run_id)
+        self.next(self.prepare_data)
+
+    @step
+    def prepare_data(self):
+        """Build or check the corpus; its size and hash become artifacts."""
+        from steps.prepare_data import prepare_data
+
+        self.data = prepare_data(self.setup)
+        self.next(self.cache_teacher)
+
+    @resources(gpu=MACHINE.gpu, cpu=MACHINE.cpu, memory=MACHINE.memory)
+    @step
+    def cache_teacher(self):
+        """Draw the teacher's visit-0 rollouts up to the budget, into the shared cache."""
+        from steps.cache_teacher import cache_teacher
+
+        self.teacher = cache_teacher(self.setup)
+        self.steps_done = 0
+        self.next(self.epoch)
+
+    @card(type="blank", id="epoch", refresh_interval=2)
+    @resources(gpu=MACHINE.gpu, cpu=MACHINE.cpu, memory=MACHINE.memory)
+    @step
+    def epoch(self):
+        """Some rollout steps of Algorithm 1, engines kept alive; loops until all are done."""
+        from steps.epoch import epoch
+
+        self.steps_done = epoch(self.setup, self.steps_done, current.card["epoch"])
+        self.training = "done" if self.steps_done >= self.setup["rollout_steps"] else "more"
+        self.next({"more": self.epoch, "done": self.plan_evaluation}, condition="training")
+
+    @step
+    def plan_evaluation(self):
+        """One task for each benchmark of the suite."""
+        from steps.evaluate import benchmarks
+
+        self.benchmarks = benchmarks(self.setup)
+        self.next(self.evaluate, foreach="benchmarks")
+
+    @card(type="blank", id="evaluation")
+    @resources(gpu=MACHINE.gpu, cpu=MACHINE.cpu, memory=MACHINE.memory)
+    @step
+    def evaluate(self):
+        """Base, student and teacher on one benchmark; stored scores of the same weights count."""
+        from steps.evaluate import evaluate
+
+        self.scores = evaluate(self.setup, self.input, current.card["evaluation"])
+        self.next(self.aggregate)
+
+    @card(type="blank", id="summary")
+    @step
+    def aggregate(self, inputs):
+        """Ingest the run's journal into DuckDB and draw the summary."""
+        from steps.aggregate import aggregate
+
+        self.merge_artifacts(inputs, include=["setup"])
+        self.summary = aggregate(self.setup, current.card["summary"])
+        self.next(self.end)
+
+    @step
+    def end(self):
+        """Say where everything lies."""
+        print(self.summary["text"])
+
+
+if __name__ == "__main__":
+    ZPPOFlow()

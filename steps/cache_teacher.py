@@ -1,0 +1,41 @@
+"""The `cache_teacher` step: the teacher's visit-0 draws, made beforehand up to a budget."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from steps.epoch import Heartbeat
+from steps.run_setup import Setup, config_of
+from steps.world import build_world
+from zppo_core.engines.base import Sampling
+from zppo_core.methods import METHODS
+from zppo_core.rollout_step import share, teacher_request
+from zppo_core.store.objects import open_store
+from zppo_core.teacher_cache import TeacherCache
+
+
+def cache_teacher(setup: Setup) -> dict[str, Any]:
+    """Draw visit 0 of `teacher.prefill` of the corpus, in the order it will be asked.
+
+    Draws that exist cost nothing, so a step that died goes on where it was. Methods without a
+    teacher skip it.
+    """
+    config = config_of(setup)
+    method = METHODS[config.run.method]
+    uses_teacher = bool(method.reformulations) or method.loss == "off_distill"
+    if not uses_teacher or config.teacher.prefill == 0:
+        print("no teacher draws to make beforehand")
+        return {"draws": 0, "hits": 0, "tokens": 0}
+    cache = TeacherCache(open_store(setup["cache"]), "")
+    world = build_world(config, cache, Heartbeat().progress)
+    n = config.rollout.new_prompts
+    steps = min(setup["rollout_steps"], world.corpus.steps_per_pass(n))
+    order = [q for step in range(steps) for q in world.corpus.new_ids(step, n)]
+    wanted = order[: share(config.teacher.prefill, len(order))]
+    requests = [teacher_request(world.corpus[q], 0, world.roles, config) for q in wanted]
+    sampling = Sampling(config.rollout.max_tokens, config.teacher.rollouts)
+    for teacher in world.roles.teachers:
+        cache.draws(requests, teacher, sampling, world.roles.progress("teacher draws"))
+    stats = cache.counters
+    print(f"teacher draws: {stats.hits} found, {stats.misses} made, {stats.tokens} tokens")
+    return {"draws": stats.misses, "hits": stats.hits, "tokens": stats.tokens}

@@ -1,0 +1,95 @@
+"""The card of an `epoch` task, live while it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metaflow.cards import Markdown, ProgressBar
+
+from steps.cards.blocks import image_tags, line_chart, note, safe_text, stacked_bars
+from zppo_core.rollout_step import Corpus, StepResult
+from zppo_core.types import Group
+
+TRANSCRIPTS = ("plain", "bcq", "ncq")
+
+
+class EpochCard:
+    """Progress, accuracies by kind, buffer size, time per phase and three transcripts.
+
+    `card` is Metaflow's `current.card[...]`, or None to draw nothing (tests, scripts).
+    """
+
+    def __init__(self, card: Any, corpus: Corpus, total: int, title: str) -> None:
+        self.card = card
+        self.corpus = corpus
+        self.rows: list[dict[str, Any]] = []
+        self.sizes: list[dict[str, Any]] = []
+        self.times: list[dict[str, Any]] = []
+        if card is None:
+            return
+        self.bar = ProgressBar(max=total, label="rollout steps", value=0)
+        self.phase = Markdown("starting")
+        self.accuracy = line_chart([], "step", "accuracy", "kind",
+                                   "Student accuracy by kind of group", "accuracy", True)  # fmt: skip
+        self.buffer = line_chart([], "step", "size", "series", "Prompt replay buffer",
+                                 "questions held")  # fmt: skip
+        self.phases = stacked_bars([], "step", "seconds", "phase", "Time per phase", "seconds")
+        self.transcripts = {kind: Markdown("") for kind in TRANSCRIPTS}
+        for block in (note(f"# {title}"), self.bar, self.phase, self.accuracy, self.buffer,
+                      self.phases, note("## Transcripts of the last step"),
+                      *self.transcripts.values()):  # fmt: skip
+            card.append(block)
+        card.refresh()
+
+    def working(self, phase: str, done: int, total: int) -> None:
+        """Show how far a phase has come."""
+        if self.card is not None:
+            self.phase.update(f"phase **{phase}**: {done} of {total} prompts")
+            self.card.refresh()
+
+    def finished(self, result: StepResult, seconds: dict[str, float]) -> None:
+        """Add a finished step to every chart and show its transcripts."""
+        if self.card is None:
+            return
+        groups = [*result.plain, *result.augmented]
+        for kind in dict.fromkeys(g.kind for g in groups):
+            own = [g.accuracy for g in groups if g.kind == kind]
+            self.rows.append(
+                {"step": result.step, "kind": kind, "accuracy": sum(own) / len(own)}
+            )
+        self.sizes.append({"step": result.step, "series": "questions", "size": result.buffer_size})
+        self.times += [
+            {"step": result.step, "phase": name, "seconds": value}
+            for name, value in seconds.items()
+        ]
+        self.bar.update(result.step + 1)
+        self.phase.update(f"step {result.step + 1} finished")
+        for chart, rows in ((self.accuracy, self.rows), (self.buffer, self.sizes),
+                            (self.phases, self.times)):  # fmt: skip
+            spec = dict(chart.spec)
+            spec["data"] = {"values": list(rows)}
+            if chart is self.accuracy:
+                fresh = line_chart(rows, "step", "accuracy", "kind",
+                                   "Student accuracy by kind of group", "accuracy", True)  # fmt: skip
+                spec["encoding"] = fresh.spec["encoding"]
+            chart.update(spec)
+        for kind in TRANSCRIPTS:
+            pool = [g for g in groups if g.kind == kind]
+            if pool:
+                self.transcripts[kind].update(transcript(pool[0], self.corpus))
+        self.card.refresh()
+
+
+def transcript(group: Group, corpus: Corpus) -> str:
+    """One group's prompt with its images and its first response, as escaped HTML."""
+    question = corpus[group.question_id]
+    completion, grade = group.completions[0], group.grades[0]
+    return "\n\n".join(
+        [
+            f"### {group.kind}: accuracy {group.accuracy:.0%} of {len(group.completions)}",
+            image_tags(question.images),
+            "**Prompt**", safe_text(group.prompt.text),
+            f"**Response** ({grade.outcome})", safe_text(completion.text),
+            "**Gold answer**", safe_text(question.gold),
+        ]
+    )  # fmt: skip

@@ -1,0 +1,139 @@
+"""The `epoch` step: some rollout steps with the engines kept alive, each phase committed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from steps.cards.epoch import EpochCard
+from steps.run_setup import Setup, config_of, prefix_of
+from steps.world import World, build_world
+from zppo_core.engines.base import Progress
+from zppo_core.phases import PhaseRecorder, step_unit
+from zppo_core.rollout_step import StepResult, rollout_step
+from zppo_core.store.checkpoint import latest_checkpoint, load_into, save_checkpoint
+from zppo_core.store.journal import Journal
+from zppo_core.store.lock import RunLock
+from zppo_core.store.objects import open_store
+from zppo_core.store.records import (
+    AsksCodec,
+    GroupsCodec,
+    RecordContext,
+    TeacherCodec,
+    step_files,
+)
+from zppo_core.teacher_cache import TeacherCache
+
+HEARTBEAT = 5.0  # seconds between lines of a phase that takes long
+After = Callable[[int, str], None]
+
+
+def epoch(
+    setup: Setup, steps_done: int, card: Any = None, after: After = lambda step, phase: None
+) -> int:
+    """Advance the run from `steps_done` by at most `run.steps_per_task`; the new count.
+
+    A task that died goes on from the last checkpoint; phases that were committed since are read
+    back, not computed again. `after` is told of each commit (the kill tests use it).
+    """
+    config = config_of(setup)
+    target = min(steps_done + config.run.steps_per_task, setup["rollout_steps"])
+    store, prefix = open_store(setup["store"]), prefix_of(setup)
+    with RunLock(store, prefix):
+        journal = Journal(store, f"{prefix}/journal")
+        heartbeat = Heartbeat()
+        world = build_world(
+            config, TeacherCache(open_store(setup["cache"]), ""), heartbeat.progress
+        )
+        restore(world, store, prefix)
+        title = f"{config.run.method}, seed {config.run.seed}, scale {config.scale}"
+        board = EpochCard(card, world.corpus, setup["rollout_steps"], title)
+        heartbeat.board = board
+        while world.state.step < target:
+            result, seconds = one_step(world, journal, setup, after)
+            board.finished(result, seconds)
+            print(summary_line(result, setup["rollout_steps"], sum(seconds.values())), flush=True)
+            if world.state.step % config.store.checkpoint_every == 0 or world.state.step == target:
+                checkpoint(world, store, prefix)
+                after(result.step, "checkpoint")
+        return max(target, min(world.state.step, setup["rollout_steps"]))
+
+
+def one_step(world: World, journal: Journal, setup: Setup,
+             after: After) -> tuple[StepResult, dict[str, float]]:  # fmt: skip
+    """One rollout step: phases through the journal, then the step's own tables."""
+    config, step = world.config, world.state.step
+    context = RecordContext(setup["run_key"], step, world.corpus, config.student.thinking,
+                            lambda prompt: world.renderer.encode(prompt).length)  # fmt: skip
+    asks_by_uid: dict[str, Any] = {}
+    asks = AsksCodec(context)
+    codecs = {
+        "plain": GroupsCodec(context, "plain"),
+        "teacher": TeacherCodec(context),
+        "reformulate": asks,
+        "augmented": GroupsCodec(context, "augmented", asks_by_uid),
+    }
+    seconds: dict[str, float] = {}
+    last = {"time": time.perf_counter(), "model": world.clock.model_seconds}
+
+    def committed(phase: str) -> None:
+        after(step, phase)
+
+    recorder = PhaseRecorder(journal, step, codecs, world.clock, committed)
+
+    def record(phase: str, compute: Callable[[], Any]) -> Any:
+        value = recorder(phase, compute)
+        if phase == "reformulate":
+            asks_by_uid.update({a.uid(step): a for a in value})
+        now = time.perf_counter()
+        seconds[phase] = now - last["time"]
+        last.update(time=now, model=world.clock.model_seconds)
+        return value
+
+    result = rollout_step(world.state, world.roles, world.corpus, config, record)
+    world.sync()
+    seconds["update"] = time.perf_counter() - last["time"]
+    unit = step_unit(step, "update")
+    if journal.read(unit) is None:  # a replayed update has its tables already
+        files = step_files(context, result, config.replay.threshold, seconds["update"],
+                           world.clock.model_seconds - last["model"])  # fmt: skip
+        journal.commit(unit, files)
+        after(step, "update")
+    return result, seconds
+
+
+class Heartbeat:
+    """Progress of long phases: a line every few seconds, and the card."""
+
+    def __init__(self) -> None:
+        self.board: EpochCard | None = None
+        self._last = time.monotonic()
+
+    def progress(self, phase: str) -> Progress:
+        def report(done: int, total: int) -> None:
+            now = time.monotonic()
+            if now - self._last < HEARTBEAT:
+                return
+            self._last = now
+            print(f"  {phase}: {done} of {total} prompts", flush=True)
+            if self.board is not None:
+                self.board.working(phase, done, total)
+
+        return report
+
+
+def summary_line(result: StepResult, total: int, seconds: float) -> str:
+    """One line a step: a bar, the accuracies by kind, the buffer, the time."""
+    done = result.step + 1
+    filled = 20 * done // total
+    groups = [*result.plain, *result.augmented]
+    accuracy = []
+    for kind in dict.fromkeys(g.kind for g in groups):
+        own = [g.accuracy for g in groups if g.kind == kind]
+        accuracy.append(f"{kind} {sum(own) / len(own):4.0%}")
+    skipped = f"{result.update.skipped_groups}/{len(groups)} groups trivial"
+    return (
+        f"[{'#' * filled}{'.' * (20 - filled)}] step {done}/{total}  {'  '.join(accuracy)}  "
+        f"buffer {result.buffer_size}  {skipped}  {seconds:.1f} s"
+    )

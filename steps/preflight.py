@@ -1,0 +1,79 @@
+"""Checks before anything expensive: machine, checkpoints, store. Each fault is one line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from zppo_core.config import Config
+from zppo_core.errors import UserError
+
+
+def check(config: Config) -> None:
+    """Raise UserError if `config` cannot run here; imports no torch, so it takes milliseconds."""
+    check_gpus(config)
+    for role, model in (("student", config.student.model), ("teacher", config.teacher.model)):
+        check_checkpoint(role, model)
+    check_store(config)
+
+
+def check_gpus(config: Config) -> None:
+    """A scale that wants CUDA devices needs them here, or a remote task that has them."""
+    if config.compute.device != "cuda":
+        return
+    wanted = config.compute.student_gpus + config.compute.teacher_gpus
+    found = count_gpus()
+    if found < wanted:
+        raise UserError(
+            f"scale {config.scale} needs {wanted} GPUs per node and this machine has {found}; use "
+            "--scale nano on a CPU, a smaller layout with --set compute.student_gpus=1, or run "
+            "on a cluster with --with kubernetes"
+        )
+
+
+def count_gpus() -> int:
+    """CUDA devices that the driver lists; 0 without a driver."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return 0
+    listing = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
+    return sum(line.startswith("GPU ") for line in listing.stdout.splitlines())
+
+
+def check_checkpoint(role: str, model: str) -> None:
+    """A local path must hold a Hugging Face folder; hub ids are left to the loader."""
+    if not model:
+        raise UserError(f"{role}.model is empty; set it with --set {role}.model=<folder or hub id>")
+    if model.startswith("nano:"):
+        from zppo_core.nano import resolve
+
+        resolve(model)
+        return
+    looks_local = model.startswith((".", "/", "~")) or Path(model).exists()
+    if looks_local and not (Path(model).expanduser() / "config.json").is_file():
+        raise UserError(
+            f"{role}.model={model} has no config.json; give a Hugging Face model folder or a hub id"
+        )
+
+
+def check_store(config: Config) -> None:
+    """Local stores and the database's folder must be writable."""
+    folders = {
+        "store.root": config.store.root,
+        "store.cache": config.store.cache,
+        "store.database": os.path.dirname(config.store.database) or ".",
+    }
+    for field, path in folders.items():
+        if not path or path.startswith("s3://"):
+            continue
+        try:
+            Path(path).mkdir(parents=True, exist_ok=True)
+            probe = Path(path) / f".writable-{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {path} ({error.strerror}); free it or set --set {field}=<path>"
+            ) from None

@@ -1,0 +1,163 @@
+"""Builds what a rollout step needs from the configuration: engines, trainer, store, state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from steps.prepare_data import build_corpus
+from zppo_core.compression import Compressor
+from zppo_core.config import Config
+from zppo_core.data.corpus import ListCorpus
+from zppo_core.engines.base import Engine, Progress, Sampling
+from zppo_core.errors import UserError
+from zppo_core.phases import Clock
+from zppo_core.prompts import Templates
+from zppo_core.replay_buffer import PromptReplayBuffer
+from zppo_core.rollout_step import Roles, RolloutState
+from zppo_core.types import Completion, Grade, Prompt, Question
+
+if TYPE_CHECKING:
+    import torch
+
+    from zppo_core.training.updater import Trainer
+
+
+@dataclass(frozen=True)
+class TimedEngine:
+    """An engine whose generation counts as model compute on `clock`."""
+
+    inner: Engine
+    clock: Clock
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def version(self) -> int:
+        return self.inner.version
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[tuple[Completion, ...]]:
+        with self.clock.model():
+            return self.inner.generate(prompts, sampling, seeds, progress)
+
+    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
+        self.inner.load_weights(weights, version)
+
+
+@dataclass(frozen=True)
+class TimedLearner:
+    """A trainer whose passes count as model compute on `clock`."""
+
+    inner: Trainer
+    clock: Clock
+
+    def score(self, groups: Any) -> Any:
+        with self.clock.model():
+            return self.inner.score(groups)
+
+    def update(self, groups: Any, tokens: int | None = None) -> Any:
+        with self.clock.model():
+            return self.inner.update(groups, tokens)
+
+
+@dataclass(frozen=True)
+class RuleGrading:
+    """The reward of section 6 through the killable workers; judged questions need a judge."""
+
+    grader: Any
+    judge: Any = None
+
+    def grade_all(self, pairs: Sequence[tuple[Question, str]]) -> list[Grade]:
+        judged = [i for i, (q, _) in enumerate(pairs) if q.judged]
+        if judged and self.judge is None:
+            raise UserError(
+                f"{len(judged)} questions have free-form gold answers; set a teacher that can judge"
+            )
+        ruled = [(response, q.gold) for q, response in pairs if not q.judged]
+        grades = iter(self.grader.grade_many(ruled))
+        if not judged:
+            return list(grades)
+        verdicts = iter(self.judge.grade_all([pairs[i] for i in judged]))
+        return [next(verdicts) if q.judged else next(grades) for q, _ in pairs]
+
+
+@dataclass
+class World:
+    """Everything alive in an `epoch` task."""
+
+    config: Config
+    corpus: ListCorpus
+    roles: Roles
+    state: RolloutState
+    trainer: Trainer
+    model: Any
+    renderer: Any
+    clock: Clock = field(default_factory=Clock)
+
+    def sync(self) -> None:
+        """Give the student's engine the trainer's weights, as version `state.step`."""
+        self.roles.student.load_weights(dict(self.model.named_parameters()), self.state.step)
+
+
+def set_threads(config: Config) -> None:
+    """Fix torch's thread count, so that sums are taken in the same order in every task."""
+    import os
+
+    import torch
+
+    torch.set_num_threads(config.compute.threads or os.cpu_count() or 1)
+
+
+def build_world(config: Config, draws: Any, progress: Callable[[str], Progress]) -> World:
+    """Load both models and wire engines, trainer, grader and compressor (seconds at nano)."""
+    import torch
+
+    from zppo_core import models
+    from zppo_core.engines.hf import HfEngine
+    from zppo_core.grading import Grader
+    from zppo_core.training.updater import Trainer
+
+    set_threads(config)
+    dtype = getattr(torch, config.student.dtype)
+    student, renderer = models.load(config.student.model, dtype, config.compute.device)
+    teacher, teacher_renderer = models.load(config.teacher.model, dtype, config.compute.device)
+    clock, templates = Clock(), Templates()
+    teacher_engine = TimedEngine(
+        HfEngine(teacher, teacher_renderer, models.weights_name(teacher)), clock
+    )
+    trainer = Trainer(
+        student, renderer.forbidden_ids, renderer.pad_id, config.trainer, config.optimizer,
+        config.loss, config.compute.device,
+    )  # fmt: skip
+    compressor = Compressor(
+        teacher_engine if config.reformulation.compression == "teacher" else None,
+        templates,
+        lambda text: len(teacher_renderer.encode_text(text)),
+        config.reformulation.candidate_tokens,
+        config.reformulation.retries,
+    )
+    roles = Roles(
+        student=TimedEngine(HfEngine(student, renderer, "student"), clock),
+        teachers=(teacher_engine,),
+        learner=TimedLearner(trainer, clock),
+        grading=RuleGrading(Grader()),
+        compressor=compressor,
+        draws=draws,
+        encode=renderer.encode,
+        templates=templates,
+        progress=progress,
+    )
+    buffer = PromptReplayBuffer(
+        config.replay.capacity, config.replay.threshold, config.replay.refresh
+    )
+    return World(config, build_corpus(config), roles, RolloutState(buffer), trainer, student,
+                 renderer, clock)  # fmt: skip

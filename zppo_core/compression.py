@@ -1,0 +1,120 @@
+"""Candidate compression by the teacher, with the final-answer check (section 5).
+
+Right and wrong responses take the same way: same prompt, same cap, same fallback, so that form does
+not tell them apart. A summary counts only if its boxed answer is the response's own, unchanged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from zppo_core.engines.base import Engine, Sampling
+from zppo_core.grading import extract_boxed
+from zppo_core.prompts import Templates
+from zppo_core.streams import derive_seed
+from zppo_core.types import Prompt
+
+MAX_LINES = 5
+_SUMMARY = re.compile(r"<summary>(.*?)</summary>", re.DOTALL)
+_THINK_TAG = re.compile(r"</?think>")
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A candidate as it will stand in a prompt, and how it came about."""
+
+    text: str
+    answer: str | None
+    fallback: bool  # the deterministic extract, because no summary kept the answer
+    attempts: int  # teacher summaries asked for
+    tokens: int = 0  # teacher tokens generated
+
+
+def normalise_answer(answer: str | None) -> str | None:
+    """Answers compared up to white space alone: anything more would let them change."""
+    return None if answer is None else " ".join(answer.split())
+
+
+def parse_summary(output: str, answer: str | None) -> str | None:
+    """The summary in `output` if it is whole and keeps `answer`; None if it must be retried.
+
+    Whole: one <summary> block of at most 5 lines. A response without an answer must not gain one.
+    """
+    match = _SUMMARY.search(output)
+    if match is None:
+        return None
+    summary = match.group(1).strip()
+    if not summary or len(summary.splitlines()) > MAX_LINES:
+        return None
+    if normalise_answer(extract_boxed(summary)) != normalise_answer(answer):
+        return None
+    return summary
+
+
+def extract(response: str, answer: str | None, count_tokens: Callable[[str], int], cap: int) -> str:
+    """The deterministic fallback: the last lines that fit, ending in the boxed answer.
+
+    At most 5 lines and `cap` tokens, counted by `count_tokens`; the answer itself always stays.
+    """
+    closing = [] if answer is None else [rf"\boxed{{{answer}}}"]
+    body = _THINK_TAG.sub("\n", response)
+    lines = [line.strip() for line in body.splitlines() if line.strip()]
+    if closing and lines and normalise_answer(extract_boxed(lines[-1])) == normalise_answer(answer):
+        lines = lines[:-1]
+    kept: list[str] = []
+    for line in reversed(lines):
+        candidate = [line, *kept]
+        if len(candidate) + len(closing) > MAX_LINES:
+            break
+        if count_tokens("\n".join(candidate + closing)) > cap:
+            break
+        kept = candidate
+    return "\n".join(kept + closing)
+
+
+@dataclass(frozen=True)
+class Compressor:
+    """Asks `engine` for summaries; greedy first, then sampled retries, then the extract."""
+
+    engine: Engine | None  # None: always the extract
+    templates: Templates
+    count_tokens: Callable[[str], int]
+    cap: int
+    retries: int
+
+    def compress(self, responses: Sequence[str], seed: int) -> list[Compressed]:
+        """One candidate text for each response, in order; batches each round of attempts."""
+        answers = [extract_boxed(r) for r in responses]
+        done: dict[int, Compressed] = {}
+        spent = dict.fromkeys(range(len(responses)), 0)
+        rounds = 0 if self.engine is None else 1 + self.retries
+        for attempt in range(rounds):
+            open_ = [i for i in range(len(responses)) if i not in done]
+            if not open_:
+                break
+            for i, output, tokens in self._ask(open_, responses, seed, attempt):
+                spent[i] += tokens
+                summary = parse_summary(output, answers[i])
+                if summary is not None and self.count_tokens(summary) <= self.cap:
+                    done[i] = Compressed(summary, answers[i], False, attempt + 1)
+        for i, response in enumerate(responses):
+            if i not in done:
+                text = extract(response, answers[i], self.count_tokens, self.cap)
+                done[i] = Compressed(text, answers[i], True, rounds)
+        return [replace(done[i], tokens=spent[i]) for i in range(len(responses))]
+
+    def _ask(
+        self, indices: Sequence[int], responses: Sequence[str], seed: int, attempt: int
+    ) -> list[tuple[int, str, int]]:
+        assert self.engine is not None
+        prompts = [Prompt(self.templates.compress(responses[i]), thinking=False) for i in indices]
+        # the tags need room beside the summary itself
+        sampling = Sampling(self.cap + 32, temperature=0.0 if attempt == 0 else 1.0)
+        seeds = [derive_seed(seed, "compression", p.digest(), attempt) for p in prompts]
+        outputs = self.engine.generate(prompts, sampling, seeds)
+        return [
+            (i, group[0].text, len(group[0].token_ids_T))
+            for i, group in zip(indices, outputs, strict=True)
+        ]

@@ -1,0 +1,76 @@
+"""Loads a student or teacher with its renderer, from the nano world, a folder or a hub id."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zppo_core.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from zppo_core.rendering import Renderer
+
+
+def load(
+    name: str, dtype: torch.dtype, device: str = "cpu", tokenizer_from: str = ""
+) -> tuple[Any, Renderer]:
+    """The model in evaluation mode and its renderer.
+
+    `tokenizer_from` names another checkpoint for tokenizer and image processor. UserError if the
+    checkpoint is not there or no model class takes it.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+
+    folder = _locate(name)
+    try:
+        config = AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot load model {name!r} ({str(error).splitlines()[0]}); give a Hugging Face folder"
+        ) from error
+    is_vlm = hasattr(config, "vision_config")
+    family = AutoModelForImageTextToText if is_vlm else AutoModelForCausalLM
+    model = family.from_pretrained(folder, dtype=dtype).to(device).eval()
+    vocab = model.get_output_embeddings().weight.shape[0]
+    return model, load_renderer(tokenizer_from or name, vocab, is_vlm)
+
+
+def load_renderer(name: str, vocab_size: int, images: bool) -> Renderer:
+    """Tokenizer and, for a model that takes images, its image processor on the PIL backend."""
+    from transformers import AutoTokenizer
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
+        Qwen2VLImageProcessorPil,
+    )
+
+    from zppo_core.rendering import Renderer
+
+    folder = _locate(name)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    processor = Qwen2VLImageProcessorPil.from_pretrained(folder) if images else None
+    return Renderer(tokenizer, processor, vocab_size)
+
+
+def _locate(name: str) -> str:
+    if name.startswith("nano:"):
+        from zppo_core.nano import resolve
+
+        return str(resolve(name))
+    path = Path(name).expanduser()
+    if name.startswith((".", "/", "~")) and not (path / "config.json").is_file():
+        raise UserError(f"no checkpoint at {name}: it needs config.json and *.safetensors")
+    return str(path) if path.exists() else name
+
+
+def weights_name(model: Any) -> str:
+    """The identity of the weights in caches: SHA-256 (hex) over names and bytes, in name order."""
+    import torch
+
+    h = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        h.update(name.encode() + b"\0")
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        h.update(flat.view(torch.uint8).numpy().tobytes())
+    return h.hexdigest()

@@ -1,0 +1,156 @@
+"""From a prompt to what a model takes, by the student's own chat template and processor."""
+
+from __future__ import annotations
+
+import io
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
+
+from zppo_core.errors import UserError
+from zppo_core.types import Prompt
+
+if TYPE_CHECKING:
+    import torch
+
+MEMO = 4096  # encoded prompts kept: a step asks for each one at sampling and at training
+END_TOKENS = ("<|im_end|>", "</s>", "<|endoftext|>", "<|eot_id|>", "<end_of_turn>")
+# added tokens that are ordinary response text
+RESPONSE_TOKENS = ("<think>", "</think>")
+
+
+class ImageProcessor(Qwen3VLProcessor):
+    """Qwen3-VL's processor without a video processor, which would need torchvision.
+
+    Video frames are given as images.
+    """
+
+    def __init__(self, image_processor: Any = None, tokenizer: Any = None, **kwargs: Any) -> None:
+        super().__init__(image_processor, tokenizer, None, **kwargs)
+
+    @classmethod
+    def get_attributes(cls) -> list[str]:
+        return ["image_processor", "tokenizer"]
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedPrompt:
+    """A prompt as model input; forced response tokens are not part of it."""
+
+    input_ids_P: np.ndarray  # int64
+    mm_token_type_ids_P: np.ndarray  # int64: 1 at image tokens, else 0
+    pixel_values: torch.Tensor | None = None  # (patches, values of a patch)
+    image_grid_thw: torch.Tensor | None = None  # (images, 3)
+
+    @property
+    def length(self) -> int:
+        return len(self.input_ids_P)
+
+
+class Renderer:
+    """Encodes prompts and decodes responses for one model.
+
+    `vocab_size` is the width of the model's logits: rows beyond the tokenizer are forbidden too.
+    """
+
+    def __init__(self, tokenizer: Any, image_processor: Any = None, vocab_size: int = 0) -> None:
+        self.tokenizer = tokenizer
+        self.processor = (
+            None if image_processor is None else ImageProcessor(image_processor, tokenizer)
+        )
+        self.vocab_size = max(vocab_size, len(tokenizer))
+        self.end_id = self._end_id()
+        self.pad_id: int = (
+            tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end_id
+        )
+        self.forbidden_ids = self._forbidden_ids()
+        self._memo: OrderedDict[str, EncodedPrompt] = OrderedDict()
+
+    def _end_id(self) -> int:
+        vocabulary = self.tokenizer.get_vocab()
+        for token in END_TOKENS:
+            if token in vocabulary:
+                return int(vocabulary[token])
+        if self.tokenizer.eos_token_id is None:
+            raise UserError("the tokenizer has no end token; set eos_token in its configuration")
+        return int(self.tokenizer.eos_token_id)
+
+    def _forbidden_ids(self) -> np.ndarray:
+        """Sorted ids that are never sampled: a vision placeholder kills the next forward pass."""
+        special = {
+            int(i)
+            for i, token in self.tokenizer.added_tokens_decoder.items()
+            if token.content not in RESPONSE_TOKENS
+        } | set(self.tokenizer.all_special_ids)
+        special |= set(range(len(self.tokenizer), self.vocab_size))
+        return np.array(sorted(special - {self.end_id}), dtype=np.int64)
+
+    def encode(self, prompt: Prompt) -> EncodedPrompt:
+        """The chat-templated prompt with its images (images, then text, in one user turn).
+
+        Raises UserError if its text smuggles in image placeholders of its own.
+        """
+        key = prompt.digest()
+        if key in self._memo:
+            self._memo.move_to_end(key)
+            return self._memo[key]
+        encoded = self._encode(prompt)
+        self._memo[key] = encoded
+        if len(self._memo) > MEMO:
+            self._memo.popitem(last=False)
+        return encoded
+
+    def template(self, prompt: Prompt) -> str:
+        """The prompt as one string, image placeholders not yet expanded."""
+        content: Any = prompt.text
+        if prompt.images:
+            content = [{"type": "image"} for _ in prompt.images]
+            content.append({"type": "text", "text": prompt.text})
+        messages = [{"role": role, "content": text} for role, text in prompt.history]
+        messages.append({"role": "user", "content": content})
+        return str(
+            self.tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True,
+                enable_thinking=prompt.thinking,
+            )
+        )  # fmt: skip
+
+    def _encode(self, prompt: Prompt) -> EncodedPrompt:
+        text = self.template(prompt)
+        if not prompt.images:
+            ids = np.array(self.encode_text(text), dtype=np.int64)
+            if self.processor is not None and (ids == self.processor.image_token_id).any():
+                raise UserError("a prompt without images holds an image placeholder token")
+            return EncodedPrompt(ids, np.zeros_like(ids))
+        if self.processor is None:
+            raise UserError("the model takes no images but the corpus has them; use a VLM")
+        from PIL import Image
+
+        if text.count(self.processor.image_token) != len(prompt.images):
+            raise UserError(
+                f"a prompt with {len(prompt.images)} images holds "
+                f"{text.count(self.processor.image_token)} image placeholders"
+            )
+        images = [Image.open(io.BytesIO(data)).convert("RGB") for data in prompt.images]
+        batch = self.processor(text=[text], images=images, return_tensors="pt")
+        return EncodedPrompt(
+            batch["input_ids"][0].numpy().astype(np.int64),
+            batch["mm_token_type_ids"][0].numpy().astype(np.int64),
+            batch["pixel_values"],
+            batch["image_grid_thw"],
+        )
+
+    def encode_text(self, text: str) -> list[int]:
+        """Token ids of plain text, nothing added."""
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def decode(self, token_ids: Sequence[int] | np.ndarray) -> str:
+        """The response's text without its end token; <think> tags stay."""
+        ids = [int(i) for i in token_ids]
+        if ids and ids[-1] == self.end_id:
+            ids = ids[:-1]
+        return str(self.tokenizer.decode(ids, skip_special_tokens=False))
