@@ -37,6 +37,7 @@ from zppo_core.streams import derive_seed, stream
 from zppo_core.training.collate import right_pad
 from zppo_core.types import Prompt
 
+MICRO_BATCH = 32
 LAYOUT_SHARES: dict[Layout, float] = {
     "row": 0.3, "grid": 0.3, "text": 0.2, "frames": 0.1, "frame_pairs": 0.1,
 }  # fmt: skip
@@ -52,7 +53,7 @@ class Recipe:
     """Everything that decides the two checkpoints."""
 
     seed: int = 0
-    clean_steps: int = 2400
+    clean_steps: int = 1400
     student_from: float = 0.5  # share of the clean phase after which the student leaves it
     student_steps: int = 200
     batch: int = 128
@@ -60,7 +61,7 @@ class Recipe:
     lr: float = 1.5e-3
     student_lr: float = 3e-4
     warmup: int = 100
-    candidates: float = 0.2  # share of prompts that show candidates
+    candidates: float = 0.15  # share of prompts that show candidates
     compression: float = 0.12  # share of compression examples in the clean phase
     right_shares: dict[str, float] = field(default_factory=lambda: dict(RIGHT_SHARES))
 
@@ -121,13 +122,24 @@ def make_pool(renderer: Renderer, recipe: Recipe, clean: bool, n: int) -> list[E
     return [make_example(rng, renderer, recipe, clean) for _ in range(n)]
 
 
-def batch_loss(model: Any, examples: Sequence[Example], pad_id: int) -> torch.Tensor:
-    """Mean cross-entropy (nats) over response tokens."""
-    batch = right_pad([e.prompt for e in examples], [e.response_T for e in examples], pad_id)
-    logits = model(**batch.model_inputs).logits
-    rows, columns = batch.response_rows, batch.response_columns
-    predicted = logits[rows, columns - 1]
-    return torch.nn.functional.cross_entropy(predicted, batch.input_ids[rows, columns])
+def learn_batch(model: Any, examples: Sequence[Example], pad_id: int) -> float:
+    """Backward of the mean cross-entropy over response tokens (nats), returned too.
+
+    Examples of like length go together: prompts with many candidates would pad all others.
+    """
+    ordered = sorted(examples, key=lambda e: e.prompt.length + len(e.response_T))
+    tokens = sum(len(e.response_T) for e in ordered)
+    total = 0.0
+    for part in (ordered[i : i + MICRO_BATCH] for i in range(0, len(ordered), MICRO_BATCH)):
+        batch = right_pad([e.prompt for e in part], [e.response_T for e in part], pad_id)
+        hidden = model.model(**batch.model_inputs).last_hidden_state
+        rows, columns = batch.response_rows, batch.response_columns
+        predicted = model.lm_head(hidden[rows, columns - 1])
+        target = batch.input_ids[rows, columns]
+        loss = torch.nn.functional.cross_entropy(predicted, target, reduction="sum") / tokens
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.item()
+    return total
 
 
 def train(model: Any, pool: Sequence[Example], recipe: Recipe, steps: int, lr: float, name: str,
@@ -147,14 +159,13 @@ def train(model: Any, pool: Sequence[Example], recipe: Recipe, steps: int, lr: f
             group["lr"] = lr * scale
         rng = stream(recipe.seed, "nano batches", name, step)
         chosen = sorted(rng.choice(len(pool), recipe.batch, replace=False))
-        loss = batch_loss(model, [pool[i] for i in chosen], pad_id)
-        loss.backward()
+        loss = learn_batch(model, [pool[i] for i in chosen], pad_id)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if (step + 1) % 20 == 0 or step + 1 == first + steps:
             rate = (time.monotonic() - started) / (step + 1 - first)
-            print(f"{name} {step + 1}/{total} loss {loss.item():.4f} {rate:.2f} s/step", flush=True)
+            print(f"{name} {step + 1}/{total} loss {loss:.4f} {rate:.2f} s/step", flush=True)
     model.eval()
     return optimizer
 

@@ -1,0 +1,57 @@
+"""What the trainer takes: groups with per-token weights. It knows nothing of the method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from zppo_core.rendering import EncodedPrompt
+from zppo_core.types import Group, Kind
+
+
+@dataclass(frozen=True, eq=False)
+class Suffix:
+    """One response after the group's prompt; every array has one entry a response token (T,).
+
+    `mask_T` is true where the current student sampled the token: only there is a gradient.
+    `weights_T` are advantages. `old_logp_T` None: the current log-probabilities are the old ones.
+    """
+
+    token_ids_T: np.ndarray
+    mask_T: np.ndarray
+    weights_T: np.ndarray
+    sampler_logp_T: np.ndarray
+    old_logp_T: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class TrainGroup:
+    """One prompt, encoded once, and the responses to learn from."""
+
+    uid: str
+    kind: Kind
+    prompt: EncodedPrompt
+    suffixes: tuple[Suffix, ...]
+
+    def with_old_logp(self, old: Sequence[np.ndarray]) -> TrainGroup:
+        """The group with the log-probabilities (T,) before the first of the I updates."""
+        pairs = zip(self.suffixes, old, strict=True)
+        return replace(self, suffixes=tuple(replace(s, old_logp_T=o) for s, o in pairs))
+
+    @property
+    def tokens(self) -> int:
+        """Response tokens that the student sampled."""
+        return int(sum(s.mask_T.sum() for s in self.suffixes))
+
+
+def to_train_group(group: Group, advantages_G: np.ndarray, encoded: EncodedPrompt) -> TrainGroup:
+    """The group's completions as suffixes; forced tokens are masked out."""
+    suffixes = []
+    for completion, advantage in zip(group.completions, advantages_G, strict=True):
+        length = len(completion.token_ids_T)
+        mask_T = np.arange(length) >= completion.forced
+        weights_T = np.full(length, advantage, dtype=np.float32)
+        suffixes.append(Suffix(completion.token_ids_T, mask_T, weights_T, completion.logp_T))
+    return TrainGroup(group.uid, group.kind, encoded, tuple(suffixes))

@@ -1,0 +1,142 @@
+"""Three ways to the same numbers: the states that predict a micro-batch's response tokens.
+
+`shared_prefix` runs a group's prompt once and its responses from the state the prompt left;
+`padded` runs every response with its own copy of the prompt. `packed` puts rows end to end and
+needs CUDA kernels that honour sequence bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from zppo_core.errors import UserError
+from zppo_core.training import hybrid
+from zppo_core.training.collate import right_pad
+from zppo_core.training.groups import TrainGroup
+
+# groups -> (hidden (tokens, H) before each response token in order, tokens computed)
+Forward = Callable[[Sequence[TrainGroup]], tuple[torch.Tensor, int]]
+
+
+def choose(model: Any, wanted: str, pad_id: int, checkpointing: bool,
+           device: torch.device) -> tuple[str, str, Forward]:  # fmt: skip
+    """(mode, why, forward) for `model`; UserError where the wanted mode cannot be exact."""
+    known = hybrid.supports(model)
+    if wanted == "packed":
+        raise UserError(
+            "trainer.mode=packed is refused on CPU: transformers' packed path for this model leaks "
+            "between samples there; use trainer.mode=shared_prefix"
+            if device.type != "cuda"
+            else "trainer.mode=packed needs kernels that honour sequence bounds, which are not "
+            "installed; use trainer.mode=shared_prefix"
+        )
+    if wanted == "shared_prefix" and not known:
+        raise UserError(
+            f"trainer.mode=shared_prefix knows Qwen3.5 alone, not {model.config.model_type}; "
+            "use trainer.mode=padded"
+        )
+    if not known:
+        why = f"{model.config.model_type} trains by transformers' own forward pass"
+        return "padded", why, PaddedForeign(model, pad_id, checkpointing, device)
+    text = hybrid.HybridText(model, checkpointing)
+    if wanted == "padded":
+        return "padded", "asked for", Padded(text, pad_id, device)
+    return "shared_prefix", f"Qwen3.5 with {text.kernel_name} kernels", SharedPrefix(
+        text, pad_id, device
+    )
+
+
+def prompt_tensors(groups: Sequence[TrainGroup], rows: Sequence[np.ndarray], pad_id: int,
+                   device: torch.device, copies: Sequence[int]) -> dict[str, Any]:  # fmt: skip
+    """`rows` of tokens that begin with the groups' prompts, with images `copies` times each."""
+    ids, lengths = hybrid.pad_rows(rows, pad_id, device)
+    pixels, grids = [], []
+    types = torch.zeros_like(ids)
+    row = 0
+    for group, n in zip(groups, copies, strict=True):
+        p = group.prompt
+        kinds = torch.as_tensor(p.mm_token_type_ids_P, device=device)
+        for _ in range(n):
+            width = min(p.length, len(rows[row]))
+            types[row, :width] = kinds[:width]
+            row += 1
+            if p.pixel_values is not None and p.image_grid_thw is not None:
+                pixels.append(p.pixel_values)
+                grids.append(p.image_grid_thw)
+    return {
+        "input_ids": ids,
+        "lengths": lengths,
+        "types": types,
+        "pixels": torch.cat(pixels).to(device) if pixels else None,
+        "grids": torch.cat(grids).to(device) if grids else None,
+    }
+
+
+class SharedPrefix:
+    """One pass over each prompt, then its responses from the prompt's state, gradients through it.
+
+    The prompt's last token is run with the responses: it predicts their first tokens, and what the
+    prompt pass leaves is then state alone.
+    """
+
+    def __init__(self, text: hybrid.HybridText, pad_id: int, device: torch.device) -> None:
+        self.text, self.pad_id, self.device = text, pad_id, device
+
+    def __call__(self, groups: Sequence[TrainGroup]) -> tuple[torch.Tensor, int]:
+        bodies = [g.prompt.input_ids_P[:-1] for g in groups]
+        tensors = prompt_tensors(groups, bodies, self.pad_id, self.device, [1] * len(groups))
+        prompt, next_position = self.text.embed_prompts(**tensors)
+        _, state = self.text.run(prompt, None, next_position, want_output=False)
+        owner = [i for i, g in enumerate(groups) for _ in g.suffixes]
+        rows = [
+            np.concatenate([g.prompt.input_ids_P[-1:], s.token_ids_T[:-1]])
+            for g in groups
+            for s in g.suffixes
+        ]
+        ids, lengths = hybrid.pad_rows(rows, self.pad_id, self.device)
+        members = state.rows(torch.tensor(owner, device=self.device))
+        suffix = self.text.continuation(ids, lengths, members.position)
+        hidden, _ = self.text.run(suffix, members, members.position + lengths)
+        return hidden[suffix.real], tensors["input_ids"].numel() + ids.numel()
+
+
+class Padded:
+    """Every response with its own copy of the prompt, by the same kernels as `SharedPrefix`."""
+
+    def __init__(self, text: hybrid.HybridText, pad_id: int, device: torch.device) -> None:
+        self.text, self.pad_id, self.device = text, pad_id, device
+
+    def __call__(self, groups: Sequence[TrainGroup]) -> tuple[torch.Tensor, int]:
+        rows = [
+            np.concatenate([g.prompt.input_ids_P, s.token_ids_T[:-1]])
+            for g in groups
+            for s in g.suffixes
+        ]
+        copies = [len(g.suffixes) for g in groups]
+        tensors = prompt_tensors(groups, rows, self.pad_id, self.device, copies)
+        segment, next_position = self.text.embed_prompts(**tensors)
+        hidden, _ = self.text.run(segment, None, next_position)
+        starts = [g.prompt.length - 1 for g in groups for _ in g.suffixes]
+        first = torch.tensor(starts, device=self.device).unsqueeze(1)
+        steps = torch.arange(hidden.shape[1], device=self.device)
+        return hidden[segment.real & (steps >= first)], tensors["input_ids"].numel()
+
+
+class PaddedForeign:
+    """Padded rows through a Hugging Face model's own forward pass, whatever the model is."""
+
+    def __init__(self, model: Any, pad_id: int, checkpointing: bool, device: torch.device) -> None:
+        self.model, self.pad_id, self.device = model, pad_id, device
+        if checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def __call__(self, groups: Sequence[TrainGroup]) -> tuple[torch.Tensor, int]:
+        prompts = [g.prompt for g in groups for _ in g.suffixes]
+        responses = [s.token_ids_T for g in groups for s in g.suffixes]
+        batch = right_pad(prompts, responses, self.pad_id, self.device)
+        hidden = self.model.model(**batch.model_inputs, use_cache=False).last_hidden_state
+        return hidden[batch.response_rows, batch.response_columns - 1], batch.input_ids.numel()

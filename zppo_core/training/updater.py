@@ -1,0 +1,192 @@
+"""One optimizer step on groups with per-token weights, in micro-batches that change nothing.
+
+The loss of a mini-batch is the sum over its sampled tokens divided by their number over *all*
+micro-batches (section 4), so the gradient depends neither on micro-batch size nor on grouping.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
+from zppo_core.errors import UserError
+from zppo_core.losses import policy_loss_terms
+from zppo_core.training.batching import micro_batches
+from zppo_core.training.groups import TrainGroup
+from zppo_core.training.lm_head import log_probs
+from zppo_core.training.modes import choose
+
+
+@dataclass(frozen=True)
+class UpdateMetrics:
+    """What one optimizer step did. Shares are of sampled tokens; times in seconds."""
+
+    loss: float
+    grad_norm: float  # before clipping
+    entropy: float  # nats, mean over sampled tokens
+    clip_low_share: float
+    clip_high_share: float
+    dual_clip_share: float
+    ratio_mean: float
+    tokens: int  # sampled tokens of the groups given
+    groups: int
+    micro_batches: int
+    computed_tokens: int  # through the model, padding and prompts included
+    seconds: float
+    mismatch_mean: float  # |log-prob of sampler - of trainer|, nats
+    mismatch_max: float
+
+
+NO_UPDATE = UpdateMetrics(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0, 0, 0, 0, 0.0, 0.0, 0.0)
+
+
+class Trainer:
+    """The student's weights and optimizer in one process.
+
+    `forbidden_ids` are taken out of the distribution, as in sampling. `mode` and `mode_reason` say
+    how forward passes run. Weights are changed in place; the optimizer is `optimizer`.
+    """
+
+    def __init__(self, model: Any, forbidden_ids: np.ndarray, pad_id: int, trainer: TrainerConfig,
+                 optimizer: OptimizerConfig, loss: LossConfig,
+                 device: str | torch.device = "cpu") -> None:  # fmt: skip
+        self.model, self.trainer, self.loss = model, trainer, loss
+        self.device = torch.device(device)
+        self.max_grad_norm = optimizer.max_grad_norm
+        self.forbidden = torch.as_tensor(np.asarray(forbidden_ids), device=self.device)
+        self.mode, self.mode_reason, self.forward = choose(
+            model, trainer.mode, pad_id, trainer.checkpointing, self.device
+        )
+        vision = getattr(model.model, "visual", None)
+        if vision is not None and not trainer.train_vision:
+            vision.requires_grad_(False)
+        # dropout and the like stay off: sampler and trainer are one function
+        model.eval()
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=optimizer.lr, betas=optimizer.betas, eps=optimizer.eps,
+            weight_decay=optimizer.weight_decay, foreach=True,
+        )  # fmt: skip
+
+    def _log_probs(
+        self, groups: Sequence[TrainGroup]
+    ) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """Log-probability and entropy of every response token of `groups`, in order, flat."""
+        hidden, computed = self.forward(groups)
+        targets = np.concatenate([s.token_ids_T for g in groups for s in g.suffixes])
+        head = self.model.get_output_embeddings()
+        logp, entropy = log_probs(
+            hidden, head.weight, head.bias,
+            torch.as_tensor(targets, dtype=torch.long, device=self.device), self.forbidden,
+        )  # fmt: skip
+        return logp, entropy, computed
+
+    def _batches(self, groups: Sequence[TrainGroup]) -> list[list[Any]]:
+        shared = self.mode == "shared_prefix"
+        return micro_batches(groups, self.trainer.token_budget, shared)
+
+    @torch.no_grad()
+    def score(self, groups: Sequence[TrainGroup]) -> list[tuple[np.ndarray, ...]]:
+        """Log-probabilities (T,) of each group's suffixes by the current weights, no gradient."""
+        found: list[list[np.ndarray]] = [[np.empty(0)] * len(g.suffixes) for g in groups]
+        for batch in self._batches(groups):
+            parts = [part for _, part in batch]
+            logp = self._log_probs(parts)[0].cpu().numpy()
+            start = 0
+            for (index, first, _), part in batch:
+                for i, suffix in enumerate(part.suffixes):
+                    end = start + len(suffix.token_ids_T)
+                    found[index][first + i] = logp[start:end].copy()
+                    start = end
+        return [tuple(f) for f in found]
+
+    def update(self, groups: Sequence[TrainGroup], tokens: int | None = None) -> UpdateMetrics:
+        """One optimizer step on the mini-batch `groups` (section 4).
+
+        `tokens` divides the loss: the mini-batch's sampled tokens, groups with equal rewards
+        included, which are left out here because their terms are zero; default: those of `groups`.
+        Without groups there is no step. Raises UserError on a gradient that is not finite.
+        """
+        if not groups:
+            return NO_UPDATE
+        started = time.perf_counter()
+        own = sum(g.tokens for g in groups)
+        divisor = float(own if tokens is None else tokens)
+        self.optimizer.zero_grad(set_to_none=True)
+        sums = np.zeros(7)
+        worst, computed = 0.0, 0
+        batches = self._batches(groups)
+        for batch in batches:
+            parts = [part for _, part in batch]
+            logp, entropy, n = self._log_probs(parts)
+            terms, statistics = self._terms(parts, logp, entropy)
+            (terms.sum() / divisor).backward()  # type: ignore[no-untyped-call]
+            computed += n
+            sums += np.array([terms.sum().item(), *statistics[:-1]])
+            worst = max(worst, statistics[-1])
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm).item()
+        if not np.isfinite(norm):
+            raise UserError(
+                f"the gradient is not finite (norm {norm}); lower optimizer.lr or raise precision "
+                "with --set student.dtype=float32"
+            )
+        self.optimizer.step()
+        loss, rest = sums[0] / divisor, sums[1:] / max(own, 1)
+        return UpdateMetrics(
+            loss=float(loss), grad_norm=norm, entropy=float(rest[0]),
+            clip_low_share=float(rest[1]), clip_high_share=float(rest[2]),
+            dual_clip_share=float(rest[3]), ratio_mean=float(rest[4]), tokens=own,
+            groups=len(groups), micro_batches=len(batches), computed_tokens=computed,
+            seconds=time.perf_counter() - started, mismatch_mean=float(rest[5]),
+            mismatch_max=worst,
+        )  # fmt: skip
+
+    def _terms(self, groups: Sequence[TrainGroup], logp: torch.Tensor,
+               entropy: torch.Tensor) -> tuple[torch.Tensor, list[float]]:  # fmt: skip
+        """Loss terms of the sampled tokens of `groups`, flat, and sums for the metrics."""
+
+        def flat(name: str) -> torch.Tensor:
+            arrays = [getattr(s, name) for g in groups for s in g.suffixes]
+            return torch.as_tensor(np.concatenate(arrays), device=self.device)
+
+        mask = flat("mask_T")
+        current, weights = logp[mask], flat("weights_T")[mask].to(logp.dtype)
+        sampler = flat("sampler_logp_T")[mask].to(logp.dtype)
+        # with I = 1 the current log-probabilities are the old ones: the ratio is 1, its gradient not
+        given = all(s.old_logp_T is not None for g in groups for s in g.suffixes)
+        old = flat("old_logp_T")[mask].to(logp.dtype) if given else current.detach()
+        c = self.loss
+        terms = policy_loss_terms(current, old, weights, c.clip_low, c.clip_high, c.dual_clip)
+        if c.importance_cap > 0:
+            terms = terms * (old - sampler).exp().clamp(max=c.importance_cap)
+        with torch.no_grad():
+            ratio = (current - old).exp()
+            gap = (current - sampler).abs()
+            sums = [
+                entropy[mask].sum(),
+                ((weights < 0) & (ratio < 1 - c.clip_low)).sum(),
+                ((weights > 0) & (ratio > 1 + c.clip_high)).sum(),
+                ((weights < 0) & (ratio > c.dual_clip)).sum(),
+                ratio.sum(),
+                gap.sum(),
+                gap.max() if len(gap) else gap.sum(),
+            ]
+        return terms, [s.item() for s in sums]
+
+
+def sampler_mismatch(groups: Sequence[TrainGroup],
+                     scores: Sequence[Sequence[np.ndarray]]) -> tuple[float, float]:  # fmt: skip
+    """Mean and largest |log-prob of sampler - of trainer| over sampled tokens, nats; 0 if none."""
+    gaps = [
+        np.abs(suffix.sampler_logp_T - score)[suffix.mask_T]
+        for group, row in zip(groups, scores, strict=True)
+        for suffix, score in zip(group.suffixes, row, strict=True)
+    ]
+    flat = np.concatenate(gaps) if gaps else np.zeros(0)
+    return (float(flat.mean()), float(flat.max())) if len(flat) else (0.0, 0.0)
