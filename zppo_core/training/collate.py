@@ -49,3 +49,26 @@ def right_pad(prompts: Sequence[EncodedPrompt], responses: Sequence[np.ndarray],
         inputs["mm_token_type_ids"] = torch.from_numpy(types).to(device)
     return PaddedBatch(inputs["input_ids"], inputs, torch.tensor(rows, device=device),
                        torch.tensor(columns, device=device))  # fmt: skip
+
+
+def left_pad(prompts: Sequence[EncodedPrompt], texts: Sequence[np.ndarray], pad_id: int,
+             device: str | torch.device = "cpu") -> dict[str, Any]:  # fmt: skip
+    """Model inputs for decoding: texts[i] begins with prompts[i]; padding stands on the left."""
+    width = max(len(t) for t in texts)
+    ids = np.full((len(texts), width), pad_id, dtype=np.int64)
+    types, mask = np.zeros_like(ids), np.zeros_like(ids)
+    for i, (prompt, text) in enumerate(zip(prompts, texts, strict=True)):
+        start = width - len(text)
+        ids[i, start:], mask[i, start:] = text, 1
+        types[i, start : start + prompt.length] = prompt.mm_token_type_ids_P
+    inputs: dict[str, Any] = {
+        "input_ids": torch.from_numpy(ids).to(device),
+        "attention_mask": torch.from_numpy(mask).to(device),
+    }
+    pixels = [p.pixel_values for p in prompts if p.pixel_values is not None]
+    if pixels:
+        grids = [p.image_grid_thw for p in prompts if p.image_grid_thw is not None]
+        inputs["pixel_values"] = torch.cat(pixels).to(device)
+        inputs["image_grid_thw"] = torch.cat(grids).to(device)
+        inputs["mm_token_type_ids"] = torch.from_numpy(types).to(device)
+    return inputs

@@ -1,0 +1,250 @@
+"""Generation with a transformers model: on CPUs, or where there is no vLLM.
+
+A prompt is read once and its state repeated for the members of its group; rows that have finished
+leave the batch. Qwen3.5 runs through our functional stack (`training/hybrid.py`), any other model
+through its own forward pass and cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from zppo_core.engines.base import Progress, Sampling
+from zppo_core.engines.sampling import Penalties, RowStreams, draw, processed
+from zppo_core.rendering import EncodedPrompt, Renderer
+from zppo_core.training import hybrid
+from zppo_core.training.collate import left_pad
+from zppo_core.types import Completion, Prompt
+
+MAX_ROWS = 512  # rows decoded together
+MAX_TOKENS = 65_536  # prompt tokens of a batch's rows, padding included
+KEEP = 0.75  # rows leave the batch when fewer than this share of it goes on
+
+
+class Decoder(Protocol):
+    """A batch in the middle of decoding."""
+
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Feed one token a row, (rows,); logits (rows, V) of the next."""
+        ...
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Go on with these rows alone."""
+        ...
+
+
+class HfEngine:
+    """`engines.base.Engine` over a transformers model that it may share with a trainer.
+
+    `name` identifies the weights for caches. Sampled at temperature 1 without cuts, `logp_T` is of
+    the full distribution without the forbidden tokens; otherwise of the one sampled from.
+    """
+
+    def __init__(self, model: Any, renderer: Renderer, name: str, version: int = 0,
+                 max_rows: int = MAX_ROWS) -> None:  # fmt: skip
+        self.model, self.renderer, self.name, self.version = model, renderer, name, version
+        self.max_rows = max_rows
+        self.device = next(model.parameters()).device
+        self.forbidden = torch.as_tensor(renderer.forbidden_ids, device=self.device)
+
+    @torch.inference_mode()
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int],
+                 progress: Progress | None = None) -> list[tuple[Completion, ...]]:  # fmt: skip
+        """`sampling.n` completions for each prompt, in order; see `engines.base.Engine`."""
+        encoded = [self.renderer.encode(p) for p in prompts]
+        results: dict[int, tuple[Completion, ...]] = {}
+        for batch in self._batches(prompts, encoded, sampling.n):
+            found = self._decode(
+                [encoded[i] for i in batch], [prompts[i].forced for i in batch], sampling,
+                [seeds[i] for i in batch],
+            )  # fmt: skip
+            results |= dict(zip(batch, found, strict=True))
+            if progress is not None:
+                progress(len(results), len(prompts))
+        return [results[i] for i in range(len(prompts))]
+
+    def _batches(self, prompts: Sequence[Prompt], encoded: Sequence[EncodedPrompt],
+                 n: int) -> list[list[int]]:  # fmt: skip
+        """Prompts of like length together, within the bounds on rows and tokens."""
+
+        def length(i: int) -> int:
+            return encoded[i].length + len(prompts[i].forced)
+
+        batches: list[list[int]] = []
+        for i in sorted(range(len(prompts)), key=lambda i: (length(i), i)):
+            rows = (len(batches[-1]) + 1) * n if batches else 0
+            if batches and rows <= self.max_rows and rows * length(i) <= MAX_TOKENS:
+                batches[-1].append(i)
+            else:
+                batches.append([i])
+        return batches
+
+    def _decode(self, encoded: Sequence[EncodedPrompt], forced: Sequence[Sequence[int]],
+                sampling: Sampling,
+                seeds: Sequence[int]) -> list[tuple[Completion, ...]]:  # fmt: skip
+        n, count = sampling.n, len(encoded) * sampling.n
+        given = [np.array(f, dtype=np.int64) for f in forced]
+        start = [len(f) for f in given for _ in range(n)]
+        streams = RowStreams([(seed, member) for seed in seeds for member in range(n)])
+        texts = [np.concatenate([e.input_ids_P, f]) for e, f in zip(encoded, given, strict=True)]
+        everything = [t for t in texts for _ in range(n)]
+        penalties = Penalties(sampling, everything, self.renderer.vocab_size, self.device)
+        decoder, tokens = self._prefill(encoded, texts, n)
+
+        ids: list[list[int]] = [list(map(int, f)) for f in given for _ in range(n)]
+        logp: list[list[float]] = [[0.0] * s for s in start]
+        ended = np.zeros(count, dtype=bool)
+        going = np.array([i for i in range(count) if start[i] < sampling.max_tokens])
+        held = np.arange(count)  # rows of the decoder's batch
+        if len(going) < count:
+            held = self._shrink(decoder, held, going)
+            tokens = tokens[torch.as_tensor(going, device=self.device)]
+        step = 0
+        while len(going):
+            logits = decoder.step(tokens).float()
+            logits.index_fill_(1, self.forbidden, -torch.inf)
+            rows = torch.as_tensor(held, device=self.device)
+            distribution = processed(penalties.apply(logits, rows), sampling)
+            chosen = draw(distribution, streams.at(step, held), sampling.temperature == 0.0)
+            value = distribution.gather(1, chosen.unsqueeze(1)).squeeze(1)
+            penalties.add(rows, chosen)
+            step += 1
+            alive = set(going.tolist())
+            for row, token, p in zip(held.tolist(), chosen.tolist(), value.tolist(), strict=True):
+                if row not in alive:
+                    continue
+                ids[row].append(token)
+                logp[row].append(p)
+                ended[row] = token == self.renderer.end_id
+            going = np.array([r for r in going if not ended[r] and len(ids[r]) < sampling.max_tokens],
+                             dtype=np.int64)  # fmt: skip
+            if len(going) and len(going) < KEEP * len(held):
+                kept = torch.as_tensor(np.searchsorted(held, going), device=self.device)
+                held, chosen = self._shrink(decoder, held, going), chosen[kept]
+            tokens = chosen
+        return [
+            tuple(
+                Completion(
+                    self.renderer.decode(ids[row]), np.array(ids[row], np.int32),
+                    np.array(logp[row], np.float32), "stop" if ended[row] else "length",
+                    self.version, start[row],
+                )
+                for row in range(i * n, (i + 1) * n)
+            )
+            for i in range(len(encoded))
+        ]  # fmt: skip
+
+    def _shrink(self, decoder: Decoder, held: np.ndarray, going: np.ndarray) -> np.ndarray:
+        decoder.keep(torch.as_tensor(np.searchsorted(held, going), device=self.device))
+        return going
+
+    def _prefill(self, encoded: Sequence[EncodedPrompt], texts: Sequence[np.ndarray],
+                 n: int) -> tuple[Decoder, torch.Tensor]:  # fmt: skip
+        """A decoder that has read all but the last token of each text, n rows a prompt; those."""
+        last = torch.tensor([int(t[-1]) for t in texts for _ in range(n)], device=self.device)
+        if hybrid.supports(self.model):
+            return HybridDecoder(self.model, encoded, texts, n, self.renderer.pad_id), last
+        return CacheDecoder(self.model, encoded, texts, n, self.renderer.pad_id), last
+
+    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
+        """Take all parameters by name and the version; a shared module is only checked.
+
+        Raises KeyError if a name is missing or left over, ValueError if a shape differs.
+        """
+        own = dict(self.model.named_parameters())
+        if own.keys() != weights.keys():
+            different = sorted(own.keys() ^ weights.keys())
+            raise KeyError(f"weights do not fit the engine's model: {', '.join(different[:5])}")
+        with torch.no_grad():
+            for name, parameter in own.items():
+                given = weights[name]
+                if given.shape != parameter.shape:
+                    raise ValueError(f"{name}: {tuple(given.shape)} != {tuple(parameter.shape)}")
+                if given.data_ptr() != parameter.data_ptr():
+                    parameter.copy_(given)
+        self.version = version
+
+
+class HybridDecoder:
+    """Qwen3.5 through the functional stack, with room for the responses set aside in blocks."""
+
+    def __init__(self, model: Any, encoded: Sequence[EncodedPrompt], texts: Sequence[np.ndarray],
+                 n: int, pad_id: int) -> None:  # fmt: skip
+        self.text, self.head = hybrid.HybridText(model), model.get_output_embeddings()
+        device = self.head.weight.device
+        ids, lengths = hybrid.pad_rows([t[:-1] for t in texts], pad_id, device)
+        types = torch.zeros_like(ids)
+        for row, e in enumerate(encoded):
+            width = min(e.length, ids.shape[1])
+            types[row, :width] = torch.as_tensor(e.mm_token_type_ids_P[:width], device=device)
+        pixels = [e.pixel_values for e in encoded if e.pixel_values is not None]
+        grids = [e.image_grid_thw for e in encoded if e.image_grid_thw is not None]
+        segment, position = self.text.embed_prompts(
+            ids, lengths, types, torch.cat(pixels).to(device) if pixels else None,
+            torch.cat(grids).to(device) if grids else None,
+        )  # fmt: skip
+        _, state = self.text.run(segment, None, position, want_output=False)
+        owner = torch.arange(len(texts), device=device).repeat_interleave(n)
+        self.state = state.rows(owner)
+
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        ones = torch.ones_like(tokens)
+        segment = self.text.continuation(tokens.unsqueeze(1), ones, self.state.position)
+        hidden, self.state = self.text.run(segment, self.state, self.state.position + 1)
+        return self.head(hidden[:, 0])  # type: ignore[no-any-return]
+
+    def keep(self, rows: torch.Tensor) -> None:
+        self.state = self.state.rows(rows)
+
+
+class CacheDecoder:
+    """Any transformers model through its own cache, prompts padded on the left."""
+
+    def __init__(self, model: Any, encoded: Sequence[EncodedPrompt], texts: Sequence[np.ndarray],
+                 n: int, pad_id: int) -> None:  # fmt: skip
+        self.model = model
+        device = next(model.parameters()).device
+        inputs = left_pad(encoded, texts, pad_id, device)
+        # the whole text but its last token, which the first step feeds
+        self.mask = inputs["attention_mask"][:, :-1].repeat_interleave(n, dim=0)
+        for name in ("input_ids", "attention_mask", "mm_token_type_ids"):
+            if name in inputs:
+                inputs[name] = inputs[name][:, :-1]
+        position = inputs["attention_mask"].sum(1)
+        out = model(**inputs, use_cache=True, logits_to_keep=1)
+        self.cache = out.past_key_values
+        deltas = getattr(model.model, "rope_deltas", None)  # images take fewer positions than tokens
+        if "pixel_values" in inputs and deltas is not None:
+            position = position + deltas.squeeze(1)
+        self.position = position.repeat_interleave(n)
+        reindex(self.cache, torch.arange(len(texts), device=device).repeat_interleave(n))
+
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        ones = torch.ones_like(self.mask[:, :1])
+        self.mask = torch.cat([self.mask, ones], dim=1)
+        out = self.model(
+            input_ids=tokens.unsqueeze(1), attention_mask=self.mask, use_cache=True,
+            past_key_values=self.cache, position_ids=self.position.unsqueeze(1),
+        )  # fmt: skip
+        self.position = self.position + 1
+        return out.logits[:, -1]  # type: ignore[no-any-return]
+
+    def keep(self, rows: torch.Tensor) -> None:
+        reindex(self.cache, rows)
+        self.mask, self.position = self.mask[rows], self.position[rows]
+
+
+def reindex(cache: Any, rows: torch.Tensor) -> None:
+    """Make `rows` of a transformers cache, which may repeat, its new batch."""
+    for layer in cache.layers:
+        for name in ("keys", "values"):
+            if isinstance(getattr(layer, name, None), torch.Tensor):
+                setattr(layer, name, getattr(layer, name).index_select(0, rows))
+        for name in ("conv_states", "recurrent_states"):
+            for i, state in getattr(layer, name, {}).items():
+                if state is not None:
+                    getattr(layer, name)[i] = state.index_select(0, rows)
