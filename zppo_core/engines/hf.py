@@ -120,8 +120,8 @@ class HfEngine:
                 ids[row].append(token)
                 logp[row].append(p)
                 ended[row] = token == self.renderer.end_id
-            going = np.array([r for r in going if not ended[r] and len(ids[r]) < sampling.max_tokens],
-                             dtype=np.int64)  # fmt: skip
+            open_ = [r for r in going if not ended[r] and len(ids[r]) < sampling.max_tokens]
+            going = np.array(open_, dtype=np.int64)
             if len(going) and len(going) < KEEP * len(held):
                 kept = torch.as_tensor(np.searchsorted(held, going), device=self.device)
                 held, chosen = self._shrink(decoder, held, going), chosen[kept]
@@ -195,7 +195,7 @@ class HybridDecoder:
         ones = torch.ones_like(tokens)
         segment = self.text.continuation(tokens.unsqueeze(1), ones, self.state.position)
         hidden, self.state = self.text.run(segment, self.state, self.state.position + 1)
-        return self.head(hidden[:, 0])  # type: ignore[no-any-return]
+        return self.head(hidden[:, 0])
 
     def keep(self, rows: torch.Tensor) -> None:
         self.state = self.state.rows(rows)
@@ -217,7 +217,9 @@ class CacheDecoder:
         position = inputs["attention_mask"].sum(1)
         out = model(**inputs, use_cache=True, logits_to_keep=1)
         self.cache = out.past_key_values
-        deltas = getattr(model.model, "rope_deltas", None)  # images take fewer positions than tokens
+        deltas = getattr(
+            model.model, "rope_deltas", None
+        )  # images take fewer positions than tokens
         if "pixel_values" in inputs and deltas is not None:
             position = position + deltas.squeeze(1)
         self.position = position.repeat_interleave(n)
@@ -231,7 +233,7 @@ class CacheDecoder:
             past_key_values=self.cache, position_ids=self.position.unsqueeze(1),
         )  # fmt: skip
         self.position = self.position + 1
-        return out.logits[:, -1]  # type: ignore[no-any-return]
+        return out.logits[:, -1]
 
     def keep(self, rows: torch.Tensor) -> None:
         reindex(self.cache, rows)

@@ -30,7 +30,8 @@ def right_pad(prompts: Sequence[EncodedPrompt], responses: Sequence[np.ndarray],
     ids = np.full(shape, pad_id, dtype=np.int64)
     types = np.zeros(shape, dtype=np.int64)
     mask = np.zeros(shape, dtype=np.int64)
-    rows, columns = [], []
+    rows: list[int] = []
+    columns: list[int] = []
     for i, (prompt, response_T) in enumerate(zip(prompts, responses, strict=True)):
         p, end = prompt.length, lengths[i]
         ids[i, :p], ids[i, p:end] = prompt.input_ids_P, response_T

@@ -30,8 +30,14 @@ def l2_normalise(x: torch.Tensor, eps: float = 1e-6) -> torch.Tensor:
     return x * torch.rsqrt((x * x).sum(-1, keepdim=True) + eps)
 
 
-def gated_delta(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, g: torch.Tensor,
-                beta: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+def gated_delta(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    g: torch.Tensor,
+    beta: torch.Tensor,
+    state: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Outputs (B, T, H, Dv) and the final state (B, H, Dk, Dv).
 
     q, k: (B, T, H, Dk), normalised here; v: (B, T, H, Dv); g (log decay, <= 0) and beta: (B, T, H);
@@ -76,8 +82,14 @@ def gated_delta(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, g: torch.Tens
     return out.to(kept), state
 
 
-def gated_delta_step(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, g: torch.Tensor,
-                     beta: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+def gated_delta_step(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    g: torch.Tensor,
+    beta: torch.Tensor,
+    state: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """`gated_delta` for one token (T = 1), as decoding wants it."""
     kept, dtype = q.dtype, working_dtype(q.dtype)
     q, k, v = (x[:, 0].to(dtype) for x in (q, k, v))
@@ -100,8 +112,14 @@ def flash_kernel() -> Kernel | None:
     except ImportError:
         return None
 
-    def kernel(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, g: torch.Tensor,
-               beta: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    def kernel(
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        g: torch.Tensor,
+        beta: torch.Tensor,
+        state: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         out, final = chunk_gated_delta_rule(
             q, k, v, g=g.float(), beta=beta, initial_state=state.float(), output_final_state=True,
             use_qk_l2norm_in_kernel=True,

@@ -73,9 +73,14 @@ class HybridText:
         device = self.text.embed_tokens.weight.device
         self.kernel, self.kernel_name = choose_kernel(device)
 
-    def embed_prompts(self, input_ids: torch.Tensor, lengths: torch.Tensor,
-                      types: torch.Tensor | None = None, pixels: torch.Tensor | None = None,
-                      grids: torch.Tensor | None = None) -> tuple[Segment, torch.Tensor]:  # fmt: skip
+    def embed_prompts(
+        self,
+        input_ids: torch.Tensor,
+        lengths: torch.Tensor,
+        types: torch.Tensor | None = None,
+        pixels: torch.Tensor | None = None,
+        grids: torch.Tensor | None = None,
+    ) -> tuple[Segment, torch.Tensor]:
         """Embedded prompts (rows, P) with their images, and each row's next position (rows,).
 
         Images are encoded once, in row order.
@@ -130,9 +135,17 @@ class HybridText:
         seen = real if past is None else torch.cat([past.real, real], dim=1)
         return hidden, State(tuple(states), seen, position)
 
-    def _layer(self, layer: Any, hidden: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor],
-               real: torch.Tensor, lengths: torch.Tensor, mask: torch.Tensor | None,
-               before: LayerState | None, needed: bool) -> tuple[torch.Tensor, LayerState]:  # fmt: skip
+    def _layer(
+        self,
+        layer: Any,
+        hidden: torch.Tensor,
+        rotary: tuple[torch.Tensor, torch.Tensor],
+        real: torch.Tensor,
+        lengths: torch.Tensor,
+        mask: torch.Tensor | None,
+        before: LayerState | None,
+        needed: bool,
+    ) -> tuple[torch.Tensor, LayerState]:
         x = rms_norm(hidden, layer.input_layernorm)
         if hasattr(layer, "linear_attn"):
             mixed, state = self._delta(layer.linear_attn, x, real, lengths, before, needed)
@@ -240,7 +253,9 @@ def rotate(x: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor]) -> torch.
     return torch.cat([turned * cos + half * sin, rest], dim=-1)
 
 
-def pad_rows(rows: Sequence[Any], fill: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def pad_rows(
+    rows: Sequence[Any], fill: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Integer rows right-padded to one width: ids (rows, T) and lengths (rows,)."""
     lengths = [len(r) for r in rows]
     ids = torch.full((len(rows), max(lengths)), fill, dtype=torch.long)

@@ -50,7 +50,7 @@ class _LogProb(torch.autograd.Function):
         return logp, entropy
 
     @staticmethod
-    def backward(ctx: Any, grad_logp: torch.Tensor, _: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_logp: torch.Tensor, _: torch.Tensor) -> tuple[Any, ...]:
         hidden, weight, bias, targets, forbidden, norm = ctx.saved_tensors
         size, n = chunk_tokens(weight.shape[0]), hidden.shape[0]
         grad_hidden = torch.empty_like(hidden)
@@ -83,5 +83,5 @@ def log_probs(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | N
     reach hidden, weight and bias through the log-probability; entropy carries none. A target that
     is forbidden has log-probability -inf.
     """
-    logp, entropy = _LogProb.apply(hidden, weight, bias, targets, forbidden)  # type: ignore[no-untyped-call]
+    logp, entropy = _LogProb.apply(hidden, weight, bias, targets, forbidden)
     return logp, entropy

@@ -45,8 +45,10 @@ def choose(model: Any, wanted: str, pad_id: int, checkpointing: bool,
     text = hybrid.HybridText(model, checkpointing)
     if wanted == "padded":
         return "padded", "asked for", Padded(text, pad_id, device)
-    return "shared_prefix", f"Qwen3.5 with {text.kernel_name} kernels", SharedPrefix(
-        text, pad_id, device
+    return (
+        "shared_prefix",
+        f"Qwen3.5 with {text.kernel_name} kernels",
+        SharedPrefix(text, pad_id, device),
     )
 
 

@@ -74,9 +74,7 @@ class Trainer:
             weight_decay=optimizer.weight_decay, foreach=True,
         )  # fmt: skip
 
-    def _log_probs(
-        self, groups: Sequence[TrainGroup]
-    ) -> tuple[torch.Tensor, torch.Tensor, int]:
+    def _log_probs(self, groups: Sequence[TrainGroup]) -> tuple[torch.Tensor, torch.Tensor, int]:
         """Log-probability and entropy of every response token of `groups`, in order, flat."""
         hidden, computed = self.forward(groups)
         targets = np.concatenate([s.token_ids_T for g in groups for s in g.suffixes])
@@ -126,7 +124,7 @@ class Trainer:
             parts = [part for _, part in batch]
             logp, entropy, n = self._log_probs(parts)
             terms, statistics = self._terms(parts, logp, entropy)
-            (terms.sum() / divisor).backward()  # type: ignore[no-untyped-call]
+            (terms.sum() / divisor).backward()
             computed += n
             sums += np.array([terms.sum().item(), *statistics[:-1]])
             worst = max(worst, statistics[-1])
@@ -158,7 +156,7 @@ class Trainer:
         mask = flat("mask_T")
         current, weights = logp[mask], flat("weights_T")[mask].to(logp.dtype)
         sampler = flat("sampler_logp_T")[mask].to(logp.dtype)
-        # with I = 1 the current log-probabilities are the old ones: the ratio is 1, its gradient not
+        # with I = 1 the current log-probabilities are the old ones: the ratio is 1
         given = all(s.old_logp_T is not None for g in groups for s in g.suffixes)
         old = flat("old_logp_T")[mask].to(logp.dtype) if given else current.detach()
         c = self.loss
