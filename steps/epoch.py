@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from steps.cards.epoch import EpochCard
+from steps.resume import checkpoint, restore
 from steps.run_setup import Setup, config_of, prefix_of
 from steps.world import World, build_world
 from zppo_core.engines.base import Progress
 from zppo_core.phases import PhaseRecorder, step_unit
 from zppo_core.rollout_step import StepResult, rollout_step
-from zppo_core.store.checkpoint import latest_checkpoint, load_into, save_checkpoint
 from zppo_core.store.journal import Journal
 from zppo_core.store.lock import RunLock
 from zppo_core.store.objects import open_store

@@ -33,7 +33,8 @@ def load(
         ) from error
     is_vlm = hasattr(config, "vision_config")
     family = AutoModelForImageTextToText if is_vlm else AutoModelForCausalLM
-    model = family.from_pretrained(folder, dtype=dtype).to(device).eval()
+    loaded: Any = family.from_pretrained(folder, dtype=dtype)
+    model = loaded.to(device).eval()
     vocab = model.get_output_embeddings().weight.shape[0]
     return model, load_renderer(tokenizer_from or name, vocab, is_vlm)
 

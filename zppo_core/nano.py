@@ -98,7 +98,7 @@ def build_tokenizer() -> Any:
     from tokenizers.models import BPE
     from transformers.models.qwen3_5.tokenization_qwen3_5 import Qwen3_5Tokenizer
 
-    model = Qwen3_5Tokenizer()._tokenizer
+    model: Any = Qwen3_5Tokenizer()._tokenizer
     trained = Tokenizer(BPE())
     # loading imposes Qwen's normaliser and pre-tokenizer, so training must use the same
     trained.normalizer, trained.pre_tokenizer = model.normalizer, model.pre_tokenizer
@@ -114,7 +114,8 @@ def build_tokenizer() -> Any:
     merges = [
         tuple(m) if not isinstance(m, str) else tuple(m.split(" ")) for m in learned["merges"]
     ]
-    tokenizer = Qwen3_5Tokenizer(
+    make: Any = Qwen3_5Tokenizer  # its annotations are narrower than what it takes
+    tokenizer = make(
         vocab=learned["vocab"], merges=merges, unk_token=None,
         eos_token="<|im_end|>", pad_token="<|endoftext|>",
         extra_special_tokens=list(SPECIAL_TOKENS),

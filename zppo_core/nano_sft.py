@@ -137,7 +137,7 @@ def learn_batch(model: Any, examples: Sequence[Example], pad_id: int) -> float:
         predicted = model.lm_head(hidden[rows, columns - 1])
         target = batch.input_ids[rows, columns]
         loss = torch.nn.functional.cross_entropy(predicted, target, reduction="sum") / tokens
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         total += loss.item()
     return total
 

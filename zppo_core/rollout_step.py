@@ -17,6 +17,7 @@ from zppo_core.advantages import group_advantages
 from zppo_core.compression import Compressed, Compressor
 from zppo_core.config import Config
 from zppo_core.engines.base import Engine, Progress, Sampling
+from zppo_core.errors import UserError
 from zppo_core.methods import METHODS, Method
 from zppo_core.prompts import Templates
 from zppo_core.reformulation import choose_wrong, plan_lazily
@@ -308,17 +309,17 @@ def reformulate(hard: Sequence[Group], teacher: TeacherPhase, step: int, roles: 
         teacher.plan, rngs, chosen, strict=True
     ):
         question = corpus[question_id]
-        positive = None if right_text is None else short[right_text]
+        shown = None if right_text is None else short[right_text]
         negatives = tuple(short[t] for t in wrong_texts)
         right_first = None
-        if positive is not None:
+        if shown is not None:
             right_first = bool(rng.random() < 0.5)
-            text = roles.templates.bcq(question.text, positive.text, negatives[0].text, right_first)
+            text = roles.templates.bcq(question.text, shown.text, negatives[0].text, right_first)
         else:
             answers = [n.answer for n in negatives if n.answer is not None]
             text = roles.templates.ncq(question.text, answers, [n.text for n in negatives])
         prompt = Prompt(text, question.images, config.student.thinking)
-        asks.append(Ask(question_id, kind, prompt, right_first, positive, negatives))
+        asks.append(Ask(question_id, kind, prompt, right_first, shown, negatives))
     return asks
 
 
@@ -349,17 +350,31 @@ def update_student(groups: Sequence[Group], step: int, roles: Roles,
         for part in parts
     ]
     active = [g for part in train for g in part]
-    scores = roles.learner.score(active)
-    mismatch_mean, mismatch_max = sampler_mismatch(active, scores)
-    if updates > 1:  # with I = 1 the current log-probabilities are the old ones
+    if updates > 1:  # with I = 1 the current log-probabilities are the old ones: no pass for them
+        scores = roles.learner.score(active)
+        mismatch = sampler_mismatch(active, scores)
+        refuse_mismatch(mismatch[0], step, config)
         old = iter(scores)
         train = [[g.with_old_logp(next(old)) for g in part] for part in train]
     metrics = [
         roles.learner.update(part_train, tokens=sum(sampled_tokens(g) for g in part))
         for part, part_train in zip(parts, train, strict=True)
     ]
-    return UpdatePhase(tuple(metrics), advantages, mismatch_mean, mismatch_max,
+    if updates == 1:
+        mismatch = metrics[0].mismatch_mean, metrics[0].mismatch_max
+        refuse_mismatch(mismatch[0], step, config)
+    return UpdatePhase(tuple(metrics), advantages, *mismatch,
                        skipped_groups=len(groups) - len(active))  # fmt: skip
+
+
+def refuse_mismatch(mean: float, step: int, config: Config) -> None:
+    """Stop a run whose sampler and trainer disagree from the start: its ratios would be noise."""
+    if step == 0 and mean > config.trainer.max_mismatch:
+        raise UserError(
+            f"sampler and trainer disagree by {mean:.2g} nats a token at the first step (allowed: "
+            f"{config.trainer.max_mismatch:g}); check that both hold the same weights, precision "
+            "and forbidden tokens, or raise trainer.max_mismatch"
+        )
 
 
 def sampled_tokens(group: Group) -> int:

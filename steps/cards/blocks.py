@@ -29,7 +29,8 @@ def safe_text(text: str) -> str:
 
 def image_tags(images: Sequence[bytes], height: int = 48) -> str:
     """Our own encoded images as inline HTML; empty if there is none."""
-    tag = '<img style="height:{}px;margin-right:6px;image-rendering:pixelated" src="data:{};base64,{}">'
+    style = "height:{}px;margin-right:6px;image-rendering:pixelated"
+    tag = f'<img style="{style}" src="data:{{}};base64,{{}}">'
     return "".join(
         tag.format(height, media_type(data), base64.b64encode(data).decode()) for data in images
     )

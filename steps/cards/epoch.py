@@ -10,6 +10,7 @@ from steps.cards.blocks import image_tags, line_chart, note, safe_text, stacked_
 from zppo_core.rollout_step import Corpus, StepResult
 from zppo_core.types import Group
 
+ACCURACY = "Student accuracy by kind of group"
 TRANSCRIPTS = ("plain", "bcq", "ncq")
 
 
@@ -30,7 +31,7 @@ class EpochCard:
         self.bar = ProgressBar(max=total, label="rollout steps", value=0)
         self.phase = Markdown("starting")
         self.accuracy = line_chart([], "step", "accuracy", "kind",
-                                   "Student accuracy by kind of group", "accuracy", True)  # fmt: skip
+                                   ACCURACY, "accuracy", True)  # fmt: skip
         self.buffer = line_chart([], "step", "size", "series", "Prompt replay buffer",
                                  "questions held")  # fmt: skip
         self.phases = stacked_bars([], "step", "seconds", "phase", "Time per phase", "seconds")
@@ -54,9 +55,7 @@ class EpochCard:
         groups = [*result.plain, *result.augmented]
         for kind in dict.fromkeys(g.kind for g in groups):
             own = [g.accuracy for g in groups if g.kind == kind]
-            self.rows.append(
-                {"step": result.step, "kind": kind, "accuracy": sum(own) / len(own)}
-            )
+            self.rows.append({"step": result.step, "kind": kind, "accuracy": sum(own) / len(own)})
         self.sizes.append({"step": result.step, "series": "questions", "size": result.buffer_size})
         self.times += [
             {"step": result.step, "phase": name, "seconds": value}
@@ -70,7 +69,7 @@ class EpochCard:
             spec["data"] = {"values": list(rows)}
             if chart is self.accuracy:
                 fresh = line_chart(rows, "step", "accuracy", "kind",
-                                   "Student accuracy by kind of group", "accuracy", True)  # fmt: skip
+                                   ACCURACY, "accuracy", True)  # fmt: skip
                 spec["encoding"] = fresh.spec["encoding"]
             chart.update(spec)
         for kind in TRANSCRIPTS:

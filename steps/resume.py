@@ -1,0 +1,53 @@
+"""What an `epoch` task leaves for the next one, and takes up again, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from steps.world import World
+from zppo_core.store.checkpoint import (
+    Checkpoint,
+    latest_checkpoint,
+    load_weights,
+    read_optimizer,
+    save_checkpoint,
+    write_optimizer,
+    write_student,
+)
+from zppo_core.store.objects import ObjectStore
+
+
+def checkpoint(world: World, store: ObjectStore, prefix: str) -> None:
+    """Commit student, optimizer, buffer and counters after `world.state.step` rollout steps."""
+
+    def write(folder: Path) -> None:
+        processor = world.renderer.processor
+        write_student(
+            folder / "student", world.model, world.renderer.tokenizer,
+            None if processor is None else processor.image_processor,
+        )  # fmt: skip
+        names = {p: n for n, p in world.model.named_parameters()}
+        write_optimizer(folder, world.trainer.optimizer, names)
+        (folder / "state.json").write_text(json.dumps(world.state.state_dict(), sort_keys=True))
+
+    save_checkpoint(store, prefix, world.state.step, write, world.config.store.keep_checkpoints)
+
+
+def restore(world: World, store: ObjectStore, prefix: str) -> int:
+    """Take up the newest sound checkpoint if there is one; the rollout steps done."""
+    found = latest_checkpoint(store, prefix)
+    if found is not None:
+        load_student(world, found)
+        read_optimizer(found, world.trainer.optimizer, dict(world.model.named_parameters()))
+        world.state.load_state_dict(json.loads(found.read("state.json")))
+        print(f"going on from the checkpoint after step {found.step}", flush=True)
+    world.sync()
+    return world.state.step
+
+
+def load_student(world: World, found: Checkpoint) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        found.fetch(folder, "student")
+        load_weights(Path(folder), world.model)

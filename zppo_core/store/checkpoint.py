@@ -1,0 +1,189 @@
+"""Checkpoints: an ordinary Hugging Face folder, and beside it all that a bitwise resume needs.
+
+Written under its step with a manifest of hashes last, so a half-written one does not exist; a
+damaged one is passed over for the one before. No pickles: safetensors and JSON alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zppo_core.errors import UserError
+from zppo_core.store.journal import MANIFEST, Journal
+from zppo_core.store.objects import DamagedObjectError, ObjectStore, get_tree, join, put_tree
+
+if TYPE_CHECKING:
+    import torch
+
+FOLDER = "checkpoints"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A committed and verified checkpoint: after `step` rollout steps, below `prefix`."""
+
+    store: ObjectStore
+    prefix: str
+    step: int
+
+    def read(self, name: str) -> bytes:
+        """One file; MissingObjectError if it has none of this name."""
+        return self.store.get(join(self.prefix, name))
+
+    def fetch(self, folder: str | Path, part: str = "") -> list[Path]:
+        """Copy its files, or those below `part`, into `folder`; e.g. "student", the HF folder."""
+        return get_tree(self.store, join(self.prefix, part), folder)
+
+
+def save_checkpoint(store: ObjectStore, prefix: str, step: int, write: Callable[[Path], None],
+                    keep: int) -> None:  # fmt: skip
+    """Commit what `write` puts into a folder as the checkpoint of `step`; keep the last `keep`."""
+    root = join(prefix, FOLDER)
+    place = join(root, unit_of(step))
+    store.delete(join(place, MANIFEST))  # written again after a crash: not there until it is whole
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder))
+        put_tree(folder, store, place)
+        digests = {
+            p.relative_to(folder).as_posix(): hash_file(p)
+            for p in sorted(Path(folder).rglob("*"))
+            if p.is_file()
+        }
+    manifest = json.dumps({"files": digests, "step": step}, indent=1, sort_keys=True)
+    store.put(join(place, MANIFEST), manifest.encode())
+    for old in steps(store, prefix)[:-keep]:
+        delete_checkpoint(store, prefix, old)
+
+
+def delete_checkpoint(store: ObjectStore, prefix: str, step: int) -> None:
+    """Remove a checkpoint, its manifest first, so that it is never half there."""
+    place = join(prefix, FOLDER, unit_of(step))
+    store.delete(join(place, MANIFEST))
+    for key in store.list(place + "/"):
+        store.delete(key)
+
+
+def unit_of(step: int) -> str:
+    return f"step-{step:06d}"
+
+
+def steps(store: ObjectStore, prefix: str) -> list[int]:
+    """Steps with a committed checkpoint, ascending."""
+    units = Journal(store, join(prefix, FOLDER)).units("step-")
+    return [int(u.removeprefix("step-")) for u in units]
+
+
+def latest_checkpoint(store: ObjectStore, prefix: str) -> Checkpoint | None:
+    """The newest checkpoint whose hashes hold, None if there is none.
+
+    Warns of each damaged one that it passes over.
+    """
+    journal = Journal(store, join(prefix, FOLDER))
+    for step in reversed(steps(store, prefix)):
+        try:
+            journal.read(unit_of(step))
+        except DamagedObjectError as error:
+            warnings.warn(
+                f"checkpoint of step {step} is damaged ({error}); going back to the one before",
+                stacklevel=2,
+            )
+            continue
+        return Checkpoint(store, join(prefix, FOLDER, unit_of(step)), step)
+    return None
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 (hex) of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def weight_hash(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
+    """SHA-256 (hex) over names, types, shapes and bytes, in order of the names."""
+    import torch
+
+    h = hashlib.sha256()
+    for name, tensor in sorted(tensors, key=lambda item: item[0]):
+        h.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        h.update(flat.view(torch.uint8).numpy().data)
+    return h.hexdigest()
+
+
+def write_student(folder: Path, model: Any, tokenizer: Any, image_processor: Any = None) -> None:
+    """The student as an ordinary Hugging Face folder, for transformers and vLLM as it stands."""
+    model.save_pretrained(folder, safe_serialization=True)
+    tokenizer.save_pretrained(folder)
+    if image_processor is not None:
+        image_processor.save_pretrained(folder)
+
+
+def load_weights(folder: Path, model: Any) -> None:
+    """Read the *.safetensors of a Hugging Face folder into `model`, bit for bit.
+
+    UserError if a tensor of the model is missing there, or one there is none of the model's.
+    """
+    from safetensors.torch import load_file
+
+    found: dict[str, torch.Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        found |= load_file(path)
+    result = model.load_state_dict(found, strict=False)
+    tied = set(getattr(model, "all_tied_weights_keys", ()) or ())
+    missing = [name for name in result.missing_keys if name not in tied]
+    if missing or result.unexpected_keys:
+        names = ", ".join([*missing, *result.unexpected_keys][:3])
+        raise UserError(f"the checkpoint does not fit the model ({names}); was the model changed?")
+
+
+def write_optimizer(folder: Path, optimizer: torch.optim.Optimizer,
+                    names: Mapping[torch.Tensor, str]) -> None:  # fmt: skip
+    """The optimizer's state by parameter name: tensors as safetensors, settings as JSON."""
+    from safetensors.torch import save_file
+
+    tensors, scalars = {}, {}
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            full = f"{names[parameter]}:{key}"
+            if hasattr(value, "dtype"):
+                tensors[full] = value.detach().contiguous()
+            else:
+                scalars[full] = value
+    settings = [
+        {k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups
+    ]
+    save_file(tensors, folder / "optimizer.safetensors")
+    content = {"scalars": scalars, "settings": settings}
+    (folder / "optimizer.json").write_text(json.dumps(content, indent=1, sort_keys=True))
+
+
+def read_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer,
+                   named: Mapping[str, torch.Tensor]) -> None:  # fmt: skip
+    """Put back what `write_optimizer` wrote, bit for bit."""
+    from safetensors.torch import load
+
+    content = json.loads(checkpoint.read("optimizer.json"))
+    states: dict[str, dict[str, Any]] = {}
+    everything: dict[str, Any] = {
+        **load(checkpoint.read("optimizer.safetensors")),
+        **content["scalars"],
+    }
+    for full, value in everything.items():
+        name, _, key = full.rpartition(":")
+        states.setdefault(name, {})[key] = value
+    optimizer.state.clear()
+    for name, state in states.items():
+        parameter = named[name]
+        optimizer.state[parameter] = {
+            k: v.to(parameter.device) if hasattr(v, "dtype") and k != "step" else v
+            for k, v in state.items()
+        }
+    for group, settings in zip(optimizer.param_groups, content["settings"], strict=True):
+        group.update({k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
