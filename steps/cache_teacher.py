@@ -6,6 +6,7 @@ from typing import Any
 
 from steps.epoch import Heartbeat
 from steps.run_setup import Setup, config_of
+from steps.stage import record_stage
 from steps.world import build_world
 from zppo_core.engines.base import Sampling
 from zppo_core.methods import METHODS
@@ -22,8 +23,7 @@ def cache_teacher(setup: Setup) -> dict[str, Any]:
     """
     config = config_of(setup)
     method = METHODS[config.run.method]
-    uses_teacher = bool(method.reformulations) or method.loss == "off_distill"
-    if not uses_teacher or config.teacher.prefill == 0:
+    if not method.uses_teacher or config.teacher.prefill == 0:
         print("no teacher draws to make beforehand")
         return {"draws": 0, "hits": 0, "tokens": 0}
     cache = TeacherCache(open_store(setup["cache"]), "")
@@ -38,4 +38,10 @@ def cache_teacher(setup: Setup) -> dict[str, Any]:
         cache.draws(requests, teacher, sampling, world.roles.progress("teacher draws"))
     stats = cache.counters
     print(f"teacher draws: {stats.hits} found, {stats.misses} made, {stats.tokens} tokens")
+    spent = {
+        "role": "teacher", "activity": "generate", "model_params": world.teacher_params,
+        "tokens": stats.tokens, "tokens_cap": stats.misses * config.rollout.max_tokens,
+        "seconds": world.clock.model_seconds,
+    }  # fmt: skip
+    record_stage(setup, "cache_teacher", world.clock.model_seconds, [spent] if stats.misses else ())
     return {"draws": stats.misses, "hits": stats.hits, "tokens": stats.tokens}

@@ -8,7 +8,9 @@ from typing import Any
 
 from steps.cards.epoch import EpochCard
 from steps.resume import checkpoint, restore
+from steps.run_record import record_run
 from steps.run_setup import Setup, config_of, prefix_of
+from steps.stage import record_stage
 from steps.world import World, build_world
 from zppo_core.engines.base import Progress
 from zppo_core.phases import PhaseRecorder, step_unit
@@ -47,6 +49,7 @@ def epoch(
             config, TeacherCache(open_store(setup["cache"]), ""), heartbeat.progress
         )
         restore(world, store, prefix)
+        record_run(setup, journal, world.model, world.teacher)
         title = f"{config.run.method}, seed {config.run.seed}, scale {config.scale}"
         board = EpochCard(card, world.corpus, setup["rollout_steps"], title)
         heartbeat.board = board
@@ -57,6 +60,7 @@ def epoch(
             if world.state.step % config.store.checkpoint_every == 0 or world.state.step == target:
                 checkpoint(world, store, prefix)
                 after(result.step, "checkpoint")
+        record_stage(setup, f"epoch/{steps_done}", world.clock.model_seconds)
         return max(target, min(world.state.step, setup["rollout_steps"]))
 
 
@@ -64,8 +68,11 @@ def one_step(world: World, journal: Journal, setup: Setup,
              after: After) -> tuple[StepResult, dict[str, float]]:  # fmt: skip
     """One rollout step: phases through the journal, then the step's own tables."""
     config, step = world.config, world.state.step
-    context = RecordContext(setup["run_key"], step, world.corpus, config.student.thinking,
-                            lambda prompt: world.renderer.encode(prompt).length)  # fmt: skip
+    context = RecordContext(
+        setup["run_key"], step, world.corpus, config.student.thinking,
+        lambda prompt: world.renderer.encode(prompt).length,
+        world.model.num_parameters(), world.teacher_params, config.rollout.max_tokens,
+    )  # fmt: skip
     asks_by_uid: dict[str, Any] = {}
     asks = AsksCodec(context)
     codecs = {

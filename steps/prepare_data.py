@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from steps.run_setup import Setup, config_of
+from steps.stage import record_stage
 from zppo_core.config import Config
 from zppo_core.data.corpus import ListCorpus
 from zppo_core.errors import UserError
@@ -33,6 +34,7 @@ def prepare_data(setup: Setup) -> dict[str, Any]:
         category = corpus[question_id].category
         kinds[category] = kinds.get(category, 0) + 1
     print(f"corpus: {len(corpus)} questions of {len(kinds)} kinds")
+    record_stage(setup, "prepare_data")
     return {"questions": len(corpus), "digest": corpus.digest(), "kinds": kinds}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime
 from typing import Any
 
 from steps.early import resolve, split_overrides
@@ -26,6 +27,7 @@ def open_run(scale: str, method: str, seed: str, overrides: str, run_id: str) ->
     return {
         "config": config.to_json(),
         "run_key": f"{config.scale}-{config.run.method}-s{config.run.seed}-{run_id}",
+        "created_at": datetime.now(UTC).replace(tzinfo=None).isoformat(),
         "store": absolute(config.store.root),
         "cache": absolute(config.store.cache or f"{config.store.root}/teacher_cache"),
         "database": absolute(config.store.database),

@@ -12,6 +12,7 @@ from zppo_core.config import Config
 from zppo_core.data.corpus import ListCorpus
 from zppo_core.engines.base import Engine, Progress, Sampling
 from zppo_core.errors import UserError
+from zppo_core.methods import METHODS
 from zppo_core.phases import Clock
 from zppo_core.prompts import Templates
 from zppo_core.replay_buffer import PromptReplayBuffer
@@ -101,7 +102,13 @@ class World:
     trainer: Trainer
     model: Any
     renderer: Any
+    teacher: Any  # the model, None where no teacher takes part
     clock: Clock = field(default_factory=Clock)
+
+    @property
+    def teacher_params(self) -> int:
+        """Parameters of the teacher, 0 without one."""
+        return 0 if self.teacher is None else int(self.teacher.num_parameters())
 
     def sync(self) -> None:
         """Give the student's engine the trainer's weights, as version `state.step`."""
@@ -128,12 +135,15 @@ def build_world(config: Config, draws: Any, progress: Callable[[str], Progress])
 
     set_threads(config)
     dtype = getattr(torch, config.student.dtype)
+    method = METHODS[config.run.method]
     student, renderer = models.load(config.student.model, dtype, config.compute.device)
-    teacher, teacher_renderer = models.load(config.teacher.model, dtype, config.compute.device)
     clock, templates = Clock(), Templates()
-    teacher_engine = TimedEngine(
-        HfEngine(teacher, teacher_renderer, models.weights_name(teacher)), clock
-    )
+    teacher, teacher_engine, teacher_renderer = None, None, renderer
+    if method.uses_teacher:
+        teacher, teacher_renderer = models.load(config.teacher.model, dtype, config.compute.device)
+        teacher_engine = TimedEngine(
+            HfEngine(teacher, teacher_renderer, models.weights_name(teacher)), clock
+        )
     trainer = Trainer(
         student, renderer.forbidden_ids, renderer.pad_id, config.trainer, config.optimizer,
         config.loss, config.compute.device,
@@ -147,7 +157,7 @@ def build_world(config: Config, draws: Any, progress: Callable[[str], Progress])
     )
     roles = Roles(
         student=TimedEngine(HfEngine(student, renderer, "student"), clock),
-        teachers=(teacher_engine,),
+        teachers=() if teacher_engine is None else (teacher_engine,),
         learner=TimedLearner(trainer, clock),
         grading=RuleGrading(Grader()),
         compressor=compressor,
@@ -160,4 +170,4 @@ def build_world(config: Config, draws: Any, progress: Callable[[str], Progress])
         config.replay.capacity, config.replay.threshold, config.replay.refresh
     )
     return World(config, build_corpus(config), roles, RolloutState(buffer), trainer, student,
-                 renderer, clock)  # fmt: skip
+                 renderer, teacher, clock)  # fmt: skip

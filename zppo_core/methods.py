@@ -24,6 +24,11 @@ class Method:
     # drop a hard question's plain group only if its BCQ and NCQ groups are trivial too
     dynamic_sampling: bool = False
 
+    @property
+    def uses_teacher(self) -> bool:
+        """Whether a teacher takes part in training."""
+        return bool(self.reformulations) or self.loss != "surrogate"
+
 
 _ALL = (
     Method("grpo", False, (), "surrogate", "GRPO with the paper's recipe"),

@@ -24,6 +24,7 @@ def load(
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
+    quiet()
     folder = _locate(name)
     try:
         config = AutoConfig.from_pretrained(folder)
@@ -37,6 +38,14 @@ def load(
     model = loaded.to(device).eval()
     vocab = model.get_output_embeddings().weight.shape[0]
     return model, load_renderer(tokenizer_from or name, vocab, is_vlm)
+
+
+def quiet() -> None:
+    """No bars for loads of a second, no advice on kernels that a CPU cannot run."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
 
 
 def load_renderer(name: str, vocab_size: int, images: bool) -> Renderer:

@@ -31,6 +31,9 @@ class RecordContext:
     corpus: Corpus
     thinking: bool
     prompt_tokens: Any  # Prompt -> int
+    student_params: int
+    teacher_params: int  # 0 without a teacher
+    max_tokens: int  # the cap on a response
 
     @property
     def key(self) -> dict[str, Any]:
@@ -262,6 +265,7 @@ def step_files(context: RecordContext, result: StepResult, threshold: float,
         "buffer_events.parquet": encode("buffer_events", events),
         "updates.parquet": encode("updates", updates),
         "advantages.parquet": encode("advantages", advantages),
+        "costs.parquet": encode("costs", cost_rows(context, result)),
         **context.phase("update", seconds, model_seconds),
     }
 
@@ -279,3 +283,40 @@ def kind_row(key: Mapping[str, Any], kind: str, groups: Sequence[Group],
         "accuracy": float(np.mean([g.accuracy for g in own])),
         "tokens": sum(len(c.token_ids_T) for g in own for c in g.completions),
     }  # fmt: skip
+
+
+def cost_rows(context: RecordContext, result: StepResult) -> list[dict[str, Any]]:
+    """Tokens by model and activity; `tokens_cap` counts every response at the cap (App. D.3)."""
+    groups = [*result.plain, *result.augmented]
+    active = [g for g in groups if not g.trivial]
+    draws = [d for own in result.teacher.draws.values() for d in own if not d.draw.cached]
+    summaries = {
+        c.text: c for a in result.asks for c in (a.positive, *a.negatives) if c is not None
+    }
+    updates = result.update.metrics
+
+    def sampled(some: Sequence[Group]) -> int:
+        return sum(len(c.token_ids_T) - c.forced for g in some for c in g.completions)
+
+    def responses(some: Sequence[Group]) -> int:
+        return sum(len(g.completions) for g in some)
+
+    entries = [
+        ("student", "generate", sampled(groups), responses(groups)),
+        ("student", "train", sampled(active), responses(active)),
+        ("teacher", "generate", sum(len(d.draw.token_ids_T) for d in draws)
+         + sum(c.tokens for c in summaries.values()), len(draws) + len(summaries)),
+    ]  # fmt: skip
+    if len(updates) > 1:  # with I = 1 there is no pass for the old log-probabilities
+        entries.append(("student", "rescore", sampled(active), responses(active)))
+    trained = sum(m.seconds for m in updates)
+    return [
+        {
+            **context.key, "role": role, "activity": activity,
+            "model_params": context.student_params if role == "student" else context.teacher_params,
+            "tokens": tokens, "tokens_cap": count * context.max_tokens,
+            "seconds": trained if activity == "train" else 0.0,
+        }
+        for role, activity, tokens, count in entries
+        if tokens
+    ]  # fmt: skip

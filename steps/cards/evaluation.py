@@ -1,0 +1,71 @@
+"""The card of an `evaluate` task: the three scores, and what the student said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from metaflow.cards import Markdown, Table, VegaChart
+
+from eval.suite import Benchmark
+from steps.cards.blocks import note, safe_text
+
+ROLE_COLOURS = {"base": "#999999", "student": "#0072B2", "teacher": "#E69F00"}
+
+
+def draw(card: Any, benchmark: Benchmark, rows: Sequence[dict[str, Any]],
+         examples: Sequence[dict[str, Any]]) -> None:  # fmt: skip
+    """Scores with intervals as a chart and a table, and the student's first answers."""
+    card.append(note(f"# {benchmark.name} ({benchmark.family})"))
+    card.append(interval_chart(rows, "role", "", list(ROLE_COLOURS)))
+    card.append(
+        Table(
+            [
+                [r["role"], percent(r["score"]), f"{percent(r['low'])} to {percent(r['high'])}",
+                 f"{r['n']} of {r['expected_n']}", r["unparsed"]]
+                for r in rows
+            ],
+            headers=["model", "score", "95 % interval", "samples", "without an answer"],
+        )
+    )  # fmt: skip
+    card.append(note("## What the student said"))
+    card.append(
+        Table(
+            [[e["sample_id"], Markdown(safe_text(e["output"])), e["outcome"]]
+             for e in examples],
+            headers=["sample", "response", "outcome"],
+        )
+    )  # fmt: skip
+
+
+def percent(share: float | None) -> str:
+    return "none" if share is None else f"{100 * share:.1f} %"
+
+
+def interval_chart(rows: Sequence[dict[str, Any]], y: str, title: str,
+                   order: Sequence[str]) -> VegaChart:  # fmt: skip
+    """Scores as points with their 95 % intervals, one row of the chart a value of `y`."""
+    values = [{y: r[y], "role": r["role"], **{k: r[k] for k in ("score", "low", "high")}}
+              for r in rows if r["score"] is not None]  # fmt: skip
+    rows_of_chart = {"field": y, "type": "nominal", "sort": list(order), "title": None}
+    colour = {
+        "field": "role", "type": "nominal", "title": None,
+        "scale": {"domain": list(ROLE_COLOURS), "range": list(ROLE_COLOURS.values())},
+    }  # fmt: skip
+    axis = {"format": ".0%", "grid": True}
+    x = {"type": "quantitative", "scale": {"domain": [0, 1]}, "axis": axis, "title": "accuracy"}
+    return VegaChart(
+        {
+            "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+            "title": title,
+            "width": "container",
+            "data": {"values": values},
+            "layer": [
+                {"mark": {"type": "rule", "strokeWidth": 2},
+                 "encoding": {"y": rows_of_chart, "x": {**x, "field": "low"},
+                              "x2": {"field": "high"}, "color": colour}},
+                {"mark": {"type": "point", "filled": True, "size": 90, "tooltip": True},
+                 "encoding": {"y": rows_of_chart, "x": {**x, "field": "score"}, "color": colour}},
+            ],
+        }
+    )  # fmt: skip

@@ -1,0 +1,81 @@
+"""The run's own row in its journal: what ran, from which models, on which machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from steps.run_setup import Setup, config_of
+from zppo_core.store.journal import Journal
+from zppo_core.tables_schema import encode
+
+UNIT = "run"
+
+
+def record_run(setup: Setup, journal: Journal, student: Any, teacher: Any | None) -> None:
+    """Commit the row of `runs` once, before the first update changes the student."""
+    from zppo_core.models import weights_name
+
+    if journal.manifest(UNIT) is not None:
+        return
+    config = config_of(setup)
+    row = {
+        "run_key": setup["run_key"],
+        "created_at": datetime.fromisoformat(setup["created_at"]),
+        "scale": config.scale,
+        "method": config.run.method,
+        "seed": config.run.seed,
+        "config_json": setup["config"],
+        "code_version": code_version(),
+        "machine": machine(),
+        "student_model": config.student.model,
+        "student_params": student.num_parameters(),
+        "base_model_key": weights_name(student),
+    }
+    if teacher is not None:
+        row |= {
+            "teacher_model": config.teacher.model,
+            "teacher_params": teacher.num_parameters(),
+            "teacher_model_key": weights_name(teacher),
+        }
+    journal.commit(UNIT, {"runs.parquet": encode("runs", [row])})
+
+
+def code_version() -> str:
+    """The package's version, and the commit if it runs from a checkout."""
+    here = Path(__file__).resolve().parent
+    asked = subprocess.run(
+        ["git", "-C", str(here), "describe", "--always", "--dirty"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    commit = asked.stdout.strip() if asked.returncode == 0 else ""
+    return f"{version('zppo')}+{commit}" if commit else version("zppo")
+
+
+def machine() -> str:
+    """Processor, cores, memory and accelerators in words."""
+    name = platform.processor() or platform.machine()
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        models = [line.partition(":")[2].strip() for line in text.splitlines()
+                  if line.startswith("model name")]  # fmt: skip
+        name = models[0] if models else name
+    except OSError:
+        pass  # not Linux: the name above has to do
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    text = f"{os.cpu_count()} cores ({name}), {memory:.0f} GiB"
+    gpus = _gpus()
+    return f"{text}, {gpus}" if gpus else text
+
+
+def _gpus() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return ""
+    return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
