@@ -17,7 +17,7 @@ from zppo_core.errors import UserError
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One benchmark: what it is called, where its rows are, how many to expect, how it is scored."""
+    """One benchmark: its name, where its rows are, how many there are, how they are scored."""
 
     name: str  # abbreviation as in the paper's tables, or the suite's own
     family: str  # VLM, LLM or Video

@@ -94,8 +94,13 @@ def prepare_process() -> Arguments:
     if not os.environ.get("METAFLOW_USER"):
         os.environ["METAFLOW_USER"] = _user()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # idle threads that spin slow a neighbouring task tenfold on few cores
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = parse(sys.argv[1:])
     sys.argv[1:] = merge_sets(sys.argv[1:])
+    if arguments.command in ("run", "resume") and not _has_option(sys.argv, "--max-workers"):
+        # Metaflow's 16 at once would not fit a small machine's memory
+        sys.argv += ["--max-workers", str(os.cpu_count() or 1)]
     if arguments.command == "run" and not {"--help", "-h"} & set(sys.argv):
         from steps.preflight import check
 
@@ -105,6 +110,10 @@ def prepare_process() -> Arguments:
             print(f"zppo: {error}", file=sys.stderr)
             raise SystemExit(2) from None
     return arguments
+
+
+def _has_option(argv: Sequence[str], name: str) -> bool:
+    return any(a == name or a.startswith(f"{name}=") for a in argv)
 
 
 def _user() -> str:

@@ -44,7 +44,7 @@ def evaluate(setup: Setup, benchmark: str, card: Any = None) -> list[dict[str, A
     config, store = config_of(setup), open_store(setup["store"])
     journal = Journal(store, f"{prefix_of(setup)}/journal")
     kept = Journal(open_store(setup["cache"]), "evaluations")
-    set_threads(config)
+    set_threads(config, alone=False)
     rows, examples = [], []
     for role, model, renderer, thinking in contestants(config, store, prefix_of(setup)):
         unit = f"eval/{role}/{benchmark}"

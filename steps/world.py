@@ -115,13 +115,17 @@ class World:
         self.roles.student.load_weights(dict(self.model.named_parameters()), self.state.step)
 
 
-def set_threads(config: Config) -> None:
-    """Fix torch's thread count, so that sums are taken in the same order in every task."""
+def set_threads(config: Config, alone: bool = True) -> None:
+    """Fix torch's thread count, so that sums are taken in the same order in every task.
+
+    Tasks that are not `alone`, as in a foreach, take one thread each on a CPU.
+    """
     import os
 
     import torch
 
-    torch.set_num_threads(config.compute.threads or os.cpu_count() or 1)
+    shared = config.compute.device == "cpu" and not alone
+    torch.set_num_threads(1 if shared else config.compute.threads or os.cpu_count() or 1)
 
 
 def build_world(config: Config, draws: Any, progress: Callable[[str], Progress]) -> World:

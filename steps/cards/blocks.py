@@ -8,7 +8,7 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metaflow.cards import Markdown, VegaChart
+from metaflow.cards import Markdown
 
 # colour-blind safe (Okabe and Ito)
 COLOURS = {
@@ -41,14 +41,13 @@ def media_type(image: bytes) -> str:
 
 
 def line_chart(rows: Sequence[Mapping[str, Any]], x: str, y: str, series: str, title: str,
-               y_title: str, percent: bool = False) -> VegaChart:  # fmt: skip
-    """Lines of `y` over `x`, one per value of `series`."""
+               y_title: str, percent: bool = False) -> dict[str, Any]:  # fmt: skip
+    """A Vega-Lite chart: lines of `y` over `x`, one per value of `series`."""
     names = list(dict.fromkeys(str(r[series]) for r in rows))
     fallback = list(COLOURS.values())
     colours = [COLOURS.get(n, fallback[i % len(fallback)]) for i, n in enumerate(names)]
     axis = {"format": ".0%"} if percent else {}
-    return VegaChart(
-        {
+    return {
             "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
             "title": title,
             "width": "container",
@@ -61,15 +60,13 @@ def line_chart(rows: Sequence[Mapping[str, Any]], x: str, y: str, series: str, t
                 "color": {"field": series, "type": "nominal", "title": None,
                           "scale": {"domain": names, "range": colours}},
             },
-        }
-    )  # fmt: skip
+        }  # fmt: skip
 
 
 def stacked_bars(rows: Sequence[Mapping[str, Any]], x: str, y: str, series: str, title: str,
-                 y_title: str) -> VegaChart:  # fmt: skip
-    """Bars of `y` over `x`, stacked by `series`."""
-    return VegaChart(
-        {
+                 y_title: str) -> dict[str, Any]:  # fmt: skip
+    """A Vega-Lite chart: bars of `y` over `x`, stacked by `series`."""
+    return {
             "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
             "title": title,
             "width": "container",
@@ -82,8 +79,7 @@ def stacked_bars(rows: Sequence[Mapping[str, Any]], x: str, y: str, series: str,
                 "color": {"field": series, "type": "nominal", "title": None,
                           "scale": {"range": list(COLOURS.values())}},
             },
-        }
-    )  # fmt: skip
+        }  # fmt: skip
 
 
 def note(text: str) -> Markdown:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from metaflow.cards import Markdown, ProgressBar
+from metaflow.cards import Markdown, ProgressBar, VegaChart
 
 from steps.cards.blocks import image_tags, line_chart, note, safe_text, stacked_bars
 from zppo_core.rollout_step import Corpus, StepResult
 from zppo_core.types import Group
 
-ACCURACY = "Student accuracy by kind of group"
 TRANSCRIPTS = ("plain", "bcq", "ncq")
 
 
@@ -30,17 +29,23 @@ class EpochCard:
             return
         self.bar = ProgressBar(max=total, label="rollout steps", value=0)
         self.phase = Markdown("starting")
-        self.accuracy = line_chart([], "step", "accuracy", "kind",
-                                   ACCURACY, "accuracy", True)  # fmt: skip
-        self.buffer = line_chart([], "step", "size", "series", "Prompt replay buffer",
-                                 "questions held")  # fmt: skip
-        self.phases = stacked_bars([], "step", "seconds", "phase", "Time per phase", "seconds")
+        self.accuracy, self.buffer, self.phases = map(VegaChart, self._specs())
         self.transcripts = {kind: Markdown("") for kind in TRANSCRIPTS}
         for block in (note(f"# {title}"), self.bar, self.phase, self.accuracy, self.buffer,
                       self.phases, note("## Transcripts of the last step"),
                       *self.transcripts.values()):  # fmt: skip
             card.append(block)
         card.refresh()
+
+    def _specs(self) -> tuple[dict[str, Any], ...]:
+        """The three charts over the rows so far."""
+        return (
+            line_chart(self.rows, "step", "accuracy", "kind",
+                       "Student accuracy by kind of group", "accuracy", True),
+            line_chart(self.sizes, "step", "size", "series", "Prompt replay buffer",
+                       "questions held"),
+            stacked_bars(self.times, "step", "seconds", "phase", "Time per phase", "seconds"),
+        )  # fmt: skip
 
     def working(self, phase: str, done: int, total: int) -> None:
         """Show how far a phase has come."""
@@ -63,14 +68,9 @@ class EpochCard:
         ]
         self.bar.update(result.step + 1)
         self.phase.update(f"step {result.step + 1} finished")
-        for chart, rows in ((self.accuracy, self.rows), (self.buffer, self.sizes),
-                            (self.phases, self.times)):  # fmt: skip
-            spec = dict(chart.spec)
-            spec["data"] = {"values": list(rows)}
-            if chart is self.accuracy:
-                fresh = line_chart(rows, "step", "accuracy", "kind",
-                                   ACCURACY, "accuracy", True)  # fmt: skip
-                spec["encoding"] = fresh.spec["encoding"]
+        for chart, spec in zip(
+            (self.accuracy, self.buffer, self.phases), self._specs(), strict=True
+        ):
             chart.update(spec)
         for kind in TRANSCRIPTS:
             pool = [g for g in groups if g.kind == kind]

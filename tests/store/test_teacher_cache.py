@@ -1,0 +1,158 @@
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zppo_core.engines.base import Sampling
+from zppo_core.engines.scripted import ScriptedEngine
+from zppo_core.store.objects import LocalStore
+from zppo_core.teacher_cache import DrawRequest, Memo, TeacherCache, prune, verify
+from zppo_core.types import Prompt
+
+SAMPLING = Sampling(64, n=4)
+
+
+def counting_engine(name: str = "teacher"):
+    """Says something new each time it is asked, so that a second generation would show."""
+    count = iter(range(10**9))
+    return ScriptedEngine(lambda prompt, member: f"{prompt.text} {member} {next(count)}", name)
+
+
+def requests(n: int, visit: int = 0) -> list[DrawRequest]:
+    return [DrawRequest(f"q{i}", Prompt(f"question {i}"), visit) for i in range(n)]
+
+
+def texts(draws):
+    return [[d.text for d in group] for group in draws]
+
+
+def test_what_was_drawn_is_found_again_by_any_run(tmp_path: Path) -> None:
+    engine = counting_engine()
+    first = TeacherCache(LocalStore(tmp_path))
+    made = first.draws(requests(5), engine, SAMPLING)
+    second = TeacherCache(LocalStore(tmp_path))
+    found = second.draws(requests(5)[::-1], engine, SAMPLING)[::-1]
+    assert texts(found) == texts(made)
+    assert len(engine.asked) == 5
+    assert (first.counters.misses, first.counters.hits) == (20, 0)
+    assert (second.counters.misses, second.counters.hits) == (0, 20)
+    assert second.counters.saved == first.counters.tokens > 0
+    assert all(d.cached for group in found for d in group)
+    assert all(
+        np.array_equal(a.token_ids_T, b.token_ids_T) and a.finish == b.finish
+        for x, y in zip(made, found, strict=True)
+        for a, b in zip(x, y, strict=True)
+    )
+
+
+def test_a_visit_never_sees_an_earlier_visits_draws(tmp_path: Path) -> None:
+    cache, engine = TeacherCache(LocalStore(tmp_path)), counting_engine()
+    visits = [texts(cache.draws(requests(3, visit), engine, SAMPLING)) for visit in range(3)]
+    everything = [t for visit in visits for group in visit for t in group]
+    assert len(set(everything)) == len(everything) == 36
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        ("teacher", True),
+        ("sampling", True),
+        ("prompt", True),
+        ("question", True),
+        ("number of draws", False),
+    ],
+)
+def test_draws_are_keyed_by_all_that_decides_them(tmp_path: Path, change: str, again: bool) -> None:
+    cache, engine = TeacherCache(LocalStore(tmp_path)), counting_engine()
+    cache.draws(requests(1), engine, SAMPLING)
+    request, sampling = requests(1)[0], SAMPLING
+    if change == "teacher":
+        engine = counting_engine("another")
+    elif change == "sampling":
+        sampling = Sampling(64, n=4, temperature=0.5)
+    elif change == "prompt":
+        request = DrawRequest("q0", Prompt("question 0", thinking=True), 0)
+    elif change == "question":
+        request = DrawRequest("q1", Prompt("question 0"), 0)
+    else:
+        sampling = Sampling(64, n=2)
+    misses = cache.counters.misses
+    cache.draws([request], engine, sampling)
+    assert (cache.counters.misses > misses) is again
+
+
+def test_more_draws_keep_the_ones_there_are(tmp_path: Path) -> None:
+    cache, engine = TeacherCache(LocalStore(tmp_path)), counting_engine()
+    few = texts(cache.draws(requests(2), engine, Sampling(64, n=2)))
+    more = texts(cache.draws(requests(2), engine, Sampling(64, n=6)))
+    assert [group[:2] for group in more] == few
+    assert texts(cache.draws(requests(2), engine, Sampling(64, n=6))) == more
+
+
+def test_a_prefill_that_dies_loses_one_chunk_at_most(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("zppo_core.teacher_cache.CHUNK", 4)
+    engine = counting_engine()
+    answer = engine.answer
+
+    def dying(prompt: Prompt, member: int) -> str:
+        if prompt.text == "question 9":
+            raise KeyboardInterrupt
+        return answer(prompt, member)
+
+    engine.answer = dying
+    with pytest.raises(KeyboardInterrupt):
+        TeacherCache(LocalStore(tmp_path)).draws(requests(12), engine, SAMPLING)
+    engine.answer = answer
+    seen: list[tuple[int, int]] = []
+    cache = TeacherCache(LocalStore(tmp_path))
+    cache.draws(requests(12), engine, SAMPLING, lambda *p: seen.append(p))
+    assert cache.counters.hits == 8 * 4
+    assert seen == [(12, 12)]
+
+
+def test_a_damaged_draw_is_found_counted_and_made_again(tmp_path: Path) -> None:
+    store, engine = LocalStore(tmp_path), counting_engine()
+    TeacherCache(store).draws(requests(3), engine, SAMPLING)
+    key = store.list("draws/")[0]
+    store.put(key, store.get(key).replace(b"question", b"quest1on"))
+    report = verify(store)
+    assert report.damaged == (key,)
+    assert (report.objects, report.draws) == (3, 8)
+    cache = TeacherCache(store)
+    cache.draws(requests(3), engine, SAMPLING)
+    assert (cache.counters.damaged, cache.counters.hits) == (1, 8)
+    assert verify(store).damaged == ()
+    store.put(key, b"nonsense")
+    assert prune(store) == 1
+    assert verify(store).objects == 2
+
+
+def _draw_all(folder: str, results) -> None:
+    engine = ScriptedEngine(lambda prompt, member: f"{prompt.text} {member} " + "x" * 500)
+    cache = TeacherCache(LocalStore(folder))
+    results.put(texts(cache.draws(requests(100), engine, Sampling(2000, n=4))))
+
+
+def test_two_processes_on_one_cache_do_not_tear_it(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    workers = [context.Process(target=_draw_all, args=(str(tmp_path), results)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    outputs = [results.get(timeout=60) for _ in workers]
+    for worker in workers:
+        worker.join()
+    assert outputs[0] == outputs[1]
+    report = verify(LocalStore(tmp_path))
+    assert (report.objects, report.draws, report.damaged) == (100, 400, ())
+
+
+def test_values_are_kept_by_the_content_they_were_made_from(tmp_path: Path) -> None:
+    memo = Memo(LocalStore(tmp_path))
+    assert memo.get("compress", "text", 64) is None
+    memo.put({"summary": "short"}, "compress", "text", 64)
+    assert memo.get("compress", "text", 64) == {"summary": "short"}
+    assert memo.get("compress", "text", 65) is None
+    assert memo.get("judge", "text", 64) is None
+    assert (memo.counters.hits, memo.counters.misses) == (1, 3)

@@ -1,0 +1,54 @@
+"""An engine that answers by a function: for tests, and for timing everything but the model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zppo_core.engines.base import Progress, Sampling
+from zppo_core.types import Completion, Prompt
+
+if TYPE_CHECKING:
+    import torch
+
+
+class ScriptedEngine:
+    """`answer(prompt, member)` is what member i of a prompt's group says; tokens are its bytes.
+
+    `seconds` are slept for each call, as a model's time. Answers longer than `max_tokens` bytes
+    are cut, as a model's would be.
+    """
+
+    def __init__(self, answer: Callable[[Prompt, int], str], name: str = "scripted",
+                 version: int = 0, seconds: float = 0.0) -> None:  # fmt: skip
+        self.answer, self.name, self.version, self.seconds = answer, name, version, seconds
+        self.asked: list[Prompt] = []  # every prompt, in order
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int],
+                 progress: Progress | None = None) -> list[tuple[Completion, ...]]:  # fmt: skip
+        """See `engines.base.Engine`."""
+        if len(seeds) != len(prompts):
+            raise ValueError(f"{len(prompts)} prompts, {len(seeds)} seeds")
+        time.sleep(self.seconds)
+        self.asked += prompts
+        groups = []
+        for done, prompt in enumerate(prompts, 1):
+            said = [self.answer(prompt, member) for member in range(sampling.n)]
+            groups.append(tuple(self._completion(text, sampling.max_tokens) for text in said))
+            if progress is not None:
+                progress(done, len(prompts))
+        return groups
+
+    def _completion(self, text: str, cap: int) -> Completion:
+        data = text.encode()
+        cut = data[:cap].decode(errors="ignore")
+        ids = np.frombuffer(cut.encode(), np.uint8).astype(np.int32)
+        finish = "length" if len(data) > cap else "stop"
+        return Completion(cut, ids, np.zeros(len(ids), np.float32), finish, self.version)
+
+    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
+        """Take the version; there are no weights."""
+        self.version = version
