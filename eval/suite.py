@@ -57,11 +57,27 @@ SUITES: dict[str, tuple[Benchmark, ...]] = {
 }  # fmt: skip
 
 
+def benchmarks(suite: str) -> tuple[Benchmark, ...]:
+    """The benchmarks of a named suite, or of a comma-separated list of their names.
+
+    UserError if a name is unknown.
+    """
+    if suite in SUITES:
+        return SUITES[suite]
+    known = {b.name: b for own in SUITES.values() for b in own}
+    names = [name.strip() for name in suite.split(",")]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UserError(
+            f"no suite or benchmark {unknown[0]!r}; suites: {', '.join(SUITES)}; benchmarks: "
+            f"{', '.join(known)}"
+        )
+    return tuple(known[name] for name in names)
+
+
 def find(suite: str, name: str) -> Benchmark:
     """The record `name` of `suite`; UserError if either is unknown."""
-    if suite not in SUITES:
-        raise UserError(f"no suite {suite!r}; there are {', '.join(SUITES)}")
-    for benchmark in SUITES[suite]:
+    for benchmark in benchmarks(suite):
         if benchmark.name == name:
             return benchmark
     raise UserError(f"suite {suite} has no benchmark {name!r}")

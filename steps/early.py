@@ -94,8 +94,6 @@ def prepare_process() -> Arguments:
     if not os.environ.get("METAFLOW_USER"):
         os.environ["METAFLOW_USER"] = _user()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # idle threads that spin slow a neighbouring task tenfold on few cores
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = parse(sys.argv[1:])
     sys.argv[1:] = merge_sets(sys.argv[1:])
     if arguments.command in ("run", "resume") and not _has_option(sys.argv, "--max-workers"):

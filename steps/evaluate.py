@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from eval import harness
-from eval.suite import SUITES, find
+from eval import harness, suite
 from steps.epoch import Heartbeat
 from steps.run_setup import Setup, config_of, prefix_of
 from steps.stage import record_stage
@@ -32,7 +31,7 @@ EXAMPLES = 6
 
 def benchmarks(setup: Setup) -> list[str]:
     """The benchmarks of the run's suite, in its order."""
-    return [b.name for b in SUITES[config_of(setup).evaluation.suite]]
+    return [b.name for b in suite.benchmarks(config_of(setup).evaluation.suite)]
 
 
 def evaluate(setup: Setup, benchmark: str, card: Any = None) -> list[dict[str, Any]]:
@@ -68,7 +67,7 @@ def evaluate(setup: Setup, benchmark: str, card: Any = None) -> list[dict[str, A
     if card is not None:
         from steps.cards.evaluation import draw
 
-        draw(card, find(config.evaluation.suite, benchmark), rows, examples)
+        draw(card, suite.find(config.evaluation.suite, benchmark), rows, examples)
     record_stage(setup, f"evaluate/{benchmark}")
     return rows
 
@@ -97,7 +96,7 @@ def contestants(
 def score(config: Config, benchmark: str, engine: HfEngine, thinking: bool,
           protocol: str) -> Files:  # fmt: skip
     """Ask and score; the tables with no run's name in them, for any run to take."""
-    record = find(config.evaluation.suite, benchmark)
+    record = suite.find(config.evaluation.suite, benchmark)
     samples, total = harness.evaluate(
         engine, record, config.evaluation, thinking, Templates(), Grader(),
         progress=Heartbeat().progress(benchmark),

@@ -16,7 +16,15 @@ def check(config: Config) -> None:
     check_gpus(config)
     for role, model in (("student", config.student.model), ("teacher", config.teacher.model)):
         check_checkpoint(role, model)
+    check_suite(config)
     check_store(config)
+
+
+def check_suite(config: Config) -> None:
+    """The suite, or every benchmark of the list, must be known."""
+    from eval.suite import benchmarks
+
+    benchmarks(config.evaluation.suite)
 
 
 def check_gpus(config: Config) -> None:

@@ -98,7 +98,9 @@ class HfEngine:
         ids: list[list[int]] = [list(map(int, f)) for f in given for _ in range(n)]
         logp: list[list[float]] = [[0.0] * s for s in start]
         ended = np.zeros(count, dtype=bool)
-        going = np.array([i for i in range(count) if start[i] < sampling.max_tokens])
+        going = np.array(
+            [i for i in range(count) if start[i] < sampling.max_tokens], dtype=np.int64
+        )
         held = np.arange(count)  # rows of the decoder's batch
         if len(going) < count:
             held = self._shrink(decoder, held, going)

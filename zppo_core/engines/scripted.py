@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zppo_core.engines.base import Progress, Sampling
-from zppo_core.types import Completion, Prompt
+from zppo_core.types import Completion, Finish, Prompt
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,7 @@ class ScriptedEngine:
         data = text.encode()
         cut = data[:cap].decode(errors="ignore")
         ids = np.frombuffer(cut.encode(), np.uint8).astype(np.int32)
-        finish = "length" if len(data) > cap else "stop"
+        finish: Finish = "length" if len(data) > cap else "stop"
         return Completion(cut, ids, np.zeros(len(ids), np.float32), finish, self.version)
 
     def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:

@@ -1,0 +1,313 @@
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from zppo_core.compression import Compressor
+from zppo_core.config import Config, load
+from zppo_core.data.corpus import ListCorpus
+from zppo_core.engines.scripted import ScriptedEngine
+from zppo_core.errors import UserError
+from zppo_core.grading import Grader
+from zppo_core.prompts import Templates
+from zppo_core.rendering import EncodedPrompt
+from zppo_core.replay_buffer import PromptReplayBuffer
+from zppo_core.rollout_step import Roles, RolloutState, StaleWeightsError, rollout_step
+from zppo_core.store.objects import LocalStore
+from zppo_core.teacher_cache import TeacherCache
+from zppo_core.training.updater import UpdateMetrics
+from zppo_core.types import Prompt, Question
+
+QUESTIONS = [Question(f"q{i}", f"What is {i} plus {i}?", str(2 * i)) for i in range(12)]
+BY_TEXT = {q.text: q for q in QUESTIONS}
+METRICS = UpdateMetrics(0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 8, 1, 1, 8, 0.0, 0.0, 0.0)
+
+
+def asked_of(prompt: Prompt) -> Question:
+    return next(q for text, q in BY_TEXT.items() if text in prompt.text)
+
+
+@dataclass
+class Learner:
+    """Remembers what it was given; its log-probabilities are off by `gap`."""
+
+    gap: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.updates: list[tuple[list, int | None]] = []
+        self.scored = 0
+
+    def score(self, groups):
+        self.scored += 1
+        return [tuple(s.sampler_logp_T + self.gap for s in g.suffixes) for g in groups]
+
+    def update(self, groups, tokens=None):
+        self.updates.append((list(groups), tokens))
+        return replace(METRICS, mismatch_mean=self.gap, mismatch_max=self.gap)
+
+
+class Grading:
+    def __init__(self) -> None:
+        self.grader = Grader()
+
+    def grade_all(self, pairs):
+        return self.grader.grade_many([(response, q.gold) for q, response in pairs])
+
+
+def student_with(right: Callable[[Prompt, int], bool]) -> ScriptedEngine:
+    def answer(prompt: Prompt, member: int) -> str:
+        q = asked_of(prompt)
+        value = q.gold if right(prompt, member) else f"{100 + member}"
+        return rf"student thinks; \boxed{{{value}}}"
+
+    return ScriptedEngine(answer, "student")
+
+
+def teacher_with(right: Callable[[Prompt, int], bool]) -> ScriptedEngine:
+    count = iter(range(10**6))
+
+    def answer(prompt: Prompt, member: int) -> str:
+        if "<response>" in prompt.text:  # a compression
+            body = prompt.text.split("<response>")[-1].split("</response>")[0]
+            box = body[body.index(r"\boxed") :].split("}")[0] + "}"
+            return f"<summary>\nshort {box}\n</summary>"
+        q = asked_of(prompt)
+        value = q.gold if right(prompt, member) else "999"
+        return f"SENTINEL {next(count)}\n\\boxed{{{value}}}"
+
+    return ScriptedEngine(answer, "teacher")
+
+
+class World:
+    """Algorithm 1 with scripted engines."""
+
+    def __init__(
+        self, tmp_path, student, teacher=None, learner=None, method="zppo", **sets
+    ) -> None:
+        overrides = {
+            "run.method": method, "rollout.new_prompts": 8, "rollout.group_size": 4,
+            "optimizer.updates": 2, "reformulation.ratio": 0.5, **sets,
+        }  # fmt: skip
+        self.config: Config = load("nano", [f"{k}={v}" for k, v in overrides.items()])
+        self.student, self.teacher = student, teacher or teacher_with(lambda p, m: True)
+        self.learner = learner or Learner()
+        self.corpus = ListCorpus(QUESTIONS, seed=0)
+        templates = Templates()
+        compressor = Compressor(self.teacher, templates, len, cap=200, retries=1)
+        self.roles = Roles(
+            self.student, (self.teacher,), self.learner, Grading(), compressor,
+            TeacherCache(LocalStore(tmp_path)),
+            lambda prompt: EncodedPrompt(np.arange(5), np.zeros(5, np.int64)), templates,
+        )  # fmt: skip
+        self.state = RolloutState(PromptReplayBuffer(100, 0.5, False))
+        self.phases: list[str] = []
+
+    def step(self):
+        def record(phase, compute):
+            self.phases.append(phase)
+            return compute()
+
+        result = rollout_step(self.state, self.roles, self.corpus, self.config, record)
+        self.student.load_weights({}, self.state.step)
+        return result
+
+
+def some_right(prompt: Prompt, member: int) -> bool:
+    """Accuracy by question: 0, 25, 50 and 75 % in turn."""
+    return member < int(asked_of(prompt).id[1:]) % 4
+
+
+def test_hard_questions_are_reformulated_hardest_first_under_the_cap(tmp_path) -> None:
+    world = World(tmp_path, student_with(some_right))
+    result = world.step()
+    accuracy = {g.question_id: g.accuracy for g in result.plain}
+    assert len(result.plain) == 8
+    kinds = [a.kind for a in result.asks]
+    assert len(kinds) == 4 == int(0.5 * 8)  # BCQ and NCQ instances count together
+    assert kinds == ["bcq", "ncq", "bcq", "ncq"]
+    chosen = [accuracy[a.question_id] for a in result.asks]
+    assert chosen == sorted(chosen)
+    assert set(accuracy.values()) == {0.0, 0.25, 0.5, 0.75}
+    assert chosen[0] == 0.0
+
+
+def test_a_question_without_a_right_teacher_gets_no_bcq(tmp_path) -> None:
+    world = World(tmp_path, student_with(some_right), teacher_with(lambda p, m: False))
+    assert {a.kind for a in world.step().asks} == {"ncq"}
+
+
+def test_prompts_hold_the_candidates_and_nothing_of_who_wrote_them(tmp_path) -> None:
+    world = World(tmp_path, student_with(some_right))
+    result = world.step()
+    for ask in result.asks:
+        gold = world.corpus[ask.question_id].gold
+        blocks = ask.prompt.text.count("</candidate>")
+        assert blocks == len(ask.negatives) + (ask.positive is not None)
+        if ask.kind == "bcq":
+            assert rf"\boxed{{{gold}}}" in ask.prompt.text
+            assert blocks == 2
+        else:
+            assert rf"\boxed{{{gold}}}" not in ask.prompt.text  # the teacher's answer never shows
+            wrong = 4 - int(4 * next(g.accuracy for g in result.plain
+                                     if g.question_id == ask.question_id))  # fmt: skip
+            assert len(ask.negatives) == wrong  # all wrong rollouts
+        for word in ("teacher", "student", "correct answer is"):
+            assert word not in ask.prompt.text.lower().replace("student thinks", "")
+
+
+def test_teacher_text_reaches_prompts_alone(tmp_path) -> None:
+    """The sentinel that the teacher writes is in prompts (uncompressed) and in no suffix."""
+    world = World(tmp_path, student_with(some_right), **{"reformulation.compression": "extract"})
+    world.roles = replace(world.roles, compressor=replace(world.roles.compressor, engine=None))
+    result = world.step()
+    assert any("SENTINEL" in a.prompt.text for a in result.asks)
+    trained = [
+        bytes(s.token_ids_T.astype(np.uint8)).decode()
+        for groups, _ in world.learner.updates
+        for g in groups
+        for s in g.suffixes
+    ]
+    assert trained
+    assert all(text.startswith("student thinks") for text in trained)
+
+
+def test_groups_of_one_question_have_their_own_baselines(tmp_path) -> None:
+    world = World(tmp_path, student_with(some_right))
+    result = world.step()
+    groups = [*result.plain, *result.augmented]
+    assert len({g.uid for g in groups}) == len(groups)
+    for g in groups:
+        assert result.update.advantages[g.uid].sum() == pytest.approx(0, abs=1e-6)
+
+
+def test_trivial_groups_cost_no_pass_but_count_in_the_mean(tmp_path) -> None:
+    world = World(tmp_path, student_with(lambda p, m: asked_of(p).id != "q1" or m == 0))
+    result = world.step()
+    groups = [*result.plain, *result.augmented]
+    active = [g for g in groups if not g.trivial]
+    reached = [g.uid for parts, _ in world.learner.updates for g in parts]
+    assert sorted(reached) == sorted(g.uid for g in active)
+    assert result.update.skipped_groups == len(groups) - len(active) > 0
+    tokens = sum(len(c.token_ids_T) for g in groups for c in g.completions)
+    assert sum(t for _, t in world.learner.updates) == tokens
+
+
+def test_every_group_is_in_one_of_equal_mini_batches(tmp_path) -> None:
+    world = World(tmp_path, student_with(lambda p, m: m % 2 == 0), **{"optimizer.updates": 4})
+    result = world.step()
+    sizes = [len(groups) for groups, _ in world.learner.updates]
+    assert len(sizes) == 4
+    assert max(sizes) - min(sizes) <= 1
+    assert sum(sizes) == len(result.plain) + len(result.augmented)
+    assert world.learner.scored == 1
+
+
+def test_one_update_needs_no_pass_for_old_log_probabilities(tmp_path) -> None:
+    world = World(tmp_path, student_with(some_right), **{"optimizer.updates": 1})
+    world.step()
+    assert world.learner.scored == 0
+    suffixes = [s for groups, _ in world.learner.updates for g in groups for s in g.suffixes]
+    assert all(s.old_logp_T is None for s in suffixes)
+
+
+@pytest.mark.parametrize("updates", [1, 4])
+def test_a_trainer_that_disagrees_with_the_sampler_stops_the_run(tmp_path, updates) -> None:
+    world = World(tmp_path, student_with(some_right), learner=Learner(gap=0.5),
+                  **{"optimizer.updates": updates})  # fmt: skip
+    with pytest.raises(UserError, match=r"disagree by 0\.5"):
+        world.step()
+
+
+def test_the_buffer_is_moved_by_plain_rollouts_alone(tmp_path) -> None:
+    """The student is right on every reformulated prompt, and the questions stay hard."""
+
+    def right(prompt: Prompt, member: int) -> bool:
+        return "<candidate>" in prompt.text
+
+    world = World(tmp_path, student_with(right), **{"replay.ratio": 0.25})
+    first = world.step()
+    assert all(g.accuracy == 1.0 for g in first.augmented)
+    assert len(world.state.buffer) == 8
+    assert {e.kind for e in first.events} == {"admit"}
+    second = world.step()
+    replayed = [g for g in second.plain if g.kind == "replay"]
+    new = {g.question_id for g in second.plain if g.kind == "plain"}
+    assert 0 < len(replayed) <= 2
+    assert not {g.question_id for g in replayed} & new
+
+
+def test_a_replayed_question_that_is_solved_graduates(tmp_path) -> None:
+    solved: set[str] = set()
+
+    def right(prompt: Prompt, member: int) -> bool:
+        return asked_of(prompt).id in solved
+
+    world = World(tmp_path, student_with(right), **{"replay.ratio": 0.5})
+    world.step()
+    solved |= {q.id for q in QUESTIONS}
+    second = world.step()
+    graduated = {e.question_id for e in second.events if e.kind == "graduate"}
+    assert {g.question_id for g in second.plain if g.kind == "replay"} <= graduated
+    assert not any(q in world.state.buffer for q in graduated)
+    assert second.asks == ()
+
+
+def test_candidates_are_fresh_on_every_visit(tmp_path) -> None:
+    sets = {"rollout.new_prompts": 12, "teacher.scope": "hard"}
+    world = World(tmp_path, student_with(lambda p, m: False), **sets)
+    draws = [
+        {d.draw.text for own in world.step().teacher.draws.values() for d in own} for _ in range(2)
+    ]
+    assert not draws[0] & draws[1]
+
+
+def test_the_teacher_is_asked_only_where_it_can_matter(tmp_path) -> None:
+    plans = {}
+    for scope in ("augmented", "hard"):
+        world = World(
+            tmp_path / scope, student_with(lambda p, m: False), **{"teacher.scope": scope}
+        )
+        result = world.step()
+        plans[scope] = (result.teacher.plan, len(result.teacher.draws))
+    assert plans["augmented"][0] == plans["hard"][0]
+    assert plans["augmented"][1] < plans["hard"][1] == 8
+
+
+@pytest.mark.parametrize(("method", "replays"), [("grpo", False), ("grpo_replay", True)])
+def test_plain_methods_ask_no_teacher(tmp_path, method: str, replays: bool) -> None:
+    world = World(tmp_path, student_with(lambda p, m: False), method=method)
+    world.step()
+    second = world.step()
+    assert world.teacher.asked == []
+    assert second.asks == ()
+    assert any(g.kind == "replay" for g in second.plain) is replays
+    assert (len(world.state.buffer) > 0) is replays
+
+
+def test_stale_weights_are_refused(tmp_path) -> None:
+    world = World(tmp_path, student_with(some_right))
+    world.step()
+    world.student.load_weights({}, 0)
+    with pytest.raises(StaleWeightsError, match="missed a weight sync"):
+        world.step()
+
+
+def test_phases_come_in_the_papers_order(tmp_path) -> None:
+    world = World(tmp_path, student_with(some_right))
+    world.step()
+    assert world.phases == ["plain", "teacher", "reformulate", "augmented"]
+
+
+def test_the_state_of_a_run_survives_json(tmp_path) -> None:
+    import json
+
+    world = World(tmp_path, student_with(some_right))
+    world.step()
+    text = json.dumps(world.state.state_dict(), sort_keys=True)
+    other = RolloutState(PromptReplayBuffer(100, 0.5, False))
+    other.load_state_dict(json.loads(text))
+    assert json.dumps(other.state_dict(), sort_keys=True) == text
+    assert other.step == 1
+    assert len(other.buffer) == len(world.state.buffer) > 0
+    assert sum(other.visits.values()) == 8
