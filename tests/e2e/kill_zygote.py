@@ -1,0 +1,79 @@
+"""Runs `steps.epoch.epoch` over and over, each time killed at its first commit, until it is done.
+
+python kill_zygote.py ROOT NAME kill|whole: prints the number of processes and the weight hash.
+The heavy imports happen once; every run is a fork that is killed by SIGKILL.
+"""
+
+import json
+import os
+import signal
+import sys
+
+import torch
+
+from steps.epoch import epoch
+from steps.run_setup import open_run
+from zppo_core import models  # noqa: F401 - imported before the forks
+from zppo_core.engines import hf  # noqa: F401
+from zppo_core.store.checkpoint import latest_checkpoint, weight_hash
+from zppo_core.store.objects import open_store
+from zppo_core.training import updater  # noqa: F401
+
+SMALL = (
+    "run.rollout_steps=3;run.steps_per_task=3;data.train_questions=24;rollout.new_prompts=8;"
+    "rollout.group_size=4;rollout.max_tokens=32;reformulation.ratio=0.5;replay.ratio=0.5;"
+    "store.checkpoint_every=2;optimizer.updates=2;compute.threads=1"
+)
+
+
+def forked(work) -> int:
+    """Exit status of `work` in a fork; minus the signal if it was killed."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os._exit(0)
+        except BaseException as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def final_hash(setup) -> str:
+    from safetensors.torch import load
+
+    found = latest_checkpoint(open_store(setup["store"]), setup["run_key"])
+    assert found is not None
+    assert found.step == 3
+    return weight_hash(load(found.read("student/model.safetensors")).items())
+
+
+def main(root: str, name: str, how: str) -> None:
+    sets = (
+        f"{SMALL};store.root={root}/runs;store.database={root}/db.duckdb;store.cache={root}/{name}"
+    )
+    setup = open_run("nano", "zppo", "0", sets, name)
+    killed_at: list[tuple[int, str]] = []
+    reader, writer = os.pipe()
+
+    def die(step: int, phase: str) -> None:
+        if how == "kill":
+            os.write(writer, f"{step} {phase}\n".encode())
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    processes = 0
+    while True:
+        processes += 1
+        status = forked(lambda: epoch(setup, 0, after=die))
+        if status == 0:
+            break
+        if status != -signal.SIGKILL:
+            raise SystemExit(f"process {processes} ended with {status}")
+        step, phase = os.read(reader, 100).decode().split()
+        killed_at.append((int(step), phase))
+    print(json.dumps({"processes": processes, "hash": final_hash(setup), "killed_at": killed_at}))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(*sys.argv[1:])

@@ -1,0 +1,31 @@
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ZYGOTE = Path(__file__).with_name("kill_zygote.py")
+
+
+def trained(root: Path, name: str, how: str) -> dict:
+    done = subprocess.run(
+        [sys.executable, str(ZYGOTE), str(root), name, how],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def test_a_run_killed_at_every_boundary_ends_with_the_weights_of_one_never_killed(
+    tmp_path: Path,
+) -> None:
+    """SIGKILL after each commit, a new process each time; and the same seed gives the same run."""
+    with ThreadPoolExecutor(2) as threads:
+        whole, again = threads.map(lambda name: trained(tmp_path, name, "whole"), ("a", "b"))
+    killed = trained(tmp_path, "c", "kill")
+    assert whole["hash"] == again["hash"] == killed["hash"]
+    assert whole["processes"] == 1
+    phases = ["plain", "teacher", "reformulate", "augmented", "update"]
+    expected = {(step, phase) for step in range(3) for phase in phases}
+    expected |= {(1, "checkpoint"), (2, "checkpoint")}
+    assert {tuple(k) for k in killed["killed_at"]} == expected

@@ -1,0 +1,89 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from steps import early
+from steps.early import machine, merge_sets, parse
+from steps.preflight import check
+from zppo_core.config import load
+from zppo_core.errors import UserError
+
+FLOW = Path(__file__).parents[2] / "flows" / "zppo_flow.py"
+
+
+def run_flow(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(FLOW), *arguments], capture_output=True, text=True, timeout=60,
+        env={**os.environ, **environment}, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--set", "optimizer.max_gradnorm=1"], "optimizer.max_grad_norm?"),
+        (["--set", "optimizer.lr=fast"], "optimizer.lr: 'fast' is not float"),
+        (["--set", "nonsense"], "section.field=value"),
+        (["--method", "zpo"], "'zppo'"),
+        (["--scale", "nanno"], "'nano'"),
+        (["--scale", "4B"], "--scale nano"),  # no GPU here
+        (["--set", "student.model=/no/such/folder"], "config.json"),
+        (["--set", "student.model=nano:professor"], "nano build"),
+        (["--set", "store.root=/proc/nowhere"], "store.root"),
+        (["--set", "store.database=/proc/nowhere/db"], "store.database"),
+        (["--set", "evaluation.suite=paper32"], "suites: "),
+        (["--set", "rollout.group_size=1"], "group_size"),
+    ],
+)
+def test_a_fault_is_one_clear_line_before_anything_starts(arguments, says: str) -> None:
+    start = time.perf_counter()
+    done = run_flow("run", *arguments, CUDA_VISIBLE_DEVICES="", PATH="/nowhere")
+    assert done.returncode == 2
+    assert done.stderr.startswith("zppo: ")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert says in done.stderr
+    assert time.perf_counter() - start < 10  # neither Metaflow nor torch was loaded
+
+
+def test_options_are_read_in_both_spellings_and_sets_add_up() -> None:
+    arguments = parse(
+        ["run", "--scale=nano", "--seed", "3", "--set", "a.b=1;c.d=2", "--set=e.f=3", "--tag", "x"]
+    )
+    assert (arguments.command, arguments.scale, arguments.seed) == ("run", "nano", "3")
+    assert arguments.overrides == ("a.b=1", "c.d=2", "e.f=3")
+    merged = merge_sets(["run", "--set", "a.b=1", "--tag", "x", "--set=e.f=3"])
+    assert merged == ["run", "--tag", "x", "--set", "a.b=1;e.f=3"]
+    assert merge_sets(["show"]) == ["show"]
+
+
+def test_later_overrides_win_and_seed_zero_counts() -> None:
+    config = early.resolve("nano", "grpo", "0", ["run.seed=5", "run.seed=6"])
+    assert (config.run.method, config.run.seed) == ("grpo", 6)
+    assert early.resolve("nano", "", "0", []).run.seed == 0
+
+
+def test_a_scale_asks_for_the_machine_that_it_needs() -> None:
+    assert machine(parse(["run", "--scale", "4B"])).gpu == 8
+    assert machine(parse(["run"])).gpu == 0
+    assert machine(parse(["run", "--scale", "what"])).gpu == 0
+
+
+def test_any_user_can_run_root_included(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "root")
+    assert early._user() == "zppo"
+
+    def nameless() -> str:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert early._user().startswith("uid")
+
+
+def test_a_sound_configuration_passes(tmp_path: Path) -> None:
+    check(load("nano", [f"store.root={tmp_path}", f"store.database={tmp_path}/db/x.duckdb"]))
+    with pytest.raises(UserError, match=r"student\.model is empty"):
+        check(load("nano", ["student.model=", f"store.root={tmp_path}"]))
