@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zppo_core.streams import derive_seed
-
 OURS = "zppo"
 BEST = "best_non_zppo"
 
@@ -41,23 +39,17 @@ def cluster_bootstrap(
     if resamples < 1:
         raise ValueError("resamples must be >= 1")
     n = deltas_B.size
-    rng = np.random.default_rng(seed)
-    # how often each benchmark was drawn is all that a mean needs: (resamples, n) small integers
-    counts_RB = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
-    means_R = counts_RB @ deltas_B / n
+    # the one generator whose stream NumPy keeps for ever: published intervals must not move
+    rng = np.random.RandomState(seed)
+    means_R = deltas_B[rng.randint(0, n, size=(resamples, n))].mean(axis=1)
     low, high = np.percentile(means_R, [2.5, 97.5])
     return Interval(float(deltas_B.mean()), float(low), float(high), int((deltas_B > 0).sum()))
-
-
-def shared_seed(scale: str, family: str, seed: int = 0) -> int:
-    """The seed that all comparisons of one (scale, family) share."""
-    return derive_seed(seed, "bootstrap", scale, family)
 
 
 def comparisons(
     scores: Mapping[str, Mapping[str, float]],
     methods: Sequence[str],
-    seed: int,
+    seed: int = 0,
     resamples: int = 10_000,
 ) -> dict[str, tuple[Interval, int]]:
     """`zppo-<method>` -> (interval, benchmarks) for one (scale, family).

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.bootstrap import cluster_bootstrap, comparisons, shared_seed
+from eval.bootstrap import cluster_bootstrap, comparisons
 
 
 def reference(name):
@@ -40,9 +40,7 @@ def test_tables_14_and_15_follow_from_the_papers_own_cells(published):
     worst = 0.0
     for row in rows:
         scale, family = row["scale"], row["family"]
-        ours = comparisons(
-            published[scale, family], METHODS[row["table"]], shared_seed(scale, family)
-        )
+        ours = comparisons(published[scale, family], METHODS[row["table"]])
         interval, n = ours[row["comparison"]]
         low, high = float(row["ci_low"]), float(row["ci_high"])
         where = f"{row['table']} {scale} {family} {row['comparison']}"
@@ -60,7 +58,6 @@ def test_comparisons_of_one_scale_and_family_share_the_draw():
     assert (b.low, b.high) == pytest.approx((10 * a.low, 10 * a.high))
     many = np.arange(16.0) ** 1.5
     assert cluster_bootstrap(many, seed=5) != cluster_bootstrap(many, seed=6)
-    assert shared_seed("2B", "VLM") != shared_seed("2B", "LLM") != shared_seed("4B", "LLM")
 
 
 @settings(max_examples=30, deadline=None)
