@@ -14,7 +14,8 @@ from steps.stage import record_stage
 from steps.world import World, build_world
 from zppo_core.engines.base import Progress
 from zppo_core.phases import PhaseRecorder, step_unit
-from zppo_core.rollout_step import StepResult, rollout_step
+from zppo_core.rollout_step import rollout_step
+from zppo_core.step_types import StepResult
 from zppo_core.store.journal import Journal
 from zppo_core.store.lock import RunLock
 from zppo_core.store.objects import open_store

@@ -12,11 +12,12 @@ from zppo_core.config import Config
 from zppo_core.data.corpus import ListCorpus
 from zppo_core.engines.base import Engine, Progress, Sampling
 from zppo_core.errors import UserError
+from zppo_core.hints import HintWriter
 from zppo_core.methods import METHODS
 from zppo_core.phases import Clock
 from zppo_core.prompts import Templates
 from zppo_core.replay_buffer import PromptReplayBuffer
-from zppo_core.rollout_step import Roles, RolloutState
+from zppo_core.step_types import Roles, RolloutState
 from zppo_core.types import Completion, Grade, Prompt, Question
 
 if TYPE_CHECKING:
@@ -68,6 +69,10 @@ class TimedLearner:
     def update(self, groups: Any, tokens: int | None = None) -> Any:
         with self.clock.model():
             return self.inner.update(groups, tokens)
+
+    def distill(self, groups: Any) -> Any:
+        with self.clock.model():
+            return self.inner.distill(groups)
 
 
 @dataclass(frozen=True)
@@ -142,29 +147,29 @@ def build_world(config: Config, draws: Any, progress: Callable[[str], Progress])
     method = METHODS[config.run.method]
     student, renderer = models.load(config.student.model, dtype, config.compute.device)
     clock, templates = Clock(), Templates()
-    teacher, teacher_engine, teacher_renderer = None, None, renderer
+    teachers = []
     if method.uses_teacher:
-        teacher, teacher_renderer = models.load(config.teacher.model, dtype, config.compute.device)
-        teacher_engine = TimedEngine(
-            HfEngine(teacher, teacher_renderer, models.weights_name(teacher)), clock
-        )
+        names = [config.teacher.model, *filter(None, config.teacher.more_models.split(","))]
+        teachers = [models.load(name.strip(), dtype, config.compute.device) for name in names]
+    engines = tuple(
+        TimedEngine(HfEngine(model, own, models.weights_name(model)), clock)
+        for model, own in teachers
+    )
+    writer = engines[0] if engines and config.reformulation.compression == "teacher" else None
+    count = (teachers[0][1] if teachers else renderer).encode_text
     trainer = Trainer(
         student, renderer.forbidden_ids, renderer.pad_id, config.trainer, config.optimizer,
         config.loss, config.compute.device,
+        teachers[0][0] if method.loss != "surrogate" else None,
     )  # fmt: skip
-    compressor = Compressor(
-        teacher_engine if config.reformulation.compression == "teacher" else None,
-        templates,
-        lambda text: len(teacher_renderer.encode_text(text)),
-        config.reformulation.candidate_tokens,
-        config.reformulation.retries,
-    )
+    cap, retries = config.reformulation.candidate_tokens, config.reformulation.retries
     roles = Roles(
         student=TimedEngine(HfEngine(student, renderer, "student"), clock),
-        teachers=() if teacher_engine is None else (teacher_engine,),
+        teachers=engines,
         learner=TimedLearner(trainer, clock),
         grading=RuleGrading(Grader()),
-        compressor=compressor,
+        compressor=Compressor(writer, templates, lambda text: len(count(text)), cap, retries),
+        hints=HintWriter(writer, templates, cap, retries),
         draws=draws,
         encode=renderer.encode,
         templates=templates,
@@ -174,4 +179,4 @@ def build_world(config: Config, draws: Any, progress: Callable[[str], Progress])
         config.replay.capacity, config.replay.threshold, config.replay.refresh
     )
     return World(config, build_corpus(config), roles, RolloutState(buffer), trainer, student,
-                 renderer, teacher, clock)  # fmt: skip
+                 renderer, teachers[0][0] if teachers else None, clock)  # fmt: skip

@@ -47,6 +47,7 @@ class StudentConfig:
 @dataclass(frozen=True)
 class TeacherConfig:
     model: str = "Qwen/Qwen3.5-27B-FP8"
+    more_models: str = ""  # further teachers, separated by commas (method zppo_teachers)
     thinking: bool = True
     rollouts: int = 4  # G_T
     # "augmented" draws only for questions that can still enter under the cap; "hard" for all of
@@ -265,7 +266,13 @@ def _validate(c: Config) -> None:
         raise UserError(
             f"unknown method {c.run.method!r}; did you mean {_nearest(c.run.method, METHODS)!r}?"
         )
+    several = c.run.method == "zppo_teachers"
     rules = [
+        (
+            several == bool(c.teacher.more_models),
+            "teacher.more_models belongs to method zppo_teachers: set both, like --method "
+            "zppo_teachers --set teacher.more_models=<folder or hub id>",
+        ),
         (c.run.rollout_steps >= 0, "run.rollout_steps must be >= 0 (0: one pass over the corpus)"),
         (c.run.steps_per_task > 0, "run.steps_per_task must be >= 1"),
         (c.rollout.group_size > 1, "rollout.group_size must be >= 2: a group is its own baseline"),

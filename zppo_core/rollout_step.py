@@ -7,137 +7,34 @@ student; teacher text stands in prompts alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from zppo_core.advantages import group_advantages
-from zppo_core.compression import Compressed, Compressor
 from zppo_core.config import Config
-from zppo_core.engines.base import Engine, Progress, Sampling
+from zppo_core.engines.base import Sampling
 from zppo_core.errors import UserError
 from zppo_core.methods import METHODS, Method
-from zppo_core.prompts import Templates
 from zppo_core.reformulation import choose_wrong, plan_lazily
-from zppo_core.replay_buffer import BufferEvent, PromptReplayBuffer
+from zppo_core.replay_buffer import BufferEvent
+from zppo_core.step_types import (
+    Ask,
+    Corpus,
+    Record,
+    Roles,
+    RolloutState,
+    StepResult,
+    TeacherDraw,
+    TeacherPhase,
+    UpdatePhase,
+)
 from zppo_core.streams import derive_seed, stream
-from zppo_core.teacher_cache import Draw, DrawRequest, TeacherCache
-from zppo_core.training.groups import TrainGroup, to_train_group
-from zppo_core.training.updater import UpdateMetrics, sampler_mismatch
-from zppo_core.types import Completion, Grade, Group, Kind, Prompt, Question
-
-
-class Corpus(Protocol):
-    """The training questions, by id and in a seeded order."""
-
-    def new_ids(self, step: int, n: int) -> list[str]: ...
-    def __getitem__(self, question_id: str) -> Question: ...
-
-
-class Grading(Protocol):
-    def grade_all(self, pairs: Sequence[tuple[Question, str]]) -> list[Grade]: ...
-
-
-class Learner(Protocol):
-    """The trainer seam: blind to the method, it takes groups with per-token weights."""
-
-    def score(self, groups: Sequence[TrainGroup]) -> list[tuple[np.ndarray, ...]]: ...
-    def update(self, groups: Sequence[TrainGroup], tokens: int | None = None) -> UpdateMetrics: ...
-
-
-class Record(Protocol):
-    """Runs a phase once: a committed result is read back instead of computed again."""
-
-    def __call__(self, phase: str, compute: Callable[[], Any]) -> Any: ...
-
-
-@dataclass(frozen=True)
-class Roles:
-    """Who takes part in a step. The student's engine and the learner agree on `version`."""
-
-    student: Engine
-    teachers: tuple[Engine, ...]
-    learner: Learner
-    grading: Grading
-    compressor: Compressor
-    draws: TeacherCache
-    encode: Callable[[Prompt], Any]
-    templates: Templates
-    progress: Callable[[str], Progress] = lambda phase: lambda done, total: None
-
-
-@dataclass
-class RolloutState:
-    """What lasts from step to step besides weights and optimizer; small and JSON-ready."""
-
-    buffer: PromptReplayBuffer
-    step: int = 0  # rollout steps done; also the weight version
-    visits: dict[str, int] = field(default_factory=dict)  # times each question was asked plainly
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"buffer": self.buffer.state_dict(), "step": self.step, "visits": self.visits}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.buffer.load_state_dict(state["buffer"])
-        self.step = int(state["step"])
-        self.visits = {str(k): int(v) for k, v in state["visits"].items()}
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A student prompt to roll out; reformulated ones say which candidates stand in it."""
-
-    question_id: str
-    kind: Kind
-    prompt: Prompt
-    right_first: bool | None = None
-    positive: Compressed | None = None
-    negatives: tuple[Compressed, ...] = ()
-
-    def uid(self, step: int) -> str:
-        return f"{step:06d}/{self.question_id}/{self.kind}"
-
-
-@dataclass(frozen=True, eq=False)
-class TeacherDraw:
-    """One graded teacher rollout on a visit of a question."""
-
-    question_id: str
-    visit: int
-    index: int
-    draw: Draw
-    grade: Grade
-
-
-@dataclass(frozen=True, eq=False)
-class TeacherPhase:
-    """Teacher rollouts by question, and the instances that enter under the cap."""
-
-    draws: dict[str, tuple[TeacherDraw, ...]]
-    plan: tuple[tuple[str, Kind], ...]
-
-
-@dataclass(frozen=True, eq=False)
-class UpdatePhase:
-    metrics: tuple[UpdateMetrics, ...]
-    advantages: dict[str, np.ndarray]  # uid -> (G,)
-    mismatch_mean: float  # |log-prob of sampler - of trainer|, nats
-    mismatch_max: float
-    skipped_groups: int  # equal rewards: never reached the model
-
-
-@dataclass(frozen=True, eq=False)
-class StepResult:
-    step: int
-    plain: tuple[Group, ...]
-    teacher: TeacherPhase
-    asks: tuple[Ask, ...]  # the reformulated prompts
-    augmented: tuple[Group, ...]
-    update: UpdatePhase
-    events: tuple[BufferEvent, ...]
-    buffer_size: int
+from zppo_core.teacher_cache import Draw, DrawRequest
+from zppo_core.training.groups import TrainGroup, given_suffix, to_train_group
+from zppo_core.training.updater import sampler_mismatch
+from zppo_core.types import Group, Kind, Prompt, Question
 
 
 class StaleWeightsError(RuntimeError):
@@ -163,7 +60,7 @@ def rollout_step(state: RolloutState, roles: Roles, corpus: Corpus, config: Conf
     # 2., 3. teacher rollouts on the hard questions, fresh on every visit; the caps
     cap = share(config.reformulation.ratio, len(new))
     teacher = record(
-        "teacher", lambda: teacher_rollouts(hard, cap, method, state, roles, corpus, config)
+        "teacher", lambda: teacher_rollouts(plain, hard, cap, state, roles, corpus, config)
     )
 
     # 4. reformulate; 5. student rollouts on the reformulated prompts
@@ -175,7 +72,11 @@ def rollout_step(state: RolloutState, roles: Roles, corpus: Corpus, config: Conf
     )
 
     # 6. update the student on all groups, then the buffer from plain rollouts only
-    update = update_student([*plain, *augmented], step, roles, config)
+    if method.loss == "surrogate":
+        kept = dynamic_groups(plain, augmented) if method.dynamic_sampling else [*plain, *augmented]
+        update = update_student(kept, step, roles, config)
+    else:
+        update = distill_student(plain, teacher, method, roles)
     events: list[BufferEvent] = []
     if method.replay:
         events = state.buffer.update_all({g.question_id: g.accuracy for g in plain}, step)
@@ -229,13 +130,19 @@ def student_rollouts(asks: Sequence[Ask], step: int, roles: Roles, corpus: Corpu
     ]  # fmt: skip
 
 
-def teacher_rollouts(hard: Sequence[Group], cap: int, method: Method, state: RolloutState,
+def teacher_rollouts(plain: Sequence[Group], hard: Sequence[Group], cap: int, state: RolloutState,
                      roles: Roles, corpus: Corpus, config: Config) -> TeacherPhase:  # fmt: skip
     """Fresh teacher rollouts where they can matter, and the plan under the pre- and post-cap.
+
+    Distillation on the teacher's responses draws for every question of the step.
 
     `teacher.scope` "hard" draws for every hard question, "augmented" only for those that the walk
     reaches; draws are keyed, so both give the same plan.
     """
+    method = METHODS[config.run.method]
+    if method.loss == "off_distill":
+        everything = [g.question_id for g in plain]
+        return TeacherPhase(draw_teacher(everything, state.visits, roles, corpus, config), ())
     if not method.reformulations:
         return TeacherPhase({}, ())
     drawn: dict[str, tuple[TeacherDraw, ...]] = {}
@@ -278,49 +185,78 @@ def teacher_request(question: Question, visit: int, roles: Roles, config: Config
     return DrawRequest(question.id, prompt, visit)
 
 
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """What an instance is made of: a right teacher rollout, wrong rollouts of the student."""
+
+    right: Draw | None
+    wrong: tuple[str, ...]
+
+
+def choose(kind: Kind, group: Group, draws: Sequence[TeacherDraw],
+           rng: np.random.Generator) -> Chosen:  # fmt: skip
+    """One of each for BCQ, uniformly; all wrong rollouts for NCQ; a right one for the others."""
+    pairs = zip(group.completions, group.grades, strict=True)
+    wrong = [(c.text, g.answer) for c, g in pairs if g.reward == 0.0]
+    if kind == "ncq":
+        return Chosen(None, tuple(text for text, _ in wrong))
+    right = [d.draw for d in draws if d.grade.reward == 1.0]
+    positive = right[int(rng.random() * len(right))]
+    if kind != "bcq":
+        return Chosen(positive, ())
+    return Chosen(positive, (wrong[choose_wrong([answer for _, answer in wrong], rng)][0],))
+
+
 def reformulate(hard: Sequence[Group], teacher: TeacherPhase, step: int, roles: Roles,
                 corpus: Corpus, config: Config) -> list[Ask]:  # fmt: skip
     """Turn the planned instances into prompts: choose, compress, anonymise (sections 2 and 5)."""
     groups = {g.question_id: g for g in hard}
-    chosen: list[tuple[str | None, list[str]]] = []  # (right text, wrong texts) per instance
     rngs = [stream(config.run.seed, "candidates", step, q, kind) for q, kind in teacher.plan]
-    for (question_id, kind), rng in zip(teacher.plan, rngs, strict=True):
-        wrong = [
-            (c, g) for c, g in zip(groups[question_id].completions, groups[question_id].grades,
-                                   strict=True) if g.reward == 0.0
-        ]  # fmt: skip
-        if kind == "ncq":
-            chosen.append((None, [c.text for c, _ in wrong]))
-            continue
-        right = [d for d in teacher.draws[question_id] if d.grade.reward == 1.0]
-        positive = right[int(rng.random() * len(right))].draw.text
-        negative = wrong[choose_wrong([g.answer for _, g in wrong], rng)][0].text
-        chosen.append((positive, [negative]))
-
+    chosen = [
+        choose(kind, groups[q], teacher.draws.get(q, ()), rng)
+        for (q, kind), rng in zip(teacher.plan, rngs, strict=True)
+    ]
     # one batch for all: a text that stands in two prompts is compressed once
-    texts = list(
-        dict.fromkeys(t for right, wrong in chosen for t in (right, *wrong) if t is not None)
-    )
+    shown = [
+        c if kind in ("bcq", "ncq") else Chosen(None, ())
+        for (_, kind), c in zip(teacher.plan, chosen, strict=True)
+    ]
+    texts = list(dict.fromkeys(t for c in shown for t in (*_text(c.right), *c.wrong)))
     seed = derive_seed(config.run.seed, "compression", step)
     short = dict(zip(texts, roles.compressor.compress(texts, seed), strict=True))
+    hinted = [
+        (q, c.right) for (q, kind), c in zip(teacher.plan, chosen, strict=True)
+        if kind == "hint" and c.right is not None
+    ]  # fmt: skip
+    hints = iter(roles.hints.write([(corpus[q].text, d.text) for q, d in hinted], seed))
 
     asks = []
-    for (question_id, kind), rng, (right_text, wrong_texts) in zip(
-        teacher.plan, rngs, chosen, strict=True
-    ):
+    for (question_id, kind), rng, c in zip(teacher.plan, rngs, chosen, strict=True):
         question = corpus[question_id]
-        shown = None if right_text is None else short[right_text]
-        negatives = tuple(short[t] for t in wrong_texts)
-        right_first = None
-        if shown is not None:
-            right_first = bool(rng.random() < 0.5)
-            text = roles.templates.bcq(question.text, shown.text, negatives[0].text, right_first)
-        else:
+        forced: tuple[int, ...] = ()
+        text, first, positive = roles.templates.with_closer(question.text), None, None
+        negatives = tuple(short[t] for t in c.wrong)
+        if kind == "ncq":
             answers = [n.answer for n in negatives if n.answer is not None]
             text = roles.templates.ncq(question.text, answers, [n.text for n in negatives])
-        prompt = Prompt(text, question.images, config.student.thinking)
-        asks.append(Ask(question_id, kind, prompt, right_first, shown, negatives))
+        elif c.right is None:
+            raise ValueError(f"{question_id}: {kind} was planned without a right teacher rollout")
+        elif kind == "bcq":
+            positive, first = short[c.right.text], bool(rng.random() < 0.5)
+            text = roles.templates.bcq(question.text, positive.text, negatives[0].text, first)
+        elif kind == "hint":
+            positive = next(hints)
+            text = roles.templates.hint(question.text, positive.text)
+        else:
+            length = share(config.reformulation.prefix_share, len(c.right.token_ids_T))
+            forced = tuple(int(t) for t in c.right.token_ids_T[:length])
+        prompt = Prompt(text, question.images, config.student.thinking, forced=forced)
+        asks.append(Ask(question_id, kind, prompt, first, positive, negatives))
     return asks
+
+
+def _text(draw: Draw | None) -> tuple[str, ...]:
+    return () if draw is None else (draw.text,)
 
 
 def update_student(groups: Sequence[Group], step: int, roles: Roles,
@@ -367,6 +303,35 @@ def update_student(groups: Sequence[Group], step: int, roles: Roles,
                        skipped_groups=len(groups) - len(active))  # fmt: skip
 
 
+def dynamic_groups(plain: Sequence[Group], augmented: Sequence[Group]) -> list[Group]:
+    """Dynamic sampling after reformulation: trivial groups leave the batch, but a plain group stays
+    as long as a reformulation of its question has something to teach (zppo_dynamic)."""
+    lively = {g.question_id for g in augmented if not g.trivial}
+    stay = [g for g in plain if not g.trivial or g.question_id in lively]
+    return stay + [g for g in augmented if not g.trivial]
+
+
+def distill_student(plain: Sequence[Group], teacher: TeacherPhase, method: Method,
+                    roles: Roles) -> UpdatePhase:  # fmt: skip
+    """One update by Jensen-Shannon divergence to the teacher (section 7).
+
+    On the student's own responses, or on the teacher's right ones; a question without one is left
+    out. Student rollouts of the latter are for the buffer's accounting alone.
+    """
+    groups = []
+    for g in plain:
+        encoded = roles.encode(g.prompt)
+        if method.loss == "on_distill":
+            groups.append(to_train_group(g, np.zeros(len(g.completions)), encoded))
+            continue
+        right = [d.draw.token_ids_T for d in teacher.draws[g.question_id] if d.grade.reward == 1.0]
+        if right:
+            groups.append(TrainGroup(g.uid, g.kind, encoded, tuple(map(given_suffix, right))))
+    metrics = roles.learner.distill(groups)
+    return UpdatePhase((metrics,), {}, metrics.mismatch_mean, metrics.mismatch_max,
+                       skipped_groups=len(plain) - len(groups))  # fmt: skip
+
+
 def refuse_mismatch(mean: float, step: int, config: Config) -> None:
     """Stop a run whose sampler and trainer disagree from the start: its ratios would be noise."""
     if step == 0 and mean > config.trainer.max_mismatch:
@@ -382,4 +347,4 @@ def sampled_tokens(group: Group) -> int:
     return sum(len(c.token_ids_T) - c.forced for c in group.completions)
 
 
-__all__ = ["Ask", "Completion", "Corpus", "Roles", "RolloutState", "StepResult", "rollout_step"]
+__all__ = ["StaleWeightsError", "rollout_step"]

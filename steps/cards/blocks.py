@@ -64,19 +64,22 @@ def line_chart(rows: Sequence[Mapping[str, Any]], x: str, y: str, series: str, t
 
 def stacked_bars(rows: Sequence[Mapping[str, Any]], x: str, y: str, series: str, title: str,
                  y_title: str) -> dict[str, Any]:  # fmt: skip
-    """A Vega-Lite chart: bars of `y` over `x`, stacked by `series`."""
+    """A Vega-Lite chart: bars of `y` over `x`, stacked by `series` in order of appearance."""
+    names = list(dict.fromkeys(str(r[series]) for r in rows))
+    values = [{**r, "place": names.index(str(r[series]))} for r in rows]
     return {
             "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
             "title": title,
             "width": "container",
             "height": 220,
-            "data": {"values": [dict(r) for r in rows]},
+            "data": {"values": values},
             "mark": {"type": "bar", "tooltip": True},
             "encoding": {
                 "x": {"field": x, "type": "ordinal", "title": "rollout step"},
                 "y": {"field": y, "type": "quantitative", "title": y_title, "stack": "zero"},
                 "color": {"field": series, "type": "nominal", "title": None,
-                          "scale": {"range": list(COLOURS.values())}},
+                          "scale": {"domain": names, "range": list(COLOURS.values())}},
+                "order": {"field": "place"},
             },
         }  # fmt: skip
 

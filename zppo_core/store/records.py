@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from zppo_core.compression import Compressed
-from zppo_core.rollout_step import Ask, Corpus, StepResult, TeacherDraw, TeacherPhase
+from zppo_core.step_types import Ask, Corpus, StepResult, TeacherDraw, TeacherPhase
 from zppo_core.tables_schema import decode, encode
 from zppo_core.teacher_cache import Draw
 from zppo_core.types import Completion, Grade, Group, Prompt
@@ -190,9 +190,10 @@ class AsksCodec:
             for c in ([ask.positive] if ask.positive else []) + list(ask.negatives):
                 draw = counts.get(ask.question_id, 0)
                 counts[ask.question_id] = draw + 1
+                purpose = "hint" if ask.kind == "hint" else "compress"
                 yield {
                     **self.context.key, "question_id": ask.question_id, "visit": 0, "draw": draw,
-                    "purpose": "compress", "text": c.text, "tokens": c.tokens, "answer": c.answer,
+                    "purpose": purpose, "text": c.text, "tokens": c.tokens, "answer": c.answer,
                     "source_answer": c.answer, "cached": False, "fallback": c.fallback,
                     "attempts": c.attempts,
                 }  # fmt: skip

@@ -55,3 +55,9 @@ def to_train_group(group: Group, advantages_G: np.ndarray, encoded: EncodedPromp
         weights_T = np.full(length, advantage, dtype=np.float32)
         suffixes.append(Suffix(completion.token_ids_T, mask_T, weights_T, completion.logp_T))
     return TrainGroup(group.uid, group.kind, encoded, tuple(suffixes))
+
+
+def given_suffix(token_ids_T: np.ndarray) -> Suffix:
+    """A response to distil on: every token counts, and no policy gradient reads its weights."""
+    zeros_T = np.zeros(len(token_ids_T), dtype=np.float32)
+    return Suffix(token_ids_T, np.ones(len(token_ids_T), dtype=bool), zeros_T, zeros_T)

@@ -85,3 +85,80 @@ def log_probs(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | N
     """
     logp, entropy = _LogProb.apply(hidden, weight, bias, targets, forbidden)
     return logp, entropy
+
+
+class _JensenShannon(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, other_hidden: torch.Tensor,
+                other_weight: torch.Tensor,
+                forbidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+        n = hidden.shape[0]
+        divergence = hidden.new_empty(n, dtype=working_dtype(hidden.dtype))
+        entropy = torch.empty_like(divergence)
+        for part in _parts(n, weight.shape[0]):
+            p, q, log_m = _pair(hidden[part], weight, other_hidden[part], other_weight, forbidden)
+            divergence[part] = 0.5 * (
+                (p * (_log(p) - log_m)).sum(1) + (q * (_log(q) - log_m)).sum(1)
+            )
+            entropy[part] = -(p * _log(p)).sum(1)
+        ctx.save_for_backward(hidden, weight, other_hidden, other_weight, forbidden)
+        ctx.mark_non_differentiable(entropy)
+        return divergence, entropy
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor, _: torch.Tensor) -> tuple[Any, ...]:
+        hidden, weight, other_hidden, other_weight, forbidden = ctx.saved_tensors
+        grad_hidden = torch.empty_like(hidden)
+        grad_weight = torch.zeros_like(weight, dtype=working_dtype(weight.dtype))
+        for part in _parts(hidden.shape[0], weight.shape[0]):
+            p, _, log_m = _pair(hidden[part], weight, other_hidden[part], other_weight, forbidden)
+            to_mean = _log(p) - log_m
+            # d JSD / d logits = p (log(p/m) - E_p log(p/m)) / 2
+            pull = 0.5 * p * (to_mean - (p * to_mean).sum(1, keepdim=True))
+            pull *= grad[part].unsqueeze(1)
+            narrow = pull.to(hidden.dtype)
+            grad_hidden[part] = narrow @ weight
+            grad_weight += narrow.T @ hidden[part]
+        return grad_hidden, grad_weight.to(weight.dtype), None, None, None
+
+
+def _parts(n: int, vocabulary: int) -> list[slice]:
+    size = max(1, chunk_tokens(vocabulary) // 4)  # two distributions and their mean at once
+    return [slice(start, start + size) for start in range(0, n, size)]
+
+
+def _pair(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    other_hidden: torch.Tensor,
+    other_weight: torch.Tensor,
+    forbidden: torch.Tensor,
+) -> tuple[torch.Tensor, ...]:
+    """p, q and the logarithm of their mean m."""
+    p = allowed_logits(hidden, weight, None, forbidden).softmax(1)
+    q = allowed_logits(other_hidden, other_weight, None, forbidden).softmax(1).to(p.dtype)
+    return p, q, _log(0.5 * (p + q))
+
+
+def _log(p: torch.Tensor) -> torch.Tensor:
+    """log p, finite where p is 0: there it only meets a factor 0."""
+    return p.clamp_min(torch.finfo(p.dtype).tiny).log()
+
+
+def jensen_shannon(hidden: torch.Tensor, weight: torch.Tensor, teacher_hidden: torch.Tensor,
+                   teacher_weight: torch.Tensor,
+                   forbidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    """Jensen-Shannon divergence to the teacher and the student's entropy (nats), both (tokens,).
+
+    Over the whole vocabulary without `forbidden`, chunk by chunk for both models; between 0 and
+    ln 2. Hidden states (tokens, H) may differ in width, the vocabulary may not. Gradients reach
+    `hidden` and `weight` through the divergence.
+    """
+    if weight.shape[0] != teacher_weight.shape[0]:
+        raise ValueError(
+            f"student and teacher have {weight.shape[0]} and {teacher_weight.shape[0]} tokens"
+        )
+    divergence, entropy = _JensenShannon.apply(
+        hidden, weight, teacher_hidden, teacher_weight, forbidden
+    )
+    return divergence, entropy

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from zppo_core.errors import UserError
 from zppo_core.losses import policy_loss_terms
 from zppo_core.training.batching import micro_batches
 from zppo_core.training.groups import TrainGroup
-from zppo_core.training.lm_head import log_probs
+from zppo_core.training.lm_head import jensen_shannon, log_probs
 from zppo_core.training.modes import choose
 
 
@@ -50,12 +50,13 @@ class Trainer:
     """The student's weights and optimizer in one process.
 
     `forbidden_ids` are taken out of the distribution, as in sampling. `mode` and `mode_reason` say
-    how forward passes run. Weights are changed in place; the optimizer is `optimizer`.
+    how forward passes run. Weights are changed in place; the optimizer is `optimizer`. `teacher` is
+    the frozen model that `distill` looks at.
     """
 
     def __init__(self, model: Any, forbidden_ids: np.ndarray, pad_id: int, trainer: TrainerConfig,
                  optimizer: OptimizerConfig, loss: LossConfig,
-                 device: str | torch.device = "cpu") -> None:  # fmt: skip
+                 device: str | torch.device = "cpu", teacher: Any = None) -> None:  # fmt: skip
         self.model, self.trainer, self.loss = model, trainer, loss
         self.device = torch.device(device)
         self.max_grad_norm = optimizer.max_grad_norm
@@ -63,6 +64,9 @@ class Trainer:
         self.mode, self.mode_reason, self.forward = choose(
             model, trainer.mode, pad_id, trainer.checkpointing, self.device
         )
+        self.teacher = teacher
+        if teacher is not None:
+            self.teacher_forward = choose(teacher, trainer.mode, pad_id, False, self.device)[2]
         vision = getattr(model.model, "visual", None)
         if vision is not None and not trainer.train_vision:
             vision.requires_grad_(False)
@@ -128,13 +132,7 @@ class Trainer:
             computed += n
             sums += np.array([terms.sum().item(), *statistics[:-1]])
             worst = max(worst, statistics[-1])
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm).item()
-        if not np.isfinite(norm):
-            raise UserError(
-                f"the gradient is not finite (norm {norm}); lower optimizer.lr or raise precision "
-                "with --set student.dtype=float32"
-            )
-        self.optimizer.step()
+        norm = self._step()
         loss, rest = sums[0] / divisor, sums[1:] / max(own, 1)
         return UpdateMetrics(
             loss=float(loss), grad_norm=norm, entropy=float(rest[0]),
@@ -143,6 +141,53 @@ class Trainer:
             groups=len(groups), micro_batches=len(batches), computed_tokens=computed,
             seconds=time.perf_counter() - started, mismatch_mean=float(rest[5]),
             mismatch_max=worst,
+        )  # fmt: skip
+
+    def _step(self) -> float:
+        """Clip and step; the gradient's norm before clipping."""
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm).item()
+        if not np.isfinite(norm):
+            raise UserError(
+                f"the gradient is not finite (norm {norm}); lower optimizer.lr or raise precision "
+                "with --set student.dtype=float32"
+            )
+        self.optimizer.step()
+        return norm
+
+    def distill(self, groups: Sequence[TrainGroup]) -> UpdateMetrics:
+        """One optimizer step on the mean Jensen-Shannon divergence to the teacher (section 7).
+
+        Over the sampled tokens of `groups`, whole vocabulary, chunk by chunk for both models.
+        """
+        if not groups:
+            return NO_UPDATE
+        if self.teacher is None:
+            raise UserError("distillation needs a teacher with weights; set teacher.model")
+        started = time.perf_counter()
+        own, computed = sum(g.tokens for g in groups), 0
+        self.optimizer.zero_grad(set_to_none=True)
+        sums = np.zeros(2)
+        batches = self._batches(groups)
+        head, teacher_head = (m.get_output_embeddings() for m in (self.model, self.teacher))
+        for batch in batches:
+            parts = [part for _, part in batch]
+            masks = np.concatenate([s.mask_T for g in parts for s in g.suffixes])
+            mask = torch.as_tensor(masks, device=self.device)
+            with torch.no_grad():
+                seen, n = self.teacher_forward(parts)
+            hidden, m = self.forward(parts)
+            divergence, entropy = jensen_shannon(
+                hidden[mask], head.weight, seen[mask], teacher_head.weight, self.forbidden
+            )
+            (divergence.sum() / own).backward()
+            computed += n + m
+            sums += np.array([divergence.sum().item(), entropy.sum().item()])
+        norm = self._step()
+        loss, entropy_mean = sums / own
+        return replace(
+            NO_UPDATE, loss=float(loss), grad_norm=norm, entropy=float(entropy_mean), tokens=own,
+            groups=len(groups), micro_batches=len(batches), computed_tokens=computed,
+            seconds=time.perf_counter() - started,
         )  # fmt: skip
 
     def _terms(self, groups: Sequence[TrainGroup], logp: torch.Tensor,
