@@ -2,27 +2,35 @@
 
 A draw is keyed by (teacher, prompt, sampling, question, visit, index), and its seed is derived from
 the key: a visit gets draws that no earlier visit saw, and another run that asks the same question
-on the same visit finds them. Writers may meet: an object is whole, and both would write the same.
+on the same visit finds them. The number of the visit is the caller's to count. Writers may meet: an
+object is whole, and what the first one kept, the others take over.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from zppo_core.engines.base import Engine, Progress, Sampling
-from zppo_core.store.objects import MissingObjectError, ObjectStore, join
+from zppo_core.store.objects import (
+    DamagedObjectError,
+    MissingObjectError,
+    ObjectStore,
+    in_parallel,
+    join,
+)
 from zppo_core.streams import derive_seed
 from zppo_core.types import Completion, Finish, Prompt
 
 CHUNK = 128  # prompts generated between writes: what a kill can lose
-READERS = 8
+DRAWS, MEMO, USAGE = "draws", "memo", "usage"  # folders of a cache
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class Counters:
     hits: int = 0  # draws found
     misses: int = 0  # draws made
     tokens: int = 0  # generated
-    saved: int = 0  # tokens of the draws found
+    saved: int = 0  # tokens of the draws found, which nobody had to generate again
     damaged: int = 0  # objects that had to be made again
 
 
@@ -61,33 +69,40 @@ class TeacherCache:
     def __init__(self, store: ObjectStore, prefix: str = "") -> None:
         self.store, self.prefix = store, prefix
         self.counters = Counters()
+        self._session = uuid.uuid4().hex
 
     def draws(self, requests: Sequence[DrawRequest], engine: Engine, sampling: Sampling,
               progress: Progress | None = None) -> list[tuple[Draw, ...]]:  # fmt: skip
-        """`sampling.n` draws for each request, in order: found, or made by `engine` and kept."""
+        """`sampling.n` draws for each request, in order: found, or made by `engine` and kept.
+
+        A request that has some of its draws keeps them; the engine makes the same ones again, since
+        completion i depends on the request's seed and i alone, and those after them are added.
+        """
         keys = [self._key(r, engine.name, sampling) for r in requests]
-        with ThreadPoolExecutor(READERS) as readers:
-            found = list(readers.map(self._load, keys))
-        complete = [draws[: sampling.n] for draws in found]
-        self.counters.hits += sum(map(len, complete))
-        self.counters.saved += sum(len(d.token_ids_T) for draws in complete for d in draws)
-        missing = [i for i, draws in enumerate(complete) if len(draws) < sampling.n]
+        prompts = {key: request.prompt for key, request in zip(keys, requests, strict=True)}
+        found = dict(zip(prompts, in_parallel(self._load, prompts), strict=True))
+        have = {key: draws[: sampling.n] for key, draws in found.items()}
+        missing = [key for key, draws in have.items() if len(draws) < sampling.n]
+        self.counters.hits += sum(len(have[key]) for key in keys)
+        self.counters.saved += sum(
+            len(d.token_ids_T) for key in keys if len(have[key]) == sampling.n for d in have[key]
+        )
         for start in range(0, len(missing), CHUNK):
             part = missing[start : start + CHUNK]
+            before = len(requests) - len(missing) + start
             outputs = engine.generate(
-                [requests[i].prompt for i in part], sampling,
-                [derive_seed(0, "teacher draw", keys[i]) for i in part],
+                [prompts[key] for key in part], sampling,
+                [derive_seed(0, "teacher draw", key) for key in part],
+                None if progress is None else _shifted(progress, before, len(requests)),
             )  # fmt: skip
-            for i, completions in zip(part, outputs, strict=True):
-                # draws that an earlier, smaller request left stay what they are
-                new = [_draw(c) for c in completions[len(complete[i]) :]]
-                complete[i] = [*complete[i], *new]
-                self.counters.misses += len(new)
-                self.counters.tokens += sum(len(d.token_ids_T) for d in new)
-                self._save(keys[i], complete[i])
+            made = {k: [_draw(c) for c in group] for k, group in zip(part, outputs, strict=True)}
+            self.counters.misses += sum(len(made[key]) - len(have[key]) for key in part)
+            self.counters.tokens += sum(len(d.token_ids_T) for key in part for d in made[key])
+            have |= self._keep(made, sampling.n)
             if progress is not None:
-                progress(len(requests) - len(missing) + start + len(part), len(requests))
-        return [tuple(draws) for draws in complete]
+                progress(before + len(part), len(requests))
+        self._note_usage(engine.name)
+        return [tuple(have[key]) for key in keys]
 
     def _key(self, request: DrawRequest, teacher: str, sampling: Sampling) -> str:
         # the number of draws is not part of it: a larger request adds to a smaller one's
@@ -97,27 +112,73 @@ class TeacherCache:
             [teacher, request.prompt.digest(), how, request.question_id, request.visit]
         )
         digest = hashlib.sha256(identity.encode()).hexdigest()
-        return join(self.prefix, "draws", digest[:2], f"{digest}.json")
+        # below the prefix only when it is stored: the seed is the same in every cache
+        return join(DRAWS, digest[:2], f"{digest}.json")
+
+    def _at(self, key: str) -> str:
+        return join(self.prefix, key)
 
     def _load(self, key: str) -> list[Draw]:
         try:
-            content = unseal(self.store.get(key))
+            content = unseal(self.store.get(self._at(key)))
         except MissingObjectError:
             return []
+        except DamagedObjectError:
+            content = None
         if content is None:
             self.counters.damaged += 1
             return []
-        return [Draw(d["text"], np.array(d["ids"], np.int32), d["finish"], True) for d in content]
+        return decode(content)
 
-    def _save(self, key: str, draws: Sequence[Draw]) -> None:
-        content = [
-            {"text": d.text, "ids": d.token_ids_T.tolist(), "finish": d.finish} for d in draws
-        ]
-        self.store.put(key, seal(content))
+    def _keep(self, made: dict[str, list[Draw]], n: int) -> dict[str, list[Draw]]:
+        """Store what was made; the draws that stand: of whoever kept them first, then ours."""
+        kept = {}
+        sealed = {self._at(key): seal(encode(draws)) for key, draws in made.items()}
+        # not flushed to disk: after a power failure a draw may have to be made again
+        taken = set(self.store.put_many(sealed, new=True, lasting=False))
+        for key, draws in made.items():
+            kept[key] = self._merge(key, draws) if self._at(key) in taken else draws
+        return {key: draws[:n] for key, draws in kept.items()}
+
+    def _merge(self, key: str, draws: list[Draw]) -> list[Draw]:
+        while True:
+            old = b""
+            try:
+                old = self.store.get(self._at(key))
+                content = unseal(old)
+            except (MissingObjectError, DamagedObjectError):
+                content = None
+            if content is None:
+                self.store.put(self._at(key), seal(encode(draws)))
+                return draws
+            # tokens were spent on these all the same: they do not count as cached
+            first = [replace(d, cached=False) for d in decode(content)]
+            if len(first) >= len(draws):
+                return first
+            merged = [*first, *draws[len(first) :]]
+            if self.store.swap(self._at(key), old, seal(encode(merged))):
+                return merged
+
+    def _note_usage(self, teacher: str) -> None:
+        record = {**asdict(self.counters), "teacher": teacher, "time": time.time()}
+        key = self._at(f"{USAGE}/{self._session}.json")
+        self.store.put_many({key: seal(record)}, lasting=False)
 
 
 def _draw(completion: Completion) -> Draw:
     return Draw(completion.text, completion.token_ids_T, completion.finish, False)
+
+
+def _shifted(progress: Progress, before: int, total: int) -> Progress:
+    return lambda done, _: progress(before + done, total)
+
+
+def encode(draws: Sequence[Draw]) -> list[dict[str, Any]]:
+    return [{"text": d.text, "ids": d.token_ids_T.tolist(), "finish": d.finish} for d in draws]
+
+
+def decode(content: Sequence[dict[str, Any]]) -> list[Draw]:
+    return [Draw(d["text"], np.array(d["ids"], np.int32), d["finish"], True) for d in content]
 
 
 def seal(content: Any) -> bytes:
@@ -147,7 +208,7 @@ class Memo:
 
     def _key(self, kind: str, parts: Sequence[Any]) -> str:
         digest = hashlib.sha256(json.dumps([kind, *parts]).encode()).hexdigest()
-        return join(self.prefix, kind, digest[:2], f"{digest}.json")
+        return join(self.prefix, MEMO, kind, digest[:2], f"{digest}.json")
 
     def get(self, kind: str, *parts: Any) -> Any:
         """The value kept for `parts` (JSON-ready); None if there is none or it is damaged."""
@@ -156,6 +217,8 @@ class Memo:
         except MissingObjectError:
             self.counters.misses += 1
             return None
+        except DamagedObjectError:
+            value = None
         if value is None:
             self.counters.damaged += 1
             return None
@@ -164,45 +227,6 @@ class Memo:
 
     def put(self, value: Any, kind: str, *parts: Any) -> None:
         """Keep `value` (JSON-ready, not None) for `parts`."""
-        self.store.put(self._key(kind, parts), seal(value))
-
-
-@dataclass(frozen=True)
-class CacheReport:
-    """Size and health of a cache."""
-
-    objects: int
-    draws: int
-    tokens: int
-    bytes: int
-    damaged: tuple[str, ...]
-
-
-def _objects(store: ObjectStore, prefix: str) -> Iterator[str]:
-    for key in store.list(prefix):
-        if key.endswith(".json"):
-            yield key
-
-
-def verify(store: ObjectStore, prefix: str = "") -> CacheReport:
-    """Read every object below `prefix`: how much there is, and which are damaged."""
-    objects = draws = tokens = size = 0
-    damaged = []
-    for key in _objects(store, prefix):
-        data = store.get(key)
-        content = unseal(data)
-        objects, size = objects + 1, size + len(data)
-        if content is None:
-            damaged.append(key)
-        elif "draws/" in key:
-            draws += len(content)
-            tokens += sum(len(d["ids"]) for d in content)
-    return CacheReport(objects, draws, tokens, size, tuple(damaged))
-
-
-def prune(store: ObjectStore, prefix: str = "", everything: bool = False) -> int:
-    """Delete the damaged objects below `prefix`, or all of them; how many went."""
-    keys = list(_objects(store, prefix)) if everything else list(verify(store, prefix).damaged)
-    for key in keys:
-        store.delete(key)
-    return len(keys)
+        if value is None:
+            raise ValueError("None says that there is no value")
+        self.store.put_many({self._key(kind, parts): seal(value)}, lasting=False)

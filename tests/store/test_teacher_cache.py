@@ -1,13 +1,16 @@
+import dataclasses
 import multiprocessing
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from zppo_core.cache_care import prune, verify
 from zppo_core.engines.base import Sampling
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.store.objects import LocalStore
-from zppo_core.teacher_cache import DrawRequest, Memo, TeacherCache, prune, verify
+from zppo_core.teacher_cache import DrawRequest, Memo, TeacherCache
 from zppo_core.types import Prompt
 
 SAMPLING = Sampling(64, n=4)
@@ -108,7 +111,9 @@ def test_a_prefill_that_dies_loses_one_chunk_at_most(tmp_path: Path, monkeypatch
     cache = TeacherCache(LocalStore(tmp_path))
     cache.draws(requests(12), engine, SAMPLING, lambda *p: seen.append(p))
     assert cache.counters.hits == 8 * 4
-    assert seen == [(12, 12)]
+    assert seen[0] == (9, 12)
+    assert seen[-1] == (12, 12)
+    assert seen == sorted(seen)
 
 
 def test_a_damaged_draw_is_found_counted_and_made_again(tmp_path: Path) -> None:
@@ -128,24 +133,92 @@ def test_a_damaged_draw_is_found_counted_and_made_again(tmp_path: Path) -> None:
     assert verify(store).objects == 2
 
 
-def _draw_all(folder: str, results) -> None:
-    engine = ScriptedEngine(lambda prompt, member: f"{prompt.text} {member} " + "x" * 500)
+def _draw_all(folder: str, mark: str, n: int, start, results) -> None:
+    # each process would say something else, as batches on a GPU may
+    engine = ScriptedEngine(lambda prompt, member: f"{prompt.text} {member} {mark} " + "x" * 500)
     cache = TeacherCache(LocalStore(folder))
-    results.put(texts(cache.draws(requests(100), engine, Sampling(2000, n=4))))
+    start.wait()
+    results.put((n, texts(cache.draws(requests(100), engine, Sampling(2000, n=n)))))
 
 
-def test_two_processes_on_one_cache_do_not_tear_it(tmp_path: Path) -> None:
+def test_processes_on_one_cache_agree_on_what_it_holds(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    workers = [context.Process(target=_draw_all, args=(str(tmp_path), results)) for _ in range(2)]
+    results, start = context.Queue(), context.Event()
+    workers = [
+        context.Process(target=_draw_all, args=(str(tmp_path), mark, n, start, results))
+        for mark, n in (("a", 4), ("b", 4), ("c", 2))
+    ]
     for worker in workers:
         worker.start()
+    time.sleep(0.5)
+    start.set()
     outputs = [results.get(timeout=60) for _ in workers]
     for worker in workers:
         worker.join()
-    assert outputs[0] == outputs[1]
     report = verify(LocalStore(tmp_path))
     assert (report.objects, report.draws, report.damaged) == (100, 400, ())
+    last = TeacherCache(LocalStore(tmp_path))
+    held = texts(last.draws(requests(100), counting_engine("scripted"), Sampling(2000, n=4)))
+    assert last.counters.misses == 0
+    for n, output in outputs:
+        assert output == [group[:n] for group in held]
+
+
+def test_whoever_comes_second_takes_over_the_first_ones_draws(store) -> None:
+    class Slow(ScriptedEngine):
+        """Another run fills the cache while this one generates."""
+
+        def generate(self, *arguments, **options):
+            TeacherCache(store).draws(requests(2), counting_engine(), Sampling(64, n=2))
+            return super().generate(*arguments, **options)
+
+    late = TeacherCache(store)
+    slow = Slow(lambda prompt, member: f"late {member}", "teacher")
+    got = late.draws(requests(2), slow, Sampling(64, n=3))
+    assert texts(got) == [
+        ["question 0 0 0", "question 0 1 1", "late 2"],
+        ["question 1 0 2", "question 1 1 3", "late 2"],
+    ]
+    assert not any(d.cached for group in got for d in group)  # tokens were spent on all of them
+    assert late.counters.tokens == 6 * len("late 0")
+    assert texts(TeacherCache(store).draws(requests(2), slow, Sampling(64, n=3))) == texts(got)
+
+
+def test_a_request_made_twice_in_one_call_is_asked_once(store) -> None:
+    cache, engine = TeacherCache(store), counting_engine()
+    twice = texts(cache.draws([*requests(2), *requests(2)], engine, SAMPLING))
+    assert twice[:2] == twice[2:]
+    assert len(engine.asked) == 2
+    assert cache.counters.misses == 8
+
+
+def test_a_partial_hit_gets_the_draws_it_would_have_had(tmp_path: Path) -> None:
+    class Seeded(ScriptedEngine):
+        def generate(self, prompts, sampling, seeds, progress=None):
+            return [
+                tuple(self._completion(f"{seed} {i}", 64) for i in range(sampling.n))
+                for seed in seeds
+            ]
+
+    engine = Seeded(lambda prompt, member: "")
+    grown = TeacherCache(LocalStore(tmp_path / "grown"))
+    for n in (1, 3, 4):
+        draws = grown.draws(requests(3), engine, Sampling(64, n=n))
+    at_once = TeacherCache(LocalStore(tmp_path / "at once"), "elsewhere")
+    assert texts(at_once.draws(requests(3), engine, SAMPLING)) == texts(draws)
+    assert grown.counters.tokens == sum(
+        len(t) * k for group in texts(draws) for t, k in zip(group, (3, 2, 2, 1), strict=True)
+    )
+
+
+def test_every_setting_of_sampling_but_the_number_is_in_the_key(tmp_path: Path) -> None:
+    cache, base = TeacherCache(LocalStore(tmp_path)), Sampling(64, n=4)
+    keys = {cache._key(requests(1)[0], "t", base)}
+    for field in dataclasses.fields(Sampling):
+        other = dataclasses.replace(base, **{field.name: getattr(base, field.name) + 1})
+        key = cache._key(requests(1)[0], "t", other)
+        assert (key in keys) is (field.name == "n"), field.name
+        keys.add(key)
 
 
 def test_values_are_kept_by_the_content_they_were_made_from(tmp_path: Path) -> None:

@@ -1,14 +1,14 @@
 """Checkpoints: an ordinary Hugging Face folder, and beside it all that a bitwise resume needs.
 
-Written under its step with a manifest of hashes last, so a half-written one does not exist; a
-damaged one is passed over for the one before. No pickles: safetensors and JSON alone.
+Written aside and put under its step, a manifest of hashes last, so a half-written one does not
+exist; a damaged one is passed over for the one before. No pickles: safetensors and JSON alone.
+Files of any size: none is held in memory to be copied or checked.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from zppo_core.errors import UserError
 from zppo_core.store.journal import MANIFEST, Journal
-from zppo_core.store.objects import DamagedObjectError, ObjectStore, get_tree, join, put_tree
+from zppo_core.store.objects import (
+    DamagedObjectError,
+    MissingObjectError,
+    ObjectStore,
+    check_key,
+    hash_file,
+    in_parallel,
+    join,
+    put_tree,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -27,35 +36,79 @@ FOLDER = "checkpoints"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A committed and verified checkpoint: after `step` rollout steps, below `prefix`."""
+    """A committed checkpoint: after `step` rollout steps, below `prefix`; `digests` by file."""
 
     store: ObjectStore
     prefix: str
     step: int
+    digests: Mapping[str, str]
+
+    def files(self, part: str = "") -> list[str]:
+        """Names of its files, or of those below `part`, sorted."""
+        below = join(part) + "/" if join(part) else ""
+        return sorted(name for name in self.digests if name.startswith(below))
 
     def read(self, name: str) -> bytes:
-        """One file; MissingObjectError if it has none of this name."""
-        return self.store.get(join(self.prefix, name))
+        """One file, checked; MissingObjectError if there is none of this name."""
+        if name not in self.digests:
+            raise MissingObjectError(name)
+        data = self.store.get(join(self.prefix, name))
+        if hashlib.sha256(data).hexdigest() != self.digests[name]:
+            raise self._damaged(name)
+        return data
 
     def fetch(self, folder: str | Path, part: str = "") -> list[Path]:
-        """Copy its files, or those below `part`, into `folder`; e.g. "student", the HF folder."""
-        return get_tree(self.store, join(self.prefix, part), folder)
+        """Copy its files, or those below `part`, into `folder`, checked; their paths, sorted.
+
+        `part` is "student" for the Hugging Face folder. MissingObjectError if it has none.
+        """
+        names = self.files(part)
+        if not names:
+            raise MissingObjectError(join(self.prefix, part))
+        below = join(part) + "/" if join(part) else ""
+
+        def copy(name: str) -> Path:
+            path = Path(folder) / check_key(name.removeprefix(below))
+            self.store.get_file(join(self.prefix, name), path)
+            if hash_file(path) != self.digests[name]:
+                raise self._damaged(name)
+            return path
+
+        return in_parallel(copy, names)
+
+    def verify(self) -> None:
+        """Read every file anew; DamagedObjectError names the first that is not what was put."""
+
+        def check(name: str) -> bool:
+            try:
+                return self.store.digest(join(self.prefix, name)) == self.digests[name]
+            except (MissingObjectError, DamagedObjectError):
+                return False
+
+        names = self.files()
+        for name, sound in zip(names, in_parallel(check, names), strict=True):
+            if not sound:
+                raise self._damaged(name)
+
+    def _damaged(self, name: str) -> DamagedObjectError:
+        return DamagedObjectError(f"{name} is damaged or missing in {self.store.url}/{self.prefix}")
 
 
 def save_checkpoint(store: ObjectStore, prefix: str, step: int, write: Callable[[Path], None],
                     keep: int) -> None:  # fmt: skip
-    """Commit what `write` puts into a folder as the checkpoint of `step`; keep the last `keep`."""
+    """Commit what `write` puts into a folder as the checkpoint of `step`; keep the last `keep`.
+
+    The folder lies in the store itself if that is local: its files are renamed, not copied.
+    """
     root = join(prefix, FOLDER)
     place = join(root, unit_of(step))
-    store.delete(join(place, MANIFEST))  # written again after a crash: not there until it is whole
-    with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder))
-        put_tree(folder, store, place)
-        digests = {
-            p.relative_to(folder).as_posix(): hash_file(p)
-            for p in sorted(Path(folder).rglob("*"))
-            if p.is_file()
-        }
+    store.sweep(root)
+    with store.scratch(root) as folder:
+        write(folder)
+        paths = sorted(p for p in folder.rglob("*") if p.is_file())
+        digests = {p.relative_to(folder).as_posix(): hash_file(p) for p in paths}
+        delete_checkpoint(store, prefix, step)  # of a crash, or damaged: nothing of it may stay
+        put_tree(folder, store, place, move=True)
     manifest = json.dumps({"files": digests, "step": step}, indent=1, sort_keys=True)
     store.put(join(place, MANIFEST), manifest.encode())
     for old in steps(store, prefix)[:-keep]:
@@ -77,7 +130,21 @@ def unit_of(step: int) -> str:
 def steps(store: ObjectStore, prefix: str) -> list[int]:
     """Steps with a committed checkpoint, ascending."""
     units = Journal(store, join(prefix, FOLDER)).units("step-")
-    return [int(u.removeprefix("step-")) for u in units]
+    return sorted(int(u.removeprefix("step-")) for u in units)
+
+
+def checkpoint_of(store: ObjectStore, prefix: str, step: int) -> Checkpoint:
+    """The checkpoint of `step`, verified.
+
+    MissingObjectError if there is none, DamagedObjectError if a hash does not hold.
+    """
+    unit = unit_of(step)
+    manifest = Journal(store, join(prefix, FOLDER)).manifest(unit)
+    if manifest is None:
+        raise MissingObjectError(join(prefix, FOLDER, unit))
+    found = Checkpoint(store, join(prefix, FOLDER, unit), step, manifest["files"])
+    found.verify()
+    return found
 
 
 def latest_checkpoint(store: ObjectStore, prefix: str) -> Checkpoint | None:
@@ -85,24 +152,15 @@ def latest_checkpoint(store: ObjectStore, prefix: str) -> Checkpoint | None:
 
     Warns of each damaged one that it passes over.
     """
-    journal = Journal(store, join(prefix, FOLDER))
     for step in reversed(steps(store, prefix)):
         try:
-            journal.read(unit_of(step))
+            return checkpoint_of(store, prefix, step)
         except DamagedObjectError as error:
             warnings.warn(
                 f"checkpoint of step {step} is damaged ({error}); going back to the one before",
                 stacklevel=2,
             )
-            continue
-        return Checkpoint(store, join(prefix, FOLDER, unit_of(step)), step)
     return None
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 (hex) of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def weight_hash(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:

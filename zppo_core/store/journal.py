@@ -1,7 +1,8 @@
 """The run's journal: what happened, in units that exist wholly or not at all.
 
 A unit is a phase of a rollout step, or a shard of an evaluation: a few files and a manifest with
-their checksums. The manifest is written last; until then the unit is not there.
+their checksums. The manifest is written last; until then the unit is not there. Nothing that a
+manifest names is ever written again, so writers that meet cannot tear a unit.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zppo_core.errors import UserError
-from zppo_core.store.objects import DamagedObjectError, MissingObjectError, ObjectStore, join
+from zppo_core.store.base import DamagedObjectError, MissingObjectError, ObjectStore, join
 
 MANIFEST = "manifest.json"
 
@@ -31,31 +32,68 @@ class Journal:
 
         The same content again is a no-op; UserError if the unit exists with another.
         """
-        digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-        before = self.manifest(unit)
-        if before is not None:
-            if before["files"] != digests:
-                raise UserError(
-                    f"journal unit {unit} exists with other content in {self.store.url}; another "
-                    "run writes there, or the code changed: start a new run"
-                )
-            return
-        for name, data in files.items():
-            self.store.put(self._key(unit, name), data)
-        manifest = json.dumps({"files": digests}, indent=1, sort_keys=True)
-        self.store.put(self._key(unit, MANIFEST), manifest.encode())
+        if self._write(unit, files)["files"] != digests_of(files):
+            raise UserError(
+                f"journal unit {unit} exists with other content in {self.store.url}; another "
+                "run writes there, or the code changed: start a new run"
+            )
+
+    def keep(self, unit: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Write `files` as `unit` unless it exists; what it holds now: the first writer's.
+
+        For results that runs share: whoever comes second takes over what the first has kept.
+        """
+        if self._write(unit, files)["files"] == digests_of(files):
+            return dict(files)
+        kept = self.read(unit)
+        if kept is None:
+            raise DamagedObjectError(f"journal unit {unit}: deleted while it was read")
+        return kept
+
+    def _write(self, unit: str, files: Mapping[str, bytes]) -> dict[str, Any]:
+        """The manifest that stands in the end: of `files`, or of who came first."""
+        if reserved := [name for name in files if name.rpartition("/")[2] == MANIFEST]:
+            raise ValueError(f"{reserved[0]} is the manifest's own name")
+        found = self.manifest(unit)
+        if found is not None:
+            return found
+        digests = digests_of(files)
+        keys = {self._key(unit, name): name for name in files}
+        taken = self.store.put_many({key: files[name] for key, name in keys.items()}, new=True)
+        manifest: dict[str, Any] = {"files": digests}
+        if elsewhere := self._move_aside(unit, files, [keys[key] for key in taken]):
+            manifest["at"] = elsewhere
+        text = json.dumps(manifest, indent=1, sort_keys=True)
+        if not self.store.put_new(self._key(unit, MANIFEST), text.encode()):
+            first = self.manifest(unit)
+            if first is not None:
+                return first
+        return manifest
+
+    def _move_aside(self, unit: str, files: Mapping[str, bytes],
+                    taken: list[str]) -> dict[str, str]:  # fmt: skip
+        # what lies there is a dead writer's, or a live one's whose manifest may come any moment
+        elsewhere = {}
+        for name in taken:
+            digest = hashlib.sha256(files[name]).hexdigest()
+            try:
+                if hashlib.sha256(self.store.get(self._key(unit, name))).hexdigest() == digest:
+                    continue
+            except (DamagedObjectError, MissingObjectError):
+                pass
+            elsewhere[name] = f"{name}.{digest[:16]}"
+            self.store.put(self._key(unit, elsewhere[name]), files[name])
+        return elsewhere
 
     def manifest(self, unit: str) -> dict[str, Any] | None:
         """The unit's manifest, {"files": {name: SHA-256}}; None if it is not committed."""
         try:
-            data = self.store.get(self._key(unit, MANIFEST))
-        except MissingObjectError:
-            return None
-        try:
-            manifest: dict[str, Any] = json.loads(data)
+            manifest: dict[str, Any] = json.loads(self.store.get(self._key(unit, MANIFEST)))
             if not isinstance(manifest["files"], dict):
                 raise TypeError
-        except (ValueError, KeyError, TypeError):
+        except MissingObjectError:
+            return None
+        except (ValueError, KeyError, TypeError, DamagedObjectError):
             raise DamagedObjectError(
                 f"journal unit {unit}: its manifest is damaged in {self.store.url}"
             ) from None
@@ -69,12 +107,14 @@ class Journal:
         manifest = self.manifest(unit)
         if manifest is None:
             return None
-        files = {}
+        files, elsewhere = {}, manifest.get("at", {})
         for name, digest in manifest["files"].items():
             try:
-                data = self.store.get(self._key(unit, name))
+                data = self.store.get(self._key(unit, elsewhere.get(name, name)))
             except MissingObjectError:
                 raise DamagedObjectError(f"journal unit {unit}: {name} is missing") from None
+            except DamagedObjectError as error:
+                raise DamagedObjectError(f"journal unit {unit}: {name} is damaged") from error
             if hashlib.sha256(data).hexdigest() != digest:
                 raise DamagedObjectError(f"journal unit {unit}: {name} is damaged")
             files[name] = data
@@ -82,10 +122,14 @@ class Journal:
 
     def units(self, prefix: str = "") -> list[str]:
         """The committed units that begin with `prefix`, sorted."""
-        base = f"{self.prefix.strip('/')}/" if self.prefix.strip("/") else ""
+        base = join(self.prefix) + "/" if join(self.prefix) else ""
         suffix = f"/{MANIFEST}"
-        return [
-            key.removeprefix(base).removesuffix(suffix)
-            for key in self.store.list(base + prefix)
-            if key.endswith(suffix)
-        ]
+        return sorted(
+            entry.key.removeprefix(base).removesuffix(suffix)
+            for entry in self.store.entries(base + prefix)
+            if entry.key.endswith(suffix)
+        )
+
+
+def digests_of(files: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}

@@ -1,9 +1,15 @@
-"""One writer at a time: two tasks of one run would tear each other's journal."""
+"""One writer at a time: two tasks of one run would tear each other's work.
+
+The lock is an object that its holder renews. It changes hands by compare-and-swap alone, so of two
+tasks that find a dead holder only one takes over.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -12,17 +18,19 @@ from types import TracebackType
 from typing import Any
 
 from zppo_core.errors import UserError
-from zppo_core.store.objects import MissingObjectError, ObjectStore, join
+from zppo_core.store.base import DamagedObjectError, MissingObjectError, ObjectStore, join
 
 BEAT = 20.0  # seconds between signs of life
-STALE = 120.0  # seconds without one after which a holder on another host is taken for dead
+STALE = 120.0  # seconds without one after which a holder elsewhere is taken for dead
 
 
 class RunLock:
     """Holds `<prefix>/lock.json` while a task writes; a context manager.
 
-    A holder that is dead (its process is gone on this host, or it gave no sign of life for two
-    minutes elsewhere) is replaced. UserError names a live one.
+    A holder whose process is gone on this machine is replaced at once; one elsewhere, when it has
+    given no sign of life for `stale` seconds of watching (no clocks are compared). UserError names
+    a live one. A task that loses its lock, because it slept too long or someone deleted it, is
+    interrupted and ends with a UserError.
     """
 
     def __init__(self, store: ObjectStore, prefix: str, beat: float = BEAT,
@@ -30,67 +38,131 @@ class RunLock:
         self.store, self.key = store, join(prefix, "lock.json")
         self.beat, self.stale = beat, stale
         self.token = uuid.uuid4().hex
+        self.lost = False
+        self._record = b""
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._in_main = False
 
     def _content(self) -> bytes:
         holder = {
             "token": self.token, "pid": os.getpid(), "host": socket.gethostname(),
-            "started": process_start(os.getpid()), "time": time.time(),
+            "machine": machine(), "started": process_start(os.getpid()), "time": time.time(),
         }  # fmt: skip
         return json.dumps(holder).encode()
 
-    def holder(self) -> dict[str, Any] | None:
-        """Who holds the lock; None if nobody, or if its record is torn."""
+    def _found(self) -> bytes | None:
         try:
-            found: dict[str, Any] = json.loads(self.store.get(self.key))
-        except (MissingObjectError, ValueError):
+            return self.store.get(self.key)
+        except MissingObjectError:
             return None
-        return found
-
-    def _alive(self, holder: dict[str, Any]) -> bool:
-        if holder.get("host") == socket.gethostname():
-            return process_start(int(holder["pid"])) == holder.get("started")
-        return time.time() - float(holder["time"]) < self.stale
+        except DamagedObjectError:
+            raise UserError(
+                f"the lock {self.store.url}/{self.key} is damaged; delete it if no task writes"
+            ) from None
 
     def __enter__(self) -> RunLock:
-        for _ in range(3):
-            if self.store.put_new(self.key, self._content()):
+        self._record = self._content()
+        while not self.store.put_new(self.key, self._record):
+            found = self._found()
+            if found is None:
+                continue  # given back this moment
+            if self._dead(found) and self.store.swap(self.key, found, self._record):
                 break
-            holder = self.holder()
-            if holder is not None and self._alive(holder):
-                raise UserError(
-                    f"this run is being written by process {holder['pid']} on {holder['host']}; "
-                    "wait for it or stop it"
-                )
-            self.store.delete(self.key)
-        else:
-            raise UserError(
-                f"cannot take the lock {self.key}; another task takes it at this moment"
-            )
-        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._stop.clear()
+        self.lost = False
+        self._in_main = threading.current_thread() is threading.main_thread()
+        self._thread = threading.Thread(target=self._keep_alive, daemon=True)
         self._thread.start()
         return self
 
-    def _beat(self) -> None:
+    def _dead(self, record: bytes) -> bool:
+        """Whether the holder is dead; UserError if it lives, False if the lock changed hands."""
+        holder = parse(record)
+        if holder.get("machine") == machine():
+            if process_start(int(holder["pid"])) == holder.get("started"):
+                raise held_by(holder)
+            return True
+        print(f"the run is held by {named(holder)}: looking for a sign of life", flush=True)
+        end = time.monotonic() + self.stale
+        while time.monotonic() < end:
+            time.sleep(min(1.0, self.stale / 10))
+            found = self._found()
+            if found is None:
+                return False
+            if found != record:
+                raise held_by(parse(found))
+        return True
+
+    def _keep_alive(self) -> None:
         while not self._stop.wait(self.beat):
-            self.store.put(self.key, self._content())
+            renewed = self._content()
+            try:
+                kept = self.store.swap(self.key, self._record, renewed)
+            except DamagedObjectError:
+                kept = False
+            except UserError:
+                continue  # the store is away: the task's own writes will tell, the next beat may do
+            if not kept:
+                self.lost = True
+                if self._in_main:
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                return
+            self._record = renewed
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:  # fmt: skip
         self._stop.set()
+        # a loss noticed now would interrupt us: the answer below says the same
+        self._in_main = False
         if self._thread is not None:
             self._thread.join()
-        holder = self.holder()
-        if holder is not None and holder["token"] == self.token:
-            self.store.delete(self.key)
+        if self.lost:
+            if error is None or isinstance(error, KeyboardInterrupt):
+                raise UserError(
+                    f"this task lost the lock {self.store.url}/{self.key} to another, or it was "
+                    "deleted; `resume` the run when no other task writes"
+                ) from error
+            return
+        # a lock that stays is taken over from a dead process; the task's own error matters more
+        with contextlib.suppress(UserError, DamagedObjectError, MissingObjectError):
+            if self.store.get(self.key) == self._record:
+                self.store.delete(self.key)
+
+
+def parse(record: bytes) -> dict[str, Any]:
+    """A lock's record; empty if it is none."""
+    try:
+        holder = json.loads(record)
+    except ValueError:
+        return {}
+    return holder if isinstance(holder, dict) else {}
+
+
+def named(holder: dict[str, Any]) -> str:
+    return f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
+
+
+def held_by(holder: dict[str, Any]) -> UserError:
+    return UserError(f"this run is being written by {named(holder)}; wait for it or stop it")
+
+
+def machine() -> str:
+    """Where process ids mean the same: host, its boot, and the process namespace (containers)."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
+        parts.append(file.read().strip())
+    with contextlib.suppress(OSError):
+        parts.append(str(os.stat("/proc/self/ns/pid").st_ino))
+    return "/".join(parts)
 
 
 def process_start(pid: int) -> str:
     """When the process started, as the kernel counts it; "" if there is none (a reused pid)."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[19]
+            fields = file.read().rpartition(")")[2].split()
+            return "" if fields[0] in "ZX" else fields[19]  # a zombie writes no more
     except OSError:
         pass
     try:  # no /proc, as on macOS: that the process exists is all that can be known

@@ -1,0 +1,139 @@
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from zppo_core.errors import UserError
+from zppo_core.store.lock import RunLock, machine
+from zppo_core.store.objects import LocalStore
+
+ELSEWHERE = {"token": "x", "pid": 1, "host": "elsewhere", "machine": "other", "started": "1"}
+
+
+def record(**changes: object) -> bytes:
+    return json.dumps({**ELSEWHERE, **changes}).encode()
+
+
+def dead_here() -> bytes:
+    child = subprocess.Popen([sys.executable, "-c", "pass"])
+    child.wait()
+    return record(pid=child.pid, machine=machine())
+
+
+def test_a_second_writer_is_turned_away_and_named_the_first(store) -> None:
+    with (
+        RunLock(store, "run"),
+        pytest.raises(UserError, match=str(os.getpid())),
+        RunLock(store, "run"),
+    ):
+        pass
+    assert not store.exists("run/lock.json")
+    with RunLock(store, "run"):
+        pass
+
+
+def test_a_killed_holder_is_replaced_at_once(tmp_path: Path) -> None:
+    code = (
+        "import os; from zppo_core.store.lock import RunLock; "
+        "from zppo_core.store.objects import LocalStore; "
+        f"RunLock(LocalStore({str(tmp_path)!r}), 'run').__enter__(); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    store = LocalStore(tmp_path)
+    assert store.exists("run/lock.json")
+    started = time.monotonic()
+    with RunLock(store, "run"):
+        assert json.loads(store.get("run/lock.json"))["pid"] == os.getpid()
+    assert time.monotonic() - started < 5
+
+
+def test_a_process_that_only_took_over_the_number_is_not_the_holder(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.put("run/lock.json", record(pid=os.getpid(), machine=machine(), started="1"))
+    with RunLock(store, "run"):
+        pass
+
+
+def test_of_many_that_find_a_dead_holder_one_takes_over(store) -> None:
+    found = dead_here()
+    for round in range(5):
+        store.put(f"run{round}/lock.json", found)
+        barrier, holders, refused = threading.Barrier(6), [], []
+
+        def take(prefix: str, barrier=barrier, holders=holders, refused=refused) -> None:
+            lock = RunLock(store, prefix)
+            barrier.wait()
+            try:
+                holders.append(lock.__enter__())
+            except UserError as error:
+                refused.append(error)
+
+        threads = [threading.Thread(target=take, args=(f"run{round}",)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (len(holders), len(refused)) == (1, 5)
+        holders[0].__exit__(None, None, None)
+        assert not store.exists(f"run{round}/lock.json")
+
+
+def test_a_silent_holder_elsewhere_is_replaced_after_a_while(store, capsys) -> None:
+    store.put("run/lock.json", record(time=0))
+    started = time.monotonic()
+    with RunLock(store, "run", stale=0.4):
+        assert json.loads(store.get("run/lock.json"))["pid"] == os.getpid()
+    assert time.monotonic() - started >= 0.4
+    assert "process 1 on elsewhere" in capsys.readouterr().out
+
+
+def test_a_holder_elsewhere_that_gives_a_sign_of_life_is_left_alone(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.put("run/lock.json", record(time=0))
+    beat = threading.Timer(0.3, lambda: store.put("run/lock.json", record(time=1)))
+    beat.start()
+    with pytest.raises(UserError, match="process 1 on elsewhere"), RunLock(store, "run", stale=5):
+        pass
+    beat.join()
+    assert store.get("run/lock.json") == record(time=1)
+
+
+def test_the_holder_renews_its_lock(store) -> None:
+    with RunLock(store, "run", beat=0.05):
+        first = store.get("run/lock.json")
+        end = time.monotonic() + 10
+        while store.get("run/lock.json") == first:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+    assert not store.exists("run/lock.json")
+
+
+@pytest.mark.parametrize("how", ["taken over", "deleted"])
+def test_a_task_that_lost_its_lock_stops_and_leaves_it(tmp_path: Path, how: str) -> None:
+    store = LocalStore(tmp_path)
+
+    def write_on() -> None:
+        with RunLock(store, "run", beat=0.05):
+            if how == "deleted":
+                store.delete("run/lock.json")
+            else:
+                store.put("run/lock.json", record(time=0))
+            time.sleep(20)
+            raise AssertionError("it went on writing")
+
+    with pytest.raises(UserError, match="lost the lock"):
+        write_on()
+    if how == "taken over":
+        assert store.get("run/lock.json") == record(time=0)
+
+
+def test_a_task_that_fails_gives_its_lock_back_and_says_why(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    with pytest.raises(RuntimeError, match="its own"), RunLock(store, "run"):
+        raise RuntimeError("its own")
+    assert not store.exists("run/lock.json")

@@ -1,0 +1,156 @@
+"""The `zppo` command: care of the teacher cache, and export of a trained student.
+
+    zppo cache stats --store runs/teacher_cache     # size, hit rate, tokens saved
+    zppo cache verify --store s3://bucket/cache     # read everything, name what is damaged
+    zppo cache prune --store runs/teacher_cache     # delete what is damaged, or old, or all
+    zppo export --checkpoint runs/<key> --to models/student
+
+A fault is one line on the standard error and exit code 2; `verify` ends with 1 if it found damage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from zppo_core import cache_care
+from zppo_core.engines.base import Progress
+from zppo_core.errors import UserError
+from zppo_core.export import export
+from zppo_core.store.objects import DamagedObjectError, LocalStore, ObjectStore, open_store
+
+DEFAULT_CACHE = "runs/teacher_cache"
+DAY = 86_400.0  # seconds
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    options = parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    with warnings.catch_warnings():
+        warnings.showwarning = _one_line
+        try:
+            return command(options)
+        except (UserError, DamagedObjectError) as error:
+            print(f"zppo: {error}", file=sys.stderr)
+            return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    whole = argparse.ArgumentParser(prog="zppo", description=(__doc__ or "").splitlines()[0])
+    commands = whole.add_subparsers(required=True, metavar="command")
+    cache = commands.add_parser("cache", help="look after a teacher cache")
+    actions = cache.add_subparsers(required=True, metavar="action")
+    for name, command, text in (
+        ("stats", stats, "size, hit rate, tokens saved"),
+        ("verify", verify, "read every object and name the damaged ones"),
+        ("prune", prune, "delete damaged objects, or old ones, or all"),
+    ):
+        action = actions.add_parser(name, help=text, description=text)
+        action.add_argument("--store", default=DEFAULT_CACHE, metavar="URL",
+                            help="folder or s3://bucket/prefix (default: %(default)s)")  # fmt: skip
+        action.add_argument("--json", action="store_true", help="print one JSON object")
+        action.set_defaults(command=command)
+        if name == "prune":
+            what = action.add_mutually_exclusive_group()
+            what.add_argument("--older-than", type=float, metavar="DAYS",
+                              help="also what was made so many days ago")  # fmt: skip
+            what.add_argument("--everything", action="store_true", help="the whole cache")
+    out = commands.add_parser("export", help="copy a run's student to a path or to S3")
+    out.add_argument(
+        "--checkpoint", required=True, metavar="URL",
+        help="runs/<key>, s3://bucket/prefix/<key>, or one checkpoint's folder",
+    )  # fmt: skip
+    out.add_argument(
+        "--to", required=True, metavar="URL", help="a new folder or s3://bucket/prefix"
+    )
+    out.add_argument("--step", type=int, help="the checkpoint after this step (default: the last)")
+    out.add_argument("--whole", action="store_true", help="optimizer, buffer and counters as well")
+    out.set_defaults(command=push)
+    return whole
+
+
+def stats(options: argparse.Namespace) -> int:
+    """Print what the cache holds and what it saved."""
+    store = opened(options.store)
+    report, used = cache_care.verify(store, progress=bar("reading")), cache_care.usage(store)
+    if options.json:
+        out = {**dataclasses.asdict(report), **{f"used_{k}": v for k, v in
+               dataclasses.asdict(used).items()}, "hit_rate": used.hit_rate}  # fmt: skip
+        print(json.dumps(out))
+        return 0
+    print(f"{options.store}: {report.objects:,} objects, {report.bytes / 1e6:,.1f} MB")
+    print(f"  {report.draws:,} teacher draws, {report.tokens:,} tokens")
+    print(f"  {report.memos:,} memos, {report.evaluations:,} evaluations")
+    print(f"  {used.sessions:,} tasks asked for {used.hits + used.misses:,} draws: "
+          f"{used.hit_rate:.1%} were there")  # fmt: skip
+    print(f"  {used.tokens:,} tokens generated, {used.saved:,} saved")
+    if report.damaged:
+        print(f"  {len(report.damaged):,} objects are damaged: zppo cache prune")
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Read everything; 1 if something is damaged."""
+    report = cache_care.verify(opened(options.store), progress=bar("reading"))
+    if options.json:
+        print(json.dumps({"objects": report.objects, "damaged": report.damaged}))
+    else:
+        for key in report.damaged:
+            print(f"damaged: {key}")
+        print(f"{report.objects:,} objects read, {len(report.damaged):,} damaged")
+    return 1 if report.damaged else 0
+
+
+def prune(options: argparse.Namespace) -> int:
+    """Delete, and print how much went."""
+    age = None if options.older_than is None else options.older_than * DAY
+    gone = cache_care.prune(opened(options.store), everything=options.everything, older_than=age)
+    print(json.dumps({"deleted": gone}) if options.json else f"{gone:,} objects deleted")
+    return 0
+
+
+def push(options: argparse.Namespace) -> int:
+    """Copy a student out, and print where it lies."""
+    done = export(options.checkpoint, options.to, options.step, options.whole, bar("copying"))
+    print(f"step {done.step}: {done.files} files in {done.to}")
+    return 0
+
+
+def opened(url: str) -> ObjectStore:
+    """The cache at `url`; UserError if it is a folder that does not exist."""
+    store = open_store(url)
+    if isinstance(store, LocalStore) and not Path(store.root).is_dir():
+        raise UserError(f"no folder {url}; give the cache with --store")
+    return store
+
+
+def bar(what: str) -> Progress:
+    """A progress bar on the standard error, if that is a terminal."""
+    from tqdm import tqdm
+
+    line = tqdm(desc=what, disable=None, leave=False, delay=1.0)
+
+    def report(done: int, total: int) -> None:
+        line.total = total
+        line.update(done - line.n)
+        if done == total:
+            line.close()
+
+    return report
+
+
+def _one_line(message: Warning | str, category: type[Warning], filename: str, lineno: int,
+              file: TextIO | None = None, line: str | None = None) -> None:  # fmt: skip
+    print(f"zppo: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
