@@ -16,6 +16,12 @@ class ZPPOFlow(FlowSpec):
     scale = Parameter("scale", default="nano", help="preset: nano, 0.8B, 2B, 4B or 9B")
     method = Parameter("method", default="", help="a method of the paper; empty: the preset's")
     seed = Parameter("seed", default="", help="seed of every random stream; empty: the preset's")
+    run_name = Parameter(
+        "name",
+        default="",
+        help="names the run in store and database; a run of "
+        "this name that died goes on where it was",
+    )
     overrides = Parameter("set", default="", help="section.field=value; may be repeated")
 
     @step
@@ -23,7 +29,9 @@ class ZPPOFlow(FlowSpec):
         """Resolve the configuration and open the run's store."""
         from steps.run_setup import open_run
 
-        self.setup = open_run(self.scale, self.method, self.seed, self.overrides, current.run_id)
+        self.setup = open_run(
+            self.scale, self.method, self.seed, self.overrides, current.run_id, self.run_name
+        )
         self.next(self.prepare_data)
 
     @step

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from eval import database, tables
 from steps.run_setup import Setup, prefix_of
+from zppo_core.errors import UserError
 from zppo_core.store.journal import Journal
 from zppo_core.store.objects import open_store
+
+WAIT = 300.0  # seconds for other runs' ingestion: DuckDB has one writer at a time
+
+
+def ingest_in_turn(journal: Journal, setup: Setup) -> dict[str, int]:
+    """`database.ingest`, after whoever writes to the database now."""
+    deadline = time.monotonic() + WAIT
+    while True:
+        try:
+            return database.ingest(journal, setup["run_key"], setup["database"])
+        except UserError as error:
+            if "is in use by" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(1.0)
 
 
 def aggregate(setup: Setup, card: Any = None) -> dict[str, Any]:
     """Ingest every committed unit (twice changes nothing); the run's tables as text and data."""
     journal = Journal(open_store(setup["store"]), f"{prefix_of(setup)}/journal")
-    counts = database.ingest(journal, setup["run_key"], setup["database"])
+    counts = ingest_in_turn(journal, setup)
     summary = tables.summary(setup["database"], setup["run_key"])
     text = tables.summary_text(summary)
     if card is not None:

@@ -10,29 +10,52 @@ from typing import Any
 from steps.early import resolve, split_overrides
 from steps.preflight import check
 from zppo_core.config import Config, from_dict
+from zppo_core.errors import UserError
+from zppo_core.store.journal import Journal
+from zppo_core.store.objects import open_store
+from zppo_core.tables_schema import decode
 
 Setup = dict[str, Any]  # a Metaflow artifact: small and JSON-ready
 
 
-def open_run(scale: str, method: str, seed: str, overrides: str, run_id: str) -> Setup:
+def open_run(scale: str, method: str, seed: str, overrides: str, run_id: str,
+             name: str = "") -> Setup:  # fmt: skip
     """Fix everything later steps need: they read this artifact, which `resume` clones.
 
     The run's key is made here and not from the current run id, because a resumed run has another
-    id and must find the same store.
+    id and must find the same store. A run with a `name` goes on with what lies under that name;
+    UserError if that was made by another configuration.
     """
     from steps.prepare_data import steps_in_one_pass
 
     config = resolve(scale, method, seed, split_overrides(overrides))
     check(config)
+    run_key = name or f"{config.scale}-{config.run.method}-s{config.run.seed}-{run_id}"
+    store = open_store(absolute(config.store.root))
+    if name:
+        same_configuration(Journal(store, f"{run_key}/journal"), config)
     return {
         "config": config.to_json(),
-        "run_key": f"{config.scale}-{config.run.method}-s{config.run.seed}-{run_id}",
+        "run_key": run_key,
         "created_at": datetime.now(UTC).replace(tzinfo=None).isoformat(),
         "store": absolute(config.store.root),
         "cache": absolute(config.store.cache or f"{config.store.root}/teacher_cache"),
         "database": absolute(config.store.database),
         "rollout_steps": config.run.rollout_steps or steps_in_one_pass(config),
     }
+
+
+def same_configuration(journal: Journal, config: Config) -> None:
+    """UserError if the journal's run had another configuration."""
+    unit = journal.read("run")
+    if unit is None:
+        return
+    before = decode("runs", unit["runs.parquet"]).to_pylist()[0]["config_json"]
+    if before != config.to_json():
+        raise UserError(
+            "a run of this name exists with another configuration; choose another --name, or "
+            "delete it from the store"
+        )
 
 
 def absolute(path: str) -> str:

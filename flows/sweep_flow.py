@@ -1,0 +1,67 @@
+"""Methods x scales x seeds: python flows/sweep_flow.py run --methods zppo,grpo_replay --seeds 0,1,2
+
+start ─ member (foreach: a whole run of zppo_flow.py) ─ collect ─ end
+
+Teacher draws and the scores of base and teacher are shared. Stopped or partly failed, the same
+command goes on where it was.
+"""
+
+import os
+
+from steps.early import prepare_process
+
+prepare_process()
+
+from metaflow import FlowSpec, Parameter, step  # noqa: E402
+
+
+class SweepFlow(FlowSpec):
+    """Many runs, one database."""
+
+    preset = Parameter("preset", default="", help="a sweep of ours: evidence")
+    sweep_name = Parameter("name", default="", help="names the sweep; the same name goes on")
+    methods = Parameter("methods", default="", help="methods with commas")
+    scales = Parameter("scales", default="", help="presets with commas")
+    seeds = Parameter("seeds", default="", help="seeds with commas")
+    overrides = Parameter("set", default="", help="section.field=value; may be repeated")
+
+    @step
+    def start(self):
+        """Resolve every member's configuration before the first one runs."""
+        from steps.sweep import members, plan
+
+        self.folder = os.getcwd()
+        self.members = members(
+            plan(
+                self.preset, self.sweep_name, self.methods, self.scales, self.seeds, self.overrides
+            )
+        )
+        self.next(self.member, foreach="members")
+
+    @step
+    def member(self):
+        """One run of the ZPPO flow, unless it is done."""
+        from steps.sweep import run_member
+
+        self.result = run_member(self.input, self.folder)
+        print(f"{self.result['name']}: {self.result['status']}")
+        self.next(self.collect)
+
+    @step
+    def collect(self, inputs):
+        """Say what is done and what failed."""
+        from steps.sweep import report
+
+        self.results = [i.result for i in inputs]
+        print(report(self.results))
+        if any(r["status"] == "failed" for r in self.results):
+            raise RuntimeError("some members failed; their logs are named above")
+        self.next(self.end)
+
+    @step
+    def end(self):
+        """All members are in the database."""
+
+
+if __name__ == "__main__":
+    SweepFlow()

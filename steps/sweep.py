@@ -1,0 +1,132 @@
+"""A sweep: methods x scales x seeds, each member a run of the ZPPO flow under its own name.
+
+A member's run is named after the sweep and itself, so that the same sweep started again finds what
+is done, continues what died where it died, and runs alone what failed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+
+from steps.early import resolve, split_overrides
+from steps.run_setup import absolute
+from zppo_core.errors import UserError
+
+FLOW = Path(__file__).resolve().parents[1] / "flows" / "zppo_flow.py"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What to run; `sets` are overrides that all members share."""
+
+    name: str
+    methods: tuple[str, ...]
+    scales: tuple[str, ...]
+    seeds: tuple[int, ...]
+    sets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a sweep."""
+
+    sweep: str
+    method: str
+    scale: str
+    seed: int
+    sets: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The run's key in store and database."""
+        return f"{self.sweep}-{self.scale}-{self.method}-s{self.seed}"
+
+
+def plan(preset: str, name: str, methods: str, scales: str, seeds: str, sets: str) -> Sweep:
+    """A preset with whatever is given in its place; lists are separated by commas."""
+    values: dict[str, list[object]] = {"methods": ["zppo"], "scales": ["nano"], "seeds": [0]}
+    if preset:
+        file = resources.files("zppo_core") / "configs" / f"{preset}.toml"
+        if not file.is_file():
+            raise UserError(f"no sweep preset {preset!r}; there is evidence")
+        values |= tomllib.loads(file.read_text(encoding="utf-8"))
+    for key, text in (("methods", methods), ("scales", scales), ("seeds", seeds)):
+        if text:
+            values[key] = [part.strip() for part in text.split(",")]
+    try:
+        numbers = tuple(int(str(s)) for s in values["seeds"])
+    except ValueError:
+        raise UserError(f"--seeds {seeds!r}: write numbers with commas, like 0,1,2") from None
+    overrides = (*map(str, values.get("set", [])), *split_overrides(sets))
+    return Sweep(name or preset or "sweep", tuple(map(str, values["methods"])),
+                 tuple(map(str, values["scales"])), numbers, overrides)  # fmt: skip
+
+
+def members(sweep: Sweep) -> list[Member]:
+    """Every member, seeds outermost, so that a stopped sweep has whole seeds; UserError on a fault.
+
+    All configurations are resolved before the first run starts.
+    """
+    found = [
+        Member(sweep.name, method, scale, seed, sweep.sets)
+        for seed in sweep.seeds
+        for scale in sweep.scales
+        for method in sweep.methods
+    ]
+    for member in found:
+        resolve(member.scale, member.method, str(member.seed), member.sets)
+    return found
+
+
+def ledger(member: Member) -> Path:
+    """Where it is noted that a member is done."""
+    config = resolve(member.scale, member.method, str(member.seed), member.sets)
+    root = config.store.root
+    # a remote store's sweeps are noted here: members run from this machine
+    folder = Path("runs" if "://" in root else absolute(root)) / "sweeps" / member.sweep
+    return folder / f"{member.name}.json"
+
+
+def run_member(member: Member, folder: str) -> dict[str, str]:
+    """Run the member's flow unless it is done; its name, status and log.
+
+    A failure is noted, not raised: the others go on, and the sweep says so at its end.
+    """
+    note = ledger(member)
+    settings = json.dumps(asdict(member), sort_keys=True)
+    if note.is_file() and json.loads(note.read_text())["settings"] == settings:
+        return {"name": member.name, "status": "done before", "log": ""}
+    note.parent.mkdir(parents=True, exist_ok=True)
+    log = note.with_suffix(".log")
+    command = [sys.executable, str(FLOW), "run", "--scale", member.scale, "--method", member.method,
+               "--seed", str(member.seed), "--name", member.name, "--max-workers", "1"]  # fmt: skip
+    for override in member.sets:
+        command += ["--set", override]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MF_", "METAFLOW_"))}
+    kept = ("METAFLOW_USER", "METAFLOW_DEFAULT_", "METAFLOW_DATASTORE_", "METAFLOW_S3_")
+    environment |= {k: v for k, v in os.environ.items() if k.startswith(kept)}
+    with log.open("w") as file:
+        done = subprocess.run(command, cwd=folder, env=environment, stdout=file,
+                              stderr=subprocess.STDOUT, check=False)  # fmt: skip
+    if done.returncode:
+        return {"name": member.name, "status": "failed", "log": str(log)}
+    note.write_text(json.dumps({"settings": settings}))
+    return {"name": member.name, "status": "done", "log": str(log)}
+
+
+def report(results: Sequence[dict[str, str]]) -> str:
+    """How many members are done, and which failed with where to look."""
+    failed = [r for r in results if r["status"] == "failed"]
+    lines = [f"{len(results) - len(failed)} of {len(results)} members done"]
+    lines += [f"failed: {r['name']}, see {r['log']}" for r in failed]
+    if failed:
+        lines.append("start the same sweep again: it runs these alone")
+    return "\n".join(lines)
