@@ -12,7 +12,7 @@ def s3_endpoint():
     """The address of a server on loopback with the bucket zppo-test; credentials are set."""
     from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer(port=0)
+    server = ThreadedMotoServer("127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
     endpoint = f"http://{host}:{port}"

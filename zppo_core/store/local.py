@@ -8,17 +8,20 @@ checkpoints and caches carry checksums of their own as well.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from zppo_core.errors import UserError
 from zppo_core.store.base import (
     BLOCK,
+    PARALLEL,
     DamagedObjectError,
     Entry,
     Keys,
@@ -86,9 +89,9 @@ class LocalStore:
                     with os.fdopen(descriptor, "wb") as file:
                         set_sum(descriptor, hashlib.sha256(data).hexdigest())
                         file.write(data)
-                        if lasting:
-                            file.flush()
-                            os.fsync(descriptor)
+            if lasting:
+                with self._writing(key):
+                    flush([name for name, _, _ in written])
             for name, path, key in written:
                 with self._writing(key):
                     if not new:
@@ -97,8 +100,7 @@ class LocalStore:
                         refused.append(key)
             if lasting:
                 with self._writing(key):
-                    for folder in {path.parent for _, path, _ in written}:
-                        flush_folder(folder)
+                    flush({path.parent for _, path, _ in written})
         finally:
             for name, _, _ in written:
                 with contextlib.suppress(OSError):
@@ -120,8 +122,6 @@ class LocalStore:
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:
         # the kernel frees it when its holder dies, so it can never be stale
-        import fcntl
-
         make_folder(self.root, lasting=False)
         with open(self.root / GUARD, "ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -161,7 +161,7 @@ class LocalStore:
                     with contextlib.suppress(OSError):
                         os.unlink(aside)
                 raise
-            flush_folder(target.parent)
+            flush([target.parent])
 
     def get(self, key: str) -> bytes:
         with self._reading(key), self._path(key).open("rb") as file:
@@ -255,16 +255,27 @@ def make_folder(folder: Path, lasting: bool) -> None:
         make_folder(folder.parent, lasting)
     folder.mkdir(exist_ok=True)
     if lasting:
-        flush_folder(folder.parent)
+        flush([folder.parent])
 
 
-def flush_folder(folder: Path) -> None:
-    """Flush a folder's entries to disk: a rename lasts only then."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def flush(paths: Iterable[str | Path]) -> None:
+    """Flush files, or folders' entries, to disk: a rename lasts only once its folder is flushed.
+
+    Several at once, because the file system then writes its own journal once for all of them.
+    """
+
+    def one(path: str | Path) -> None:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    paths = list(paths)
+    if len(paths) == 1:
+        return one(paths[0])
+    with ThreadPoolExecutor(PARALLEL) as threads:
+        list(threads.map(one, paths))
 
 
 def set_sum(descriptor: int, digest: str) -> None:

@@ -230,9 +230,7 @@ class S3Store:
                 answer = self._client.get_object(
                     Range=f"bytes={start}-{end - 1}", **self._at(key), **same
                 )
-                data: bytes = answer["Body"].read()
-                if len(data) != end - start:
-                    raise OSError("the body was cut short")
+                data: bytes = answer["Body"].read()  # botocore refuses a body cut short
                 return data
 
             data = self._retry("read", key, read)
@@ -255,12 +253,9 @@ class S3Store:
 
     def digest(self, key: str) -> str:
         def read() -> str:
-            answer, computed, size = self._client.get_object(**self._at(key)), hashlib.sha256(), 0
-            for block in answer["Body"].iter_chunks(BLOCK):
+            computed = hashlib.sha256()
+            for block in self._client.get_object(**self._at(key))["Body"].iter_chunks(BLOCK):
                 computed.update(block)
-                size += len(block)
-            if size != answer["ContentLength"]:
-                raise OSError("the body was cut short")
             return computed.hexdigest()
 
         return self._retry("read", key, read)
