@@ -79,7 +79,7 @@ def sampling_of(protocol: EvaluationConfig) -> Sampling:
 
 def ask(sample: Sample, templates: Templates, thinking: bool) -> Prompt:
     """The sample's question with the closer, as at training."""
-    return Prompt(templates.with_closer(sample.text), sample.images, thinking)
+    return Prompt(templates.with_closer(sample.text), sample.images(), thinking)
 
 
 def evaluate(engine: Engine, benchmark: Benchmark, protocol: EvaluationConfig, thinking: bool,

@@ -1,78 +1,186 @@
 """The benchmark suites as data, and where their samples come from.
 
-A benchmark is a record; how a row of its data set becomes a question, and which scorer reads the
-answer, is its task (`eval/tasks/`).
+A benchmark is a record; how a row of its data set becomes a question is its task (`eval/tasks/`),
+and a rule of `eval/scoring/` or a judge decides on the answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
+from eval.settings import Settings
 from zppo_core.data.digits import BENCHMARKS as DIGITS
 from zppo_core.data.digits import benchmark_questions
 from zppo_core.errors import UserError
 
+# rule: no judge at all. rule+judge: the shared judge sees what the rule rejects. judge: the
+# benchmark's own judge decides every row.
+Kind = Literal["rule", "rule+judge", "judge"]
+Picture = Callable[[], tuple[bytes, ...]]  # read late: a suite's pictures do not fit in memory
+
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One benchmark: its name, where its rows are, how many there are, how they are scored."""
+    """One benchmark: its name, where its rows are, how many there are, how they are scored.
+
+    `totals` are the ways to make one number of the samples' scores; the first is the default.
+    """
 
     name: str  # abbreviation as in the paper's tables, or the suite's own
     family: str  # VLM, LLM or Video
     dataset: str  # hub id, or "digits" for what is composed here
     split: str
     expected: int  # samples of the whole split
-    scorer: str  # a name of eval.scoring
-    configs: tuple[str, ...] = ()
+    scorer: str  # a name of eval.scoring.RULES or eval.judge.JUDGES
+    configs: tuple[str, ...] = ("",)
     licence: str = ""
     gated: bool = False
+    kind: Kind = "rule+judge"
+    task: str = ""  # a module of eval.tasks
+    totals: tuple[str, ...] = ("pooled",)
+    archives: str = ""  # pattern of the zip files that hold its media
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
     """One question of a benchmark as it is asked, and its gold answer.
 
-    `options` are the lettered choices, if any; `extra` is what the scorer needs besides.
+    `id` is "group/row" where a total needs the groups, so that every total can be taken again from
+    stored samples. `options` are the lettered choices; `golds` further answers that count as right;
+    `extra` is what a rule or a judge needs besides (JSON values). `context` is read late and stands
+    before the text (subtitles). `rule` and `judge` replace the benchmark's own for this sample.
     """
 
     id: str
     text: str
     gold: str
-    images: tuple[bytes, ...] = ()
+    pictures: tuple[Picture, ...] = ()
     options: tuple[str, ...] = ()
-    category: str = ""
-    extra: dict[str, Any] = field(default_factory=dict)
+    golds: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    history: tuple[tuple[str, str], ...] = ()
+    context: Callable[[], str] | None = None
+    rule: str = ""
+    judge: str = ""
+
+    def images(self) -> tuple[bytes, ...]:
+        """The pictures' bytes; raises `eval.rows.UnreadableError` if one cannot be read."""
+        return tuple(data for picture in self.pictures for data in picture())
 
 
-NANO_SAMPLES = 2000  # per benchmark; the preset asks the first 300: 2.9 points of sampling error
+NANO_SAMPLES = 300  # per benchmark: sampling error of 2.9 points at 50 %
+GROUPS = ("pooled", "mean_of_groups")
+
+_VLM = (
+    Benchmark("AI2D", "VLM", "lmms-lab/ai2d", "test", 3088, "choice", task="ai2d",
+              licence="unstated; for research"),
+    Benchmark("BabyV", "VLM", "UnipatAI/BabyVision", "train", 388, "text", task="babyvision",
+              licence="MIT", totals=GROUPS),
+    Benchmark("CharXiv", "VLM", "princeton-nlp/CharXiv", "validation", 5000, "charxiv_reasoning",
+              task="charxiv", licence="CC BY-SA 4.0", kind="judge",
+              totals=("pooled", "mean_of_groups", "only:reasoning", "only:descriptive")),
+    Benchmark("DynaM", "VLM", "DynaMath/DynaMath_Sample", "", 5010, "dynamath", task="dynamath",
+              licence="Apache-2.0", totals=("worst", "pooled")),
+    Benchmark("EmbSp", "VLM", "FlagEval/EmbSpatial-Bench", "test", 3640, "choice",
+              task="embspatial", licence="CC BY 4.0", totals=GROUPS),
+    Benchmark("InfoVQA", "VLM", "lmms-lab/DocVQA", "validation", 2801, "anls", task="infovqa",
+              configs=("InfographicVQA",), licence="Apache-2.0", kind="rule"),
+    Benchmark("MVerse", "VLM", "CaraJ/MathVerse-lmmseval", "testmini", 3940, "math",
+              task="mathverse", configs=("testmini",), licence="unstated (MIT upstream)",
+              totals=(*GROUPS, "only:Vision Only", "only:Vision Dominant", "only:Vision Intensive",
+                      "only:Text Lite", "only:Text Dominant")),
+    Benchmark("MVision", "VLM", "MathLLMs/MathVision", "test", 3040, "math", task="mathvision",
+              licence="MIT"),
+    Benchmark("MVista", "VLM", "AI4Math/MathVista", "testmini", 1000, "mathvista",
+              task="mathvista", licence="CC BY-SA 4.0"),
+    Benchmark("MMMUPro", "VLM", "MMMU/MMMU_Pro", "test", 5190, "choice", task="mmmu_pro",
+              configs=("standard (4 options)", "standard (10 options)", "vision"),
+              licence="Apache-2.0",
+              totals=("mean_of_groups", "official", "only:vision",
+                      "only:standard (4 options)", "only:standard (10 options)")),
+    Benchmark("MM-Vet", "VLM", "lmms-lab/MMVet", "test", 218, "mmvet", task="mmvet",
+              licence="unstated", kind="judge", totals=("half_or_more", "pooled")),
+    Benchmark("OCREN", "VLM", "ling99/OCRBench_v2", "test", 7400, "ocrbench", task="ocrbench_en",
+              licence="MIT; for research", kind="rule", totals=("mean_of_groups", "pooled")),
+    Benchmark("OCRZH", "VLM", "ling99/OCRBench_v2", "test", 2600, "ocrbench", task="ocrbench_zh",
+              licence="MIT; for research", kind="rule", totals=("mean_of_groups", "pooled")),
+    Benchmark("VisP", "VLM", "neulab/VisualPuzzles", "test|train", 1168, "choice",
+              task="visualpuzzles", licence="MIT", totals=GROUPS),
+    Benchmark("VBlind", "VLM", "XAI/vlmsareblind", "valid", 8016, "vlmsareblind",
+              task="vlmsareblind", licence="MIT", totals=GROUPS),
+    Benchmark("WeMath", "VLM", "We-Math/We-Math", "testmini", 1740, "choice", task="wemath",
+              licence="unstated; non-commercial",
+              totals=("pooled", "wemath_loose", "wemath_strict")),
+)  # fmt: skip
+
+_LLM = (
+    Benchmark("AIME25", "LLM", "opencompass/AIME2025", "test", 30, "integer", task="aime25",
+              configs=("AIME2025-I", "AIME2025-II"), licence="MIT"),
+    Benchmark("AIME26", "LLM", "MathArena/aime_2026", "train", 30, "integer", task="aime26",
+              licence="CC BY-NC-SA 4.0"),
+    Benchmark("CEval", "LLM", "ceval/ceval-exam", "val", 1346, "choice", task="ceval",
+              configs=("*",), licence="CC BY-NC-SA 4.0", totals=GROUPS),
+    Benchmark("GPQA-D", "LLM", "Idavidrein/gpqa", "train", 198, "choice", task="gpqa",
+              configs=("gpqa_diamond",), licence="CC BY 4.0", gated=True),
+    Benchmark("HLE", "LLM", "cais/hle", "test", 2500, "hle", task="hle", licence="MIT",
+              gated=True, kind="judge"),
+    Benchmark("IMO-AB", "LLM", "OpenEvals/IMO-AnswerBench", "train", 400, "math",
+              task="imo_answerbench", licence="CC BY 4.0", totals=GROUPS),
+    Benchmark("MMLU", "LLM", "cais/mmlu", "test", 14042, "choice", task="mmlu", configs=("all",),
+              licence="MIT", totals=GROUPS),
+    Benchmark("MMLU-Pro", "LLM", "TIGER-Lab/MMLU-Pro", "test", 12032, "choice", task="mmlu_pro",
+              licence="MIT", totals=GROUPS),
+    Benchmark("MMLU-Rd", "LLM", "edinburgh-dawg/mmlu-redux-2.0", "test", 5700, "choice",
+              task="mmlu_redux", configs=("*",), licence="CC BY 4.0",
+              totals=("pooled", "only:ok")),
+    Benchmark("MultiCh", "LLM", "ScaleAI/MultiChallenge", "test", 266, "multichallenge",
+              task="multichallenge", licence="CC BY 4.0", kind="judge", totals=GROUPS),
+)  # fmt: skip
+
+_VIDEO = (
+    Benchmark("MMVU", "Video", "yale-nlp/MMVU", "validation", 1000, "mmvu", task="mmvu",
+              licence="unstated", kind="judge", totals=GROUPS),
+    Benchmark("MVBench", "Video", "OpenGVLab/MVBench", "train", 4000, "choice", task="mvbench",
+              configs=("*",), licence="MIT", gated=True, totals=("mean_of_groups", "pooled"),
+              archives="video/*.zip"),
+    Benchmark("VMME", "Video", "lmms-lab/Video-MME", "test", 2700, "choice", task="videomme",
+              configs=("videomme",), licence="academic use only", totals=GROUPS,
+              archives="videos_chunked_*.zip"),
+    Benchmark("VMMES", "Video", "lmms-lab/Video-MME", "test", 2700, "choice",
+              task="videomme_subtitles", configs=("videomme",), licence="academic use only",
+              totals=GROUPS, archives="*.zip"),
+    Benchmark("VMMMU", "Video", "lmms-lab/VideoMMMU", "test", 900, "mmmu", task="videommmu",
+              configs=("Perception", "Comprehension", "Adaptation"), licence="unstated",
+              gated=True, totals=("mean_of_groups", "pooled"), archives="*.zip"),
+)  # fmt: skip
 
 SUITES: dict[str, tuple[Benchmark, ...]] = {
     "nano": tuple(
         Benchmark(name, b.family, "digits", "held-out scans", NANO_SAMPLES, "exact",
-                  licence="BSD-3-Clause")
+                  licence="BSD-3-Clause", kind="rule")
         for name, b in DIGITS.items()
     ),
+    "paper31": _VLM + _LLM + _VIDEO,
 }  # fmt: skip
 
 
 def benchmarks(suite: str) -> tuple[Benchmark, ...]:
-    """The benchmarks of a named suite, or of a comma-separated list of their names.
+    """The benchmarks of a named suite, or of a comma-separated list of suites and benchmarks.
 
     UserError if a name is unknown.
     """
-    if suite in SUITES:
-        return SUITES[suite]
-    known = {b.name: b for own in SUITES.values() for b in own}
+    known = {b.name: (b,) for own in SUITES.values() for b in own} | SUITES
     names = [name.strip() for name in suite.split(",")]
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UserError(
             f"no suite or benchmark {unknown[0]!r}; suites: {', '.join(SUITES)}; benchmarks: "
-            f"{', '.join(known)}"
+            f"{', '.join(name for name in known if name not in SUITES)}"
         )
-    return tuple(known[name] for name in names)
+    return tuple(dict.fromkeys(b for name in names for b in known[name]))
 
 
 def find(suite: str, name: str) -> Benchmark:
@@ -83,14 +191,32 @@ def find(suite: str, name: str) -> Benchmark:
     raise UserError(f"suite {suite} has no benchmark {name!r}")
 
 
-def load(benchmark: Benchmark, source: str = "", limit: int = 0) -> Iterator[Sample]:
+def load(benchmark: Benchmark, source: str = "", limit: int = 0,
+         settings: Settings | None = None) -> Iterator[Sample]:  # fmt: skip
     """The samples of `benchmark` in a fixed order, at most `limit` if it is not 0.
 
-    `source` replaces the data set: a folder or another hub id with the same columns.
+    `source` is a folder with copies of the data sets under their hub ids; empty: the hub itself.
+    With a limit the samples are spread evenly over the whole. UserError if the data set is missing,
+    gated or lacks a column; a single unreadable picture shows only when it is read.
     """
     if benchmark.dataset == "digits":
         n = min(limit or benchmark.expected, benchmark.expected)
         for q in benchmark_questions(benchmark.name, n):
-            yield Sample(q.id, q.text, q.gold, q.images, category=q.category)
+            yield Sample(q.id, q.text, q.gold, (_still(q.images),) if q.images else ())
         return
-    raise UserError(f"{benchmark.name}: no loader for {benchmark.dataset}")
+    from eval.rows import Source
+
+    task = importlib.import_module(f"eval.tasks.{benchmark.task}")
+    settings = settings or Settings()
+    place = Source(source, benchmark, settings.dataset_of(benchmark.name))
+    samples = task.samples(place, settings)
+    if not limit:
+        yield from samples
+        return
+    everything = list(samples)
+    chosen = min(limit, len(everything))
+    yield from (everything[i * len(everything) // chosen] for i in range(chosen))
+
+
+def _still(images: tuple[bytes, ...]) -> Picture:
+    return lambda: images

@@ -1,0 +1,82 @@
+"""What the tasks share: letters, marked pictures, and rows that cannot be used."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from eval.prompting import render
+from eval.rows import Row, Source, UnreadableError
+from eval.settings import Settings
+from eval.suite import Picture, Sample
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_MARK = re.compile(r"<image\s*([0-9]+)>")
+
+
+def letter(index: Any) -> str:
+    """ "A" for 0, "B" for 1 (also of "0"); ValueError beyond Z or below A."""
+    number = int(index)
+    if not 0 <= number < len(LETTERS):
+        raise ValueError(f"no option number {number}")
+    return LETTERS[number]
+
+
+def ask(name: str, settings: Settings, **values: object) -> str:
+    """The question text by its template."""
+    return render(name, settings.prompts, **values)
+
+
+def read_rows(source: Source, columns: Sequence[str], read: Callable[[Row], Sample | list[Sample]],
+              split: str = "") -> Iterator[Sample]:  # fmt: skip
+    """The samples that `read` makes of each row.
+
+    A row that it cannot take becomes a sample that is unreadable when asked, so that it is counted
+    and named and the others go on.
+    """
+    for row in source.rows(columns, split):
+        try:
+            made = read(row)
+        except (ValueError, KeyError, IndexError, TypeError, SyntaxError) as error:
+            yield unusable(f"{row.config or row.split}/{row.index}", f"unusable row: {error!r}")
+            continue
+        yield from made if isinstance(made, list) else [made]
+
+
+def unusable(sample_id: str, why: str) -> Sample:
+    """A sample that raises UnreadableError when it is asked."""
+
+    def read() -> tuple[bytes, ...]:
+        raise UnreadableError(f"{sample_id}: {why}")
+
+    return Sample(sample_id, "", "", (read,))
+
+
+def literal_list(text: str) -> list[str]:
+    """The list that `text` spells out as a Python literal; ValueError if it is none."""
+    if len(text) > 100_000:
+        raise ValueError("list too long")
+    found = ast.literal_eval(text)
+    if not isinstance(found, (list, tuple)):
+        raise ValueError(f"not a list: {text[:60]!r}")
+    return [str(entry) for entry in found]
+
+
+def attach_marked(row: Row, texts: Sequence[str]) -> tuple[list[str], tuple[Picture, ...]]:
+    """The texts with "<image 3>" as "(image 1)", and the pictures so numbered, in that order.
+
+    Pictures stand before the text in our prompts, so a mark becomes a reference.
+    """
+    order: dict[str, int] = {}
+    for text in texts:
+        for mark in _MARK.findall(text):
+            order.setdefault(mark, len(order) + 1)
+    renamed = [_MARK.sub(lambda m: f"(image {order[m.group(1)]})", text) for text in texts]
+    return renamed, tuple(row.picture(f"image_{mark}") for mark in order)
+
+
+def without_letter(option: str, index: int) -> str:
+    """An option without a leading "A." or "(A)" of its own."""
+    return re.sub(rf"^\s*\(?{LETTERS[index]}\s*[.):]\s*", "", option, count=1).strip()

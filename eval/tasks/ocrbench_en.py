@@ -1,0 +1,28 @@
+"""OCRBench v2, the English types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from eval.rows import Row, Source
+from eval.scoring.ocrbench import CATEGORIES
+from eval.settings import Settings
+from eval.suite import Sample
+from eval.tasks.common import ask, read_rows
+
+COLUMNS = ("id", "question", "type", "answers", "eval", "bbox", "bbox_list", "content", "image")
+
+
+def samples(source: Source, settings: Settings, language: str = "en") -> Iterator[Sample]:
+    def read(row: Row) -> list[Sample]:
+        kind = str(row["type"])
+        if not kind.endswith(language):
+            return []
+        answers = [str(a) for a in row["answers"]]
+        extra = {k: row[k] for k in ("type", "eval", "bbox", "bbox_list", "content", "question")}
+        text = ask("ocrbench", settings, question=row["question"].strip())
+        name = f"{CATEGORIES[kind]}/{row['id']}"
+        gold = answers[0] if answers else ""
+        return [Sample(name, text, gold, (row.picture(),), golds=tuple(answers), extra=extra)]
+
+    return read_rows(source, COLUMNS, read)

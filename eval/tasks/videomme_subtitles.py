@@ -1,0 +1,66 @@
+"""Video-MME with subtitles: the lines at the sampled frames, or the whole file."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from eval.prompting import render
+from eval.rows import Source, UnreadableError
+from eval.settings import Settings
+from eval.suite import Sample
+from eval.tasks import videomme
+from eval.video import duration_of, frame_times
+
+_TIME = re.compile(r"([0-9]+):([0-9]{2}):([0-9]{2})[,.]([0-9]{1,3})")
+_TAG = re.compile(r"<[^<>]*>")
+
+
+def samples(source: Source, settings: Settings) -> Iterator[Sample]:
+    for sample, row in zip(
+        videomme.samples(source, settings), source.rows(("videoID",)), strict=True
+    ):
+        context = subtitles_of(source, row["videoID"], settings)
+        yield dataclasses.replace(sample, context=context)
+
+
+def subtitles_of(source: Source, video_id: str, settings: Settings) -> Callable[[], str]:
+    """The subtitle text that stands before the question, read when called."""
+
+    def read() -> str:
+        try:
+            file = source.open(f"subtitle/{video_id}.srt", f"{video_id}.srt")
+        except UnreadableError:  # not every video has subtitles
+            return render("videomme_subtitles", settings.prompts, subtitles="")
+        data = file.read_bytes() if isinstance(file, Path) else file.read()
+        lines = parse_srt(data.decode("utf-8", errors="replace"))
+        if settings.subtitles == "frames":
+            seconds = duration_of(source.open(*videomme.video_files(video_id)))
+            times = frame_times(seconds, settings.frames)
+            lines = [line for line in lines if any(line[0] <= t <= line[1] for t in times)]
+        text = "\n".join(line[2] for line in lines)
+        return render("videomme_subtitles", settings.prompts, subtitles=text)
+
+    return read
+
+
+def parse_srt(text: str) -> list[tuple[float, float, str]]:
+    """(start [s], end [s], words) of each subtitle, in order; damaged ones are left out."""
+    found = []
+    for block in re.split(r"\r?\n\s*\r?\n", text):
+        lines = block.strip().splitlines()
+        for i, line in enumerate(lines[:2]):
+            times = _TIME.findall(line)
+            if len(times) == 2:
+                start, end = (_seconds(t) for t in times)
+                words = " ".join(_TAG.sub("", part).strip() for part in lines[i + 1 :])
+                found.append((start, end, words.strip()))
+                break
+    return [line for line in found if line[2]]
+
+
+def _seconds(parts: tuple[str, ...]) -> float:
+    hours, minutes, seconds, fraction = parts
+    return 3600 * int(hours) + 60 * int(minutes) + int(seconds) + int(fraction.ljust(3, "0")) / 1000

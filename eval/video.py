@@ -1,0 +1,154 @@
+"""Frames of a video, evenly spread, as JPEG; decoded by PyAV, which brings its own ffmpeg."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from eval.rows import UnreadableError
+from eval.settings import Settings
+from eval.suite import Picture
+
+SEEK_AHEAD = 4.0  # seconds of video that are decoded through rather than jumped over
+QUALITY = 92  # of the JPEG frames
+STILLS = (".jpg", ".jpeg", ".png")
+Open = Callable[[], Path | io.BytesIO]
+
+
+def frame_times(duration: float, n: int, start: float = 0.0,
+                end: float | None = None) -> list[float]:  # fmt: skip
+    """The middles [s] of `n` equal spans of start..end (the whole video if `end` is None)."""
+    stop = duration if end is None else min(end, duration)
+    first = min(max(start, 0.0), stop)
+    return [first + (k + 0.5) * (stop - first) / n for k in range(n)]
+
+
+def clip(open_file: Open, settings: Settings, start: float = 0.0, end: float | None = None,
+         fps: float = 0.0) -> Picture:  # fmt: skip
+    """The frames of a video file, or of a folder of stills at `fps`, read when called.
+
+    UnreadableError if nothing can be decoded.
+    """
+
+    def read() -> tuple[bytes, ...]:
+        file = open_file()
+        if isinstance(file, Path) and file.is_dir():
+            return _stills(file, settings, fps or 3.0, start, end)
+        return _decoded(file, settings, start, end)
+
+    return read
+
+
+def duration_of(file: Path | io.BytesIO) -> float:
+    """Seconds, from the container's header; UnreadableError if it is no video."""
+    import av
+
+    try:
+        with av.open(_handle(file)) as container:
+            return _duration(container, container.streams.video[0])
+    except (OSError, IndexError, ValueError) as error:  # PyAV's errors are among these
+        raise UnreadableError(f"{_name(file)} is no readable video: {error}") from None
+
+
+def _decoded(file: Path | io.BytesIO, settings: Settings, start: float,
+             end: float | None) -> tuple[bytes, ...]:  # fmt: skip
+    import av
+
+    try:
+        with av.open(_handle(file)) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            times = frame_times(_duration(container, stream), settings.frames, start, end)
+            frames = list(_at(container, stream, times))
+    except (OSError, IndexError, ValueError) as error:
+        raise UnreadableError(f"{_name(file)} is no readable video: {error}") from None
+    if not frames:
+        raise UnreadableError(f"{_name(file)} has no frame between {start} s and {end} s")
+    return tuple(_jpeg(f.to_image(), settings.frame_pixels) for f in frames)
+
+
+def _at(container: Any, stream: Any, times: list[float]) -> list[Any]:
+    """The first frame at or after each of `times`, in order; the last one stands in at the end."""
+    found: list[Any] = []
+    frames, frame = container.decode(stream), None
+    for time in times:
+        now = frame.time if frame is not None and frame.time is not None else 0.0
+        if time > now + SEEK_AHEAD:
+            container.seek(int(time / stream.time_base), stream=stream)
+            frames = container.decode(stream)
+        while frame is None or frame.time is None or frame.time < time - 1e-6:
+            following = next(frames, None)
+            if following is None:
+                break
+            frame = following
+        if frame is not None:
+            found.append(frame)
+    return found
+
+
+def _duration(container: Any, stream: Any) -> float:
+    if stream.duration is not None:
+        return float(stream.duration * stream.time_base)
+    if container.duration is not None:
+        return float(container.duration) / 1e6
+    raise ValueError("its length is unknown")
+
+
+def _stills(folder: Path, settings: Settings, fps: float, start: float,
+            end: float | None) -> tuple[bytes, ...]:  # fmt: skip
+    from PIL import Image
+
+    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in STILLS)
+    if not files:
+        raise UnreadableError(f"no frames in {folder.name}")
+    times = frame_times(len(files) / fps, settings.frames, start, end)
+    chosen = [files[min(int(t * fps), len(files) - 1)] for t in times]
+    try:
+        return tuple(_jpeg(Image.open(f).convert("RGB"), settings.frame_pixels) for f in chosen)
+    except (OSError, SyntaxError) as error:
+        raise UnreadableError(f"broken frame in {folder.name}: {error}") from None
+
+
+def _jpeg(image: Any, most: int) -> bytes:
+    if image.width * image.height > most:
+        image = image.resize(scaled(image.size, 0, most))
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "JPEG", quality=QUALITY)
+    return buffer.getvalue()
+
+
+def scaled(size: tuple[int, int], least: int, most: int) -> tuple[int, int]:
+    """`size` (width, height) with its shape kept and its area within least..most pixels."""
+    area = size[0] * size[1]
+    if least <= area <= most:
+        return size
+    factor = math.sqrt((most if area > most else least) / area)
+    rounded = math.floor if area > most else math.ceil
+    return max(1, rounded(size[0] * factor)), max(1, rounded(size[1] * factor))
+
+
+def bounded(data: bytes, least: int, most: int) -> bytes:
+    """An encoded image scaled into least..most pixels; unchanged if it lies between."""
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(data))
+    size = scaled(image.size, least, most)
+    if size == image.size:
+        return data
+    buffer = io.BytesIO()
+    image.convert("RGB").resize(size, Image.Resampling.BICUBIC).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _handle(file: Path | io.BytesIO) -> Any:
+    if isinstance(file, Path):
+        return str(file)
+    file.seek(0)
+    return file
+
+
+def _name(file: Path | io.BytesIO) -> str:
+    return file.name if isinstance(file, Path) else "a file in an archive"
