@@ -56,9 +56,7 @@ def evaluate(setup: Setup, benchmark: str, card: Any = None) -> list[dict[str, A
             if found is None:
                 engine = HfEngine(model, renderer, key)
                 found = score(config, benchmark, engine, thinking, protocol)
-                # another run may have been quicker: its scores of these weights are as good
-                found = kept.read(place) or found
-                kept.commit(place, found)
+                found = kept.keep(place, found)  # another run may have been quicker
             files = stamped(found, setup["run_key"], role)
             journal.commit(unit, files)
         row = decode("eval_scores", files["eval_scores.parquet"]).to_pylist()[0]
