@@ -11,6 +11,9 @@ from zppo_core.losses import policy_loss
 from zppo_core.training.batching import micro_batches, padded_tokens
 from zppo_core.training.collate import right_pad
 from zppo_core.training.groups import to_train_group
+from zppo_core.training.hybrid import HybridText
+from zppo_core.training.modes import Packed
+from zppo_core.training.packing import REFERENCE
 from zppo_core.training.updater import sampler_mismatch
 from zppo_core.types import Completion, Grade, Group
 
@@ -60,6 +63,29 @@ def test_shared_prefix_and_padded_rows_give_one_gradient(asked, sizes) -> None:
     assert world.relative(shared, padded) < 1e-9
     assert a.loss == pytest.approx(b.loss, abs=1e-9)
     assert padded.norm() > 1e-3
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_packed_rows_with_bounds_give_the_padded_gradient(checkpointing: bool) -> None:
+    """The packing itself, with kernels in plain torch; on CUDA others take their place."""
+    groups = world.groups(world.prompts(), MIXED)
+    padded, a = gradient_of(groups, mode="padded")
+    model = world.model(torch.float64)
+    trainer = world.trainer(model, "padded")
+    text = HybridText(model, checkpointing)
+    trainer.forward = Packed(text, 0, torch.device("cpu"), REFERENCE)
+    b = trainer.update(groups)
+    assert world.relative(world.gradient(model), padded) < 1e-9
+    assert b.loss == pytest.approx(a.loss, abs=1e-12)
+    assert b.computed_tokens < a.computed_tokens
+
+
+def test_nothing_leaks_over_a_bound() -> None:
+    groups = world.groups(world.prompts(0, 2, 0), [1, 1])
+    model = world.model(torch.float64)
+    packed = Packed(HybridText(model), 0, torch.device("cpu"), REFERENCE)
+    together, alone = packed(groups)[0], packed(groups[1:])[0]
+    assert torch.allclose(together[-len(alone) :], alone, rtol=0, atol=1e-12)
 
 
 def test_checkpointing_changes_no_gradient() -> None:

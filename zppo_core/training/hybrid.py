@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 from zppo_core.training.gated_delta import choose_kernel, gated_delta_step, working_dtype
+from zppo_core.training.packing import Bounds, PackedKernels, bounded_conv
 
 # (convolution tail, recurrent state) or (keys, values)
 LayerState = tuple[torch.Tensor, torch.Tensor]
@@ -153,9 +154,7 @@ class HybridText:
             mixed, state = attend(layer.self_attn, x, rotary, mask, before, needed)
         if mixed is None:
             return hidden, state
-        hidden = hidden + mixed
-        mlp, x = layer.mlp, rms_norm(hidden, layer.post_attention_layernorm)
-        return hidden + mlp.down_proj(mlp.act_fn(mlp.gate_proj(x)) * mlp.up_proj(x)), state
+        return feed_forward(layer, hidden + mixed), state
 
     def _delta(self, m: Any, x: torch.Tensor, real: torch.Tensor, lengths: torch.Tensor,
                before: LayerState | None,
@@ -177,43 +176,103 @@ class HybridText:
         convolved = F.conv1d(
             window.transpose(1, 2), m.conv1d.weight, m.conv1d.bias, groups=window.shape[-1]
         )
-        q, k, v = F.silu(convolved).transpose(1, 2).split([m.key_dim, m.key_dim, m.value_dim], -1)
-        q, k = (t.reshape(rows, length, m.num_k_heads, m.head_k_dim) for t in (q, k))
-        v = v.reshape(rows, length, m.num_v_heads, m.head_v_dim)
-        if m.num_v_heads > m.num_k_heads:
-            q, k = (t.repeat_interleave(m.num_v_heads // m.num_k_heads, dim=2) for t in (q, k))
-        dtype, kept = working_dtype(x.dtype), real.unsqueeze(-1)
-        beta = m.in_proj_b(x).sigmoid() * kept
-        step = F.softplus(m.in_proj_a(x).to(dtype) + m.dt_bias)
-        g = -m.A_log.to(dtype).exp() * step * kept
+        q, k, v = delta_heads(m, convolved.transpose(1, 2))
+        beta, g = delta_gates(m, x)
+        kept = real.unsqueeze(-1)
         kernel = gated_delta_step if length == 1 else self.kernel
-        out, recurrent = kernel(q, k, v, g, beta, recurrent)
+        out, recurrent = kernel(q, k, v, g * kept, beta * kept, recurrent)
         if not needed:
             return None, (new_tail, recurrent)
-        gate = m.in_proj_z(x).reshape(out.shape)
-        normed = gated_norm(out, gate, m.norm).reshape(rows, length, -1)
-        return m.out_proj(normed), (new_tail, recurrent)
+        return delta_output(m, x, out), (new_tail, recurrent)
+
+    def run_packed(self, segment: Segment, bounds: Bounds,
+                   kernels: PackedKernels) -> torch.Tensor:  # fmt: skip
+        """Final hidden states (1, tokens, hidden) of sequences that lie end to end in one row."""
+        hidden = segment.embeddings
+        rotary = self.text.rotary_emb(hidden, segment.positions)
+        for layer in self.text.layers:
+            arguments = (layer, hidden, rotary, bounds, kernels)
+            if self.checkpointing and torch.is_grad_enabled():
+                hidden = checkpoint(packed_layer, *arguments, use_reentrant=False)
+            else:
+                hidden = packed_layer(*arguments)
+        return rms_norm(hidden, self.text.norm)
+
+
+def packed_layer(layer: Any, hidden: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor],
+                 bounds: Bounds, kernels: PackedKernels) -> torch.Tensor:  # fmt: skip
+    """One layer over a packed row; nothing in it looks over a bound."""
+    x = rms_norm(hidden, layer.input_layernorm)
+    if hasattr(layer, "linear_attn"):
+        m = layer.linear_attn
+        mixed = bounded_conv(m.in_proj_qkv(x), m.conv1d.weight.squeeze(1), bounds)
+        beta, g = delta_gates(m, x)
+        mixed = delta_output(m, x, kernels.delta(*delta_heads(m, mixed), g, beta, bounds))
+    else:
+        m = layer.self_attn
+        q, k, v, gate = attention_heads(m, x, rotary)
+        out = kernels.attention(*(t.transpose(1, 2) for t in (q, k, v)), bounds, m.scaling)
+        mixed = m.o_proj(out.flatten(2) * gate.sigmoid())
+    return feed_forward(layer, hidden + mixed)
+
+
+def feed_forward(layer: Any, hidden: torch.Tensor) -> torch.Tensor:
+    """The second half of a layer."""
+    mlp, x = layer.mlp, rms_norm(hidden, layer.post_attention_layernorm)
+    out: torch.Tensor = hidden + mlp.down_proj(mlp.act_fn(mlp.gate_proj(x)) * mlp.up_proj(x))
+    return out
+
+
+def delta_heads(m: Any, convolved: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """q, k, v (rows, T, heads, dim) of a gated delta layer from its convolution's output."""
+    rows, length, _ = convolved.shape
+    q, k, v = F.silu(convolved).split([m.key_dim, m.key_dim, m.value_dim], -1)
+    q, k = (t.reshape(rows, length, m.num_k_heads, m.head_k_dim) for t in (q, k))
+    v = v.reshape(rows, length, m.num_v_heads, m.head_v_dim)
+    if m.num_v_heads > m.num_k_heads:
+        q, k = (t.repeat_interleave(m.num_v_heads // m.num_k_heads, dim=2) for t in (q, k))
+    return q, k, v
+
+
+def delta_gates(m: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """beta and g (log decay), both (rows, T, heads); the latter in float32 or float64."""
+    dtype = working_dtype(x.dtype)
+    step = F.softplus(m.in_proj_a(x).to(dtype) + m.dt_bias)
+    return m.in_proj_b(x).sigmoid(), -m.A_log.to(dtype).exp() * step
+
+
+def delta_output(m: Any, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """What a gated delta layer adds to the residual stream."""
+    gate = m.in_proj_z(x).reshape(out.shape)
+    projected: torch.Tensor = m.out_proj(gated_norm(out, gate, m.norm).flatten(2))
+    return projected
+
+
+def attention_heads(
+    m: Any, x: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor]
+) -> tuple[torch.Tensor, ...]:
+    """Rotated q and k, and v, (rows, heads, T, dim); the output's gate (rows, T, heads * dim)."""
+    rows, length, _ = x.shape
+    shape = (rows, length, -1, m.head_dim)
+    q, gate = m.q_proj(x).view(rows, length, -1, 2 * m.head_dim).chunk(2, dim=-1)
+    q = rotate(rms_norm(q, m.q_norm).transpose(1, 2), rotary)
+    k = rotate(rms_norm(m.k_proj(x).view(shape), m.k_norm).transpose(1, 2), rotary)
+    return q, k, m.v_proj(x).view(shape).transpose(1, 2), gate.flatten(2)
 
 
 def attend(m: Any, x: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor],
            mask: torch.Tensor | None, before: LayerState | None,
            needed: bool) -> tuple[torch.Tensor | None, LayerState]:  # fmt: skip
     """A full-attention layer over past and own keys; `mask` None means plainly causal."""
-    rows, length, _ = x.shape
-    shape = (rows, length, -1, m.head_dim)
-    k = rotate(rms_norm(m.k_proj(x).view(shape), m.k_norm).transpose(1, 2), rotary)
-    v = m.v_proj(x).view(shape).transpose(1, 2)
+    q, k, v, gate = attention_heads(m, x, rotary)
     if before is not None:
         k, v = torch.cat([before[0], k], dim=2), torch.cat([before[1], v], dim=2)
     if not needed:
         return None, (k, v)
-    q, gate = m.q_proj(x).view(rows, length, -1, 2 * m.head_dim).chunk(2, dim=-1)
-    q = rotate(rms_norm(q, m.q_norm).transpose(1, 2), rotary)
     out = F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=mask is None, scale=m.scaling, enable_gqa=True
     )
-    out = out.transpose(1, 2).reshape(rows, length, -1)
-    return m.o_proj(out * gate.reshape(rows, length, -1).sigmoid()), (k, v)
+    return m.o_proj(out.transpose(1, 2).flatten(2) * gate.sigmoid()), (k, v)
 
 
 def attention_mask(real: torch.Tensor, past_real: torch.Tensor | None) -> torch.Tensor | None:

@@ -17,6 +17,7 @@ from zppo_core.errors import UserError
 from zppo_core.training import hybrid
 from zppo_core.training.collate import right_pad
 from zppo_core.training.groups import TrainGroup
+from zppo_core.training.packing import Bounds, PackedKernels, cuda_kernels
 
 # groups -> (hidden (tokens, H) before each response token in order, tokens computed)
 Forward = Callable[[Sequence[TrainGroup]], tuple[torch.Tensor, int]]
@@ -26,23 +27,28 @@ def choose(model: Any, wanted: str, pad_id: int, checkpointing: bool,
            device: torch.device) -> tuple[str, str, Forward]:  # fmt: skip
     """(mode, why, forward) for `model`; UserError where the wanted mode cannot be exact."""
     known = hybrid.supports(model)
-    if wanted == "packed":
+    if wanted == "packed" and device.type != "cuda":
         raise UserError(
             "trainer.mode=packed is refused on CPU: transformers' packed path for this model leaks "
-            "between samples there; use trainer.mode=shared_prefix"
-            if device.type != "cuda"
-            else "trainer.mode=packed needs kernels that honour sequence bounds, which are not "
-            "installed; use trainer.mode=shared_prefix"
+            "between samples there, and ours gains nothing; use trainer.mode=shared_prefix"
         )
-    if wanted == "shared_prefix" and not known:
+    if wanted in ("packed", "shared_prefix") and not known:
         raise UserError(
-            f"trainer.mode=shared_prefix knows Qwen3.5 alone, not {model.config.model_type}; "
+            f"trainer.mode={wanted} knows Qwen3.5 alone, not {model.config.model_type}; "
             "use trainer.mode=padded"
         )
     if not known:
         why = f"{model.config.model_type} trains by transformers' own forward pass"
         return "padded", why, PaddedForeign(model, pad_id, checkpointing, device)
     text = hybrid.HybridText(model, checkpointing)
+    if wanted == "packed":
+        kernels = cuda_kernels()
+        if kernels is None:
+            raise UserError(
+                "trainer.mode=packed needs kernels that honour sequence bounds; install "
+                "flash-linear-attention, or use trainer.mode=shared_prefix"
+            )
+        return "packed", f"Qwen3.5 with {kernels.name}", Packed(text, pad_id, device, kernels)
     if wanted == "padded":
         return "padded", "asked for", Padded(text, pad_id, device)
     return (
@@ -113,19 +119,48 @@ class Padded:
         self.text, self.pad_id, self.device = text, pad_id, device
 
     def __call__(self, groups: Sequence[TrainGroup]) -> tuple[torch.Tensor, int]:
-        rows = [
-            np.concatenate([g.prompt.input_ids_P, s.token_ids_T[:-1]])
-            for g in groups
-            for s in g.suffixes
-        ]
-        copies = [len(g.suffixes) for g in groups]
-        tensors = prompt_tensors(groups, rows, self.pad_id, self.device, copies)
-        segment, next_position = self.text.embed_prompts(**tensors)
-        hidden, _ = self.text.run(segment, None, next_position)
-        starts = [g.prompt.length - 1 for g in groups for _ in g.suffixes]
-        first = torch.tensor(starts, device=self.device).unsqueeze(1)
+        segment, first = padded_rows(groups, self.pad_id, self.device, self.text)
+        hidden, _ = self.text.run(segment, None, segment.lengths)  # nothing goes on after these
         steps = torch.arange(hidden.shape[1], device=self.device)
-        return hidden[segment.real & (steps >= first)], tensors["input_ids"].numel()
+        return hidden[segment.real & (steps >= first)], segment.real.numel()
+
+
+def padded_rows(groups: Sequence[TrainGroup], pad_id: int, device: torch.device,
+                text: hybrid.HybridText) -> tuple[hybrid.Segment, torch.Tensor]:  # fmt: skip
+    """Each response after its own copy of the prompt; where it is first predicted (rows, 1).
+
+    The last response token predicts nothing and is left out.
+    """
+    rows = [
+        np.concatenate([g.prompt.input_ids_P, s.token_ids_T[:-1]])
+        for g in groups
+        for s in g.suffixes
+    ]
+    copies = [len(g.suffixes) for g in groups]
+    segment, _ = text.embed_prompts(**prompt_tensors(groups, rows, pad_id, device, copies))
+    first = [g.prompt.length - 1 for g in groups for _ in g.suffixes]
+    return segment, torch.tensor(first, device=device).unsqueeze(1)
+
+
+class Packed:
+    """Rows end to end, no padding at all; the bounds go to every kernel that mixes positions."""
+
+    def __init__(self, text: hybrid.HybridText, pad_id: int, device: torch.device,
+                 kernels: PackedKernels) -> None:  # fmt: skip
+        self.text, self.pad_id, self.device, self.kernels = text, pad_id, device, kernels
+
+    def __call__(self, groups: Sequence[TrainGroup]) -> tuple[torch.Tensor, int]:
+        padded, starts = padded_rows(groups, self.pad_id, self.device, self.text)
+        real = padded.real
+        lengths = [int(n) for n in padded.lengths.tolist()]
+        packed = hybrid.Segment(
+            padded.embeddings[real].unsqueeze(0), padded.positions[:, real].unsqueeze(1),
+            torch.tensor([sum(lengths)], device=self.device),
+        )  # fmt: skip
+        bounds = Bounds.of(lengths, self.device)
+        hidden = self.text.run_packed(packed, bounds, self.kernels)[0]
+        first = torch.repeat_interleave(starts.squeeze(1), padded.lengths)
+        return hidden[bounds.place() >= first], sum(lengths)
 
 
 class PaddedForeign:
