@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup run test lint types clean help
+.PHONY: setup run test lint types bench bench-gpu evidence clean help
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -29,6 +29,19 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
+
+bench: setup  ## benchmarks of trainer and head on this machine, appended to benchmarks/results
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	cd benchmarks && ../$(BIN)/python bench_update.py && ../$(BIN)/python bench_head.py \
+		&& ../$(BIN)/python bench_grpo_step.py
+
+bench-gpu: setup  ## the same on one GPU in bfloat16, at the paper's lengths
+	cd benchmarks && ../$(BIN)/python bench_update.py --device cuda --hidden 1024 --layers 24 \
+		--prompt 6144 --response 2048 --groups 2 --budget 65536 --checkpointing \
+		&& ../$(BIN)/python bench_head.py --device cuda --width 1024 --most 60
+
+evidence: setup  ## nine methods, five seeds, docs/evidence.md: hours; stop and start it at will
+	$(BIN)/python flows/sweep_flow.py run --preset evidence --max-workers 2
 
 clean:  ## remove what runs and tests leave behind (not .venv)
 	rm -rf runs results .metaflow .pytest_cache .mypy_cache .ruff_cache .hypothesis
