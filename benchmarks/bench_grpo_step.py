@@ -159,8 +159,8 @@ def trl(a: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name, value in (("prompts", 16), ("prompt", 256), ("group", 8), ("new", 64),
-                        ("hidden", 256), ("layers", 4), ("rounds", 2), ("micro", 32),
-                        ("budget", 8192)):  # fmt: skip
+                        ("hidden", 256), ("layers", 4), ("rounds", 2), ("micro", 16),
+                        ("budget", 4096)):  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--only", default="", help=argparse.SUPPRESS)
     a = parser.parse_args()

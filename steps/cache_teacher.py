@@ -12,7 +12,6 @@ from zppo_core.engines.base import Sampling
 from zppo_core.methods import METHODS
 from zppo_core.rollout_step import share, teacher_request
 from zppo_core.store.objects import open_store
-from zppo_core.teacher_cache import TeacherCache
 
 
 def cache_teacher(setup: Setup) -> dict[str, Any]:
@@ -26,8 +25,8 @@ def cache_teacher(setup: Setup) -> dict[str, Any]:
     if not method.uses_teacher or config.teacher.prefill == 0:
         print("no teacher draws to make beforehand")
         return {"draws": 0, "hits": 0, "tokens": 0}
-    cache = TeacherCache(open_store(setup["cache"]), "")
-    world = build_world(config, cache, Heartbeat().progress)
+    world = build_world(config, open_store(setup["cache"]), Heartbeat().progress)
+    cache = world.roles.draws
     n = config.rollout.new_prompts
     steps = min(setup["rollout_steps"], world.corpus.steps_per_pass(n))
     order = [q for step in range(steps) for q in world.corpus.new_ids(step, n)]

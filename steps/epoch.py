@@ -26,7 +26,6 @@ from zppo_core.store.records import (
     TeacherCodec,
     step_files,
 )
-from zppo_core.teacher_cache import TeacherCache
 
 HEARTBEAT = 5.0  # seconds between lines of a phase that takes long
 After = Callable[[int, str], None]
@@ -46,9 +45,7 @@ def epoch(
     with RunLock(store, prefix):
         journal = Journal(store, f"{prefix}/journal")
         heartbeat = Heartbeat()
-        world = build_world(
-            config, TeacherCache(open_store(setup["cache"]), ""), heartbeat.progress
-        )
+        world = build_world(config, open_store(setup["cache"]), heartbeat.progress)
         restore(world, store, prefix)
         record_run(setup, journal, world.model, world.teacher)
         title = f"{config.run.method}, seed {config.run.seed}, scale {config.scale}"

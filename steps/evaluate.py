@@ -50,7 +50,9 @@ def evaluate(setup: Setup, benchmark: str, card: Any = None) -> list[dict[str, A
         files = journal.read(unit)
         if files is None:
             key = models.weights_name(model)
-            protocol = harness.protocol_key(config.evaluation, thinking, Templates())
+            protocol = harness.protocol_key(
+                config.evaluation, thinking, Templates(config.data.prompts)
+            )
             place = f"{config.evaluation.suite}/{benchmark}/{protocol}/{key}"
             found = kept.read(place)
             if found is None:
@@ -98,7 +100,7 @@ def score(config: Config, benchmark: str, engine: HfEngine, thinking: bool,
     """Ask and score; the tables with no run's name in them, for any run to take."""
     record = suite.find(config.evaluation.suite, benchmark)
     samples, total = harness.evaluate(
-        engine, record, config.evaluation, thinking, Templates(), Grader(),
+        engine, record, config.evaluation, thinking, Templates(config.data.prompts), Grader(),
         progress=Heartbeat().progress(benchmark),
     )  # fmt: skip
     whose = harness.Scored(

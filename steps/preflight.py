@@ -17,7 +17,18 @@ def check(config: Config) -> None:
     for role, model in (("student", config.student.model), ("teacher", config.teacher.model)):
         check_checkpoint(role, model)
     check_suite(config)
+    check_own(config)
     check_store(config)
+
+
+def check_own(config: Config) -> None:
+    """A reward of one's own must import, a prompt folder exist."""
+    from zppo_core.prompts import Templates
+    from zppo_core.workers import resolve
+
+    Templates(config.data.prompts)
+    if config.data.reward:
+        resolve(config.data.reward)
 
 
 def check_suite(config: Config) -> None:

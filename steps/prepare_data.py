@@ -18,10 +18,16 @@ def build_corpus(config: Config) -> ListCorpus:
 
         # the same questions for every seed, so that runs share teacher draws; the seed orders them
         return ListCorpus(train_questions(config.data.train_questions, seed=0), config.run.seed)
-    raise UserError(
-        f"data.source={config.data.source!r} is not known here; use data.source=digits with "
-        "--scale nano"
-    )
+    if config.data.source == "zppo77k":
+        raise UserError(
+            "the 77K corpus is not built here yet; give a table of your own as data.source and its "
+            "columns as data.columns (docs/customise.md), or use --scale nano"
+        )
+    from zppo_core.data.table import read_table
+
+    questions, report = read_table(config.data.source, config.data.columns)
+    print(f"{config.data.source}: {report.text()}", flush=True)
+    return ListCorpus(questions, config.run.seed)
 
 
 def prepare_data(setup: Setup) -> dict[str, Any]:

@@ -17,7 +17,10 @@ from zppo_core.methods import METHODS
 from zppo_core.phases import Clock
 from zppo_core.prompts import Templates
 from zppo_core.replay_buffer import PromptReplayBuffer
+from zppo_core.rewards import OwnReward
 from zppo_core.step_types import Roles, RolloutState
+from zppo_core.store.objects import ObjectStore
+from zppo_core.teacher_cache import Memo, TeacherCache
 from zppo_core.types import Completion, Grade, Prompt, Question
 
 if TYPE_CHECKING:
@@ -133,7 +136,7 @@ def set_threads(config: Config, alone: bool = True) -> None:
     torch.set_num_threads(1 if shared else config.compute.threads or os.cpu_count() or 1)
 
 
-def build_world(config: Config, draws: Any, progress: Callable[[str], Progress]) -> World:
+def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Progress]) -> World:
     """Load both models and wire engines, trainer, grader and compressor (seconds at nano)."""
     import torch
 
@@ -146,7 +149,7 @@ def build_world(config: Config, draws: Any, progress: Callable[[str], Progress])
     dtype = getattr(torch, config.student.dtype)
     method = METHODS[config.run.method]
     student, renderer = models.load(config.student.model, dtype, config.compute.device)
-    clock, templates = Clock(), Templates()
+    clock, templates = Clock(), Templates(config.data.prompts)
     teachers = []
     if method.uses_teacher:
         names = [config.teacher.model, *filter(None, config.teacher.more_models.split(","))]
@@ -162,15 +165,16 @@ def build_world(config: Config, draws: Any, progress: Callable[[str], Progress])
         config.loss, config.compute.device,
         teachers[0][0] if method.loss != "surrogate" else None,
     )  # fmt: skip
+    memo = Memo(cache)
     cap, retries = config.reformulation.candidate_tokens, config.reformulation.retries
     roles = Roles(
         student=TimedEngine(HfEngine(student, renderer, "student"), clock),
         teachers=engines,
         learner=TimedLearner(trainer, clock),
-        grading=RuleGrading(Grader()),
-        compressor=Compressor(writer, templates, lambda text: len(count(text)), cap, retries),
+        grading=OwnReward(config.data.reward) if config.data.reward else RuleGrading(Grader()),
+        compressor=Compressor(writer, templates, lambda text: len(count(text)), cap, retries, memo),
         hints=HintWriter(writer, templates, cap, retries),
-        draws=draws,
+        draws=TeacherCache(cache),
         encode=renderer.encode,
         templates=templates,
         progress=progress,

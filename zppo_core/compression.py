@@ -14,6 +14,7 @@ from zppo_core.engines.base import Engine, Sampling
 from zppo_core.grading import extract_boxed
 from zppo_core.prompts import Templates
 from zppo_core.streams import derive_seed
+from zppo_core.teacher_cache import Memo
 from zppo_core.types import Prompt
 
 MAX_LINES = 5
@@ -83,6 +84,7 @@ class Compressor:
     count_tokens: Callable[[str], int]
     cap: int
     retries: int
+    memo: Memo | None = None  # what a teacher wrote once for a text it need not write again
 
     def compress(self, responses: Sequence[str], seed: int) -> list[Compressed]:
         """One candidate text for each response, in order; batches each round of attempts."""
@@ -113,8 +115,17 @@ class Compressor:
         # the tags need room beside the summary itself
         sampling = Sampling(self.cap + 32, temperature=0.0 if attempt == 0 else 1.0)
         seeds = [derive_seed(seed, "compression", p.digest(), attempt) for p in prompts]
-        outputs = self.engine.generate(prompts, sampling, seeds)
-        return [
-            (i, group[0].text, len(group[0].token_ids_T))
-            for i, group in zip(indices, outputs, strict=True)
+        # a greedy summary depends on the text alone, a sampled one on its seed too
+        keys = [
+            (self.engine.name, p.digest(), sampling.max_tokens, 0 if attempt == 0 else s)
+            for p, s in zip(prompts, seeds, strict=True)
         ]
+        known = [None if self.memo is None else self.memo.get("compress", *k) for k in keys]
+        new = [i for i, text in enumerate(known) if text is None]
+        outputs = self.engine.generate([prompts[i] for i in new], sampling, [seeds[i] for i in new])
+        tokens = dict.fromkeys(range(len(prompts)), 0)
+        for i, group in zip(new, outputs, strict=True):
+            known[i], tokens[i] = group[0].text, len(group[0].token_ids_T)
+            if self.memo is not None:
+                self.memo.put(known[i], "compress", *keys[i])
+        return [(index, str(known[i]), tokens[i]) for i, index in enumerate(indices)]

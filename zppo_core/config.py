@@ -35,6 +35,11 @@ class DataConfig:
     source: str = "zppo77k"  # "digits", "zppo77k", or a path / S3 prefix / hub id
     train_questions: int = 0  # digits only: how many to compose; 0 elsewhere means all
     max_prompt_tokens: int = 4096  # enforced when the corpus is built, never by truncation
+    # a table of one's own: columns of question, answer, images, and optionally id and category, as
+    # "question=prompt,answer=solution,image=picture"; see docs/customise.md
+    columns: str = ""
+    reward: str = ""  # "package.module:function" in place of the rule of section 6
+    prompts: str = ""  # a folder whose *.jinja files replace ours of the same names
 
 
 @dataclass(frozen=True)

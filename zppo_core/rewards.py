@@ -1,0 +1,54 @@
+"""A reward of one's own: a function named by dotted path, run in killable workers like ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import lru_cache
+from typing import Any, get_args
+
+from zppo_core.errors import UserError
+from zppo_core.types import Grade, Outcome, Question
+from zppo_core.workers import WorkerPool, resolve
+
+
+class OwnReward:
+    """Grades by `function` ("package.module:name"): (Question, response text) -> Grade.
+
+    The question comes without its images. A call that passes `timeout` seconds is the outcome
+    "timeout"; UserError if the function raises or returns something else than a Grade.
+    """
+
+    def __init__(self, function: str, workers: int = 2, timeout: float = 10.0) -> None:
+        self.function = function
+        self._pool = WorkerPool("zppo_core.rewards:call", workers, timeout)
+
+    def grade_all(self, pairs: Sequence[tuple[Question, str]]) -> list[Grade]:
+        """A grade for each (question, response), in order."""
+        jobs = [[self.function, asdict(replace(q, images=())), r] for q, r in pairs]
+        grades = []
+        for (question, _), outcome in zip(pairs, self._pool.map(jobs), strict=True):
+            if outcome.fault == "timeout" or outcome.fault.startswith("the worker died"):
+                grades.append(Grade(0.0, "timeout"))
+            elif outcome.fault:
+                raise UserError(
+                    f"data.reward={self.function} failed on question {question.id}: {outcome.fault}"
+                )
+            else:
+                grades.append(Grade(*outcome.value))
+        return grades
+
+
+@lru_cache(maxsize=8)
+def _function(path: str) -> Any:
+    return resolve(path)
+
+
+def call(path: str, question: dict[str, Any], response: str) -> list[Any]:
+    """The worker's side of `OwnReward`: the grade as a list; TypeError if it is none."""
+    grade = _function(path)(Question(**{**question, "images": ()}), response)
+    if not isinstance(grade, Grade) or grade.reward not in (0.0, 1.0):
+        raise TypeError(f"it returned {grade!r}, not a Grade with reward 0 or 1")
+    if grade.outcome not in get_args(Outcome):
+        raise TypeError(f"outcome {grade.outcome!r} is not one of {', '.join(get_args(Outcome))}")
+    return [float(grade.reward), grade.outcome, grade.answer]
