@@ -46,6 +46,7 @@ def epoch(
         journal = Journal(store, f"{prefix}/journal")
         heartbeat = Heartbeat()
         world = build_world(config, open_store(setup["cache"]), heartbeat.progress)
+        print(f"trainer: {world.trainer.mode} ({world.trainer.mode_reason})", flush=True)
         restore(world, store, prefix)
         record_run(setup, journal, world.model, world.teacher)
         title = f"{config.run.method}, seed {config.run.seed}, scale {config.scale}"
