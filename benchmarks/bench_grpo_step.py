@@ -2,10 +2,10 @@
 
     python benchmarks/bench_grpo_step.py [--prompts 16 --prompt 256 --group 8 --new 64]
 
-The same random Qwen3.5 (text), prompts, group size, sampling at temperature 1 and number of new tokens (no
-end token), one update a step, no KL term, float32. Processes of both alternate; each does a warm-up step and
-three more, and the fastest counts. TRL generates by transformers' generate, as it does without vLLM. Needs
-the extra `bench`.
+The same random Qwen3.5 (text), prompts, group size, sampling at temperature 1 and number of new
+tokens (no end token), one update a step, no KL term, float32. Processes of both alternate; each
+does a warm-up step and three more, and the fastest counts. TRL generates by transformers' generate,
+as it does without vLLM. Needs the extra `bench`.
 """
 
 from __future__ import annotations

@@ -61,9 +61,7 @@ def make_groups(shapes: list[tuple[int, list[int]]], seed: int) -> list[TrainGro
                    np.full(r, rng.normal(), np.float32), np.zeros(r, np.float32))
             for r in responses
         )  # fmt: skip
-        groups.append(
-            TrainGroup(str(i), "plain", EncodedPrompt(ids, np.zeros_like(ids)), suffixes)
-        )
+        groups.append(TrainGroup(str(i), "plain", EncodedPrompt(ids, np.zeros_like(ids)), suffixes))
     return groups
 
 
@@ -140,7 +138,7 @@ def gradient(trainer: Trainer) -> torch.Tensor:
 
 def one(mode: str, a: argparse.Namespace) -> dict[str, float]:
     """Peak memory of one update above what the model and its optimizer hold, in this process."""
-    worker, trainer = build(mode, a)
+    worker = build(mode, a)[0]
     groups = make_groups(shapes_of(a), 0)
     worker.update(groups[:1])
     if a.device == "cuda":
@@ -157,8 +155,9 @@ def main() -> None:
     parser.add_argument("--model", default="", help="a checkpoint; default: random weights")
     parser.add_argument("--dump", default="", help="a run's DuckDB file")
     parser.add_argument("--kind", default="bcq", help="kind of groups to take from the dump")
-    for name, value in (("hidden", 256), ("layers", 4), ("prompt", 768), ("response", 256),
-                        ("group", 8), ("groups", 4), ("budget", 16_384), ("repeats", 3)):  # fmt: skip
+    defaults = {"hidden": 256, "layers": 4, "prompt": 768, "response": 256, "group": 8,
+                "groups": 4, "budget": 16_384, "repeats": 3}  # fmt: skip
+    for name, value in defaults.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--checkpointing", action="store_true")
     parser.add_argument("--only", default="", help=argparse.SUPPRESS)
@@ -173,7 +172,9 @@ def main() -> None:
     computed = {}
     for repeat in range(a.repeats + 1):
         for mode, (worker, _) in built.items():
-            taken = seconds(lambda worker=worker: computed.update(n=worker.update(groups)), a.device)
+            taken = seconds(
+                lambda worker=worker: computed.update(n=worker.update(groups)), a.device
+            )
             if repeat:  # the first warms up
                 times[mode].append(taken)
             n = computed["n"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from steps.run_setup import Setup, config_of
 from steps.stage import record_stage
 from zppo_core.config import Config
-from zppo_core.data.corpus import ListCorpus
+from zppo_core.data.corpus import ListCorpus, TableCorpus
+from zppo_core.data.similar import Signature, signature
 from zppo_core.errors import UserError
 
 
@@ -19,10 +22,7 @@ def build_corpus(config: Config) -> ListCorpus:
         # the same questions for every seed, so that runs share teacher draws; the seed orders them
         return ListCorpus(train_questions(config.data.train_questions, seed=0), config.run.seed)
     if config.data.source == "zppo77k":
-        raise UserError(
-            "the 77K corpus is not built here yet; give a table of your own as data.source and its "
-            "columns as data.columns (docs/customise.md), or use --scale nano"
-        )
+        return TableCorpus(config.data.corpus, config.run.seed)
     from zppo_core.data.table import read_table
 
     questions, report = read_table(config.data.source, config.data.columns)
@@ -30,15 +30,54 @@ def build_corpus(config: Config) -> ListCorpus:
     return ListCorpus(questions, config.run.seed)
 
 
+def build_77k(config: Config) -> None:
+    """Build ZPPO-77K where `data.corpus` names, or go on with it; nothing if it is there."""
+    from steps.epoch import Heartbeat
+    from zppo_core import models
+    from zppo_core.data.build77k import Recipe, build
+    from zppo_core.data.card77k import write_card
+    from zppo_core.data.zppo77k import HUB, Source
+    from zppo_core.prompts import Templates
+
+    data = config.data
+    if (Path(data.corpus) / "manifest.json").is_file():
+        return
+    renderer = models.load_renderer(config.student.model, 0, images=True)
+    templates = Templates(data.prompts)
+
+    def count_tokens(question: str, size: tuple[int, int]) -> int:
+        return renderer.count(templates.with_closer(question), size, config.student.thinking)
+
+    places: dict[Source, str] = {"vero": data.vero or HUB["vero"],
+                                 "mmfine": data.mmfine or HUB["mmfine"]}  # fmt: skip
+    recipe = Recipe(config.run.seed, data.max_prompt_tokens, data.drop_overlap)
+    built = build(places, data.corpus, recipe, count_tokens, evaluation_signatures(config),
+                  Heartbeat().progress("corpus"))  # fmt: skip
+    print(f"{built.kept} of {built.rows} rows kept", flush=True)
+    write_card(data.corpus)
+
+
+def evaluation_signatures(config: Config) -> Iterator[Signature]:
+    """What the suite asks, as far as its data is at hand: a benchmark that is not is named."""
+    from eval.suite import benchmarks, load
+
+    for benchmark in benchmarks(config.evaluation.suite):
+        try:
+            for sample in load(benchmark):
+                for image in sample.images()[:1]:
+                    yield signature(sample.text, image)
+        except (UserError, OSError) as error:
+            print(f"no check of overlap with {benchmark.name}: {error}", flush=True)
+
+
 def prepare_data(setup: Setup) -> dict[str, Any]:
     """The corpus's size, hash and make-up; raises UserError if it cannot serve the run."""
     config = config_of(setup)
+    if config.data.source == "zppo77k":
+        build_77k(config)
     corpus = build_corpus(config)
     corpus.new_ids(0, config.rollout.new_prompts)  # too small a corpus fails here
-    kinds: dict[str, int] = {}
-    for question_id in corpus.ids:
-        category = corpus[question_id].category
-        kinds[category] = kinds.get(category, 0) + 1
+    kinds = corpus.kinds()
     print(f"corpus: {len(corpus)} questions of {len(kinds)} kinds")
     record_stage(setup, "prepare_data")
     return {"questions": len(corpus), "digest": corpus.digest(), "kinds": kinds}

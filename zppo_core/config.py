@@ -34,6 +34,11 @@ class RunConfig:
 class DataConfig:
     source: str = "zppo77k"  # "digits", "zppo77k", or a path / S3 prefix / hub id
     train_questions: int = 0  # digits only: how many to compose; 0 elsewhere means all
+    # where the 77K corpus is built, and its two sources: hub ids, or folders laid out like them
+    corpus: str = "data/zppo77k"
+    vero: str = "zlab-princeton/Vero-600k"
+    mmfine: str = "OpenDataArena/MMFineReason-SFT-586K-Qwen3-VL-235B-Thinking"
+    drop_overlap: bool = True  # questions that stand in the evaluation suite too
     max_prompt_tokens: int = 4096  # enforced when the corpus is built, never by truncation
     # a table of one's own: columns of question, answer, images, and optionally id and category, as
     # "question=prompt,answer=solution,image=picture"; see docs/customise.md

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from zppo_core.errors import UserError
 from zppo_core.streams import stream
@@ -14,7 +17,7 @@ class ListCorpus:
     """Questions held in memory, for corpora that fit there."""
 
     def __init__(self, questions: Iterable[Question], seed: int) -> None:
-        self._questions = {q.id: q for q in questions}
+        self._questions: Mapping[str, Question] = {q.id: q for q in questions}
         self._ids = list(self._questions)
         self._seed = seed
 
@@ -44,6 +47,10 @@ class ListCorpus:
         order = stream(self._seed, "data order", pass_).permutation(len(self._ids))
         return [self._ids[i] for i in order[position * n : (position + 1) * n]]
 
+    def kinds(self) -> dict[str, int]:
+        """Questions by category."""
+        return dict(Counter(q.category for q in self._questions.values()))
+
     def digest(self) -> str:
         """SHA-256 (hex) over every question's content, in order."""
         h = hashlib.sha256()
@@ -52,4 +59,68 @@ class ListCorpus:
                 h.update(part.encode() + b"\0")
             for image in q.images:
                 h.update(hashlib.sha256(image).digest())
+        return h.hexdigest()
+
+
+class _OnDisk(Mapping[str, Question]):
+    """Questions in Parquet files, read a row group at a time when they are asked for."""
+
+    KEPT = 64  # row groups held
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        import pyarrow.parquet as pq
+
+        self._files = [pq.ParquetFile(f) for f in files]
+        self._places: dict[str, tuple[int, int, int]] = {}
+        for i, file in enumerate(self._files):
+            for group in range(file.num_row_groups):
+                ids = file.read_row_group(group, columns=["id"]).column("id").to_pylist()
+                for row, question_id in enumerate(ids):
+                    self._places[question_id] = (i, group, row)
+        self._held: OrderedDict[tuple[int, int], list[dict[str, Any]]] = OrderedDict()
+
+    def __getitem__(self, question_id: str) -> Question:
+        i, group, row = self._places[question_id]
+        if (i, group) not in self._held:
+            columns = ["id", "question", "answer", "image", "canonical"]
+            self._held[i, group] = self._files[i].read_row_group(group, columns).to_pylist()
+            if len(self._held) > self.KEPT:
+                self._held.popitem(last=False)
+        self._held.move_to_end((i, group))
+        r = self._held[i, group][row]
+        return Question(r["id"], r["question"], r["answer"], (r["image"],), "VLM", r["canonical"])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+class TableCorpus(ListCorpus):
+    """A corpus that `build77k` wrote into `folder`; UserError if it is not finished."""
+
+    def __init__(self, folder: str | Path, seed: int) -> None:
+        if not (Path(folder) / "manifest.json").is_file():
+            raise UserError(f"no finished corpus in {folder}; run prepare_data, or build it there")
+        super().__init__((), seed)
+        self._questions = _OnDisk(sorted((Path(folder) / "corpus").glob("*.parquet")))
+        self._ids = list(self._questions)
+        self._folder = Path(folder)
+
+    def kinds(self) -> dict[str, int]:
+        """Questions by canonical sub-dataset, without reading an image."""
+        import pyarrow.parquet as pq
+
+        counted: Counter[str] = Counter()
+        for file in sorted((self._folder / "corpus").glob("*.parquet")):
+            counted.update(pq.read_table(file, columns=["canonical"])["canonical"].to_pylist())
+        return dict(counted)
+
+    def digest(self) -> str:
+        """SHA-256 (hex) over the files, in order."""
+        h = hashlib.sha256()
+        for file in sorted((self._folder / "corpus").glob("*.parquet")):
+            with file.open("rb") as opened:
+                h.update(hashlib.file_digest(opened, "sha256").digest())
         return h.hexdigest()

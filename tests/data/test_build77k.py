@@ -1,0 +1,298 @@
+"""The 77K builder on small files with the sources' own columns."""
+
+import io
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from zppo_core.data import build77k, rows77k, zppo77k
+from zppo_core.data.build77k import Builder, Recipe, build, parts_of
+from zppo_core.data.corpus import TableCorpus
+from zppo_core.data.similar import Seen, Signature, image_hash, signature, trigrams
+from zppo_core.data.zppo77k import BY_NAME, SUB_DATASETS, canonical, strip_directives
+from zppo_core.errors import UserError
+
+
+def picture(seed: int, size: tuple[int, int] = (120, 110), form: str = "PNG") -> bytes:
+    """Coarse blocks, so that scaling and compression keep their differences."""
+    blocks = np.random.default_rng(seed).integers(0, 255, (8, 9), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(blocks).resize(size, Image.Resampling.NEAREST).save(buffer, form)
+    return buffer.getvalue()
+
+
+def vero(i: int, name: str, **changes) -> dict:
+    row = {
+        "id": f"v{i}", "data_source": name, "ability": "stem",
+        "prompt": {"role": ["user"], "content": [f"<image> raw {i}"]},
+        "image": {"bytes": picture(i), "path": None},
+        "reward_model": {"style": "rule", "ground_truth": str(i)},
+        "extra_info": {"question": f"What is number {i} of {name}?", "answer": str(i),
+                       "reward_type": "numeric"},
+    }  # fmt: skip
+    return {**row, **changes}
+
+
+def mmfine(i: int, source: str = "MMR1", **changes) -> dict:
+    row = {
+        "source": source, "id": f"m{i}", "question": f"<image>\nFind angle {i} of {source}.",
+        "answer": str(i), "image": {"bytes": picture(10_000 + i), "path": None},
+        "pass_rate": 0.25, "qwen3vl_235b_thinking_response": "<think>long</think>",
+    }  # fmt: skip
+    return {**row, **changes}
+
+
+def write(path: Path, rows: list[dict]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows), path)
+
+
+def places(folder: Path, veros: dict[str, list[dict]], fines: list[dict]) -> dict:
+    for config, rows in veros.items():
+        write(folder / "vero" / config / "train-00000.parquet", rows)
+    if not veros:
+        write(folder / "vero" / "stem-tqa" / "train-00000.parquet", [vero(0, "tqa")])
+    write(folder / "mmfine" / "data" / "train-00000-of-00001.parquet", fines or [mmfine(0)])
+    return {"vero": str(folder / "vero"), "mmfine": str(folder / "mmfine")}
+
+
+def tokens(question: str, size: tuple[int, int]) -> int:
+    return len(question.split()) + size[0] * size[1] // 1000
+
+
+@pytest.fixture
+def small_caps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zppo77k, "CAPS", {1: 8, 2: 4})
+
+
+def corpus_rows(folder: Path) -> list[dict]:
+    return [r for f in sorted((folder / "corpus").glob("*")) for r in pq.read_table(f).to_pylist()]
+
+
+def test_names_are_the_papers_and_unknown_ones_stop_the_build(tmp_path: Path) -> None:
+    assert len([s for s in SUB_DATASETS if s.vero]) == 29
+    assert sum(s.cap for s in SUB_DATASETS) == 85_400
+    assert canonical("vero", "stem-wemath20_pro") == canonical("mmfine", "WeMath2-SFT") == "wemath"
+    assert canonical("mmfine", "FineVision-geometry3k(mathv360k)") == "geometry3k"
+    assert canonical("vero", "spatial_action-game_QA") is None
+    assert canonical("mmfine", "GameQA-140K") is None
+    with pytest.raises(KeyError):
+        canonical("vero", "stem-brand_new")
+    where = places(tmp_path, {"stem-brand_new": [vero(0, "brand_new")]}, [])
+    with pytest.raises(UserError, match="stem-brand_new"):
+        build(where, tmp_path / "out", Recipe(), tokens)
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("<image>\nWhat is it?", "What is it?"),
+        ("Look <image> here", "Look\nhere"),
+        ("What?\nAnswer the question using a single word or phrase.", "What?"),
+        ("What?\nAnswer with the option's letter from the given choices directly.", "What?"),
+        ("Solve.\nPut your final answer in \\boxed{}.", "Solve."),
+        ("Hint: Please answer with a number.\nHow many?", "How many?"),
+        ("Which answer is right: A) 1 B) 2?", "Which answer is right: A) 1 B) 2?"),
+    ],
+)
+def test_marks_and_upstream_directives_are_taken_out(text: str, clean: str) -> None:
+    assert strip_directives(text) == clean
+
+
+@pytest.mark.usefixtures("small_caps")
+def test_every_filter_drops_by_its_reason_and_nothing_is_lost(tmp_path: Path) -> None:
+    big = {"bytes": picture(1, (3000, 3000)), "path": None}
+    small = {"bytes": picture(2, (99, 200)), "path": None}
+    broken = {"bytes": b"\x89PNG nonsense", "path": None}
+    extra = {"question": "Where?", "answer": "[1,2]", "reward_type": "grounding"}
+    veros = {
+        "stem-tqa": [vero(i, "tqa") for i in range(3)]
+        + [vero(3, "tqa", image=small), vero(4, "tqa", image=broken), vero(5, "tqa", image=big)]
+        + [vero(6, "tqa", extra_info=extra), vero(0, "tqa")],
+        "spatial_action-game_QA": [vero(20, "game_QA")],
+    }
+    fines = [
+        mmfine(0), mmfine(1, pass_rate=0.75), mmfine(2, pass_rate=0.5), mmfine(3, answer=None),
+        mmfine(4, answer="x" * 513), mmfine(5, "FineVision-tqa"), mmfine(6, "GameQA-140K"),
+    ]  # fmt: skip
+    out = tmp_path / "out"
+    card = build(places(tmp_path, veros, fines), out, Recipe(), tokens)
+    assert dict(card.rejects) == {
+        "image smaller than 100 pixels": 1, "unreadable image": 1,
+        "prompt longer than 4096 tokens": 1, "gold of type grounding": 1, "id seen before": 1,
+        "sub-dataset not listed": 2, "pass rate above 0.5": 1, "no answer": 1,
+        "answer longer than 512 characters": 1, "sub-dataset taken from Vero": 1,
+    }  # fmt: skip
+    assert card.by_name["tqa"] == 3
+    assert card.by_name["mmr1"] == 2
+    assert card.rows == 16 == card.kept + sum(card.rejects.values())
+    rejects = pq.read_table(out / "rejects.parquet").to_pylist()
+    assert Counter(r["reason"] for r in rejects) == card.rejects
+    rows = corpus_rows(out)
+    assert [r["id"] for r in rows] == sorted(r["id"] for r in rows)
+    assert {r["question"] for r in rows if r["canonical"] == "tqa"} == {
+        f"What is number {i} of tqa?" for i in range(3)
+    }
+    assert all("<image>" not in r["question"] and r["answer"] for r in rows)
+    assert {r["tier"] for r in rows} == {1}
+
+
+@pytest.mark.usefixtures("small_caps")
+def test_caps_hold_by_canonical_name_and_the_draw_is_the_seeds(tmp_path: Path) -> None:
+    veros = {
+        "stem-wemath20_pro": [vero(i, "wemath20_pro") for i in range(12)],
+        "stem-wemath20_standard": [vero(100 + i, "wemath20_standard") for i in range(12)],
+        "stem-vqarad": [vero(200 + i, "vqarad") for i in range(12)],
+    }
+    where = places(tmp_path, veros, [mmfine(i) for i in range(3)])
+    drawn = {}
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        card = build(where, tmp_path / name, Recipe(seed=seed), tokens)
+        assert dict(+card.by_name) == {"wemath": 8, "vqarad": 4, "mmr1": 3}
+        drawn[name] = corpus_rows(tmp_path / name)
+    assert drawn["a"] == drawn["b"] != drawn["c"]
+    reasons = Counter(
+        r["reason"] for r in pq.read_table(tmp_path / "a/rejects.parquet").to_pylist()
+    )
+    assert reasons == {"over the cap": 24}
+
+
+@pytest.mark.usefixtures("small_caps")
+def test_a_build_that_dies_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch) -> None:
+    veros = {"stem-tqa": [vero(i, "tqa") for i in range(30)]}
+    where = places(tmp_path, veros, [mmfine(i) for i in range(30)])
+    build(where, tmp_path / "whole", Recipe(), tokens)
+    monkeypatch.setattr(build77k, "COMMIT", 7)
+    for dies_at in (10, 25, 20):
+        real, calls = rows77k.read_row, []
+
+        def dying(*arguments, real=real, calls=calls, dies_at=dies_at):
+            calls.append(1)
+            if len(calls) == dies_at:
+                raise KeyboardInterrupt
+            return real(*arguments)
+
+        monkeypatch.setattr(build77k, "read_row", dying)
+        with pytest.raises(KeyboardInterrupt):
+            build(where, tmp_path / "killed", Recipe(), tokens)
+        monkeypatch.setattr(build77k, "read_row", real)
+    card = build(where, tmp_path / "killed", Recipe(), tokens)
+    assert card.rows == 60
+    assert corpus_rows(tmp_path / "killed") == corpus_rows(tmp_path / "whole")
+    manifests = [(tmp_path / n / "manifest.json").read_text() for n in ("killed", "whole")]
+    assert manifests[0] == manifests[1]
+    with pytest.raises(UserError, match="another recipe"):
+        Builder(tmp_path / "killed", Recipe(seed=5), tokens)
+
+
+@pytest.mark.usefixtures("small_caps")
+def test_near_duplicates_and_overlaps_are_dropped_and_the_reserve_fills_in(tmp_path: Path) -> None:
+    rows = [vero(i, "tqa") for i in range(10)]
+    copy = vero(50, "tqa", image={"bytes": picture(0, (240, 220), "JPEG"), "path": None},
+                extra_info={"question": "What is number 0 of tqa", "answer": "0",
+                            "reward_type": "numeric"})  # fmt: skip
+    where = places(tmp_path, {"stem-tqa": [*rows[:7], copy]}, [mmfine(0)])
+    card = build(where, tmp_path / "near", Recipe(), tokens)
+    assert card.by_name["tqa"] == 7
+    assert card.rejects["nearly the same as another question"] == 1
+    tested = [signature("What is number 3 of tqa?", picture(3))]
+    card = build(where, tmp_path / "tested", Recipe(), tokens, tested)
+    assert card.by_name["tqa"] == 6
+    assert card.rejects["overlaps the evaluation"] == 1
+    card = build(where, tmp_path / "kept", Recipe(drop_overlap=False), tokens, tested)
+    assert card.by_name["tqa"] == 7
+    assert card.rejects["overlap with the evaluation"] == 1
+    where = places(tmp_path / "more", {"stem-tqa": [*rows, copy]}, [mmfine(0)])
+    full = build(where, tmp_path / "full", Recipe(), tokens, tested)
+    assert full.by_name["tqa"] == 8  # the cap, in spite of what was dropped
+
+
+def test_pictures_are_alike_after_scaling_and_compression_and_differ_otherwise() -> None:
+    a, b = image_hash(picture(1)), image_hash(picture(1, (400, 300), "JPEG"))
+    assert (a ^ b).bit_count() <= 3
+    assert (a ^ image_hash(picture(2))).bit_count() > 10
+    seen = Seen([signature("How many red blocks are there in all?", picture(1))])
+    assert signature("How many red blocks are there in all", picture(1, (300, 300))) in seen
+    assert signature("How many blue circles lie under the table?", picture(1)) not in seen
+    assert signature("How many red blocks are there in all?", picture(2)) not in seen
+    assert Signature(0, trigrams("")) not in Seen()
+
+
+def test_other_forms_of_the_same_columns_are_read(tmp_path: Path) -> None:
+    assert rows77k.user_text([{"role": "user", "content": "hi"}]) == "hi"
+    assert rows77k.user_text({"role": ["system", "user"], "content": ["s", "hi"]}) == "hi"
+    renamed = mmfine(0)
+    renamed["qwen3vl_4b_pass_rate"] = renamed.pop("pass_rate") + 0.5
+    assert rows77k.read_row("mmfine", renamed, 0).fault == "pass rate above 0.5"
+    listed = vero(
+        0, "tqa", extra_info={"question": "List", "answer": [1, 2], "reward_type": "list"}
+    )
+    assert rows77k.read_row("vero", listed, 0).answer == "1, 2"
+    two = vero(0, "tqa", image=[{"bytes": picture(0)}, {"bytes": picture(1)}])
+    assert rows77k.read_row("vero", two, 0).fault == "several images"
+    with pytest.raises(UserError, match="holds no train"):
+        list(parts_of("vero", str(tmp_path)))
+
+
+@pytest.mark.usefixtures("small_caps")
+def test_the_corpus_is_read_from_disk_question_by_question(tmp_path: Path) -> None:
+    where = places(tmp_path, {"stem-tqa": [vero(i, "tqa") for i in range(8)]}, [mmfine(0)])
+    build(where, tmp_path / "out", Recipe(), tokens)
+    corpus = TableCorpus(tmp_path / "out", seed=3)
+    assert len(corpus) == 9
+    question = corpus["vero/stem-tqa/v5"]
+    assert (question.text, question.gold) == ("What is number 5 of tqa?", "5")
+    assert question.images == (picture(5),)
+    assert question.category == "tqa"
+    assert len(set(corpus.new_ids(0, 4) + corpus.new_ids(1, 4))) == 8
+    with pytest.raises(UserError, match="no finished corpus"):
+        TableCorpus(tmp_path / "nowhere", seed=0)
+    assert BY_NAME["tqa"].cap == 8
+    assert json.loads((tmp_path / "out/manifest.json").read_text())["questions"] == 9
+
+
+@pytest.mark.usefixtures("small_caps")
+def test_the_prepare_step_builds_the_corpus_with_the_students_own_processor(
+    tmp_path: Path, capsys
+) -> None:
+    from steps.prepare_data import build_77k, build_corpus
+    from zppo_core.config import load
+
+    veros = {"stem-tqa": [vero(i, "tqa") for i in range(6)]}
+    where = places(tmp_path, veros, [mmfine(i) for i in range(6)])
+    asked = {"question": "very " * 300 + "long?", "answer": "1", "reward_type": "numeric"}
+    long = vero(7, "tqa", extra_info=asked)
+    write(tmp_path / "vero" / "stem-tqa" / "train-00001.parquet", [long])
+    sets = {
+        "data.source": "zppo77k", "data.corpus": tmp_path / "out", "data.vero": where["vero"],
+        "data.mmfine": where["mmfine"], "evaluation.suite": "nano_rows",
+        "data.max_prompt_tokens": 300,
+    }  # fmt: skip
+    config = load("nano", [f"{k}={v}" for k, v in sets.items()])
+    build_77k(config)
+    build_77k(config)  # it is there: nothing happens
+    assert capsys.readouterr().out.count("rows kept") == 1
+    corpus = build_corpus(config)
+    assert corpus.kinds() == {"tqa": 6, "mmr1": 6}
+    assert len(corpus.digest()) == 64
+    card = (tmp_path / "out" / "card.md").read_text()
+    assert "| prompt longer than 300 tokens | 1 |" in card
+    assert (tmp_path / "out" / "card.png").read_bytes().startswith(b"\x89PNG")
+    # the count is what encoding gives
+    from zppo_core import models
+    from zppo_core.prompts import OURS
+    from zppo_core.types import Prompt
+
+    renderer = models.load_renderer("nano:student", 0, images=True)
+    for question_id in corpus.ids[:3]:
+        q = corpus[question_id]
+        text = OURS.with_closer(q.text)
+        size = (120, 110)
+        encoded = renderer.encode(Prompt(text, q.images))
+        assert renderer.count(text, size, False) == encoded.length

@@ -1,0 +1,327 @@
+"""Builds ZPPO-77K from its two public sources: one pass, little memory, resumable (appendix B.1).
+
+Candidates wait in an SQLite file beside the result: a row enters it if it passes every filter and
+stands early enough in its sub-dataset's seeded order; the latest leaves when there are more than
+the cap and a reserve. Near-duplicates are then dropped, and the reserve fills their places.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from zppo_core.data.rows77k import COLUMNS, RENAMED, Row, open_image, read_row
+from zppo_core.data.similar import Seen, Signature, image_hash, trigrams
+from zppo_core.data.zppo77k import BY_NAME, SOURCES, SUB_DATASETS, Source
+from zppo_core.engines.base import Progress
+from zppo_core.errors import UserError
+
+RESERVE = 1.25  # candidates kept a sub-dataset, over its cap
+COMMIT = 2000  # rows between commits: what a kill can lose
+SHARD = 1000  # questions of a result file
+CORPUS = pa.schema(
+    [
+        ("id", pa.string()), ("question", pa.string()), ("answer", pa.string()),
+        ("image", pa.binary()), ("source", pa.string()), ("sub_dataset", pa.string()),
+        ("canonical", pa.string()), ("tier", pa.int8()), ("pass_rate", pa.float32()),
+        ("answer_kind", pa.string()), ("width", pa.int32()), ("height", pa.int32()),
+        ("tokens", pa.int32()),
+    ]
+)  # fmt: skip
+REJECTS = pa.schema([(n, pa.string()) for n in ("source", "sub_dataset", "id", "reason")])
+# (question text, (width, height)) -> tokens of the whole prompt, images and closer included
+CountTokens = Callable[[str, tuple[int, int]], int]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides the corpus besides its sources."""
+
+    seed: int = 0
+    max_tokens: int = 4096
+    drop_overlap: bool = True
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a source; `config` names a Vero sub-dataset."""
+
+    source: Source
+    name: str
+    config: str
+    rows: Callable[[int], Iterable[Mapping[str, Any]]]  # from a row number on
+
+
+@dataclass
+class Card:
+    """What the build did, for the data card."""
+
+    kept: int = 0
+    by_name: Counter[str] = field(default_factory=Counter)
+    rejects: Counter[str] = field(default_factory=Counter)
+    rows: int = 0
+
+
+def parts_of(source: Source, place: str) -> Iterator[Part]:
+    """The files of a folder, or of a hub id, in order; UserError if there are none.
+
+    A folder is laid out as on the hub: `{config}/train-*.parquet` for Vero, `data/train-*.parquet`
+    for MMFineReason; JSON lines and Arrow files are read too.
+    """
+    from datasets import disable_progress_bars
+
+    disable_progress_bars()
+    folder = Path(place)
+    if folder.is_dir():
+        suffixes = {".parquet": "parquet", ".jsonl": "json", ".arrow": "arrow"}
+        files = sorted(p for p in folder.rglob("train*") if p.suffix in suffixes)
+        if not files:
+            raise UserError(f"{place} holds no train*.parquet, .jsonl or .arrow file")
+        for file in files:
+            config = file.parent.name if source == "vero" else ""
+            opened = _opener(source, suffixes[file.suffix], data_files=str(file))
+            yield Part(source, file.relative_to(folder).as_posix(), config, opened)
+        return
+    from datasets import get_dataset_config_names
+
+    for config in get_dataset_config_names(place):
+        named = config if source == "vero" else ""
+        yield Part(source, config, named, _opener(source, place, name=config))
+
+
+def _opener(source: Source, *where: str,
+            **named: str) -> Callable[[int], Iterable[Mapping[str, Any]]]:  # fmt: skip
+    def rows(start: int) -> Iterable[Mapping[str, Any]]:
+        from datasets import load_dataset
+
+        stream = load_dataset(*where, split="train", streaming=True, **named)
+        wanted = set(COLUMNS[source]) | set(RENAMED)
+        present = stream.column_names
+        if present is not None:  # the columns of teacher text are most of the bytes
+            stream = stream.select_columns([c for c in present if c in wanted])
+        result: Iterable[Mapping[str, Any]] = stream.decode(False).skip(start)
+        return result
+
+    return rows
+
+
+class Builder:
+    """A build in `folder`; opened again, it goes on after the last commit."""
+
+    def __init__(self, folder: str | Path, recipe: Recipe, count_tokens: CountTokens) -> None:
+        self.folder, self.recipe, self.count_tokens = Path(folder), recipe, count_tokens
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.db = sqlite3.connect(self.folder / "build.sqlite")
+        self.db.executescript(
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-65536;"
+            "CREATE TABLE IF NOT EXISTS recipe (text TEXT);"
+            "CREATE TABLE IF NOT EXISTS progress (part TEXT PRIMARY KEY, rows INT, done INT);"
+            "CREATE TABLE IF NOT EXISTS rejects (source TEXT, sub_dataset TEXT, id TEXT, "
+            "reason TEXT);"
+            "CREATE TABLE IF NOT EXISTS candidates (canonical TEXT, priority TEXT, key TEXT, "
+            "source TEXT, sub_dataset TEXT, question TEXT, answer TEXT, image BLOB, "
+            "pass_rate REAL, width INT, height INT, tokens INT, hash TEXT, "
+            "PRIMARY KEY (canonical, priority, key)) WITHOUT ROWID;"
+        )
+        text = repr(recipe)
+        before = self.db.execute("SELECT text FROM recipe").fetchone()
+        if before is None:
+            self.db.execute("INSERT INTO recipe VALUES (?)", [text])
+        elif before[0] != text:
+            raise UserError(
+                f"{folder} holds a build by another recipe ({before[0]}); delete it or choose "
+                "another data.corpus"
+            )
+        # the latest first: a heap of negated priorities for each sub-dataset
+        self.heaps: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        for name, priority, key in self.db.execute(
+            "SELECT canonical, priority, key FROM candidates"
+        ):
+            heapq.heappush(self.heaps[name], (-int(priority), key))
+
+    def take(self, part: Part, progress: Progress | None = None) -> None:
+        """Read a part's rows from where it was left; does nothing if it is done."""
+        name = f"{part.source}:{part.name}"
+        row = self.db.execute("SELECT rows, done FROM progress WHERE part = ?", [name]).fetchone()
+        start, done = row or (0, 0)
+        if done:
+            return
+        number = start
+        for raw in part.rows(start):
+            try:
+                self._offer(read_row(part.source, raw, number, part.config))
+            except KeyError as error:
+                raise UserError(
+                    f"{part.source} has a sub-dataset {error.args[0]!r} that nobody knows; add it "
+                    "to SUB_DATASETS or UNLISTED in zppo_core/data/zppo77k.py"
+                ) from None
+            number += 1
+            if number % COMMIT == 0:
+                self._commit(name, number, False)
+                if progress is not None:
+                    progress(number, 0)
+        self._commit(name, number, True)
+
+    def _commit(self, part: str, rows: int, done: bool) -> None:
+        self.db.execute("INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", [part, rows, done])
+        self.db.commit()
+
+    def _reject(self, source: str, sub_dataset: str, key: str, reason: str) -> None:
+        self.db.execute("INSERT INTO rejects VALUES (?, ?, ?, ?)",
+                        [source, sub_dataset, key, reason])  # fmt: skip
+
+    def _offer(self, row: Row) -> None:
+        reject = (row.source, row.sub_dataset, row.key)
+        if row.fault:
+            self._reject(*reject, row.fault)
+            return
+        heap, most = self.heaps[row.canonical], int(BY_NAME[row.canonical].cap * RESERVE)
+        priority = row.priority(self.recipe.seed)
+        # what stands too late needs no look at its image
+        if len(heap) >= most and (-priority, row.key) <= heap[0]:
+            self._reject(*reject, "over the cap")
+            return
+        size, fault = open_image(row.image)
+        tokens = 0
+        if not fault:
+            tokens = self.count_tokens(row.question, size)
+            if tokens > self.recipe.max_tokens:
+                fault = f"prompt longer than {self.recipe.max_tokens} tokens"
+        if fault:
+            self._reject(*reject, fault)
+            return
+        inserted = self.db.execute(
+            "INSERT OR IGNORE INTO candidates VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            [row.canonical, f"{priority:020d}", row.key, row.source, row.sub_dataset, row.question,
+             row.answer, row.image, row.pass_rate, *size, tokens, str(image_hash(row.image))],
+        )  # fmt: skip
+        if not inserted.rowcount:
+            self._reject(*reject, "id seen before")
+            return
+        heapq.heappush(heap, (-priority, row.key))
+        if len(heap) > most:
+            negated, key = heapq.heappop(heap)
+            self._drop(row.canonical, -negated, key, "over the cap")
+
+    def _drop(self, name: str, priority: int, key: str, reason: str) -> None:
+        source, sub_dataset, _ = key.split("/", 2)
+        self.db.execute("DELETE FROM candidates WHERE canonical = ? AND priority = ? AND key = ?",
+                        [name, f"{priority:020d}", key])  # fmt: skip
+        self._reject(source, sub_dataset, key, reason)
+
+    def finish(self, evaluation: Iterable[Signature] = ()) -> Card:
+        """Drop near-duplicates and what overlaps `evaluation`, cut to the caps, write the corpus.
+
+        `corpus/*.parquet`, `rejects.parquet`, and `manifest.json` last.
+        """
+        seen, tested = Seen(), Seen(evaluation)
+        self.db.execute("DELETE FROM rejects WHERE reason LIKE 'final: %'")  # of a finish that died
+        card = Card()
+        chosen: list[tuple[str, str, str]] = []
+        for sub in SUB_DATASETS:
+            taken = 0
+            rows = self.db.execute(
+                "SELECT priority, key, source, sub_dataset, question, hash FROM candidates "
+                "WHERE canonical = ? ORDER BY priority, key", [sub.name],
+            ).fetchall()  # fmt: skip
+            for priority, key, source, sub_dataset, question, hash_ in rows:
+                own = Signature(int(hash_), trigrams(question))
+                reason = ""
+                if taken >= sub.cap:
+                    reason = "over the cap"
+                elif own in seen:
+                    reason = "nearly the same as another question"
+                elif own in tested:
+                    card.rejects["overlap with the evaluation"] += 1
+                    reason = "overlaps the evaluation" if self.recipe.drop_overlap else ""
+                if reason:
+                    self._reject(source, sub_dataset, key, f"final: {reason}")
+                    continue
+                seen.add(own)
+                chosen.append((sub.name, priority, key))
+                taken += 1
+            card.by_name[sub.name] = taken
+        if not chosen:
+            raise UserError(f"no row passed the filters; see the reasons in {self.folder}")
+        self.db.commit()
+        self._write(sorted(chosen, key=lambda c: c[2]))
+        self._write_rejects()
+        card.kept = len(chosen)
+        counted = "SELECT replace(reason, 'final: ', ''), count(*) FROM rejects GROUP BY 1"
+        card.rejects.update(dict(self.db.execute(counted).fetchall()))
+        card.rows = self.db.execute("SELECT coalesce(sum(rows), 0) FROM progress").fetchone()[0]
+        content = {
+            "recipe": repr(self.recipe), "questions": card.kept, "rows": card.rows,
+            "by_name": dict(card.by_name), "rejects": dict(sorted(card.rejects.items())),
+        }  # fmt: skip
+        manifest = self.folder / "manifest.json.writing"
+        manifest.write_text(json.dumps(content, indent=1) + "\n")
+        manifest.replace(self.folder / "manifest.json")
+        return card
+
+    def _write(self, chosen: list[tuple[str, str, str]]) -> None:
+        out = self.folder / "corpus"
+        out.mkdir(exist_ok=True)
+        for old in out.glob("*.parquet"):
+            old.unlink()
+        for number, start in enumerate(range(0, len(chosen), SHARD)):
+            rows = []
+            for place in chosen[start : start + SHARD]:
+                row = self.db.execute(
+                    "SELECT key, question, answer, image, source, sub_dataset, pass_rate, width, "
+                    "height, tokens FROM candidates WHERE canonical = ? AND priority = ? "
+                    "AND key = ?", place,
+                ).fetchone()  # fmt: skip
+                names = ("id", "question", "answer", "image", "source", "sub_dataset", "pass_rate",
+                         "width", "height", "tokens")  # fmt: skip
+                rows.append(
+                    dict(zip(names, row, strict=True))
+                    | {"canonical": place[0], "tier": BY_NAME[place[0]].tier,
+                       "answer_kind": answer_kind(row[2])}
+                )  # fmt: skip
+            table = pa.Table.from_pylist(rows, schema=CORPUS)
+            pq.write_table(table, out / f"part-{number:05d}.parquet", compression="zstd",
+                           row_group_size=32)  # fmt: skip
+
+    def _write_rejects(self) -> None:
+        cursor = self.db.execute(
+            "SELECT source, sub_dataset, id, replace(reason, 'final: ', '') FROM rejects"
+        )
+        with pq.ParquetWriter(self.folder / "rejects.parquet", REJECTS, compression="zstd") as out:
+            while rows := cursor.fetchmany(50_000):
+                columns = [pa.array(c) for c in zip(*rows, strict=True)]
+                out.write_table(pa.table(columns, schema=REJECTS))
+
+
+def answer_kind(answer: str) -> str:
+    """letter, number, short (at most 12 characters) or long."""
+    if len(answer) == 1 and answer.isalpha():
+        return "letter"
+    try:
+        float(answer.replace(",", "").rstrip("%"))
+    except ValueError:
+        return "short" if len(answer) <= 12 else "long"
+    return "number"
+
+
+def build(places: Mapping[Source, str], folder: str | Path, recipe: Recipe,
+          count_tokens: CountTokens, evaluation: Iterable[Signature] = (),
+          progress: Progress | None = None) -> Card:  # fmt: skip
+    """The corpus from both sources into `folder`; Vero first. Goes on with what lies there."""
+    builder = Builder(folder, recipe, count_tokens)
+    try:
+        for source in SOURCES:
+            for part in parts_of(source, places[source]):
+                builder.take(part, progress)
+        return builder.finish(evaluation)
+    finally:
+        builder.db.close()  # what was not committed is read again
