@@ -31,11 +31,10 @@ class SweepFlow(FlowSpec):
         from steps.sweep import members, plan
 
         self.folder = os.getcwd()
-        self.members = members(
-            plan(
-                self.preset, self.sweep_name, self.methods, self.scales, self.seeds, self.overrides
-            )
+        self.sweep = plan(
+            self.preset, self.sweep_name, self.methods, self.scales, self.seeds, self.overrides
         )
+        self.members = members(self.sweep)
         self.next(self.member, foreach="members")
 
     @step
@@ -49,13 +48,15 @@ class SweepFlow(FlowSpec):
 
     @step
     def collect(self, inputs):
-        """Say what is done and what failed."""
-        from steps.sweep import report
+        """Say what is done and what failed; write the preset's page."""
+        from steps.sweep import report, write_page
 
+        self.merge_artifacts(inputs, include=["sweep", "folder"])
         self.results = [i.result for i in inputs]
         print(report(self.results))
         if any(r["status"] == "failed" for r in self.results):
             raise RuntimeError("some members failed; their logs are named above")
+        print(write_page(self.sweep, self.folder))
         self.next(self.end)
 
     @step

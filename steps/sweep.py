@@ -32,6 +32,7 @@ class Sweep:
     scales: tuple[str, ...]
     seeds: tuple[int, ...]
     sets: tuple[str, ...] = ()
+    page: str = ""  # where the evidence is written at the end
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,11 @@ def plan(preset: str, name: str, methods: str, scales: str, seeds: str, sets: st
     except ValueError:
         raise UserError(f"--seeds {seeds!r}: write numbers with commas, like 0,1,2") from None
     overrides = (*map(str, values.get("set", [])), *split_overrides(sets))
-    return Sweep(name or preset or "sweep", tuple(map(str, values["methods"])),
-                 tuple(map(str, values["scales"])), numbers, overrides)  # fmt: skip
+    return Sweep(
+        name=name or preset or "sweep", methods=tuple(map(str, values["methods"])),
+        scales=tuple(map(str, values["scales"])), seeds=numbers, sets=overrides,
+        page=str(values.get("page", "")),
+    )  # fmt: skip
 
 
 def members(sweep: Sweep) -> list[Member]:
@@ -120,6 +124,18 @@ def run_member(member: Member, folder: str) -> dict[str, str]:
         return {"name": member.name, "status": "failed", "log": str(log)}
     note.write_text(json.dumps({"settings": settings}))
     return {"name": member.name, "status": "done", "log": str(log)}
+
+
+def write_page(sweep: Sweep, folder: str) -> str:
+    """Hold the sweep's results against the paper's claims, if its preset wants a page; its path."""
+    if not sweep.page:
+        return ""
+    from eval import evidence
+
+    config = resolve(sweep.scales[0], sweep.methods[0], str(sweep.seeds[0]), sweep.sets)
+    path = Path(folder) / sweep.page
+    evidence.write(absolute(config.store.database), sweep.name, path)
+    return str(path)
 
 
 def report(results: Sequence[dict[str, str]]) -> str:

@@ -1,0 +1,91 @@
+"""Sweeps: planned whole before the first run, what failed runs again alone, and nothing twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from steps import sweep
+from zppo_core.errors import UserError
+
+# stands in for the ZPPO flow: notes that it ran, and fails where a file says so
+FLOW = """
+import sys, pathlib
+name = sys.argv[sys.argv.index("--name") + 1]
+with open("ran.txt", "a") as file:
+    file.write(name + "\\n")
+sys.exit(3 if pathlib.Path("broken-" + name).exists() else 0)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    flow = tmp_path / "flow.py"
+    flow.write_text(FLOW)
+    monkeypatch.setattr(sweep, "FLOW", flow)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def two_methods(**changes: str) -> list[sweep.Member]:
+    given = {"methods": "grpo,zppo", "scales": "nano", "seeds": "0,1", "sets": ""} | changes
+    return sweep.members(sweep.plan("", "trial", **given))
+
+
+def ran(folder: Path) -> list[str]:
+    return (folder / "ran.txt").read_text().split()
+
+
+def test_members_are_methods_times_seeds_seed_by_seed():
+    assert [m.name for m in two_methods()] == [
+        "trial-nano-grpo-s0", "trial-nano-zppo-s0", "trial-nano-grpo-s1", "trial-nano-zppo-s1",
+    ]  # fmt: skip
+
+
+def test_the_evidence_preset_is_eight_methods_over_five_paired_seeds():
+    plan = sweep.plan("evidence", "", "", "", "", "")
+    assert (len(plan.methods), plan.seeds, plan.page) == (8, (0, 1, 2, 3, 4), "docs/evidence.md")
+    assert len(sweep.members(plan)) == 40
+    assert sweep.plan("evidence", "", "zppo", "", "7", "").methods == ("zppo",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"seeds": "0,x"}, "write numbers"),
+        ({"methods": "grpo,zpo"}, "zpo"),
+        ({"sets": "optimizer.lrr=1"}, "lr"),
+    ],
+)
+def test_a_fault_in_any_member_stops_the_sweep_before_its_first_run(folder, changes, fault):
+    with pytest.raises(UserError, match=fault):
+        two_methods(**changes)
+    assert not (folder / "ran.txt").exists()
+
+
+def test_what_failed_runs_again_alone_and_what_is_done_does_not(folder):
+    members = two_methods(seeds="0")
+    broken = folder / f"broken-{members[1].name}"
+    broken.touch()
+    first = [sweep.run_member(m, str(folder)) for m in members]
+    assert [r["status"] for r in first] == ["done", "failed"]
+    text = sweep.report(first)
+    assert "1 of 2 members done" in text
+    assert first[1]["log"] in text
+    broken.unlink()
+    again = [sweep.run_member(m, str(folder)) for m in members]
+    assert [r["status"] for r in again] == ["done before", "done"]
+    assert ran(folder) == [members[0].name, members[1].name, members[1].name]
+
+
+def test_other_settings_under_the_same_name_are_not_taken_for_done(folder):
+    for sets in ("", "run.rollout_steps=3"):
+        (member, *_) = two_methods(methods="grpo", seeds="0", sets=sets)
+        assert sweep.run_member(member, str(folder))["status"] == "done"
+
+
+def test_a_sweep_without_a_page_writes_none(folder):
+    plan = sweep.plan("", "trial", "grpo", "nano", "0", "")
+    assert sweep.write_page(plan, str(folder)) == ""
+    assert not list(folder.rglob("*.md"))
