@@ -1,0 +1,250 @@
+"""Generation by any OpenAI-compatible chat endpoint: a teacher or a judge on another host."""
+
+from __future__ import annotations
+
+import base64
+import os
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import requests
+
+from zppo_core.engines.base import Progress, Sampling
+from zppo_core.errors import UserError
+from zppo_core.types import Completion, Prompt
+
+if TYPE_CHECKING:
+    import torch
+
+TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504, 529}
+BACKOFF, LONGEST = 0.5, 60.0  # seconds before the first retry, doubled each time, and at most
+CONNECT = 10.0  # seconds to reach the host
+MAGIC = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "webp"}
+
+
+@dataclass
+class OpenAIEngine:
+    """`engines.base.Engine` over `base_url`/chat/completions, up to `concurrency` requests at once.
+
+    What an endpoint does not tell is not made up: `logp_T` is NaN, and `token_ids_T` is the text as
+    `encode` (the student's tokenizer, say) would write it, so that its length is an estimate; empty
+    without `encode`. The key is the value of the environment variable `api_key_env`, none if that
+    is not set. `extra` goes into each request's body; a field that is None there is left out.
+    """
+
+    base_url: str
+    model: str  # the endpoint's id of it; also `name`, the identity in caches
+    api_key_env: str = "OPENAI_API_KEY"
+    concurrency: int = 32
+    timeout: float = 1800.0  # seconds that one request may take
+    retries: int = 6
+    encode: Callable[[str], list[int]] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    version: int = 0
+    name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.name = self.model
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int],
+                 progress: Progress | None = None) -> list[tuple[Completion, ...]]:  # fmt: skip
+        """`sampling.n` completions for each prompt, in order; UserError if the endpoint fails."""
+        results: dict[int, tuple[Completion, ...]] = {}
+        pool = ThreadPoolExecutor(self.concurrency)
+        with self._session() as session:
+            waiting = {
+                pool.submit(self._group, session, prompt, sampling, seed): i
+                for i, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True))
+            }
+            try:
+                for future in as_completed(waiting):
+                    results[waiting[future]] = future.result()
+                    if progress is not None:
+                        progress(len(results), len(prompts))
+            finally:  # a fault ends the call at once, not after the requests that still run
+                pool.shutdown(wait=False, cancel_futures=True)
+        return [results[i] for i in range(len(prompts))]
+
+    def check(self) -> None:
+        """Raise UserError if the endpoint is not there, refuses the key or lacks the model."""
+        with self._session() as session:
+            try:
+                listing = self._request(session, "GET", "models")
+            except MissingRouteError:
+                return  # not every server lists its models
+        known = [m.get("id") for m in listing.get("data") or [] if isinstance(m, dict)]
+        if known and self.model not in known:
+            raise UserError(
+                f"{self.base_url} serves no model {self.model!r}; it has: "
+                + ", ".join(map(str, known[:8]))
+            )
+
+    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
+        """Refuse: an endpoint's weights are its own."""
+        raise UserError(f"{self.base_url} takes no weights; use an engine of this machine")
+
+    def _session(self) -> requests.Session:
+        session = requests.Session()
+        adapter = requests.adapters.HTTPAdapter(pool_maxsize=self.concurrency)
+        session.mount("http://", adapter)
+        session.mount("https://", adapter)
+        # even an empty one keeps requests from sending a password out of ~/.netrc
+        session.auth = _Bearer(os.environ.get(self.api_key_env, "").strip())
+        return session
+
+    def _group(self, session: requests.Session, prompt: Prompt, sampling: Sampling,
+               seed: int) -> tuple[Completion, ...]:  # fmt: skip
+        """One request for the whole group; what a server without `n` left out, one by one."""
+        body = request_body(self.model, prompt, sampling, seed, self.extra)
+        made = self._choices(session, body)[: sampling.n]
+        for member in range(len(made), sampling.n):
+            single = {**body, "n": 1, "seed": body["seed"] + member} if "seed" in body else body
+            made += self._choices(session, single)[:1]
+        return tuple(made)
+
+    def _choices(self, session: requests.Session, body: Mapping[str, Any]) -> list[Completion]:
+        answer = self._request(session, "POST", "chat/completions", body)
+        choices = sorted(answer["choices"], key=lambda c: c.get("index") or 0)
+        return [self._completion(choice) for choice in choices]
+
+    def _completion(self, choice: Mapping[str, Any]) -> Completion:
+        text = response_text(choice["message"])
+        cut = choice.get("finish_reason") == "length"
+        ids = np.array(self.encode(text) if self.encode is not None else [], np.int32)
+        unknown = np.full(len(ids), np.nan, np.float32)
+        return Completion(text, ids, unknown, "length" if cut else "stop", self.version)
+
+    def _request(self, session: requests.Session, method: str, route: str,
+                 body: Mapping[str, Any] | None = None) -> dict[str, Any]:  # fmt: skip
+        """The answer's JSON; whatever may pass is tried again, at most `retries` times."""
+        url = f"{self.base_url.rstrip('/')}/{route}"
+        for attempt in range(self.retries + 1):
+            wait = min(LONGEST, BACKOFF * 2**attempt) * random.uniform(0.5, 1.0)
+            try:
+                response = session.request(
+                    method, url, json=body, timeout=(CONNECT, self.timeout), allow_redirects=False
+                )
+            except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema,
+                    requests.exceptions.InvalidSchema):  # fmt: skip
+                raise UserError(f"{url!r} is no address; write http://host:port/v1") from None
+            except requests.RequestException as error:
+                fault = f"cannot reach {url} ({type(error).__name__})"
+            else:
+                if response.status_code == 200:
+                    answer = _json(response)
+                    if _whole(answer) if method == "POST" else answer is not None:
+                        return dict(answer)
+                    fault = f"{url} answered something that is no completion"
+                elif response.status_code in TRANSIENT:
+                    fault = f"{url} answers with status {response.status_code}"
+                    wait = max(wait, _retry_after(response))
+                else:
+                    self._refused(url, response)
+            if attempt < self.retries:
+                time.sleep(wait)
+        raise UserError(f"{fault} after {self.retries + 1} attempts; is the server up and healthy?")
+
+    def _refused(self, url: str, response: requests.Response) -> None:
+        """Raise for an answer that a retry would not change; never quotes the key."""
+        status = response.status_code
+        if status in (401, 403):
+            raise UserError(
+                f"{url} refuses the key (status {status}); set the environment variable "
+                f"{self.api_key_env} to a valid one"
+            )
+        if status == 404 and response.request.method == "GET":
+            raise MissingRouteError(url)
+        said = " ".join(response.text.split())[:300]
+        key = os.environ.get(self.api_key_env, "").strip()
+        if key:
+            said = said.replace(key, "***")
+        raise UserError(f"{url} refuses the request (status {status}): {said}")
+
+
+class MissingRouteError(UserError):
+    """The server has no such route."""
+
+
+class _Bearer(requests.auth.AuthBase):
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self.key:
+            request.headers["Authorization"] = f"Bearer {self.key}"
+        return request
+
+
+def _json(response: requests.Response) -> Any:
+    """The body; None if it is not a JSON object."""
+    try:
+        content = response.json()
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _whole(answer: Any) -> bool:
+    """Whether a chat answer has its choices."""
+    if not answer or not isinstance(answer.get("choices"), list) or not answer["choices"]:
+        return False
+    return all(
+        isinstance(c, dict) and isinstance(c.get("message"), dict) for c in answer["choices"]
+    )
+
+
+def _retry_after(response: requests.Response) -> float:
+    """Seconds the server asks us to wait, within bounds."""
+    try:
+        return min(LONGEST, float(response.headers.get("Retry-After", 0)))
+    except ValueError:
+        return 0.0
+
+
+def request_body(model: str, prompt: Prompt, sampling: Sampling, seed: int,
+                 extra: Mapping[str, Any]) -> dict[str, Any]:  # fmt: skip
+    """A chat request; fields outside OpenAI's own only where they are needed.
+
+    `chat_template_kwargs` always says whether to think, since Qwen3.5's default differs by size.
+    """
+    if prompt.forced:
+        raise UserError("a chat endpoint cannot go on after forced tokens; use hf or vllm")
+    content: Any = prompt.text
+    if prompt.images:
+        content = [{"type": "image_url", "image_url": {"url": data_url(i)}} for i in prompt.images]
+        content.append({"type": "text", "text": prompt.text})
+    messages = [{"role": role, "content": text} for role, text in prompt.history]
+    messages.append({"role": "user", "content": content})
+    body: dict[str, Any] = {
+        "model": model, "messages": messages, "n": sampling.n, "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature, "top_p": sampling.top_p,
+        "seed": seed % 2**31,  # some servers hold a seed in 32 bits
+        "chat_template_kwargs": {"enable_thinking": prompt.thinking},
+    }  # fmt: skip
+    standard = Sampling(1)
+    for name in ("top_k", "min_p", "presence_penalty", "repetition_penalty"):
+        if getattr(sampling, name) != getattr(standard, name):
+            body[name] = getattr(sampling, name)
+    return {k: v for k, v in {**body, **extra}.items() if v is not None}
+
+
+def data_url(image: bytes) -> str:
+    """An encoded image as a data URL of its own type."""
+    kind = next((k for magic, k in MAGIC.items() if image.startswith(magic)), None)
+    if kind is None:
+        raise UserError("an image is neither PNG, JPEG, GIF nor WebP; convert it")
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
+
+
+def response_text(message: Mapping[str, Any]) -> str:
+    """What the model said; reasoning that a server's parser split off stands before </think>."""
+    answer = message.get("content") or ""
+    thought = message.get("reasoning") or message.get("reasoning_content") or ""
+    if not thought:
+        return str(answer)
+    return f"{thought}</think>{answer}" if answer else str(thought)
