@@ -78,8 +78,16 @@ def in_fresh_process(script: str, *arguments: str) -> dict[str, Any]:
 
 def peak_mib() -> float:
     """Most memory this process held since it started [MiB]."""
-    # not ru_maxrss: that begins with the parent's at the fork
+    return _status("VmHWM")  # not ru_maxrss: that begins with the parent's at the fork
+
+
+def resting_mib() -> float:
+    """Memory this process holds now [MiB]."""
+    return _status("VmRSS")
+
+
+def _status(field: str) -> float:
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(f"{field}:"):
             return int(line.split()[1]) / 1024
-    raise RuntimeError("no VmHWM in /proc/self/status")
+    raise RuntimeError(f"no {field} in /proc/self/status")

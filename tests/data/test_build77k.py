@@ -17,6 +17,7 @@ from zppo_core.data.corpus import TableCorpus
 from zppo_core.data.similar import Seen, Signature, image_hash, signature, trigrams
 from zppo_core.data.zppo77k import BY_NAME, SUB_DATASETS, canonical, strip_directives
 from zppo_core.errors import UserError
+from zppo_core.store.objects import open_store, put_tree
 
 
 def picture(seed: int, size: tuple[int, int] = (120, 110), form: str = "PNG") -> bytes:
@@ -238,6 +239,21 @@ def test_other_forms_of_the_same_columns_are_read(tmp_path: Path) -> None:
     assert rows77k.read_row("vero", two, 0).fault == "several images"
     with pytest.raises(UserError, match="holds no train"):
         list(parts_of("vero", str(tmp_path)))
+
+
+@pytest.mark.usefixtures("small_caps")
+def test_sources_on_s3_give_the_corpus_of_the_same_folders(tmp_path: Path, s3_url: str) -> None:
+    here = places(tmp_path, {"stem-tqa": [vero(i, "tqa") for i in range(8)]}, [mmfine(0)])
+    store = open_store(s3_url)
+    for name in here:
+        put_tree(here[name], store, name)
+    there = {name: f"{s3_url}/{name}" for name in here}
+    for where, out in ((here, "one"), (there, "two")):
+        build(where, tmp_path / out, Recipe(), tokens)
+    assert corpus_rows(tmp_path / "one") == corpus_rows(tmp_path / "two")
+    assert len(corpus_rows(tmp_path / "two")) == 9
+    late = next(iter(parts_of("vero", there["vero"])))
+    assert [row["id"] for row in late.rows(6)] == ["v6", "v7"]
 
 
 @pytest.mark.usefixtures("small_caps")

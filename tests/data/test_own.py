@@ -16,6 +16,7 @@ from zppo_core.data.table import encode_images, parse_columns, read_table
 from zppo_core.errors import UserError
 from zppo_core.prompts import Templates
 from zppo_core.rewards import OwnReward
+from zppo_core.store.objects import open_store
 from zppo_core.types import Grade, Question
 
 DOCS = (Path(__file__).parents[2] / "docs" / "customise.md").read_text()
@@ -141,3 +142,20 @@ def test_own_prompts_replace_ours_one_by_one(tmp_path: Path) -> None:
     assert own.source("bcq") == Templates().source("bcq")
     with pytest.raises(UserError, match="does not exist"):
         check(load("nano", ["data.prompts=/no/such/folder", f"store.root={tmp_path}"]))
+
+
+def test_a_table_on_s3_is_read_file_by_file(tmp_path: Path, s3_url: str) -> None:
+    store = open_store(s3_url)
+    for part in ("b", "a"):
+        rows = [{"question": f"{part}{i}", "answer": str(i), "image": png()} for i in range(2)]
+        pd.DataFrame(rows).to_parquet(tmp_path / "t.parquet")
+        store.put_file(f"parts/{part}.parquet", tmp_path / "t.parquet")
+    store.put("parts/README.md", b"not a table")
+    questions, report = read_table(f"{s3_url}/parts", "image=image")
+    assert [q.text for q in questions] == ["a0", "a1", "b0", "b1"]
+    assert report.kept == 4
+    assert questions[0].images == (png(),)
+    (one, _) = read_table(f"{s3_url}/parts/b.parquet", "")
+    assert [q.text for q in one] == ["b0", "b1"]
+    with pytest.raises(UserError, match="holds no"):
+        read_table(f"{s3_url}/empty", "")

@@ -13,12 +13,14 @@ import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from zppo_core.data.files import is_place, table_files, undecoded
 from zppo_core.data.rows77k import COLUMNS, RENAMED, Row, open_image, read_row
 from zppo_core.data.similar import Seen, Signature, image_hash, trigrams
 from zppo_core.data.zppo77k import BY_NAME, SOURCES, SUB_DATASETS, Source
@@ -72,7 +74,7 @@ class Card:
 
 
 def parts_of(source: Source, place: str) -> Iterator[Part]:
-    """The files of a folder, or of a hub id, in order; UserError if there are none.
+    """The files of a folder, of an S3 prefix or of a hub id, in order; UserError if there are none.
 
     A folder is laid out as on the hub: `{config}/train-*.parquet` for Vero, `data/train-*.parquet`
     for MMFineReason; JSON lines and Arrow files are read too.
@@ -80,38 +82,27 @@ def parts_of(source: Source, place: str) -> Iterator[Part]:
     from datasets import disable_progress_bars
 
     disable_progress_bars()
-    folder = Path(place)
-    if folder.is_dir():
-        suffixes = {".parquet": "parquet", ".jsonl": "json", ".arrow": "arrow"}
-        files = sorted(p for p in folder.rglob("train*") if p.suffix in suffixes)
-        if not files:
-            raise UserError(f"{place} holds no train*.parquet, .jsonl or .arrow file")
-        for file in files:
-            config = file.parent.name if source == "vero" else ""
-            opened = _opener(source, suffixes[file.suffix], data_files=str(file))
-            yield Part(source, file.relative_to(folder).as_posix(), config, opened)
+    # the columns of teacher text are most of the bytes
+    columns = set(COLUMNS[source]) | set(RENAMED)
+    if is_place(place):
+        for file in table_files(place, begins="train"):
+            config = PurePosixPath(file.name).parent.name if source == "vero" else ""
+            yield Part(source, file.name, config, partial(file.rows, columns))
         return
     from datasets import get_dataset_config_names
 
     for config in get_dataset_config_names(place):
         named = config if source == "vero" else ""
-        yield Part(source, config, named, _opener(source, place, name=config))
+        yield Part(source, config, named, partial(hub_rows, place, config, columns))
 
 
-def _opener(source: Source, *where: str,
-            **named: str) -> Callable[[int], Iterable[Mapping[str, Any]]]:  # fmt: skip
-    def rows(start: int) -> Iterable[Mapping[str, Any]]:
-        from datasets import load_dataset
+def hub_rows(name: str, config: str, columns: set[str], start: int) -> Iterable[Mapping[str, Any]]:
+    """The rows of a hub data set's config from number `start` on, images undecoded."""
+    from datasets import load_dataset
 
-        stream = load_dataset(*where, split="train", streaming=True, **named)
-        wanted = set(COLUMNS[source]) | set(RENAMED)
-        present = stream.column_names
-        if present is not None:  # the columns of teacher text are most of the bytes
-            stream = stream.select_columns([c for c in present if c in wanted])
-        result: Iterable[Mapping[str, Any]] = stream.decode(False).skip(start)
-        return result
-
-    return rows
+    stream = load_dataset(name, name=config, split="train", streaming=True)
+    result: Iterable[Mapping[str, Any]] = undecoded(stream, columns).skip(start)
+    return result
 
 
 class Builder:

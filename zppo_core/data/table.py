@@ -6,15 +6,15 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from zppo_core.data.files import is_place, table_files
 from zppo_core.errors import UserError
 from zppo_core.types import Question
 
 ROLES = ("question", "answer", "image", "id", "category")
-FORMATS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv",
-           ".arrow": "arrow"}  # fmt: skip
 MOST_FAULTY = 0.05  # share of rows that may be left out before the corpus is refused
 
 
@@ -47,20 +47,9 @@ def open_rows(source: str) -> Iterable[Mapping[str, Any]]:
     from datasets import disable_progress_bars, load_dataset
 
     disable_progress_bars()
-    path = Path(source)
-    if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix in FORMATS)
-        if not files:
-            raise UserError(f"{source} holds no file of {', '.join(FORMATS)}")
-    elif path.suffix in FORMATS:
-        if not path.is_file():
-            raise UserError(f"data.source={source} does not exist")
-        files = [path]
-    else:
-        rows: Iterable[Mapping[str, Any]] = load_dataset(source, split="train", streaming=True)
-        return rows
-    kind = FORMATS[files[0].suffix]
-    rows = load_dataset(kind, data_files=[str(f) for f in files], split="train", streaming=True)
+    if is_place(source):
+        return chain.from_iterable(file.rows() for file in table_files(source))
+    rows: Iterable[Mapping[str, Any]] = load_dataset(source, split="train", streaming=True)
     return rows
 
 
