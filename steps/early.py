@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import eval as _packed  # noqa: F401 - Metaflow sends what is imported when the flow is read
 from zppo_core import config
 from zppo_core.config import Config
 from zppo_core.errors import UserError
