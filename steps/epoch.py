@@ -68,8 +68,7 @@ def one_step(world: World, journal: Journal, setup: Setup,
     """One rollout step: phases through the journal, then the step's own tables."""
     config, step = world.config, world.state.step
     context = RecordContext(
-        setup["run_key"], step, world.corpus, config.student.thinking,
-        lambda prompt: world.renderer.encode(prompt).length,
+        setup["run_key"], step, world.corpus, config.student.thinking, world.renderer.length,
         world.model.num_parameters(), world.teacher_params, config.rollout.max_tokens,
     )  # fmt: skip
     asks_by_uid: dict[str, Any] = {}

@@ -17,7 +17,9 @@ from zppo_core.types import Prompt
 if TYPE_CHECKING:
     import torch
 
-MEMO = 4096  # encoded prompts kept: a step asks for each one at sampling and at training
+# bytes of encoded prompts kept: a step asks for each one at sampling and at training, and an image
+# of 1.3 megapixels is 31 MB of patches
+MEMO_BYTES = 2 << 30
 END_TOKENS = ("<|im_end|>", "</s>", "<|endoftext|>", "<|eot_id|>", "<end_of_turn>")
 # added tokens that are ordinary response text
 RESPONSE_TOKENS = ("<think>", "</think>")
@@ -50,6 +52,12 @@ class EncodedPrompt:
     def length(self) -> int:
         return len(self.input_ids_P)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+        pixels = 0 if self.pixel_values is None else self.pixel_values.nbytes
+        return int(self.input_ids_P.nbytes + self.mm_token_type_ids_P.nbytes + pixels)
+
 
 class Renderer:
     """Encodes prompts and decodes responses for one model.
@@ -69,6 +77,8 @@ class Renderer:
         )
         self.forbidden_ids = self._forbidden_ids()
         self._memo: OrderedDict[str, EncodedPrompt] = OrderedDict()
+        self._memo_bytes = 0
+        self._lengths: dict[str, int] = {}  # of every prompt seen: some 600 a step
 
     def _end_id(self) -> int:
         vocabulary = self.tokenizer.get_vocab()
@@ -99,10 +109,17 @@ class Renderer:
             self._memo.move_to_end(key)
             return self._memo[key]
         encoded = self._encode(prompt)
+        self._lengths[key] = encoded.length
         self._memo[key] = encoded
-        if len(self._memo) > MEMO:
-            self._memo.popitem(last=False)
+        self._memo_bytes += encoded.nbytes
+        while self._memo_bytes > MEMO_BYTES:
+            self._memo_bytes -= self._memo.popitem(last=False)[1].nbytes
         return encoded
+
+    def length(self, prompt: Prompt) -> int:
+        """Tokens of the prompt, images included; a prompt seen before is not encoded again."""
+        known = self._lengths.get(prompt.digest())
+        return self.encode(prompt).length if known is None else known
 
     def template(self, prompt: Prompt) -> str:
         """The prompt as one string, image placeholders not yet expanded."""
