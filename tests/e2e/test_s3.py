@@ -1,4 +1,4 @@
-"""A run with artifacts, journal, checkpoints and teacher cache on S3; the database alone is here."""
+"""A run with artifacts, journal, checkpoints and teacher cache on S3; only the database is here."""
 
 from __future__ import annotations
 
