@@ -1,0 +1,201 @@
+"""What a rollout step costs besides the models, at nano and at the paper's shape.
+
+    python benchmarks/bench_step_overhead.py [--tokens 4096 --steps 2]
+
+nano: real models, the share of a step's time outside of their calls. paper: Table 8's step of 384
+new and 96 replayed questions with a picture each, groups of 8, responses of `tokens` tokens, 96
+reformulated prompts, 4 updates; engines and trainer are scripted and cost nothing that counts, so
+what is left is ours: rendering, grading, advantages, reformulation, journal. It is held against the
+hours that the paper's Table 9 gives for 200 steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import record
+from PIL import Image
+
+from eval import database
+from steps.epoch import one_step
+from steps.run_setup import open_run
+from steps.world import RuleGrading, TimedEngine, TimedLearner, World, build_world
+from zppo_core import nano
+from zppo_core.compression import Compressor
+from zppo_core.config import Config, load
+from zppo_core.data.corpus import ListCorpus
+from zppo_core.engines.scripted import ScriptedEngine
+from zppo_core.grading import Grader
+from zppo_core.hints import HintWriter
+from zppo_core.phases import Clock
+from zppo_core.prompts import Templates
+from zppo_core.rendering import Renderer
+from zppo_core.replay_buffer import PromptReplayBuffer
+from zppo_core.step_types import Roles, RolloutState
+from zppo_core.store.journal import Journal
+from zppo_core.store.objects import LocalStore, open_store
+from zppo_core.teacher_cache import Memo, TeacherCache
+from zppo_core.training.updater import NO_UPDATE
+from zppo_core.types import Completion, Prompt, Question
+
+REFERENCE = Path(database.__file__).parent / "reference" / "cost.csv"
+PAPER_STEPS = 200
+PICTURES = 16
+
+
+class LongAnswers(ScriptedEngine):
+    """Answers of `tokens` tokens, right in a fixed share of a question's group."""
+
+    def __init__(self, tokens: int, teacher: bool) -> None:
+        super().__init__(self._say, "teacher" if teacher else "student")
+        self.teacher = teacher
+        self.tokens = tokens
+        self.rng = np.random.default_rng(teacher)
+
+    def _say(self, prompt: Prompt, member: int) -> str:
+        if "<response>" in prompt.text:
+            boxed = prompt.text.rpartition(r"\boxed{")[2].partition("}")[0]
+            return f"<summary>\nin short \\boxed{{{boxed}}}\n</summary>"
+        number = int(prompt.text.partition("number ")[2].partition(" ")[0])
+        right = self.teacher or member < number % 9
+        body = " ".join(map(str, self.rng.integers(0, 9999, self.tokens).tolist()))
+        return f"<think>{body}</think> \\boxed{{{number if right else number + 1 + member}}}"
+
+    def _completion(self, text: str, cap: int) -> Completion:
+        if text.startswith("<summary>"):
+            return super()._completion(text, cap)
+        ids = self.rng.integers(0, 240_000, self.tokens).astype(np.int32)
+        logp = -self.rng.exponential(0.4, self.tokens).astype(np.float32)
+        return Completion(text, ids, logp, "stop", self.version)
+
+
+class FreeLearner:
+    """Scores as sampled; an update changes nothing."""
+
+    mode, mode_reason = "scripted", "no model"
+
+    def score(self, groups: Any) -> Any:
+        return [tuple(s.sampler_logp_T for s in g.suffixes) for g in groups]
+
+    def update(self, groups: Any, tokens: int | None = None) -> Any:
+        return replace(NO_UPDATE, tokens=sum(g.tokens for g in groups), groups=len(groups))
+
+
+class NoModel:
+    """Stands where weights would be."""
+
+    def num_parameters(self) -> int:
+        return 4_000_000_000
+
+    def named_parameters(self) -> list[Any]:
+        return []
+
+
+def pictures() -> list[bytes]:
+    """JPEGs of 1024 x 768 with some texture."""
+    made = []
+    for i in range(PICTURES):
+        noise = np.random.default_rng(i).integers(0, 255, (96, 128, 3), dtype=np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(noise).resize((1024, 768)).save(buffer, "JPEG")
+        made.append(buffer.getvalue())
+    return made
+
+
+def paper_world(config: Config, folder: str, tokens: int) -> World:
+    """Table 8's step with scripted engines and Qwen3.5's own patch and picture sizes."""
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
+        Qwen2VLImageProcessorPil,
+    )
+
+    images = Qwen2VLImageProcessorPil(
+        patch_size=16, merge_size=2, temporal_patch_size=2,
+        size={"shortest_edge": 256 * 32 * 32, "longest_edge": 1280 * 32 * 32},
+    )  # fmt: skip
+    renderer = Renderer(nano.build_tokenizer(), images, nano.VOCAB)
+    files = pictures()
+    questions = [
+        Question(f"q{i}", f"<q> number {i} of the pictures?", str(i), (files[i % PICTURES],))
+        for i in range(4 * config.rollout.new_prompts)
+    ]
+    clock, templates, cache = Clock(), Templates(), LocalStore(folder)
+    teacher = TimedEngine(LongAnswers(tokens, teacher=True), clock)
+    cap, retries = config.reformulation.candidate_tokens, config.reformulation.retries
+    roles = Roles(
+        student=TimedEngine(LongAnswers(tokens, teacher=False), clock),
+        teachers=(teacher,),
+        learner=TimedLearner(FreeLearner(), clock),  # type: ignore[arg-type]
+        grading=RuleGrading(Grader()),
+        compressor=Compressor(teacher, templates, lambda t: len(renderer.encode_text(t)), cap,
+                              retries, Memo(cache)),
+        hints=HintWriter(teacher, templates, cap, retries),
+        draws=TeacherCache(cache),
+        encode=renderer.encode,
+        templates=templates,
+        progress=lambda phase: lambda done, total: None,
+    )  # fmt: skip
+    r = config.replay
+    buffer = PromptReplayBuffer(r.capacity, r.threshold, r.refresh)
+    return World(config, ListCorpus(questions, 0), roles, RolloutState(buffer),
+                 FreeLearner(), NoModel(), renderer, NoModel(), clock)  # type: ignore[arg-type]  # fmt: skip
+
+
+def measure(world: World, setup: Any, folder: str, steps: int) -> tuple[float, float, int]:
+    """(wall, model) seconds of a step, the fastest of `steps` after one that warms up; bytes."""
+    journal, found = Journal(LocalStore(folder), "journal"), []
+    for _ in range(steps + 1):
+        before = sum(f.stat().st_size for f in Path(folder).rglob("*") if f.is_file())
+        start, model = time.perf_counter(), world.clock.model_seconds
+        one_step(world, journal, setup, lambda step, phase: None)
+        found.append((time.perf_counter() - start, world.clock.model_seconds - model))
+        after = sum(f.stat().st_size for f in Path(folder).rglob("*") if f.is_file())
+    wall, model = min(found[1:], key=lambda t: t[0] - t[1])
+    return wall, model, after - before
+
+
+def hours() -> dict[str, float]:
+    """The paper's hours a run of ZPPO, by scale."""
+    with REFERENCE.open(encoding="utf-8") as file:
+        return {
+            r["scale"]: float(r["hours"]) for r in csv.DictReader(file) if r["method"] == "zppo"
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tokens", type=int, default=4096)
+    parser.add_argument("--steps", type=int, default=2)
+    a = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        sets = f"store.root={folder}/runs;store.cache={folder}/cache"
+        setup = open_run("nano", "zppo", "0", sets, "bench", "")
+        world = build_world(load("nano", sets.split(";")), open_store(f"{folder}/cache"),
+                            lambda phase: lambda done, total: None)  # fmt: skip
+        wall, model, size = measure(world, setup, f"{folder}/nano", a.steps)
+        rows.append(row("nano", wall, wall - model, size, wall))
+        config = load("4B", [])
+        world = paper_world(config, f"{folder}/paper-cache", a.tokens)
+        wall, model, size = measure(world, {**setup, "config": config.to_json()},
+                                    f"{folder}/paper", a.steps)  # fmt: skip
+        for scale, value in hours().items():
+            step = value * 3600 / PAPER_STEPS
+            rows.append(row(f"paper, {scale}", step, wall - model, size, step))
+    record("bench_step_overhead", vars(a), rows)
+
+
+def row(name: str, step: float, outside: float, size: int, whole: float) -> dict[str, Any]:
+    return {"step of": name, "seconds": step, "outside models, s": outside,
+            "share %": 100 * outside / whole, "journal MB": size / 1e6}  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
