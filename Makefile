@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+VLLM_ENV ?= .venv-vllm
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup run test lint types bench bench-gpu evidence clean help
+.PHONY: setup run test lint types test-vllm bench bench-gpu evidence clean help
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -29,6 +30,13 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
+
+test-vllm:  ## the vLLM engine against vLLM's CPU build, in an environment of its own (3.5 GB)
+	PYTHON=$(PYTHON) tools/vllm_env.sh $(VLLM_ENV)
+	rm -f results/vllm.txt && mkdir -p results
+	ZPPO_TEST_VLLM=1 ZPPO_FIGURES=results/vllm.txt PYTHONPATH=. HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 \
+		VLLM_CPU_KVCACHE_SPACE=1 VLLM_LOGGING_LEVEL=ERROR $(VLLM_ENV)/bin/python -m pytest tests/vllm
+	@cat results/vllm.txt
 
 bench: setup  ## benchmarks of trainer and head on this machine, appended to benchmarks/results
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"

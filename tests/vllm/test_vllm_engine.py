@@ -1,0 +1,309 @@
+"""The adapter against vLLM's CPU build and the transformers engine; `make test-vllm` runs them."""
+
+import copy
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+if os.environ.get("ZPPO_TEST_VLLM") != "1":
+    pytest.skip("needs the environment of `make test-vllm`", allow_module_level=True)
+
+from zppo_core import models
+from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
+from zppo_core.data.digits import benchmark_questions, train_questions
+from zppo_core.engines.base import Sampling
+from zppo_core.engines.hf import HfEngine
+from zppo_core.engines.vllm import VllmEngine
+from zppo_core.errors import UserError
+from zppo_core.nano import resolve
+from zppo_core.prompts import OURS
+from zppo_core.training.groups import to_train_group
+from zppo_core.training.updater import Trainer, sampler_mismatch
+from zppo_core.types import Completion, Grade, Group, Prompt
+
+GREEDY = Sampling(48, temperature=0.0)
+SETTINGS = {"enforce_eager": True, "max_model_len": 1024}
+# vLLM computes in bf16, the other side in fp32; nats
+MEAN, MOST, WORST = 0.02, 0.05, 0.35  # mean, 95th percentile and maximum of |difference|
+
+
+@pytest.fixture(scope="module")
+def student() -> tuple[Any, Any]:
+    return models.load("nano:student", torch.float32)
+
+
+@pytest.fixture(scope="module")
+def engine(student: tuple[Any, Any]) -> VllmEngine:
+    return VllmEngine("nano:student", student[1], "student", 1, **SETTINGS)
+
+
+@pytest.fixture
+def original(engine: VllmEngine, student: tuple[Any, Any]) -> VllmEngine:
+    """The engine with the shipped weights, whatever the test before it did."""
+    engine.load_weights(dict(student[0].named_parameters()), 1)
+    return engine
+
+
+def prompts(rows: int = 12, texts: int = 6, frames: int = 6) -> list[Prompt]:
+    asked = train_questions(rows, 0) + benchmark_questions("nano_text", texts)
+    asked += benchmark_questions("nano_frames", frames)
+    return [Prompt(OURS.with_closer(q.text), q.images) for q in asked]
+
+
+def perturbed(model: Any, size: float = 0.02) -> Any:
+    """Another student: noise on every parameter, enough to change what it says."""
+    other = copy.deepcopy(model)
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter += size * torch.randn(parameter.shape, generator=generator)
+    return other
+
+
+def weights(model: Any) -> dict[str, torch.Tensor]:
+    return dict(model.named_parameters())
+
+
+def flat(groups: Sequence[tuple[Completion, ...]]) -> list[Completion]:
+    return [c for group in groups for c in group]
+
+
+def say(title: str, text: str) -> None:
+    """A measured figure, for docs/engines.md."""
+    with open(os.environ.get("ZPPO_FIGURES", "/dev/null"), "a", encoding="utf-8") as file:
+        file.write(f"{title}: {text}\n")
+
+
+def agree(name: str, theirs: VllmEngine, ours: HfEngine, sampling: Sampling = GREEDY) -> None:
+    """Same greedy tokens, and log-probabilities within the tolerance up to where they part."""
+    asked = prompts()
+    want = flat(ours.generate(asked, sampling, range(len(asked))))
+    got = flat(theirs.generate(asked, sampling, range(len(asked))))
+    same, apart = 0, []
+    for a, b in zip(want, got, strict=True):
+        n = min(len(a.token_ids_T), len(b.token_ids_T))
+        differ = np.flatnonzero(a.token_ids_T[:n] != b.token_ids_T[:n])
+        first = int(differ[0]) if len(differ) else n
+        same += np.array_equal(a.token_ids_T, b.token_ids_T)
+        apart.append(np.abs(a.logp_T[:first] - b.logp_T[:first]))
+    d = np.concatenate(apart)
+    p95 = float(np.quantile(d, 0.95))
+    say(name, f"{same} of {len(asked)} greedy responses equal; |log-prob difference| over {len(d)} "
+        f"tokens: mean {d.mean():.4f}, 95 % {p95:.4f}, most {d.max():.3f}")  # fmt: skip
+    # a near tie may turn in bf16, rarely
+    assert same >= len(asked) - 1
+    assert d.mean() < MEAN
+    assert p95 < MOST
+    assert d.max() < WORST
+
+
+def test_it_agrees_with_transformers_before_and_after_a_sync(original, student) -> None:
+    model, renderer = student
+    agree("before the sync", original, HfEngine(model, renderer, "s"))
+    other = perturbed(model)
+    said = flat(original.generate(prompts(), GREEDY, range(24)))
+    start = time.perf_counter()
+    original.load_weights(weights(other), 7)
+    say("sync", f"{1000 * (time.perf_counter() - start):.0f} ms")
+    now = flat(original.generate(prompts(), GREEDY, range(24)))
+    assert {c.version for c in now} == {7}
+    changed = sum(a.text != b.text for a, b in zip(said, now, strict=True))
+    say("changed by the sync", f"{changed} of 24 responses")
+    assert changed >= 6  # or the comparison below would prove nothing
+    agree("after the sync", original, HfEngine(other, renderer, "s"))
+
+
+def said_by(folder: str) -> list[Completion]:
+    """What a new engine in a process of its own says."""
+    renderer = models.load("nano:student", torch.float32)[1]
+    return everything(VllmEngine(folder, renderer, **SETTINGS))
+
+
+def everything(engine: VllmEngine) -> list[Completion]:
+    greedy = flat(engine.generate(prompts(), GREEDY, range(24)))
+    return greedy + flat(engine.generate(prompts(), Sampling(32, n=4), range(24)))
+
+
+def test_a_reload_equals_a_fresh_load(original, student, tmp_path) -> None:
+    other = perturbed(student[0])
+    other.save_pretrained(tmp_path)
+    for path in resolve("nano:student").iterdir():
+        if not (tmp_path / path.name).exists():
+            shutil.copy(path, tmp_path)
+    original.load_weights(weights(other), 2)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        fresh = pool.submit(said_by, str(tmp_path)).result()
+    tokens = 0
+    for x, y in zip(everything(original), fresh, strict=True):
+        assert x.token_ids_T.tolist() == y.token_ids_T.tolist()
+        assert x.logp_T.tolist() == y.logp_T.tolist()
+        tokens += len(x.token_ids_T)
+    say("a reload and a fresh load", f"{tokens} tokens and log-probabilities equal bit by bit")
+
+
+def test_forbidden_tokens_are_never_sampled_and_leave_the_distribution(original, student) -> None:
+    model, renderer = student
+    eager = copy.deepcopy(model)
+    with torch.no_grad():  # every forbidden token becomes likelier than what the student wants
+        head = eager.get_output_embeddings().weight
+        head[torch.as_tensor(renderer.forbidden_ids)] = 2 * head[renderer.end_id]
+    free = HfEngine(eager, renderer, "s")
+    free.forbidden = free.forbidden[:0]
+    taken = [t for c in flat(free.generate(prompts(), GREEDY, range(24))) for t in c.token_ids_T]
+    assert np.isin(taken, renderer.forbidden_ids).any()  # without the mask they would be
+    original.load_weights(weights(eager), 3)
+    made = flat(original.generate(prompts(), Sampling(64, n=8), range(24)))
+    ids = np.concatenate([c.token_ids_T for c in made])
+    assert len(ids) >= 2000
+    assert not np.isin(ids, renderer.forbidden_ids).any()
+    say("forbidden tokens", f"0 among {len(ids)} tokens at temperature 1")
+    agree("restricted distribution", original, HfEngine(eager, renderer, "s"))
+
+
+def test_completions_differ_by_seed_and_repeat(original) -> None:
+    asked, sampling = prompts(), Sampling(32, n=4)
+    steps: list[tuple[int, int]] = []
+    first = original.generate(asked, sampling, range(24), lambda *p: steps.append(p))
+    again = original.generate(asked, sampling, range(24))
+    other = original.generate(asked, sampling, range(100, 124))
+    assert steps == [(i + 1, 24) for i in range(24)]
+    for a, b in zip(flat(first), flat(again), strict=True):
+        assert a.token_ids_T.tolist() == b.token_ids_T.tolist()
+        assert a.logp_T.tolist() == b.logp_T.tolist()
+        assert len(a.token_ids_T) == len(a.logp_T) <= 32
+        assert a.finish == ("stop" if a.token_ids_T[-1] == original.renderer.end_id else "length")
+    assert len({c.text for c in first[0]} | {c.text for c in other[0]}) > 1
+    differ = sum(a.text != b.text for a, b in zip(flat(first), flat(other), strict=True))
+    inside = sum(len({c.text for c in group}) > 1 for group in first)
+    say("seeds", f"{differ} of 96 completions change with the seed; {inside} of 24 groups differ "
+        "inside")  # fmt: skip
+    assert differ >= 24
+    assert inside >= 12
+    # alone a prompt says the same as among others, but for what bf16 rounds by batch
+    alone = [original.generate([p], sampling, [i])[0] for i, p in enumerate(asked[:6])]
+    equal = sum(a.text == b.text for a, b in zip(flat(alone), flat(first[:6]), strict=True))
+    say("alone or among others", f"{equal} of 24 completions equal")
+    assert equal >= 20
+
+
+def test_the_trainer_finds_the_samplers_log_probabilities(original, student) -> None:
+    model, renderer = student
+    asked = prompts()
+    made = original.generate(asked, Sampling(48, n=4), range(24))
+    grades = tuple(Grade(r, "correct" if r else "wrong") for r in (1.0, 0.0, 0.0, 0.0))
+    groups = []
+    for i, (p, g) in enumerate(zip(asked, made, strict=True)):
+        group = Group(f"u{i}", f"q{i}", "plain", p, g, grades)
+        groups.append(to_train_group(group, np.ones(4), renderer.encode(p)))
+    trainer = Trainer(
+        copy.deepcopy(model), renderer.forbidden_ids, renderer.pad_id,
+        TrainerConfig(checkpointing=False), OptimizerConfig(), LossConfig(), "cpu",
+    )  # fmt: skip
+    mismatch, _ = sampler_mismatch(groups, trainer.score(groups))
+    say("mean mismatch of sampler and trainer", f"{mismatch:.4f} nats")
+    assert mismatch < TrainerConfig().max_mismatch
+
+
+def test_forced_tokens_are_given_and_gone_on_after(original) -> None:
+    asked, free = prompts(), flat(original.generate(prompts(), GREEDY, range(24)))
+    starts = [tuple(c.token_ids_T[:5].tolist()) for c in free]
+    given = [Prompt(p.text, p.images, forced=f) for p, f in zip(asked, starts, strict=True)]
+    made = flat(original.generate(given, GREEDY, range(24)))
+    for c, f in zip(made, starts, strict=True):
+        assert tuple(c.token_ids_T[:5].tolist()) == f
+        assert (c.forced, c.logp_T[:5].tolist()) == (5, [0.0] * 5)
+    same = sum(
+        np.array_equal(a.token_ids_T, b.token_ids_T) for a, b in zip(free, made, strict=True)
+    )
+    say("forced tokens", f"{same} of 24 responses go on as the free ones did")
+    assert same >= 23
+    for c in flat(original.generate(given, Sampling(5, n=2), range(24))):
+        assert (len(c.token_ids_T), c.finish, c.forced) == (5, "length", 5)
+
+
+def test_penalties_and_cuts_are_those_of_the_transformers_engine(original, student) -> None:
+    penalties = Sampling(32, temperature=0.0, presence_penalty=1.5, repetition_penalty=1.1)
+    agree("penalties", original, HfEngine(*student, "s"), penalties)
+    (c,) = original.generate(prompts(1, 0, 0), Sampling(16, top_k=1), [0])[0]
+    assert c.logp_T.tolist() == [0.0] * len(c.logp_T)  # of the distribution after the cut
+
+
+def test_names_must_be_complete_both_ways(original, student) -> None:
+    given = weights(student[0])
+    name = "model.language_model.layers.1.self_attn.k_proj.weight"
+    with pytest.raises(KeyError, match="k_proj"):
+        original.load_weights({n: t for n, t in given.items() if n != name}, 4)
+    with pytest.raises(KeyError, match=r"layers\.9"):
+        original.load_weights(given | {name.replace("layers.1", "layers.9"): given[name]}, 4)
+    assert original.version == 1
+    agree("after refused syncs", original, HfEngine(*student, "s"))
+
+
+def test_a_sync_that_went_wrong_is_noticed_and_stops_the_engine(
+    original, student, monkeypatch
+) -> None:
+    given = weights(student[0])
+    rpc = original.llm.collective_rpc
+
+    def lazy(method: str, **arguments: Any) -> Any:
+        return None if method == "reload_weights" else rpc(method, **arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(original.llm, "collective_rpc", lazy)
+        original.load_weights(given, 5)  # they are there already
+        with pytest.raises(RuntimeError, match="other values"):
+            original.load_weights(weights(perturbed(student[0])), 6)
+    with pytest.raises(RuntimeError, match="load_weights comes first"):
+        original.generate(prompts(1, 0, 0), GREEDY, [0])
+    original.load_weights(given, 6)
+    assert original.generate(prompts(1, 0, 0), GREEDY, [0])[0][0].version == 6
+
+
+def test_what_cannot_be_is_said(original, student, monkeypatch) -> None:
+    with pytest.raises(UserError, match="max_model_len"):
+        original.generate([Prompt("1 " * 1200)], GREEDY, [0])
+    hf_config = original.llm.llm_engine.model_config.hf_config
+    monkeypatch.setattr(hf_config, "tie_word_embeddings", True)
+    with pytest.raises(UserError, match="stale head"):
+        original.load_weights(weights(student[0]), 2)
+    with pytest.raises(UserError, match="transport=file"):
+        VllmEngine("nano:student", student[1], **SETTINGS)
+    original.sleep()
+    original.wake()  # nothing on a CPU
+
+
+def test_a_process_of_its_own_takes_weights_by_file(original, student) -> None:
+    model, renderer = student
+    other = perturbed(model)
+    apart = VllmEngine("nano:student", renderer, transport="file", **SETTINGS)
+    start = time.perf_counter()
+    apart.load_weights(weights(other), 9)
+    say("sync by file", f"{1000 * (time.perf_counter() - start):.0f} ms")
+    original.load_weights(weights(other), 9)
+    a = flat(original.generate(prompts(), GREEDY, range(24)))
+    b = flat(apart.generate(prompts(), GREEDY, range(24)))
+    assert [c.text for c in a] == [c.text for c in b]
+    assert {c.version for c in b} == {9}
+
+
+def test_speed(original, student) -> None:
+    asked = prompts(32, 16, 16)
+    for name, engine in (("vllm", original), ("hf", HfEngine(*student, "s"))):
+        engine.generate(asked[:8], Sampling(8), range(8))
+        start = time.perf_counter()
+        made = flat(engine.generate(asked, Sampling(64, n=8), range(64)))
+        seconds = time.perf_counter() - start
+        tokens = sum(len(c.token_ids_T) for c in made)
+        say(
+            f"speed of {name}",
+            f"{tokens} tokens in {seconds:.1f} s, {tokens / seconds:.0f} tokens/s",
+        )
+        assert tokens > 1000

@@ -1,0 +1,219 @@
+"""Generation with vLLM: rollouts and teachers on GPUs; its CPU build serves to test this adapter.
+
+`vllm` is imported when an engine is made, never before. docs/engines.md has the measurements.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from zppo_core.engines.base import Progress, Sampling
+from zppo_core.engines.vllm_weights import (
+    cast,
+    compare,
+    shared_file,
+    sources_of,
+    sums,
+    weights_identity,
+)
+from zppo_core.errors import UserError
+from zppo_core.nano import resolve
+from zppo_core.types import Completion, Prompt
+
+if TYPE_CHECKING:
+    import torch
+
+    from zppo_core.rendering import EncodedPrompt, Renderer
+
+Transport = Literal["memory", "file"]
+MAX_FORBIDDEN = 1024  # entries of a request's logit bias
+MAX_SEED = 2**62  # member i samples with seed + i, which must fit in 63 bits
+
+
+class VllmEngine:
+    """`engines.base.Engine` over a vLLM `LLM` of the model in `model`: folder, hub id or nano:….
+
+    `transport` says how weights get there: "memory" where vLLM runs in this process, "file" where
+    it runs in processes of its own on this host (needed for tensor parallelism). `logp_T` is of the
+    distribution sampled from: forbidden tokens taken out, then penalties, temperature and cuts.
+    `settings` go to `vllm.LLM` as they are.
+    """
+
+    def __init__(self, model: str, renderer: Renderer, name: str = "", version: int = 0,
+                 transport: Transport = "memory", **settings: Any) -> None:  # fmt: skip
+        self.renderer, self.version, self.transport = renderer, version, transport
+        folder = str(resolve(model)) if model.startswith("nano:") else os.path.expanduser(model)
+        self.name = name or weights_identity(folder)
+        # nothing is sent anywhere
+        os.environ |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+        try:
+            from vllm import LLM
+            from vllm.distributed.parallel_state import model_parallel_is_initialized
+            from vllm.envs import disable_envs_cache
+        except ImportError as error:
+            raise UserError(
+                f"vLLM cannot be imported ({error}); pip install -e '.[gpu]', or take the "
+                "transformers engine with --set compute.engine=hf"
+            ) from None
+        # process-wide in vLLM, and gone with the first of two engines
+        if transport == "memory" and model_parallel_is_initialized():
+            raise UserError("this process has a vLLM engine already; give the next transport=file")
+        disable_envs_cache()  # an engine made earlier froze what it read
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if transport == "memory" else "1"
+        given = {
+            "dtype": "bfloat16", "seed": 0, "generation_config": "vllm",
+            "limit_mm_per_prompt": {"image": 64, "video": 0},
+        }  # fmt: skip
+        self.llm: Any = LLM(
+            model=folder, **(given | settings), logprobs_mode="processed_logprobs",
+            worker_extension_cls="zppo_core.engines.vllm_weights.WeightAccess",
+        )  # fmt: skip
+        # its only mask with room for the rows beside a large vocabulary, in both model runners
+        self.bias = {int(i): -float("inf") for i in renderer.forbidden_ids}
+        if len(self.bias) > MAX_FORBIDDEN:
+            raise UserError(
+                f"{len(self.bias)} forbidden tokens, vLLM can mask {MAX_FORBIDDEN}; use engine hf"
+            )
+        self._on_cpu = self.llm.llm_engine.vllm_config.device_config.device_type == "cpu"
+        self.max_length = int(self.llm.llm_engine.model_config.max_model_len)
+        self._asleep = self._unfit = False
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int],
+                 progress: Progress | None = None) -> list[tuple[Completion, ...]]:  # fmt: skip
+        """`sampling.n` completions for each prompt, in order; see `engines.base.Engine`.
+
+        UserError if a prompt and its response do not fit the engine's `max_model_len`.
+        """
+        from vllm import SamplingParams
+
+        if self._unfit:
+            raise RuntimeError("the engine has no whole weights: load_weights comes first")
+        self.wake()
+        encoded = [self.renderer.encode(p) for p in prompts]
+        texts, settings, asked = [], [], []
+        for i, (prompt, e, seed) in enumerate(zip(prompts, encoded, seeds, strict=True)):
+            room = sampling.max_tokens - len(prompt.forced)
+            if e.length + max(sampling.max_tokens, len(prompt.forced)) > self.max_length:
+                raise UserError(
+                    f"a prompt of {e.length} tokens and a response of {sampling.max_tokens} exceed "
+                    f"the engine's {self.max_length}; raise its max_model_len"
+                )
+            if room <= 0:
+                continue  # all of it is forced
+            asked.append(i)
+            texts.append(text_prompt(prompt, e))
+            settings.append(
+                SamplingParams(
+                    n=sampling.n, temperature=sampling.temperature, top_p=sampling.top_p,
+                    top_k=sampling.top_k, min_p=sampling.min_p,
+                    presence_penalty=sampling.presence_penalty,
+                    repetition_penalty=sampling.repetition_penalty,
+                    max_tokens=room, seed=seed % MAX_SEED, logprobs=0, flat_logprobs=True,
+                    stop_token_ids=[self.renderer.end_id], ignore_eos=True, detokenize=False,
+                    logit_bias=self.bias,
+                )
+            )  # fmt: skip
+        bar = False if progress is None else _bar(progress, len(prompts))
+        outputs = self.llm.generate(texts, settings, use_tqdm=bar) if texts else []
+        made = dict(zip(asked, outputs, strict=True))
+        return [
+            self._group(p.forced, e, made.get(i), sampling.n)
+            for i, (p, e) in enumerate(zip(prompts, encoded, strict=True))
+        ]
+
+    def _group(self, forced: tuple[int, ...], encoded: EncodedPrompt, output: Any,
+               n: int) -> tuple[Completion, ...]:  # fmt: skip
+        if output is None:
+            given = np.array(forced, np.int32)
+            zero = np.zeros(len(given), np.float32)
+            text = self.renderer.decode(given)
+            return (Completion(text, given, zero, "length", self.version, len(given)),) * n
+        # the expansion of images is vLLM's own: it must be the one the trainer sees
+        if output.prompt_token_ids != [*encoded.input_ids_P.tolist(), *forced]:
+            raise RuntimeError("vLLM read another prompt than it was given: image tokens differ")
+        return tuple(self._completion(forced, c) for c in output.outputs)
+
+    def _completion(self, forced: tuple[int, ...], said: Any) -> Completion:
+        ids = np.array([*forced, *said.token_ids], np.int32)
+        logp = np.array([0.0] * len(forced) + list(said.logprobs.logprobs), np.float32)
+        if list(said.logprobs.token_ids) != list(said.token_ids):
+            raise RuntimeError("vLLM's log-probabilities are not of the sampled tokens")
+        finish: Literal["stop", "length"] = "stop" if said.finish_reason == "stop" else "length"
+        return Completion(self.renderer.decode(ids), ids, logp, finish, self.version, len(forced))
+
+    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
+        """Take all parameters by their transformers names, check sums read back, drop caches.
+
+        Raises KeyError if a name is missing or left over, RuntimeError if vLLM holds other values
+        afterwards, UserError where the CPU build would keep a stale head.
+        """
+        mapped, types, packed = self.llm.collective_rpc("zppo_names", args=(list(weights),))[0]
+        sources = sources_of(dict(zip(weights, mapped, strict=True)), types, packed)
+        config = self.llm.llm_engine.model_config
+        if self._on_cpu and config.hf_config.tie_word_embeddings:
+            raise UserError("vLLM on a CPU keeps a stale head; use untied embeddings or engine hf")
+        self.wake()
+        self._unfit = True  # until all of it has gone well
+        if self.transport == "memory":
+            pairs = cast(weights, sources, types, config.dtype)
+            self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": pairs})
+        else:
+            with shared_file(cast(weights, sources, types, config.dtype)) as path:
+                self.llm.collective_rpc("zppo_load_file", args=(path,))
+        # keys, values, states and image features of the old weights
+        if not self.llm.reset_prefix_cache():
+            raise RuntimeError("vLLM did not drop its prefix cache: requests are still running")
+        self.llm.llm_engine.reset_encoder_cache()
+        self.llm.llm_engine.reset_mm_cache()
+        sent = {n: sums(t) for n, t in cast(weights, sources, types, config.dtype)}
+        compare(sent, sources, self.llm.collective_rpc("zppo_sums"))
+        self.version, self._unfit = version, False
+
+    def sleep(self, level: Literal[1, 2] = 1) -> None:
+        """Leave the GPU to others; level 2 drops the weights too, and wants new ones.
+
+        Needs `enable_sleep_mode=True` among the engine's settings; does nothing on a CPU.
+        """
+        if not self._asleep and not self._on_cpu:
+            self.llm.sleep(level=level)
+            self._asleep, self._unfit = True, level == 2
+
+    def wake(self) -> None:
+        """Take the GPU back; `generate` and `load_weights` do so by themselves."""
+        if self._asleep:
+            self.llm.wake_up()
+            self._asleep = False
+
+
+def text_prompt(prompt: Prompt, encoded: EncodedPrompt) -> dict[str, Any]:
+    """vLLM's form: one placeholder an image, which it expands itself, and the decoded images."""
+    ids, types = encoded.input_ids_P, encoded.mm_token_type_ids_P
+    first = np.concatenate([[True], ~((types[1:] == 1) & (types[:-1] == 1))])
+    given: dict[str, Any] = {"prompt_token_ids": [*ids[first].tolist(), *prompt.forced]}
+    if prompt.images:
+        from PIL import Image
+
+        images = [Image.open(io.BytesIO(data)).convert("RGB") for data in prompt.images]
+        given["multi_modal_data"] = {"image": images}
+    return given
+
+
+def _bar(progress: Progress, total: int) -> Callable[..., Any]:
+    """What vLLM takes for tqdm: counts finished prompts and draws nothing."""
+    from tqdm import tqdm
+
+    class Bar(tqdm):
+        def update(self, n: float | None = 1) -> bool | None:
+            drawn = super().update(n)
+            if self.desc.startswith("Processed"):
+                self.prompts = getattr(self, "prompts", 0) + 1
+                progress(self.prompts, total)
+            return drawn
+
+    return lambda *over, **settings: Bar(*over, **{**settings, "file": io.StringIO()})
