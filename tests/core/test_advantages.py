@@ -59,3 +59,13 @@ def test_wrong_shape_and_norm_are_errors():
         group_advantages([1.0, 0.0])
     with pytest.raises(ValueError, match="norm"):
         group_advantages([[1.0, 0.0]], "other")
+
+
+@pytest.mark.parametrize("norm", ["grpo", "nonzero", "all"])
+def test_eps_is_added_to_the_deviation(norm):
+    # deviation 0.5 plus eps 0.5
+    assert group_advantages([[1.0, 0.0]], norm=norm, eps=0.5).tolist() == [[0.5, -0.5]]
+
+
+def test_no_groups_give_no_advantages():
+    assert group_advantages(np.zeros((0, 8))).shape == (0, 8)

@@ -58,3 +58,26 @@ def test_masked_positions_have_no_loss_and_no_gradient_whatever_they_hold():
 def test_empty_mask_is_zero_loss():
     z = torch.zeros(1, 2)
     assert policy_loss(z, z, torch.ones(1), torch.zeros(1, 2, dtype=torch.bool)).item() == 0.0
+
+
+def test_only_the_difference_to_the_old_log_probability_counts():
+    logp = torch.tensor([-1.2, -0.3, -2.0], dtype=torch.float64)
+    old = torch.tensor([-1.0, -0.9, -2.1], dtype=torch.float64)
+    advantages = torch.tensor([0.5, 0.5, -0.5], dtype=torch.float64)
+    terms = policy_loss_terms(logp, old, advantages)
+    by_hand = [-0.5 * math.exp(-0.2), -0.5 * 1.28, 0.5 * math.exp(0.1)]
+    assert terms.tolist() == pytest.approx(by_hand)
+    assert torch.allclose(policy_loss_terms(logp + 7, old + 7, advantages), terms)
+
+
+def test_one_token_is_its_own_mean_and_the_bounds_are_those_of_table_8():
+    logp = torch.full((1, 1), math.log(1.5), dtype=torch.float64)
+    old, mask = torch.zeros_like(logp), torch.ones_like(logp, dtype=torch.bool)
+    for advantage, expected in ((1.0, -1.28), (-1.0, 1.5)):
+        a = torch.tensor([advantage], dtype=torch.float64)
+        assert policy_loss(logp, old, a, mask).item() == pytest.approx(expected)
+    many = torch.full((1, 1), math.log(20.0), dtype=torch.float64)
+    a = torch.tensor([-1.0], dtype=torch.float64)
+    assert policy_loss(many, old, a, mask).item() == pytest.approx(10.0)
+    few = torch.full((1, 1), math.log(0.5), dtype=torch.float64)
+    assert policy_loss(few, old, a, mask).item() == pytest.approx(0.8)
