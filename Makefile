@@ -35,7 +35,7 @@ test-vllm:  ## the vLLM engine against vLLM's CPU build, in an environment of it
 	PYTHON=$(PYTHON) tools/vllm_env.sh $(VLLM_ENV)
 	rm -f results/vllm.txt && mkdir -p results
 	ZPPO_TEST_VLLM=1 ZPPO_FIGURES=results/vllm.txt PYTHONPATH=. HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 \
-		VLLM_CPU_KVCACHE_SPACE=1 VLLM_LOGGING_LEVEL=ERROR $(VLLM_ENV)/bin/python -m pytest tests/vllm
+		VLLM_CPU_KVCACHE_SPACE=1 VLLM_LOGGING_LEVEL=ERROR $(VLLM_ENV)/bin/python -m pytest tests/vllm_engine
 	@cat results/vllm.txt
 
 bench: setup  ## benchmarks of trainer and head on this machine, appended to benchmarks/results

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from steps.engines import Teacher
 from steps.run_setup import Setup, config_of
 from zppo_core.store.journal import Journal
 from zppo_core.tables_schema import encode
@@ -17,7 +18,7 @@ from zppo_core.tables_schema import encode
 UNIT = "run"
 
 
-def record_run(setup: Setup, journal: Journal, student: Any, teacher: Any | None) -> None:
+def record_run(setup: Setup, journal: Journal, student: Any, teacher: Teacher | None) -> None:
     """Commit the row of `runs` once, before the first update changes the student."""
     from zppo_core.models import weights_name
 
@@ -40,8 +41,8 @@ def record_run(setup: Setup, journal: Journal, student: Any, teacher: Any | None
     if teacher is not None:
         row |= {
             "teacher_model": config.teacher.model,
-            "teacher_params": teacher.num_parameters(),
-            "teacher_model_key": weights_name(teacher),
+            "teacher_params": teacher.parameters or None,
+            "teacher_model_key": teacher.engine.name,
         }
     journal.commit(UNIT, {"runs.parquet": encode("runs", [row])})
 

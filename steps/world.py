@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from steps.engines import Teacher, student_engine, teachers
 from steps.prepare_data import build_corpus
 from zppo_core.compression import Compressor
 from zppo_core.config import Config
@@ -60,22 +61,30 @@ class TimedEngine:
 
 @dataclass(frozen=True)
 class TimedLearner:
-    """A trainer whose passes count as model compute on `clock`."""
+    """A trainer whose passes count as model compute on `clock`; `sharers` of its GPU sleep."""
 
     inner: Trainer
     clock: Clock
+    sharers: Sequence[Any] = ()  # engines; they wake by themselves
 
     def score(self, groups: Any) -> Any:
+        self._make_room()
         with self.clock.model():
             return self.inner.score(groups)
 
     def update(self, groups: Any, tokens: int | None = None) -> Any:
+        self._make_room()
         with self.clock.model():
             return self.inner.update(groups, tokens)
 
     def distill(self, groups: Any) -> Any:
+        self._make_room()
         with self.clock.model():
             return self.inner.distill(groups)
+
+    def _make_room(self) -> None:
+        for engine in self.sharers:
+            engine.sleep()
 
 
 @dataclass(frozen=True)
@@ -110,13 +119,13 @@ class World:
     trainer: Trainer
     model: Any
     renderer: Any
-    teacher: Any  # the model, None where no teacher takes part
+    teacher: Teacher | None  # the first, None where no teacher takes part
     clock: Clock = field(default_factory=Clock)
 
     @property
     def teacher_params(self) -> int:
-        """Parameters of the teacher, 0 without one."""
-        return 0 if self.teacher is None else int(self.teacher.num_parameters())
+        """Parameters of the teacher, 0 without one and behind an endpoint."""
+        return 0 if self.teacher is None else self.teacher.parameters
 
     def sync(self) -> None:
         """Give the student's engine the trainer's weights, as version `state.step`."""
@@ -141,7 +150,6 @@ def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Pr
     import torch
 
     from zppo_core import models
-    from zppo_core.engines.hf import HfEngine
     from zppo_core.grading import Grader
     from zppo_core.training.updater import Trainer
 
@@ -150,27 +158,23 @@ def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Pr
     method = METHODS[config.run.method]
     student, renderer = models.load(config.student.model, dtype, config.compute.device)
     clock, templates = Clock(), Templates(config.data.prompts)
-    teachers = []
-    if method.uses_teacher:
-        names = [config.teacher.model, *filter(None, config.teacher.more_models.split(","))]
-        teachers = [models.load(name.strip(), dtype, config.compute.device) for name in names]
-    engines = tuple(
-        TimedEngine(HfEngine(model, own, models.weights_name(model)), clock)
-        for model, own in teachers
-    )
+    helpers = teachers(config, renderer)
+    engines = tuple(TimedEngine(t.engine, clock) for t in helpers)
+    sampler = student_engine(config, student, renderer)
+    sharers = [sampler] if config.compute.teacher_gpus else [sampler, *(t.engine for t in helpers)]
     writer = engines[0] if engines and config.reformulation.compression == "teacher" else None
-    count = (teachers[0][1] if teachers else renderer).encode_text
+    count = (helpers[0].renderer or renderer if helpers else renderer).encode_text
     trainer = Trainer(
         student, renderer.forbidden_ids, renderer.pad_id, config.trainer, config.optimizer,
         config.loss, config.compute.device,
-        teachers[0][0] if method.loss != "surrogate" else None,
+        helpers[0].model if method.loss != "surrogate" else None,
     )  # fmt: skip
     memo = Memo(cache)
     cap, retries = config.reformulation.candidate_tokens, config.reformulation.retries
     roles = Roles(
-        student=TimedEngine(HfEngine(student, renderer, "student"), clock),
+        student=TimedEngine(sampler, clock),
         teachers=engines,
-        learner=TimedLearner(trainer, clock),
+        learner=TimedLearner(trainer, clock, [e for e in sharers if hasattr(e, "sleep")]),
         grading=OwnReward(config.data.reward) if config.data.reward else RuleGrading(Grader()),
         compressor=Compressor(writer, templates, lambda text: len(count(text)), cap, retries, memo),
         hints=HintWriter(writer, templates, cap, retries),
@@ -183,4 +187,4 @@ def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Pr
         config.replay.capacity, config.replay.threshold, config.replay.refresh
     )
     return World(config, build_corpus(config), roles, RolloutState(buffer), trainer, student,
-                 renderer, teachers[0][0] if teachers else None, clock)  # fmt: skip
+                 renderer, helpers[0] if helpers else None, clock)  # fmt: skip

@@ -58,6 +58,10 @@ class StudentConfig:
 class TeacherConfig:
     model: str = "Qwen/Qwen3.5-27B-FP8"
     more_models: str = ""  # further teachers, separated by commas (method zppo_teachers)
+    # an OpenAI-compatible address, http://host:port/v1, that serves `model` to this machine
+    endpoint: str = ""
+    api_key_env: str = "OPENAI_API_KEY"  # the environment variable that holds the endpoint's key
+    concurrency: int = 64  # requests at once to the endpoint
     thinking: bool = True
     rollouts: int = 4  # G_T
     # "augmented" draws only for questions that can still enter under the cap; "hard" for all of
@@ -156,6 +160,7 @@ class ComputeConfig:
     device: Literal["cpu", "cuda"] = "cuda"
     student_gpus: int = 6
     teacher_gpus: int = 2
+    engine_memory: float = 0.4  # share of a GPU that a vLLM engine beside the trainer takes
     nodes: int = 8
     cpus: int = 64
     memory_mb: int = 1_000_000
@@ -294,6 +299,16 @@ def _validate(c: Config) -> None:
             "of the untempered distribution",
         ),
         (c.teacher.rollouts > 0, "teacher.rollouts must be >= 1"),
+        (c.teacher.concurrency > 0, "teacher.concurrency must be >= 1"),
+        (
+            not c.teacher.endpoint or c.teacher.endpoint.startswith(("http://", "https://")),
+            "teacher.endpoint is an address, like http://host:8000/v1",
+        ),
+        (
+            not c.teacher.endpoint or METHODS[c.run.method].loss == "surrogate",
+            "distillation needs the teacher's weights; leave teacher.endpoint empty",
+        ),
+        (0 < c.compute.engine_memory < 1, "compute.engine_memory is a share: between 0 and 1"),
         (0 <= c.teacher.prefill <= 1, "teacher.prefill is a share: between 0 and 1"),
         (c.replay.ratio >= 0, "replay.ratio must be >= 0"),
         (c.replay.capacity >= 0, "replay.capacity must be >= 0"),

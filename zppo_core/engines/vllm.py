@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -39,13 +40,14 @@ class VllmEngine:
     """`engines.base.Engine` over a vLLM `LLM` of the model in `model`: folder, hub id or nano:….
 
     `transport` says how weights get there: "memory" where vLLM runs in this process, "file" where
-    it runs in processes of its own on this host (needed for tensor parallelism). `logp_T` is of the
-    distribution sampled from: forbidden tokens taken out, then penalties, temperature and cuts.
-    `settings` go to `vllm.LLM` as they are.
+    it runs in processes of its own on this host (needed for tensor parallelism), which then see
+    the GPUs `devices` alone ("0,1"; empty: all). `logp_T` is of the distribution sampled from:
+    forbidden tokens taken out, then penalties, temperature and cuts. `settings` go to `vllm.LLM`.
     """
 
     def __init__(self, model: str, renderer: Renderer, name: str = "", version: int = 0,
-                 transport: Transport = "memory", **settings: Any) -> None:  # fmt: skip
+                 transport: Transport = "memory", devices: str = "",
+                 **settings: Any) -> None:  # fmt: skip
         self.renderer, self.version, self.transport = renderer, version, transport
         folder = str(resolve(model)) if model.startswith("nano:") else os.path.expanduser(model)
         self.name = name or weights_identity(folder)
@@ -70,10 +72,11 @@ class VllmEngine:
             "dtype": "bfloat16", "seed": 0, "generation_config": "vllm",
             "limit_mm_per_prompt": {"image": 64, "video": 0},
         }  # fmt: skip
-        self.llm: Any = LLM(
-            model=folder, **(given | settings), logprobs_mode="processed_logprobs",
-            worker_extension_cls="zppo_core.engines.vllm_weights.WeightAccess",
-        )  # fmt: skip
+        with _visible(devices):
+            self.llm: Any = LLM(
+                model=folder, **(given | settings), logprobs_mode="processed_logprobs",
+                worker_extension_cls="zppo_core.engines.vllm_weights.WeightAccess",
+            )  # fmt: skip
         # its only mask with room for the rows beside a large vocabulary, in both model runners
         self.bias = {int(i): -float("inf") for i in renderer.forbidden_ids}
         if len(self.bias) > MAX_FORBIDDEN:
@@ -202,6 +205,22 @@ def text_prompt(prompt: Prompt, encoded: EncodedPrompt) -> dict[str, Any]:
         images = [Image.open(io.BytesIO(data)).convert("RGB") for data in prompt.images]
         given["multi_modal_data"] = {"image": images}
     return given
+
+
+@contextmanager
+def _visible(devices: str) -> Iterator[None]:
+    """Processes started meanwhile see these GPUs alone, counted among those that we see."""
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if devices:
+        ours = before.split(",") if before else []
+        own = [ours[int(d)] if ours else d for d in devices.split(",")]
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(own)
+    try:
+        yield
+    finally:
+        if devices:
+            os.environ.pop("CUDA_VISIBLE_DEVICES")
+            os.environ |= {} if before is None else {"CUDA_VISIBLE_DEVICES": before}
 
 
 def _bar(progress: Progress, total: int) -> Callable[..., Any]:

@@ -1,0 +1,119 @@
+"""Engines by the configuration: transformers, vLLM on this machine, a teacher behind an address."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from zppo_core.config import Config
+from zppo_core.engines.base import Engine
+from zppo_core.methods import METHODS
+
+ROOM = 512  # tokens of templates and tags around a prompt's parts
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher at work; `model` is there where its weights are in this process."""
+
+    engine: Engine
+    renderer: Any  # None behind an endpoint
+    model: Any
+    parameters: int  # 0 where they are not known
+
+
+def student_engine(config: Config, model: Any, renderer: Any) -> Engine:
+    """The engine of rollouts: the trainer's own model, or vLLM, one engine a student GPU."""
+    from zppo_core.engines.hf import HfEngine
+
+    if config.compute.engine == "hf":
+        return HfEngine(model, renderer, "student")
+    from zppo_core.engines.pool import EnginePool
+    from zppo_core.engines.vllm import VllmEngine
+
+    settings = vllm_settings(config, config.compute.engine_memory)
+    if config.compute.student_gpus < 2:
+        return VllmEngine(config.student.model, renderer, "student", **settings)
+    return EnginePool(
+        [
+            VllmEngine(config.student.model, renderer, "student", transport="file",
+                       devices=str(gpu), **settings)
+            for gpu in range(config.compute.student_gpus)
+        ]
+    )  # fmt: skip
+
+
+def teachers(config: Config, student_renderer: Any) -> list[Teacher]:
+    """The teachers of the run's method, in order; none if it has no use for one."""
+    method = METHODS[config.run.method]
+    if not method.uses_teacher:
+        return []
+    names = [config.teacher.model, *filter(None, config.teacher.more_models.split(","))]
+    distils = method.loss != "surrogate"
+    return [_teacher(config, name.strip(), student_renderer, distils) for name in names]
+
+
+def _teacher(config: Config, name: str, student_renderer: Any, distils: bool) -> Teacher:
+    import torch
+
+    from zppo_core import models
+
+    if config.teacher.endpoint:
+        from zppo_core.engines.openai import OpenAIEngine
+
+        remote = OpenAIEngine(
+            config.teacher.endpoint, name, config.teacher.api_key_env, config.teacher.concurrency,
+            encode=student_renderer.encode_text,
+        )  # fmt: skip
+        remote.check()
+        return Teacher(remote, None, None, 0)
+    # distillation takes the logits of weights that lie beside the student's
+    if config.compute.engine == "hf" or distils:
+        from zppo_core.engines.hf import HfEngine
+
+        dtype = getattr(torch, config.student.dtype)
+        model, renderer = models.load(name, dtype, config.compute.device)
+        engine = HfEngine(model, renderer, models.weights_name(model))
+        return Teacher(engine, renderer, model, int(model.num_parameters()))
+    from zppo_core.engines.vllm import VllmEngine
+
+    count, vocab, images = _shape(name)
+    renderer = models.load_renderer(name, vocab, images)
+    first, gpus = config.compute.student_gpus, config.compute.teacher_gpus
+    # on GPUs of its own if it has any, else beside the student
+    own = ",".join(str(gpu) for gpu in range(first, first + gpus))
+    memory = 0.9 if gpus else config.compute.engine_memory
+    engine = VllmEngine(
+        name, renderer, transport="file", devices=own, tensor_parallel_size=max(gpus, 1),
+        **vllm_settings(config, memory),
+    )  # fmt: skip
+    return Teacher(engine, renderer, None, count)
+
+
+def vllm_settings(config: Config, memory: float) -> dict[str, Any]:
+    """Lengths and memory for `vllm.LLM`; on a CPU no compilation, on GPUs sleep between phases."""
+    candidates = (config.rollout.group_size + 1) * config.reformulation.candidate_tokens
+    settings: dict[str, Any] = {
+        "max_model_len": config.data.max_prompt_tokens + candidates + ROOM
+        + config.rollout.max_tokens,
+    }  # fmt: skip
+    if config.compute.device == "cpu":
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
+        return settings | {"enforce_eager": True}
+    return settings | {"gpu_memory_utilization": memory, "enable_sleep_mode": True}
+
+
+def _shape(name: str) -> tuple[int, int, bool]:
+    """Parameters, rows of the vocabulary and whether it takes images, without loading weights."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+
+    from zppo_core.nano import resolve
+
+    shape = AutoConfig.from_pretrained(str(resolve(name)) if name.startswith("nano:") else name)
+    images = hasattr(shape, "vision_config")
+    family: Any = AutoModelForImageTextToText if images else AutoModelForCausalLM
+    with torch.device("meta"):
+        model = family.from_config(shape)
+    return model.num_parameters(), model.get_output_embeddings().weight.shape[0], images

@@ -1,0 +1,153 @@
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+import torch
+
+from steps import engines
+from steps.world import TimedLearner, build_world
+from zppo_core import models
+from zppo_core.config import load
+from zppo_core.engines import openai
+from zppo_core.engines.base import Sampling
+from zppo_core.engines.hf import HfEngine
+from zppo_core.errors import UserError
+from zppo_core.phases import Clock
+from zppo_core.store.objects import open_store
+from zppo_core.types import Prompt
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    """A teacher that always answers \\boxed{7}."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.say({"data": [{"id": "nano:teacher"}]})
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            message = {"content": r"\boxed{7}"}
+            self.say({"choices": [{"index": i, "message": message} for i in range(body["n"])]})
+
+        def say(self, content: Any) -> None:
+            data = json.dumps(content).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_teacher_behind_an_endpoint_takes_the_place_of_the_local_one(endpoint, tmp_path) -> None:
+    sets = ["data.train_questions=64", f"teacher.endpoint={endpoint}", "teacher.concurrency=3"]
+    world = build_world(load("nano", sets), open_store(str(tmp_path)), lambda phase: None)
+    (teacher,) = world.roles.teachers
+    assert (teacher.name, world.teacher_params) == ("nano:teacher", 0)
+    made = teacher.generate([Prompt("a"), Prompt("b")], Sampling(9, n=2), [0, 1])
+    assert [[c.text for c in g] for g in made] == [[r"\boxed{7}"] * 2] * 2
+    # the student's tokenizer counts what it said
+    assert made[0][0].token_ids_T.tolist() == world.renderer.encode_text(r"\boxed{7}")
+
+
+def test_a_missing_endpoint_or_model_is_one_line(endpoint, monkeypatch) -> None:
+    monkeypatch.setattr(openai, "BACKOFF", 0.0)
+    wrong = load("nano", [f"teacher.endpoint={endpoint}", "teacher.model=other"])
+    with pytest.raises(UserError, match="serves no model 'other'"):
+        engines.teachers(wrong, models.load_renderer("nano:student", 0, True))
+    nobody = load("nano", ["teacher.endpoint=http://127.0.0.1:9/v1"])
+    with pytest.raises(UserError, match="cannot reach"):
+        engines.teachers(nobody, models.load_renderer("nano:student", 0, True))
+
+
+@pytest.mark.parametrize(
+    ("sets", "says"),
+    [
+        (["teacher.endpoint=gpu:8000"], "http://host:8000/v1"),
+        (["teacher.endpoint=http://h/v1", "run.method=on_distill"], "leave teacher.endpoint empty"),
+        (["teacher.concurrency=0"], "teacher.concurrency"),
+        (["compute.engine_memory=1.5"], "between 0 and 1"),
+        (["compute.engine=sglang"], "one of hf, vllm"),
+    ],
+)
+def test_faults_of_the_configuration(sets: list[str], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        load("nano", sets)
+
+
+def test_transformers_engines_share_the_models() -> None:
+    config = load("nano")
+    model, renderer = models.load("nano:student", torch.float32)
+    student = engines.student_engine(config, model, renderer)
+    assert isinstance(student, HfEngine)
+    assert student.model is model
+    (teacher,) = engines.teachers(config, renderer)
+    assert teacher.engine.name == models.weights_name(teacher.model)
+    vocab = teacher.model.get_output_embeddings().weight.shape[0]
+    assert engines._shape("nano:teacher") == (teacher.parameters, vocab, True)
+    assert engines.teachers(load("nano", ["run.method=grpo"]), renderer) == []
+
+
+class Recorded:
+    """Stands for VllmEngine: keeps what it was made with."""
+
+    def __init__(self, model: str, renderer: Any, name: str = "", version: int = 0,
+                 **settings: Any) -> None:  # fmt: skip
+        self.model, self.name, self.version, self.settings = model, name, version, settings
+
+
+def test_vllm_engines_have_a_gpu_each_and_the_teacher_its_own(monkeypatch) -> None:
+    monkeypatch.setattr("zppo_core.engines.vllm.VllmEngine", Recorded)
+    sets = ["student.model=nano:student", "teacher.model=nano:teacher"]
+    renderer = models.load_renderer("nano:student", 0, True)
+    paper = load("4B", sets)
+    pool: Any = engines.student_engine(paper, None, renderer)
+    assert [e.settings["devices"] for e in pool.engines] == ["0", "1", "2", "3", "4", "5"]
+    made: Any = engines.teachers(paper, renderer)[0]
+    teacher = made.engine.settings
+    assert (teacher["devices"], teacher["tensor_parallel_size"]) == ("6,7", 2)
+    assert teacher["gpu_memory_utilization"] == 0.9
+    assert teacher["max_model_len"] == 4096 + 9 * 512 + engines.ROOM + 12288
+    assert made.parameters > 100_000
+    shared = load("4B", [*sets, "compute.student_gpus=1", "compute.teacher_gpus=0"])
+    student: Any = engines.student_engine(shared, None, renderer)
+    assert student.settings["gpu_memory_utilization"] == 0.4
+    assert "devices" not in student.settings
+    beside: Any = engines.teachers(shared, renderer)[0].engine
+    assert (beside.settings["devices"], beside.settings["gpu_memory_utilization"]) == ("", 0.4)
+    cpu: Any = engines.student_engine(load("nano", ["compute.engine=vllm"]), None, renderer)
+    assert cpu.settings["enforce_eager"]
+    # distillation needs the weights themselves
+    distil = load("nano", ["compute.engine=vllm", "run.method=on_distill"])
+    assert engines.teachers(distil, renderer)[0].model is not None
+
+
+def test_engines_on_the_trainers_gpu_sleep_while_it_works() -> None:
+    order: list[str] = []
+
+    class Sleeper:
+        def sleep(self) -> None:
+            order.append("sleep")
+
+    class Works:
+        def score(self, groups: Any) -> None:
+            order.append("score")
+
+        def update(self, groups: Any, tokens: int | None = None) -> None:
+            order.append("update")
+
+    learner = TimedLearner(Works(), Clock(), [Sleeper()])  # type: ignore[arg-type]
+    learner.score([])
+    learner.update([])
+    assert order == ["sleep", "score", "sleep", "update"]

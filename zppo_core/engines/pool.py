@@ -1,0 +1,64 @@
+"""Several engines of the same weights as one: an engine a GPU, prompts dealt out among them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from zppo_core.engines.base import Progress, Sampling
+from zppo_core.types import Completion, Prompt
+
+if TYPE_CHECKING:
+    import torch
+
+
+class EnginePool:
+    """`engines.base.Engine` over `engines`, which work at the same time in threads.
+
+    Prompt i goes to engine i mod their number, so that long and short ones mix. A completion
+    depends on its prompt's seed, not on the engine.
+    """
+
+    def __init__(self, engines: Sequence[Any]) -> None:
+        if len({(e.name, e.version) for e in engines}) != 1:
+            raise ValueError("a pool's engines hold the same weights")
+        self.engines = tuple(engines)
+        self.name: str = engines[0].name
+        self.version: int = engines[0].version
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int],
+                 progress: Progress | None = None) -> list[tuple[Completion, ...]]:  # fmt: skip
+        """`sampling.n` completions for each prompt, in order; see `engines.base.Engine`."""
+        if len(seeds) != len(prompts):
+            raise ValueError(f"{len(prompts)} prompts, {len(seeds)} seeds")
+        count, lock, done = len(self.engines), threading.Lock(), [0] * len(self.engines)
+
+        def share(i: int) -> list[tuple[Completion, ...]]:
+            def told(finished: int, _: int) -> None:
+                with lock:
+                    done[i] = finished
+                    if progress is not None:
+                        progress(sum(done), len(prompts))
+
+            return self.engines[i].generate(prompts[i::count], sampling, seeds[i::count], told)
+
+        results: list[tuple[Completion, ...]] = [()] * len(prompts)
+        for i, part in enumerate(self._each(share)):
+            results[i::count] = part
+        return results
+
+    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
+        """All engines take the weights, at the same time."""
+        self._each(lambda i: self.engines[i].load_weights(weights, version))
+        self.version = version
+
+    def sleep(self) -> None:
+        """Engines that can sleep leave their GPUs to others."""
+        self._each(lambda i: self.engines[i].sleep())
+
+    def _each(self, act: Any) -> list[Any]:
+        """`act` of every engine's number; the first fault in their order is raised."""
+        with ThreadPoolExecutor(len(self.engines)) as pool:
+            return list(pool.map(act, range(len(self.engines))))
