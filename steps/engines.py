@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,15 +91,14 @@ def _teacher(config: Config, name: str, student_renderer: Any, distils: bool) ->
 
 
 def vllm_settings(config: Config, memory: float) -> dict[str, Any]:
-    """Lengths and memory for `vllm.LLM`; on a CPU no compilation, on GPUs sleep between phases."""
+    """Lengths and memory for `vllm.LLM`; on GPUs the engine can sleep between phases."""
     candidates = (config.rollout.group_size + 1) * config.reformulation.candidate_tokens
     settings: dict[str, Any] = {
         "max_model_len": config.data.max_prompt_tokens + candidates + ROOM
         + config.rollout.max_tokens,
     }  # fmt: skip
     if config.compute.device == "cpu":
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
-        return settings | {"enforce_eager": True}
+        return settings
     return settings | {"gpu_memory_utilization": memory, "enable_sleep_mode": True}
 
 

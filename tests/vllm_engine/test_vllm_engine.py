@@ -4,9 +4,10 @@ import copy
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.data.digits import benchmark_questions, train_questions
 from zppo_core.engines.base import Sampling
 from zppo_core.engines.hf import HfEngine
+from zppo_core.engines.pool import EnginePool
 from zppo_core.engines.vllm import VllmEngine
 from zppo_core.errors import UserError
 from zppo_core.nano import resolve
@@ -30,7 +32,7 @@ from zppo_core.training.updater import Trainer, sampler_mismatch
 from zppo_core.types import Completion, Grade, Group, Prompt
 
 GREEDY = Sampling(48, temperature=0.0)
-SETTINGS = {"enforce_eager": True, "max_model_len": 1024}
+SETTINGS = {"max_model_len": 1024}
 # vLLM computes in bf16, the other side in fp32; nats
 MEAN, MOST, WORST = 0.02, 0.05, 0.35  # mean, 95th percentile and maximum of |difference|
 
@@ -41,8 +43,10 @@ def student() -> tuple[Any, Any]:
 
 
 @pytest.fixture(scope="module")
-def engine(student: tuple[Any, Any]) -> VllmEngine:
-    return VllmEngine("nano:student", student[1], "student", 1, **SETTINGS)
+def engine(student: tuple[Any, Any]) -> Iterator[VllmEngine]:
+    made = VllmEngine("nano:student", student[1], "student", 1, **SETTINGS)
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -280,18 +284,43 @@ def test_what_cannot_be_is_said(original, student, monkeypatch) -> None:
     original.wake()  # nothing on a CPU
 
 
-def test_a_process_of_its_own_takes_weights_by_file(original, student) -> None:
+def test_processes_of_their_own_take_weights_by_file(original, student) -> None:
     model, renderer = student
     other = perturbed(model)
-    apart = VllmEngine("nano:student", renderer, transport="file", **SETTINGS)
+    pool = EnginePool(
+        [
+            VllmEngine("nano:student", renderer, "s", transport="file", devices=gpu, **SETTINGS)
+            for gpu in "34"
+        ]
+    )
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+    assert {b"CUDA_VISIBLE_DEVICES=3", b"CUDA_VISIBLE_DEVICES=4"} <= set(environments())
     start = time.perf_counter()
-    apart.load_weights(weights(other), 9)
-    say("sync by file", f"{1000 * (time.perf_counter() - start):.0f} ms")
+    pool.load_weights(weights(other), 9)
+    say("sync of two processes by file", f"{1000 * (time.perf_counter() - start):.0f} ms")
     original.load_weights(weights(other), 9)
+    steps: list[tuple[int, int]] = []
     a = flat(original.generate(prompts(), GREEDY, range(24)))
-    b = flat(apart.generate(prompts(), GREEDY, range(24)))
-    assert [c.text for c in a] == [c.text for c in b]
+    b = flat(pool.generate(prompts(), GREEDY, range(24), lambda *p: steps.append(p)))
+    same = sum(x.text == y.text for x, y in zip(a, b, strict=True))
+    say("two processes and one", f"{same} of 24 greedy responses equal")
+    assert same >= 23
+    assert steps == [(i + 1, 24) for i in range(24)]
     assert {c.version for c in b} == {9}
+    for engine in pool.engines:
+        engine.close()
+
+
+def environments() -> list[bytes]:
+    """What our descendants' environments hold."""
+    found: list[bytes] = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if path.joinpath("stat").read_text().rpartition(")")[2].split()[1] == str(os.getpid()):
+                found += path.joinpath("environ").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it ended meanwhile
+    return found
 
 
 def test_speed(original, student) -> None:

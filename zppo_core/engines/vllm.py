@@ -55,9 +55,11 @@ class VllmEngine:
         os.environ |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         try:
+            from transformers import AutoConfig
             from vllm import LLM
             from vllm.distributed.parallel_state import model_parallel_is_initialized
             from vllm.envs import disable_envs_cache
+            from vllm.platforms import current_platform
         except ImportError as error:
             raise UserError(
                 f"vLLM cannot be imported ({error}); pip install -e '.[gpu]', or take the "
@@ -68,10 +70,20 @@ class VllmEngine:
             raise UserError("this process has a vLLM engine already; give the next transport=file")
         disable_envs_cache()  # an engine made earlier froze what it read
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if transport == "memory" else "1"
-        given = {
+        given: dict[str, Any] = {
             "dtype": "bfloat16", "seed": 0, "generation_config": "vllm",
             "limit_mm_per_prompt": {"image": 64, "video": 0},
         }  # fmt: skip
+        self._on_cpu: bool = current_platform.is_cpu()
+        if self._on_cpu:
+            os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
+            # a chunk of a prompt rewinds its seed's generator, which fails on a CPU; a hybrid's
+            # prefix cache needs chunks
+            given |= {"enforce_eager": True, "enable_chunked_prefill": False,
+                      "enable_prefix_caching": False}  # fmt: skip
+        if "max_model_len" in settings:  # at most what the model was made for
+            own = AutoConfig.from_pretrained(folder).get_text_config().max_position_embeddings
+            settings["max_model_len"] = min(settings["max_model_len"], own)
         with _visible(devices):
             self.llm: Any = LLM(
                 model=folder, **(given | settings), logprobs_mode="processed_logprobs",
@@ -83,7 +95,6 @@ class VllmEngine:
             raise UserError(
                 f"{len(self.bias)} forbidden tokens, vLLM can mask {MAX_FORBIDDEN}; use engine hf"
             )
-        self._on_cpu = self.llm.llm_engine.vllm_config.device_config.device_type == "cpu"
         self.max_length = int(self.llm.llm_engine.model_config.max_model_len)
         self._asleep = self._unfit = False
 
@@ -192,6 +203,10 @@ class VllmEngine:
         if self._asleep:
             self.llm.wake_up()
             self._asleep = False
+
+    def close(self) -> None:
+        """End vLLM's processes and give its memory back; the engine is of no use afterwards."""
+        self.llm.llm_engine.engine_core.shutdown()
 
 
 def text_prompt(prompt: Prompt, encoded: EncodedPrompt) -> dict[str, Any]:
