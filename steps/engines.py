@@ -43,11 +43,14 @@ def student_engine(config: Config, model: Any, renderer: Any) -> Engine:
     )  # fmt: skip
 
 
-def teachers(config: Config, student_renderer: Any) -> list[Teacher]:
-    """The teachers of the run's method, in order; none if it has no use for one."""
+def teachers(config: Config, student_renderer: Any, judging: bool = False) -> list[Teacher]:
+    """The teachers of the run's method, in order; none if it has no use for one.
+
+    `judging`: the corpus has free-form gold answers, so that every method needs the first.
+    """
     method = METHODS[config.run.method]
     if not method.uses_teacher:
-        return []
+        return [_teacher(config, config.teacher.model, student_renderer, False)] if judging else []
     names = [config.teacher.model, *filter(None, config.teacher.more_models.split(","))]
     distils = method.loss != "surrogate"
     return [_teacher(config, name.strip(), student_renderer, distils) for name in names]

@@ -12,8 +12,8 @@ from zppo_core.compression import Compressor
 from zppo_core.config import Config
 from zppo_core.data.corpus import ListCorpus
 from zppo_core.engines.base import Engine, Progress, Sampling
-from zppo_core.errors import UserError
 from zppo_core.hints import HintWriter
+from zppo_core.judge import Judge
 from zppo_core.methods import METHODS
 from zppo_core.phases import Clock
 from zppo_core.prompts import Templates
@@ -27,6 +27,7 @@ from zppo_core.types import Completion, Grade, Prompt, Question
 if TYPE_CHECKING:
     import torch
 
+    from zppo_core.grading import Grader
     from zppo_core.training.updater import Trainer
 
 
@@ -89,22 +90,21 @@ class TimedLearner:
 
 @dataclass(frozen=True)
 class RuleGrading:
-    """The reward of section 6 through the killable workers; judged questions need a judge."""
+    """The reward of section 6: by rule in killable workers, free-form gold answers by `judge`."""
 
-    grader: Any
-    judge: Any = None
+    grader: Grader
+    judge: Judge | None = None
 
     def grade_all(self, pairs: Sequence[tuple[Question, str]]) -> list[Grade]:
-        judged = [i for i, (q, _) in enumerate(pairs) if q.judged]
-        if judged and self.judge is None:
-            raise UserError(
-                f"{len(judged)} questions have free-form gold answers; set a teacher that can judge"
-            )
-        ruled = [(response, q.gold) for q, response in pairs if not q.judged]
-        grades = iter(self.grader.grade_many(ruled))
-        if not judged:
+        free = [(q, response) for q, response in pairs if q.judged]
+        grades = iter(
+            self.grader.grade_many([(response, q.gold) for q, response in pairs if not q.judged])
+        )
+        if not free:
             return list(grades)
-        verdicts = iter(self.judge.grade_all([pairs[i] for i in judged]))
+        if self.judge is None:
+            raise ValueError(f"{free[0][0].id} has a free-form gold answer, and there is no judge")
+        verdicts = iter(self.judge.grade_all(free))
         return [next(verdicts) if q.judged else next(grades) for q, _ in pairs]
 
 
@@ -158,7 +158,8 @@ def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Pr
     method = METHODS[config.run.method]
     student, renderer = models.load(config.student.model, dtype, config.compute.device)
     clock, templates = Clock(), Templates(config.data.prompts)
-    helpers = teachers(config, renderer)
+    corpus = build_corpus(config)
+    helpers = teachers(config, renderer, judging=corpus.judged() > 0)
     engines = tuple(TimedEngine(t.engine, clock) for t in helpers)
     sampler = student_engine(config, student, renderer)
     sharers = [sampler] if config.compute.teacher_gpus else [sampler, *(t.engine for t in helpers)]
@@ -170,12 +171,15 @@ def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Pr
         helpers[0].model if method.loss != "surrogate" else None,
     )  # fmt: skip
     memo = Memo(cache)
+    judge = Judge(engines[0], templates, memo) if corpus.judged() else None
     cap, retries = config.reformulation.candidate_tokens, config.reformulation.retries
     roles = Roles(
         student=TimedEngine(sampler, clock),
-        teachers=engines,
+        teachers=engines if method.uses_teacher else (),
         learner=TimedLearner(trainer, clock, [e for e in sharers if hasattr(e, "sleep")]),
-        grading=OwnReward(config.data.reward) if config.data.reward else RuleGrading(Grader()),
+        grading=OwnReward(config.data.reward)
+        if config.data.reward
+        else RuleGrading(Grader(), judge),
         compressor=Compressor(writer, templates, lambda text: len(count(text)), cap, retries, memo),
         hints=HintWriter(writer, templates, cap, retries),
         draws=TeacherCache(cache),
@@ -186,5 +190,5 @@ def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Pr
     buffer = PromptReplayBuffer(
         config.replay.capacity, config.replay.threshold, config.replay.refresh
     )
-    return World(config, build_corpus(config), roles, RolloutState(buffer), trainer, student,
-                 renderer, helpers[0] if helpers else None, clock)  # fmt: skip
+    return World(config, corpus, roles, RolloutState(buffer), trainer, student,
+                 renderer, helpers[0] if method.uses_teacher else None, clock)  # fmt: skip

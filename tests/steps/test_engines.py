@@ -2,6 +2,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from zppo_core.engines.hf import HfEngine
 from zppo_core.errors import UserError
 from zppo_core.phases import Clock
 from zppo_core.store.objects import open_store
+from zppo_core.teacher_cache import Memo
 from zppo_core.types import Prompt
 
 
@@ -151,3 +153,33 @@ def test_engines_on_the_trainers_gpu_sleep_while_it_works() -> None:
     learner.score([])
     learner.update([])
     assert order == ["sleep", "score", "sleep", "update"]
+
+
+@pytest.mark.parametrize("method", ["grpo", "zppo"])
+def test_free_form_gold_answers_go_to_the_teacher_as_judge_for_every_method(
+    tmp_path: Path, method: str
+) -> None:
+    rows = [
+        {"question": "Why?", "answer": "scattering of light", "free": True},
+        {"question": "What is 2 + 2?", "answer": "4", "free": False},
+    ]
+    (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    sets = [f"run.method={method}", f"data.source={tmp_path}/own.jsonl", "data.columns=judged=free"]
+    store = open_store(str(tmp_path / "cache"))
+    world = build_world(load("nano", sets), store, lambda phase: lambda done, total: None)
+    assert len(world.roles.teachers) == (method == "zppo")
+    why, sum_ = world.corpus["row-0000000"], world.corpus["row-0000001"]
+    pairs = [(why, r"\boxed{magic}"), (sum_, r"\boxed{2+2}"), (sum_, r"\boxed{5}"), (why, "none")]
+    graded = world.roles.grading.grade_all(pairs)
+    assert [g.outcome for g in graded[1:]] == ["correct", "wrong", "no_box"]
+    (verdict,) = [k for k in store.list() if k.startswith("memo/verdict/")]
+    judge = world.roles.grading.judge
+    prompt = Prompt(world.roles.templates.judge("Why?", why.gold, "magic"), thinking=False)
+    assert verdict.endswith(Memo(store)._key("verdict", [judge.engine.name, prompt.digest()])[-40:])
+
+
+def test_a_corpus_without_free_form_gold_answers_loads_no_judge(tmp_path: Path) -> None:
+    config = load("nano", ["run.method=grpo"])
+    world = build_world(config, open_store(str(tmp_path)), lambda phase: lambda done, total: None)
+    assert world.roles.grading.judge is None
+    assert engines.teachers(config, world.renderer) == []

@@ -36,7 +36,7 @@ CORPUS = pa.schema(
         ("image", pa.binary()), ("source", pa.string()), ("sub_dataset", pa.string()),
         ("canonical", pa.string()), ("tier", pa.int8()), ("pass_rate", pa.float32()),
         ("answer_kind", pa.string()), ("width", pa.int32()), ("height", pa.int32()),
-        ("tokens", pa.int32()),
+        ("tokens", pa.int32()), ("judged", pa.bool_()),
     ]
 )  # fmt: skip
 REJECTS = pa.schema([(n, pa.string()) for n in ("source", "sub_dataset", "id", "reason")])
@@ -120,7 +120,7 @@ class Builder:
             "reason TEXT);"
             "CREATE TABLE IF NOT EXISTS candidates (canonical TEXT, priority TEXT, key TEXT, "
             "source TEXT, sub_dataset TEXT, question TEXT, answer TEXT, image BLOB, "
-            "pass_rate REAL, width INT, height INT, tokens INT, hash TEXT, "
+            "pass_rate REAL, width INT, height INT, tokens INT, hash TEXT, judged INT, "
             "PRIMARY KEY (canonical, priority, key)) WITHOUT ROWID;"
         )
         text = repr(recipe)
@@ -191,9 +191,10 @@ class Builder:
             self._reject(*reject, fault)
             return
         inserted = self.db.execute(
-            "INSERT OR IGNORE INTO candidates VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            "INSERT OR IGNORE INTO candidates VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             [row.canonical, f"{priority:020d}", row.key, row.source, row.sub_dataset, row.question,
-             row.answer, row.image, row.pass_rate, *size, tokens, str(image_hash(row.image))],
+             row.answer, row.image, row.pass_rate, *size, tokens, str(image_hash(row.image)),
+             row.judged],
         )  # fmt: skip
         if not inserted.rowcount:
             self._reject(*reject, "id seen before")
@@ -269,15 +270,15 @@ class Builder:
             for place in chosen[start : start + SHARD]:
                 row = self.db.execute(
                     "SELECT key, question, answer, image, source, sub_dataset, pass_rate, width, "
-                    "height, tokens FROM candidates WHERE canonical = ? AND priority = ? "
+                    "height, tokens, judged FROM candidates WHERE canonical = ? AND priority = ? "
                     "AND key = ?", place,
                 ).fetchone()  # fmt: skip
                 names = ("id", "question", "answer", "image", "source", "sub_dataset", "pass_rate",
-                         "width", "height", "tokens")  # fmt: skip
+                         "width", "height", "tokens", "judged")  # fmt: skip
                 rows.append(
                     dict(zip(names, row, strict=True))
                     | {"canonical": place[0], "tier": BY_NAME[place[0]].tier,
-                       "answer_kind": answer_kind(row[2])}
+                       "answer_kind": answer_kind(row[2]), "judged": bool(row[-1])}
                 )  # fmt: skip
             table = pa.Table.from_pylist(rows, schema=CORPUS)
             pq.write_table(table, out / f"part-{number:05d}.parquet", compression="zstd",

@@ -51,6 +51,10 @@ class ListCorpus:
         """Questions by category."""
         return dict(Counter(q.category for q in self._questions.values()))
 
+    def judged(self) -> int:
+        """Questions whose gold answer is free text, which needs a judge."""
+        return sum(q.judged for q in self._questions.values())
+
     def digest(self) -> str:
         """SHA-256 (hex) over every question's content, in order."""
         h = hashlib.sha256()
@@ -82,13 +86,15 @@ class _OnDisk(Mapping[str, Question]):
     def __getitem__(self, question_id: str) -> Question:
         i, group, row = self._places[question_id]
         if (i, group) not in self._held:
-            columns = ["id", "question", "answer", "image", "canonical"]
+            columns = ["id", "question", "answer", "image", "canonical", "judged"]
             self._held[i, group] = self._files[i].read_row_group(group, columns).to_pylist()
             if len(self._held) > self.KEPT:
                 self._held.popitem(last=False)
         self._held.move_to_end((i, group))
         r = self._held[i, group][row]
-        return Question(r["id"], r["question"], r["answer"], (r["image"],), "VLM", r["canonical"])
+        return Question(
+            r["id"], r["question"], r["answer"], (r["image"],), "VLM", r["canonical"], r["judged"]
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -116,6 +122,15 @@ class TableCorpus(ListCorpus):
         for file in sorted((self._folder / "corpus").glob("*.parquet")):
             counted.update(pq.read_table(file, columns=["canonical"])["canonical"].to_pylist())
         return dict(counted)
+
+    def judged(self) -> int:
+        """Questions whose gold answer is free text, without reading an image."""
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        files = sorted((self._folder / "corpus").glob("*.parquet"))
+        columns = [pq.read_table(f, columns=["judged"])["judged"] for f in files]
+        return sum(pc.sum(column).as_py() or 0 for column in columns)
 
     def digest(self) -> str:
         """SHA-256 (hex) over the files, in order."""

@@ -39,6 +39,7 @@ class Row:
     image: bytes
     pass_rate: float | None
     fault: str = ""
+    judged: bool = False  # the gold answer is free text
 
     @property
     def key(self) -> str:
@@ -68,7 +69,7 @@ def _vero(raw: Mapping[str, Any], number: int, config: str) -> Row:
     row = Row(
         "vero", name, canonical("vero", name) or "", str(raw.get("id") or number),
         strip_directives(question), short_answer(answer), image_bytes(raw.get("image")), None,
-        fault,
+        fault, reward == "llm_judge",
     )  # fmt: skip
     return _checked(row, raw.get("image"))
 

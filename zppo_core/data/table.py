@@ -14,7 +14,7 @@ from zppo_core.data.files import is_place, table_files
 from zppo_core.errors import UserError
 from zppo_core.types import Question
 
-ROLES = ("question", "answer", "image", "id", "category")
+ROLES = ("question", "answer", "image", "id", "category", "judged")
 MOST_FAULTY = 0.05  # share of rows that may be left out before the corpus is refused
 
 
@@ -90,7 +90,8 @@ def read_table(source: str, columns: str) -> tuple[list[Question], Report]:
         seen.add(question_id)
         category = str(row[mapping["category"]]) if "category" in mapping else ""
         family = "VLM" if images else "LLM"
-        questions.append(Question(question_id, text, answer, images, family, category))
+        judged = bool(row[mapping["judged"]]) if "judged" in mapping else False
+        questions.append(Question(question_id, text, answer, images, family, category, judged))
     report = Report(len(questions), dict(dropped))
     if sum(dropped.values()) > MOST_FAULTY * (len(questions) + sum(dropped.values())):
         raise UserError(f"{source} is not fit to train on: {report.text()}")
