@@ -59,6 +59,9 @@ def epoch(
             if world.state.step % config.store.checkpoint_every == 0 or world.state.step == target:
                 checkpoint(world, store, prefix)
                 after(result.step, "checkpoint")
+        judge = getattr(world.roles.grading, "judge", None)
+        if judge is not None and judge.malformed:
+            print(f"judge: {judge.malformed} malformed verdicts, graded wrong", flush=True)
         record_stage(setup, f"epoch/{steps_done}", world.clock.model_seconds)
         return max(target, min(world.state.step, setup["rollout_steps"]))
 

@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 from datetime import datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,11 @@ def code_version() -> str:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     commit = asked.stdout.strip() if asked.returncode == 0 else ""
-    return f"{version('zppo')}+{commit}" if commit else version("zppo")
+    try:
+        release = version("zppo")
+    except PackageNotFoundError:  # a remote task has the code, not the distribution
+        release = "zppo"
+    return f"{release}+{commit}" if commit else release
 
 
 def machine() -> str:

@@ -171,15 +171,13 @@ def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Pr
         helpers[0].model if method.loss != "surrogate" else None,
     )  # fmt: skip
     memo = Memo(cache)
-    judge = Judge(engines[0], templates, memo) if corpus.judged() else None
+    judge, own = Judge(engines[0], templates, memo) if corpus.judged() else None, config.data.reward
     cap, retries = config.reformulation.candidate_tokens, config.reformulation.retries
     roles = Roles(
         student=TimedEngine(sampler, clock),
         teachers=engines if method.uses_teacher else (),
         learner=TimedLearner(trainer, clock, [e for e in sharers if hasattr(e, "sleep")]),
-        grading=OwnReward(config.data.reward)
-        if config.data.reward
-        else RuleGrading(Grader(), judge),
+        grading=OwnReward(own) if own else RuleGrading(Grader(), judge),
         compressor=Compressor(writer, templates, lambda text: len(count(text)), cap, retries, memo),
         hints=HintWriter(writer, templates, cap, retries),
         draws=TeacherCache(cache),
