@@ -1,6 +1,8 @@
 """Tables from the result database.
 
 python -m eval.tables summary [--json] [--run KEY] [--database PATH]
+python -m eval.tables --table 3 [--format text|markdown|csv|latex] [--scale nano] [--variant ID]
+python -m eval.tables --table all --out FOLDER
 """
 
 from __future__ import annotations
@@ -9,25 +11,67 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from eval.database import DEFAULT_DATABASE
+from eval.database import DEFAULT_DATABASE, open_database
+from eval.paper_tables import TABLES, blocks, render
+from eval.render import FORMATS
 from eval.summary import summary, summary_text
 from zppo_core.errors import UserError
 
 __all__ = ["summary", "summary_text"]
+SUFFIXES = {"text": "txt", "markdown": "md", "csv": "csv", "latex": "tex"}
+
+
+def write_all(database: str, folder: Path, scales: Sequence[str], variant: str) -> list[str]:
+    """Every table in every format below `folder`; what could not be made, and why."""
+    faults = []
+    folder.mkdir(parents=True, exist_ok=True)
+    with open_database(database) as connection:
+        for number in TABLES:
+            try:
+                made = blocks(connection, number, scales, variant)
+            except UserError as fault:
+                faults.append(f"Table {number}: {fault}")
+                continue
+            for form in FORMATS:
+                text = "\n".join(render(b, form) for b in made)
+                (folder / f"table{number:02d}.{SUFFIXES[form]}").write_text(text, encoding="utf-8")
+    return faults
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line above; 0, or 2 with one line on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m eval.tables")
-    parser.add_argument("command", choices=("summary",))
-    parser.add_argument("--json", action="store_true", help="data instead of text")
-    parser.add_argument("--run", help="run key or its beginning; default: the latest run")
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.tables", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("command", nargs="?", choices=("summary",))
+    parser.add_argument("--json", action="store_true", help="summary: data instead of text")
+    parser.add_argument("--run", help="summary: run key or its beginning; default: the latest run")
+    parser.add_argument("--table", help=f"one of {', '.join(map(str, TABLES))}, or all")
+    parser.add_argument("--format", choices=FORMATS, default="text")
+    parser.add_argument("--scale", action="append", default=[], help="may be repeated")
+    parser.add_argument("--variant", default="", help="another configuration than the most run one")
+    parser.add_argument("--out", type=Path, default=Path("results/tables"), help="for all")
     parser.add_argument("--database", default=DEFAULT_DATABASE)
-    options = parser.parse_args(arguments)
+    o = parser.parse_args(arguments)
+    if (o.command is None) == (o.table is None):
+        parser.error("name `summary` or a --table")
     try:
-        data = summary(options.database, options.run)
-        print(json.dumps(data, indent=2) if options.json else summary_text(data))
+        if o.command:
+            data = summary(o.database, o.run)
+            print(json.dumps(data, indent=2) if o.json else summary_text(data))
+        elif o.table == "all":
+            for fault in write_all(o.database, o.out, o.scale, o.variant):
+                print(fault, file=sys.stderr)
+            print(f"tables in {o.out}")
+        else:
+            if not o.table.isdecimal():
+                raise UserError(f"--table {o.table}: a number, or all")
+            with open_database(o.database) as connection:
+                made = blocks(connection, int(o.table), o.scale, o.variant)
+            print("\n".join(render(b, o.format) for b in made))
     except UserError as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2

@@ -1,0 +1,400 @@
+"""Tables 1-4 and 9-21 of the paper from the result database, the published value beside ours.
+
+A table is data: which methods and families it shows, and where its cells come from. A cell of ours
+that is missing stays missing; a published value never takes its place.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from eval.bootstrap import BEST, comparisons
+from eval.render import MISSING, Format, number, scientific, signed, table
+from eval.summary import FAMILIES, family_order, records
+from zppo_core.errors import UserError
+
+REFERENCE = Path(__file__).parent / "reference"
+PAPER_SCALES = ("0.8B", "2B", "4B", "9B")
+AVERAGE = "Avg"
+MAIN = ("base", "off_distill", "off_distill_replay", "on_distill", "on_distill_replay", "grpo",
+        "grpo_replay", "zppo")  # fmt: skip
+SHORT = ("base", "off_distill_replay", "on_distill_replay", "grpo_replay", "zppo")
+PARTS = ("base", "grpo", "grpo_replay", "grpo_both", "grpo_replay_bcq", "grpo_replay_ncq", "zppo")
+HELP = ("base", "grpo_replay", "grpo_replay_hint", "grpo_replay_prefix", "grpo_replay_bcq", "zppo")
+
+Texts = tuple[str | None, str | None, str | None]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Our value and the published one, as text; None where there is none."""
+
+    ours: str | None = None
+    paper: str | None = None
+
+    def __str__(self) -> str:
+        """ "ours / paper", or ours alone where the paper has no such cell."""
+        ours = self.ours or MISSING
+        return ours if self.paper is None else f"{ours} / {self.paper}"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One table as it is shown: labels and cells of each row under `columns`."""
+
+    title: str
+    labels: tuple[str, ...]
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[tuple[str, ...], Sequence[Cell]]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table of the paper; `make` fills it for some scales."""
+
+    number: int
+    title: str
+    make: Callable[[Ours, PaperTable, Sequence[str]], list[Block]]
+    families: tuple[str, ...] = FAMILIES
+    methods: tuple[str, ...] = ()
+    scales: tuple[str, ...] = PAPER_SCALES  # that the paper prints
+
+
+@functools.cache
+def reference(name: str) -> tuple[dict[str, str], ...]:
+    """The rows of a reference file."""
+    with (REFERENCE / f"{name}.csv").open(encoding="utf-8") as file:
+        return tuple(csv.DictReader(file))
+
+
+class Ours:
+    """What the database holds of one variant of the configuration at each scale."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, variant: str = "") -> None:
+        self.connection = connection
+        self.variants: dict[str, str] = {}
+        self.left_out: dict[str, int] = {}
+        for row in records(
+            connection,
+            "SELECT scale, variant, count(*) AS runs, max(created_at) AS latest FROM run_settings "
+            "WHERE recipe GROUP BY ALL ORDER BY scale, runs DESC, latest DESC",
+        ):
+            scale = row["scale"]
+            if variant and row["variant"] != variant:
+                continue
+            if scale in self.variants:
+                self.left_out[scale] = self.left_out.get(scale, 0) + row["runs"]
+            else:
+                self.variants[scale] = row["variant"]
+        if variant and not self.variants:
+            raise UserError(f"no run of variant {variant!r}; see the view run_settings")
+
+    def select(self, columns: str, view: str, rest: str = "") -> list[dict[str, Any]]:
+        """Rows of a view that has a run key or a variant, of the chosen variants alone."""
+        if not self.variants:
+            return []
+        chosen = ", ".join("(?, ?)" for _ in self.variants)
+        values = [x for pair in self.variants.items() for x in pair]
+        return records(
+            self.connection,
+            f"SELECT {columns} FROM {view} WHERE (scale, variant) IN ({chosen}) {rest}", values,
+        )  # fmt: skip
+
+    @functools.cached_property
+    def scores(self) -> dict[tuple[str, str, str, str], dict[str, Any]]:
+        """(scale, family, method, benchmark) -> score, sd, runs, complete."""
+        rows = self.select("*", "scoreboard")
+        return {(r["scale"], r["family"], r["method"], r["benchmark"]): r for r in rows}
+
+    def benchmarks(self, scale: str, family: str) -> list[str]:
+        """Those of the paper for its scales, else what was evaluated; the average last."""
+        if scale in PAPER_SCALES:
+            rows = [r for r in reference("results") if r["family"] == family]
+            return list(dict.fromkeys(r["benchmark"] for r in rows if r["benchmark"] != AVERAGE))
+        found = {b for s, f, _, b in self.scores if (s, f) == (scale, family)}
+        return sorted(found - {AVERAGE})
+
+    def score(self, scale: str, family: str, method: str, benchmark: str) -> str | None:
+        """A score [percent] as text: with its deviation over runs, with * if it is incomplete."""
+        row = self.scores.get((scale, family, method, benchmark))
+        if row is None or row["score"] is None:
+            return None
+        # base and teacher are one model in all runs
+        several = row["runs"] > 1 and method not in ("base", "teacher")
+        spread = f" ± {row['sd']:.1f}" if several else ""
+        return f"{row['score']:.1f}{spread}{'' if row['complete'] else '*'}"
+
+
+@functools.cache
+def published() -> dict[tuple[str, str, str, str], str]:
+    """(scale, family, method, benchmark) -> accuracy as printed; Tables 4 and 18 too."""
+    found = {
+        (r["scale"], r["family"], r["method"], r["benchmark"]): r["accuracy"]
+        for r in reference("results")
+    }
+    for r in reference("averages"):
+        found.setdefault((r["scale"], r["family"], r["method"], AVERAGE), r["average"])
+    return found
+
+
+def by_benchmark(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
+    """One block a scale and family: methods by benchmarks."""
+    blocks = []
+    for scale in scales:
+        for family in t.families:
+            columns = (*ours.benchmarks(scale, family), AVERAGE)
+            rows = [((m,), _cells(ours, scale, family, m, columns)) for m in t.methods]
+            if len(columns) > 1:
+                title = f"Table {t.number}: {t.title}; {scale}, {family}"
+                blocks.append(Block(title, ("method",), columns, rows))
+    return blocks
+
+
+def _cells(ours: Ours, scale: str, family: str, method: str, columns: Iterable[str]) -> list[Cell]:
+    return [
+        Cell(ours.score(scale, family, method, b), published().get((scale, family, method, b)))
+        for b in columns
+    ]
+
+
+def averages(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
+    """Family averages: scales and methods by families."""
+    rows = [
+        (
+            (scale, method),
+            [_cells(ours, scale, family, method, [AVERAGE])[0] for family in t.families],
+        )
+        for scale in scales
+        for method in t.methods
+    ]
+    return [Block(f"Table {t.number}: {t.title}", ("scale", "method"), t.families, rows)]
+
+
+def against_teacher(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
+    """ZPPO at every scale and the teacher, by benchmark; the teacher is that of the runs."""
+    (family,) = t.families
+    blocks = []
+    paper = [s for s in scales if s in PAPER_SCALES]
+    for group in filter(None, [paper, *[[s] for s in scales if s not in PAPER_SCALES]]):
+        columns = (*ours.benchmarks(group[0], family), AVERAGE)
+        if len(columns) == 1:
+            continue
+        rows = [((scale, "zppo"), _cells(ours, scale, family, "zppo", columns)) for scale in group]
+        teacher = [
+            Cell(
+                next(filter(None, (ours.score(s, family, "teacher", b) for s in group)), None),
+                published().get(("27B", family, "teacher", b)) if group is paper else None,
+            )
+            for b in columns
+        ]
+        rows.append((("27B" if group is paper else group[0], "teacher"), teacher))
+        blocks.append(Block(f"Table {t.number}: {t.title}", ("scale", "method"), columns, rows))
+    return blocks
+
+
+def cost(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
+    """Hours and FLOPs a run, in the paper's convention and by true token counts."""
+    paper = {(r["scale"], r["method"]): r for r in reference("cost")}
+    own = {
+        (r["scale"], r["method"]): r
+        for r in ours.select(
+            "scale, method, avg(hours) AS hours, avg(flops_paper) AS flops_paper, "
+            "avg(flops_true) AS flops_true, avg(tokens) AS tokens",
+            "run_cost_totals JOIN run_settings USING (run_key)", "GROUP BY scale, method",
+        )
+    }  # fmt: skip
+    rows = []
+    for scale in scales:
+        for method in t.methods:
+            o, p = own.get((scale, method), {}), paper.get((scale, method), {})
+            cells = [
+                Cell(_text(number, o.get("hours"), 2), p.get("hours")),
+                Cell(_text(scientific, o.get("flops_paper")), p.get("flops")),
+                Cell(_text(scientific, o.get("flops_true"))),
+                Cell(_text(scientific, o.get("tokens"))),
+            ]
+            rows.append(((scale, method), cells))
+    columns = ("hours", "FLOPs, paper's convention", "FLOPs, true tokens", "tokens")
+    return [Block(f"Table {t.number}: {t.title}", ("scale", "method"), columns, rows)]
+
+
+def _text(form: Callable[..., str], value: float | None, *how: Any) -> str | None:
+    return None if value is None else form(value, *how)
+
+
+def bootstrap(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
+    """ZPPO minus the others over a family's benchmarks, drawn with replacement."""
+    paper = {
+        (r["scale"], r["family"], r["comparison"]): r
+        for r in reference("bootstrap") if r["table"] == str(t.number)
+    }  # fmt: skip
+    rows = []
+    for scale in scales:
+        for family in t.families:
+            own = comparisons(_scores_of(ours, scale, family), t.methods)
+            for name in (*t.methods, BEST):
+                comparison = f"zppo-{name}"
+                p = paper.get((scale, family, comparison))
+                theirs: Texts = (None, None, None)
+                mine: Texts = (None, None, None)
+                if p:
+                    mean, low, high = (float(p[c]) for c in ("delta", "ci_low", "ci_high"))
+                    theirs = _interval(mean, low, high, p["wins"], p["n"])
+                if comparison in own:
+                    mine = _interval(*own[comparison][0], own[comparison][1])
+                cells = [Cell(*pair) for pair in zip(mine, theirs, strict=True)]
+                rows.append(((scale, family, comparison), cells))
+    columns = ("points", "95 % interval", "wins")
+    labels = ("scale", "family", "comparison")
+    return [Block(f"Table {t.number}: {t.title}", labels, columns, rows)]
+
+
+def _interval(mean: float, low: float, high: float, wins: int | str, n: int | str) -> Texts:
+    return signed(mean, 2), f"[{low:.2f}, {high:.2f}]", f"{wins} of {n}"
+
+
+def _scores_of(ours: Ours, scale: str, family: str) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for (s, f, method, benchmark), row in ours.scores.items():
+        if (s, f) == (scale, family) and benchmark != AVERAGE and row["score"] is not None:
+            found.setdefault(method, {})[benchmark] = row["score"]
+    return found
+
+
+AUDIT = """
+scale, subset, sum(n)::BIGINT AS n, sum(n * match_pos) / sum(n) AS match_pos,
+sum(n * match_neg) / sum(n) AS match_neg, sum(n * other) / sum(n) AS other,
+sum(n * accuracy) / sum(n) AS accuracy
+"""
+
+
+def audit(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
+    """What ZPPO's reformulated rollouts answer: the right candidate, a wrong one, neither."""
+    kind = "bcq" if t.number == 16 else "ncq"
+    subsets = ("correct", "wrong") if kind == "bcq" else ("all",)
+    paper = {(r["scale"], r.get("subset", "all")): r for r in reference(f"{kind}_audit")}
+    own = {
+        (r["scale"], r["subset"]): r
+        for r in ours.select(
+            AUDIT, "candidate_audit JOIN run_settings USING (run_key)",
+            f"AND kind = '{kind}' AND method = 'zppo' GROUP BY scale, subset",
+        )
+    }  # fmt: skip
+    rows = []
+    for scale in scales:
+        for subset in subsets:
+            o, p = own.get((scale, subset), {}), paper.get((scale, subset), {})
+            cells = [Cell(f"{o['n']:,}" if o else None, p.get("n"))]
+            shares = ("match_pos", "match_neg", "other")
+            cells += [Cell(_text(number, o.get(c)), p.get(c)) for c in shares]
+            total = _accuracy(own, scale, subsets)
+            cells.append(Cell(_text(number, total), p.get(f"{kind}_acc")))
+            rows.append(((scale, subset), cells))
+    columns = ("rollouts", "right candidate", "wrong candidate", "neither", "accuracy")
+    labels = ("scale", "rollouts judged")
+    return [Block(f"Table {t.number}: {t.title}, percent", labels, columns, rows)]
+
+
+def _accuracy(
+    own: Mapping[tuple[str, str], Any], scale: str, subsets: Sequence[str]
+) -> float | None:
+    found = [own[scale, s] for s in subsets if (scale, s) in own]
+    n = sum(r["n"] for r in found)
+    return sum(r["n"] * r["accuracy"] for r in found) / n if n else None
+
+
+SMALL, LARGE = PAPER_SCALES[:2], PAPER_SCALES[2:]
+COSTED = ("off_distill", "off_distill_replay", "on_distill", "on_distill_replay", "grpo",
+          "grpo_replay", "zppo")  # fmt: skip
+DISTILLED = ("off_distill_replay", "on_distill_replay", "grpo_replay")
+STEPS = ("grpo_replay", "grpo_replay_bcq", "grpo_replay_ncq")
+TABLES = {
+    t.number: t
+    for t in (
+        PaperTable(1, "methods on VLM benchmarks", by_benchmark, ("VLM",), MAIN, SMALL),
+        PaperTable(2, "methods on LLM and Video benchmarks", by_benchmark, ("LLM", "Video"), SHORT,
+                   SMALL),
+        PaperTable(3, "ablation on VLM benchmarks", by_benchmark, ("VLM",), PARTS, SMALL),
+        PaperTable(4, "help from the teacher, family averages", averages, methods=HELP,
+                   scales=SMALL),
+        PaperTable(9, "cost of a run", cost, methods=COSTED),
+        PaperTable(10, "methods on VLM benchmarks", by_benchmark, ("VLM",), MAIN, LARGE),
+        PaperTable(11, "methods on LLM and Video benchmarks", by_benchmark, ("LLM", "Video"), SHORT,
+                   LARGE),
+        PaperTable(12, "ablation on VLM benchmarks", by_benchmark, ("VLM",), PARTS, LARGE),
+        PaperTable(13, "ablation on LLM and Video benchmarks", by_benchmark, ("LLM", "Video"),
+                   PARTS),
+        PaperTable(14, "ZPPO against other methods, bootstrap over benchmarks", bootstrap,
+                   methods=DISTILLED),
+        PaperTable(15, "ZPPO against its parts, bootstrap over benchmarks", bootstrap,
+                   methods=STEPS),
+        PaperTable(16, "what BCQ rollouts answer", audit),
+        PaperTable(17, "what NCQ rollouts answer", audit),
+        PaperTable(18, "ZPPO over its base, family averages", averages, methods=("base", "zppo")),
+        PaperTable(19, "ZPPO against its teacher, LLM", against_teacher, ("LLM",)),
+        PaperTable(20, "ZPPO against its teacher, VLM", against_teacher, ("VLM",)),
+        PaperTable(21, "ZPPO against its teacher, Video", against_teacher, ("Video",)),
+    )
+}  # fmt: skip
+
+
+def blocks(connection: duckdb.DuckDBPyConnection, number: int, scales: Sequence[str] = (),
+           variant: str = "") -> list[Block]:  # fmt: skip
+    """Table `number` for `scales`, or for what the database and the table have.
+
+    By default the scales of the paper's table that were run, and every run scale that is not of the
+    paper. UserError if there is no such table or no run.
+    """
+    if number not in TABLES:
+        raise UserError(f"no table {number}; there are {', '.join(map(str, TABLES))}")
+    t, ours = TABLES[number], Ours(connection, variant)
+    own = [s for s in ours.variants if s in t.scales or s not in PAPER_SCALES]
+    chosen = list(scales) or sorted(own, key=lambda s: (*_scale_order(s), s))
+    if not chosen:
+        raise UserError(
+            f"no run of a scale of Table {number}; run one, or name a scale with --scale"
+        )
+    made = t.make(ours, t, chosen)
+    notes = [
+        f"{scale}: {n} runs of other variants left out (--variant)"
+        for scale, n in ours.left_out.items() if scale in chosen
+    ]  # fmt: skip
+    if not made:
+        raise UserError(f"nothing was evaluated that Table {number} shows")
+    return [Block(b.title, b.labels, b.columns, b.rows, "; ".join(notes)) for b in made]
+
+
+def _scale_order(scale: str) -> tuple[int, int]:
+    known = scale in PAPER_SCALES
+    return (int(not known), PAPER_SCALES.index(scale) if known else 0)
+
+
+def render(block: Block, form: Format = "text") -> str:
+    """The block as text, Markdown, CSV (ours and paper in columns of their own) or LaTeX."""
+    if form == "csv":
+        names = [f"{c} {who}" for c in block.columns for who in ("ours", "paper")]
+        rows = [
+            [*labels, *(v or "" for c in cells for v in (c.ours, c.paper))]
+            for labels, cells in block.rows
+        ]
+        return table([*block.labels, *names], rows, form)
+    rows = [[*labels, *map(str, cells)] for labels, cells in block.rows]
+    body = table([*block.labels, *block.columns], rows, form, left=len(block.labels))
+    both = any(cell.paper is not None for _, cells in block.rows for cell in cells)
+    title = f"{block.title}{' (ours / paper)' if both else ''}"
+    return f"{'% ' if form == 'latex' else ''}{title}\n\n{body}{_line(block.note, form)}"
+
+
+def _line(note: str, form: Format) -> str:
+    return f"{'% ' if form == 'latex' else ''}{note}\n" if note else ""
+
+
+__all__ = ["TABLES", "Block", "Cell", "Ours", "blocks", "family_order", "render"]

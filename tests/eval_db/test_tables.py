@@ -1,0 +1,134 @@
+"""The paper's tables: exact cells, the published value beside ours and never in its place."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import duckdb
+import pytest
+from synthetic import Spec, build, paper_benchmarks
+
+from eval import tables
+from eval.database import open_database
+from eval.paper_tables import PAPER_SCALES, TABLES, blocks, published, render
+from eval.render import FORMATS, MISSING
+from zppo_core.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory):
+    """A run at 0.8B whose every benchmark is missing."""
+    names = paper_benchmarks()
+    everything = tuple(b for own in names.values() for b in own)
+    spec = Spec(method="grpo", scale="0.8B", steps=1, samples=2, benchmarks=names,
+                missing=everything)  # fmt: skip
+    return build(tmp_path_factory.mktemp("empty") / "empty.duckdb", [spec])
+
+
+def made(path, number: int, *scales: str):
+    with open_database(path) as connection:
+        return blocks(connection, number, scales)
+
+
+def test_there_is_every_table_of_the_paper_but_those_without_results():
+    assert set(TABLES) == {1, 2, 3, 4, *range(9, 22)}
+
+
+def test_a_cell_is_the_mean_over_seeds_with_its_deviation_beside_the_published(database_path):
+    (block,) = [b for b in made(database_path, 1) if "0.8B" in b.title]
+    rows = dict(block.rows)
+    with duckdb.connect(str(database_path), read_only=True) as c:
+        score = c.execute(
+            "SELECT 100 * score FROM eval_scores WHERE run_key = '0.8B-zppo-s0' "
+            "AND benchmark = 'MVista'"
+        ).fetchone()[0]
+        nano = c.execute(
+            "SELECT 100 * avg(score), 100 * stddev_samp(score) FROM eval_scores "
+            "WHERE run_key IN ('nano-zppo-s0', 'nano-zppo-s1') AND benchmark = 'vlm_rows'"
+        ).fetchone()
+    cell = rows["zppo",][block.columns.index("MVista")]
+    assert cell.ours == f"{score:.1f}"
+    assert cell.paper == published()["0.8B", "VLM", "zppo", "MVista"]
+    (block,) = [b for b in made(database_path, 1) if "nano" in b.title]
+    cell = dict(block.rows)["zppo",][block.columns.index("vlm_rows")]
+    assert str(cell) == f"{nano[0]:.1f} ± {nano[1]:.1f}"
+
+
+def test_an_average_over_fewer_benchmarks_than_asked_is_missing(database_path):
+    (llm,) = [b for b in made(database_path, 2, "0.8B") if b.title.endswith("LLM")]
+    cells = dict(llm.rows)["zppo",]
+    assert cells[llm.columns.index("HLE")].ours is None
+    assert cells[llm.columns.index("Avg")].ours is None
+    assert cells[llm.columns.index("Avg")].paper == "33.1"
+
+
+@pytest.mark.parametrize("number", sorted(TABLES))
+def test_a_published_value_never_stands_in_for_a_missing_one_of_ours(empty, number):
+    found = made(empty, number, *PAPER_SCALES)
+    cells = [c for b in found for _, row in b.rows for c in row]
+    costs = number == 9  # the run cost something all the same
+    assert not [c.ours for c in cells if c.ours is not None and not costs]
+    assert [c for c in cells if c.paper is not None]
+    for block in found:
+        shown = render(block).splitlines()[4:] if not costs else ()
+        assert all(MISSING in line for line in shown if line)
+
+
+@pytest.mark.parametrize("number", sorted(TABLES))
+def test_every_printed_value_of_the_paper_stands_in_its_table(empty, number):
+    found = made(empty, number, *TABLES[number].scales)
+    cells = [c.paper for b in found for _, row in b.rows for c in row if c.paper is not None]
+    printed = {1: 2 * 8 * 17, 2: 2 * 5 * 17, 3: 2 * 7 * 17, 4: 36, 9: 56, 10: 272, 11: 170,
+               12: 238, 13: 4 * 7 * 17, 14: 48 * 3, 15: 48 * 3, 16: 8 * 5, 17: 4 * 5,
+               18: 24, 19: 55, 20: 85, 21: 30}  # fmt: skip
+    assert len(cells) == printed[number]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_holds_the_same_cells(database_path, form):
+    (block,) = made(database_path, 18, "0.8B")
+    text = render(block, form)
+    if form != "csv":
+        assert all(str(c).split(" ")[0] in text for _, row in block.rows for c in row if c.ours)
+        return
+    rows = list(csv.DictReader(io.StringIO(text)))
+    zppo = next(r for r in rows if r["method"] == "zppo")
+    assert (zppo["scale"], zppo["LLM ours"], zppo["LLM paper"]) == ("0.8B", "", "33.1")
+    assert float(zppo["VLM ours"]) > 0
+
+
+def test_costs_are_means_over_runs_in_both_conventions(database_path):
+    (block,) = made(database_path, 9, "nano")
+    cells = dict(zip(block.columns, dict(block.rows)["nano", "zppo"], strict=True))
+    with duckdb.connect(str(database_path), read_only=True) as c:
+        paper, true = c.execute(
+            "SELECT avg(flops_paper), avg(flops_true) FROM run_cost_totals "
+            "WHERE run_key IN ('nano-zppo-s0', 'nano-zppo-s1')"
+        ).fetchone()
+    assert float(cells["FLOPs, paper's convention"].ours) == pytest.approx(paper, rel=0.05)
+    assert float(cells["FLOPs, true tokens"].ours) == pytest.approx(true, rel=0.05)
+
+
+def test_ablations_are_left_out_and_counted_unless_their_variant_is_asked_for(database_path):
+    with open_database(database_path) as connection:
+        (usual,) = blocks(connection, 18, ["nano"])
+        assert "1 runs of other variants left out" in usual.note
+        other = connection.execute(
+            "SELECT variant FROM run_settings WHERE run_key LIKE '%nano:student'"
+        ).fetchone()[0]
+        (block,) = blocks(connection, 18, ["nano"], other)
+        assert dict(block.rows)["nano", "zppo"] != dict(usual.rows)["nano", "zppo"]
+        with pytest.raises(UserError, match="no run of variant"):
+            blocks(connection, 18, [], "nothing")
+
+
+def test_the_command_prints_writes_and_refuses(database_path, tmp_path, capsys):
+    database = ["--database", str(database_path)]
+    assert tables.main(["--table", "16", "--format", "markdown", *database]) == 0
+    assert "| nano  | correct" in capsys.readouterr().out
+    assert tables.main(["--table", "all", "--out", str(tmp_path), *database]) == 0
+    assert len(list(tmp_path.glob("table*.csv"))) + capsys.readouterr().err.count("Table") == 17
+    for wrong in (["--table", "8"], ["--table", "x"]):
+        assert tables.main([*wrong, *database]) == 2
+        assert capsys.readouterr().err.startswith("error: ")
