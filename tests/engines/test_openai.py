@@ -148,6 +148,9 @@ def test_a_server_without_n_is_asked_for_the_rest_one_by_one(serve) -> None:
     made = engine(endpoint).generate([Prompt("a")], Sampling(5, n=4), [20])
     assert texts(made) == [["a/20", "a/21", "a/22", "a/23"]]
     assert [b["n"] for b in endpoint.bodies] == [4, 1, 1, 1]
+    greedy = engine(endpoint).generate([Prompt("b")], Sampling(5, n=3, temperature=0.0), [20])
+    assert texts(greedy) == [["b/20"] * 3]
+    assert [b["n"] for b in endpoint.bodies[4:]] == [1]
 
 
 @pytest.mark.parametrize(

@@ -236,6 +236,8 @@ def test_forced_tokens_are_given_and_gone_on_after(original) -> None:
 def test_penalties_and_cuts_are_those_of_the_transformers_engine(original, student) -> None:
     penalties = Sampling(32, temperature=0.0, presence_penalty=1.5, repetition_penalty=1.1)
     agree("penalties", original, HfEngine(*student, "s"), penalties)
+    first, second = original.generate(prompts(1, 0, 0), Sampling(16, 2, 0.0), [0])[0]
+    assert first.token_ids_T.tolist() == second.token_ids_T.tolist()
     (c,) = original.generate(prompts(1, 0, 0), Sampling(16, top_k=1), [0])[0]
     assert c.logp_T.tolist() == [0.0] * len(c.logp_T)  # of the distribution after the cut
 
@@ -282,6 +284,42 @@ def test_what_cannot_be_is_said(original, student, monkeypatch) -> None:
         VllmEngine("nano:student", student[1], **SETTINGS)
     original.sleep()
     original.wake()  # nothing on a CPU
+
+
+def test_a_group_is_prefilled_once_and_no_state_outlives_a_sync() -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        first, second, after, same = pool.submit(cached_groups).result()
+    # 1516 tokens: five blocks of 256 are taken over by seven of eight members
+    say("prefix cache", f"{first} of {4 * 8 * 1516} prompt tokens taken over within the groups")
+    assert first == 4 * 7 * 1280
+    assert second == 4 * 8 * 1280
+    assert after == first
+    say(
+        "cached groups after a sync",
+        f"{same} of 32 greedy responses equal the transformers engine's",
+    )
+    assert same >= 24
+
+
+def cached_groups() -> tuple[int, int, int, int]:
+    """Cache hits of three calls, the last one after a sync; responses that were right after it."""
+    model, renderer = models.load("nano:student", torch.float32)
+    engine = VllmEngine("nano:student", renderer, max_model_len=4096, enable_chunked_prefill=True,
+                        enable_prefix_caching=True, disable_log_stats=False)  # fmt: skip
+    # greedy, as a CPU cannot chunk a prompt that has a seed: so members are prompts here
+    groups = [Prompt(f"{i} " + "one two three four " * 150) for i in range(4) for _ in range(8)]
+    sampling, hits = Sampling(8, temperature=0.0), [0]
+    for call in range(3):
+        if call == 2:
+            model = perturbed(model)
+            engine.load_weights(weights(model), 1)
+        got = flat(engine.generate(groups, sampling, range(32)))
+        counted = {m.name: m.value for m in engine.llm.get_metrics() if hasattr(m, "value")}
+        hits.append(counted["vllm:prefix_cache_hits"])
+    want = flat(HfEngine(model, renderer, "s").generate(groups, sampling, range(32)))
+    same = sum(a.text == b.text for a, b in zip(want, got, strict=True))
+    first, second, after = np.diff(hits).tolist()
+    return first, second, after, same
 
 
 def test_processes_of_their_own_take_weights_by_file(original, student) -> None:

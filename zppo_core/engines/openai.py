@@ -101,6 +101,8 @@ class OpenAIEngine:
                seed: int) -> tuple[Completion, ...]:  # fmt: skip
         """One request for the whole group; what a server without `n` left out, one by one."""
         body = request_body(self.model, prompt, sampling, seed, self.extra)
+        if sampling.temperature == 0.0:  # vLLM's server refuses more than one
+            return tuple(self._choices(session, {**body, "n": 1})[:1] * sampling.n)
         made = self._choices(session, body)[: sampling.n]
         for member in range(len(made), sampling.n):
             single = {**body, "n": 1, "seed": body["seed"] + member} if "seed" in body else body

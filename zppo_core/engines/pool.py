@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from zppo_core.engines.base import Progress, Sampling
@@ -50,8 +51,11 @@ class EnginePool:
         return results
 
     def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
-        """All engines take the weights, at the same time."""
-        self._each(lambda i: self.engines[i].load_weights(weights, version))
+        """All engines take the weights at the same time, from one file if they can stage it."""
+        stage = getattr(self.engines[0], "staged", None)
+        with nullcontext() if stage is None else stage(weights) as path:
+            where = {} if path is None else {"path": path}
+            self._each(lambda i: self.engines[i].load_weights(weights, version, **where))
         self.version = version
 
     def sleep(self) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from zppo_core.engines.base import Progress, Sampling
 from zppo_core.engines.vllm_weights import (
+    Sources,
     cast,
     compare,
     shared_file,
@@ -95,7 +96,8 @@ class VllmEngine:
             raise UserError(
                 f"{len(self.bias)} forbidden tokens, vLLM can mask {MAX_FORBIDDEN}; use engine hf"
             )
-        self.max_length = int(self.llm.llm_engine.model_config.max_model_len)
+        shape = self.llm.llm_engine.model_config
+        self.max_length, self._dtype = int(shape.max_model_len), shape.dtype
         self._asleep = self._unfit = False
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int],
@@ -124,7 +126,9 @@ class VllmEngine:
             texts.append(text_prompt(prompt, e))
             settings.append(
                 SamplingParams(
-                    n=sampling.n, temperature=sampling.temperature, top_p=sampling.top_p,
+                    # vLLM wants greedy members once
+                    n=sampling.n if sampling.temperature > 0 else 1,
+                    temperature=sampling.temperature, top_p=sampling.top_p,
                     top_k=sampling.top_k, min_p=sampling.min_p,
                     presence_penalty=sampling.presence_penalty,
                     repetition_penalty=sampling.repetition_penalty,
@@ -151,7 +155,8 @@ class VllmEngine:
         # the expansion of images is vLLM's own: it must be the one the trainer sees
         if output.prompt_token_ids != [*encoded.input_ids_P.tolist(), *forced]:
             raise RuntimeError("vLLM read another prompt than it was given: image tokens differ")
-        return tuple(self._completion(forced, c) for c in output.outputs)
+        made = tuple(self._completion(forced, c) for c in output.outputs)
+        return made * (n // len(made))
 
     def _completion(self, forced: tuple[int, ...], said: Any) -> Completion:
         ids = np.array([*forced, *said.token_ids], np.int32)
@@ -161,33 +166,47 @@ class VllmEngine:
         finish: Literal["stop", "length"] = "stop" if said.finish_reason == "stop" else "length"
         return Completion(self.renderer.decode(ids), ids, logp, finish, self.version, len(forced))
 
-    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
+    @contextmanager
+    def staged(self, weights: Mapping[str, torch.Tensor]) -> Iterator[str]:
+        """A file of the weights, for the `path` of any engine of this model."""
+        sources, types = self._plan(weights)
+        with shared_file(cast(weights, sources, types, self._dtype)) as path:
+            yield path
+
+    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int,
+                     path: str = "") -> None:  # fmt: skip
         """Take all parameters by their transformers names, check sums read back, drop caches.
 
-        Raises KeyError if a name is missing or left over, RuntimeError if vLLM holds other values
-        afterwards, UserError where the CPU build would keep a stale head.
+        `path` is where they are `staged` already. Raises KeyError if a name is missing or left
+        over, RuntimeError if vLLM holds other values afterwards, UserError where the CPU build
+        would keep a stale head.
         """
-        mapped, types, packed = self.llm.collective_rpc("zppo_names", args=(list(weights),))[0]
-        sources = sources_of(dict(zip(weights, mapped, strict=True)), types, packed)
-        config = self.llm.llm_engine.model_config
-        if self._on_cpu and config.hf_config.tie_word_embeddings:
+        sources, types = self._plan(weights)
+        if self._on_cpu and self.llm.llm_engine.model_config.hf_config.tie_word_embeddings:
             raise UserError("vLLM on a CPU keeps a stale head; use untied embeddings or engine hf")
         self.wake()
         self._unfit = True  # until all of it has gone well
-        if self.transport == "memory":
-            pairs = cast(weights, sources, types, config.dtype)
+        if path:
+            self.llm.collective_rpc("zppo_load_file", args=(path,))
+        elif self.transport == "memory":
+            pairs = cast(weights, sources, types, self._dtype)
             self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": pairs})
         else:
-            with shared_file(cast(weights, sources, types, config.dtype)) as path:
-                self.llm.collective_rpc("zppo_load_file", args=(path,))
+            with self.staged(weights) as own:
+                self.llm.collective_rpc("zppo_load_file", args=(own,))
         # keys, values, states and image features of the old weights
         if not self.llm.reset_prefix_cache():
             raise RuntimeError("vLLM did not drop its prefix cache: requests are still running")
         self.llm.llm_engine.reset_encoder_cache()
         self.llm.llm_engine.reset_mm_cache()
-        sent = {n: sums(t) for n, t in cast(weights, sources, types, config.dtype)}
+        sent = {n: sums(t) for n, t in cast(weights, sources, types, self._dtype)}
         compare(sent, sources, self.llm.collective_rpc("zppo_sums"))
         self.version, self._unfit = version, False
+
+    def _plan(self, weights: Mapping[str, torch.Tensor]) -> tuple[Sources, dict[str, str]]:
+        """What each of vLLM's tensors is made of, and its type."""
+        mapped, types, packed = self.llm.collective_rpc("zppo_names", args=(list(weights),))[0]
+        return sources_of(dict(zip(weights, mapped, strict=True)), types, packed), types
 
     def sleep(self, level: Literal[1, 2] = 1) -> None:
         """Leave the GPU to others; level 2 drops the weights too, and wants new ones.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 TOLERANCE = 1e-9  # relative: sums in float64, taken in another order
+Sources = dict[str, list[str]]  # of each of vLLM's tensors the checkpoint's that it is made of
 Sums = tuple[int, float, float]  # size, sum, sum of squares: they add up over parts of a tensor
 
 
@@ -50,14 +51,14 @@ def _type(tensor: torch.Tensor) -> str:
 
 
 def sources_of(mapped: Mapping[str, str | None], own: Iterable[str],
-               packed: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:  # fmt: skip
+               packed: Mapping[str, Sequence[str]]) -> Sources:  # fmt: skip
     """For each of vLLM's tensors the checkpoint's that it is made of; complete both ways.
 
     `mapped` are checkpoint names with vLLM's prefixes (None: not used by it), `own` vLLM's names,
     `packed` its stacked modules with their parts. Raises KeyError on names missing or left over.
     """
     old_of = {new: old for old, new in mapped.items() if new is not None}
-    sources = {}
+    sources: Sources = {}
     missing, left = [], set(old_of.values())
     for name in own:
         wanted = [name] if name in old_of else parts_of(name, packed)
