@@ -1,0 +1,128 @@
+"""What a run costs: by the database, or planned from a configuration.
+
+python -m eval.cost [--run KEY] [--database PATH]
+python -m eval.cost --plan 4B [--method zppo]
+
+2N FLOPs a generated or rescored token, 6N a trained token and update, N the model's parameters
+(appendix D.3). The database holds both the paper's upper bound, every response at its cap, and the
+tokens as they were.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eval.database import DEFAULT_DATABASE, open_database
+from eval.render import duration, scientific, table
+from eval.summary import find_run, records
+from zppo_core.config import Config, load
+from zppo_core.errors import UserError
+from zppo_core.methods import METHODS
+
+PARAMETERS = {"0.8B": 0.8e9, "2B": 2e9, "4B": 4e9, "9B": 9e9}
+TEACHER = 27e9
+PAPER_STEPS = 200  # one pass over ZPPO-77K
+# What reproduces the printed Table 9 (eval/reference/README.md, inconsistency 5): another forward
+# pass for the old log-probabilities, and 4,096 prompt tokens beside the 12,288 of the response.
+PROMPT_TOKENS = 4096
+HARD_SHARE = 0.46  # of the questions asked that want teacher rollouts, fitted to the zppo rows
+
+
+@dataclass(frozen=True)
+class Plan:
+    """FLOPs of a run by role and activity, every sequence at its longest."""
+
+    flops: dict[str, float]
+
+    @property
+    def total(self) -> float:
+        return sum(self.flops.values())
+
+
+def plan(config: Config, student: float, teacher: float = TEACHER, steps: int = 0) -> Plan:
+    """The upper bound of a run's FLOPs from its configuration alone, as in Table 9."""
+    method, rollout = METHODS[config.run.method], config.rollout
+    steps = steps or config.run.rollout_steps or PAPER_STEPS
+    length = rollout.max_tokens + PROMPT_TOKENS
+    asked = rollout.new_prompts * (1 + config.replay.ratio * method.replay)
+    per_step = rollout.group_size * length * steps
+    made = {"student generates": 2 * student * asked * per_step}
+    drawn = config.teacher.rollouts / rollout.group_size
+    if method.loss == "surrogate":
+        extra = rollout.new_prompts * config.reformulation.ratio * bool(method.reformulations)
+        tokens, updates = (asked + extra) * per_step, config.optimizer.updates
+        made = {
+            "student generates": 2 * student * tokens,
+            "student rescores": 2 * student * tokens * (updates > 1),
+            "student trains": 6 * student * tokens * updates,
+        }
+        if method.uses_teacher:
+            made["teacher generates"] = 2 * teacher * HARD_SHARE * asked * drawn * per_step
+    elif method.loss == "on_distill":
+        made["student trains"] = 6 * student * asked * per_step
+        made["teacher rescores"] = 2 * teacher * asked * per_step
+    else:
+        made["student trains"] = 6 * student * asked * drawn * per_step
+        made["teacher generates"] = 2 * teacher * asked * drawn * per_step
+    return Plan(made)
+
+
+def plan_text(scale: str, method: str) -> str:
+    """The planned FLOPs of a preset as a table; UserError for a scale of unknown size."""
+    if scale not in PARAMETERS:
+        raise UserError(f"--plan {scale}: one of {', '.join(PARAMETERS)}")
+    config = load(scale, [f"run.method={method}"])
+    found = plan(config, PARAMETERS[scale])
+    rows = [[name, scientific(value)] for name, value in found.flops.items() if value]
+    rows.append(["all", scientific(found.total)])
+    return f"{method}, {scale}, at most\n" + table(["activity", "FLOPs"], rows)
+
+
+def run_text(database: str, run: str | None) -> str:
+    """A run's cost as a table: true tokens and FLOPs, the paper's convention beside them."""
+    with open_database(database) as connection:
+        key = find_run(connection, run)["run_key"]
+        rows = records(
+            connection, "SELECT * FROM run_costs WHERE run_key = ? ORDER BY role, activity", [key]
+        )
+        hours = records(connection, "SELECT hours FROM run_cost_totals WHERE run_key = ?", [key])
+    cells = [
+        [f"{r['role']} {r['activity']}", scientific(r["model_params"]), f"{r['tokens']:,}",
+         scientific(r["flops_true"]), f"{r['tokens_cap']:,}", scientific(r["flops_paper"])]
+        for r in rows
+    ]  # fmt: skip
+    total = {c: sum(r[c] for r in rows) for c in ("tokens", "tokens_cap")}
+    flops = [scientific(sum(r[c] for r in rows)) for c in ("flops_true", "flops_paper")]
+    cells.append(
+        ["all", "", f"{total['tokens']:,}", flops[0], f"{total['tokens_cap']:,}", flops[1]]
+    )
+    columns = ["cost", "parameters", "tokens", "FLOPs", "tokens at the cap", "paper's FLOPs"]
+    spent = hours[0]["hours"] if hours else None
+    wall = "" if spent is None else f"Rollout steps took {duration(3600 * spent)}\n"
+    return f"Run {key}\n{wall}" + table(columns, cells)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line above; 0, or 2 with one line on stderr."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.cost", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--run", help="run key or its beginning; default: the latest run")
+    parser.add_argument("--plan", metavar="SCALE", default="", help="0.8B, 2B, 4B or 9B")
+    parser.add_argument("--method", default="zppo", help="for --plan")
+    parser.add_argument("--database", default=DEFAULT_DATABASE)
+    o = parser.parse_args(arguments)
+    try:
+        print(plan_text(o.plan, o.method) if o.plan else run_text(o.database, o.run))
+    except UserError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
