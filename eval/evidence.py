@@ -85,6 +85,9 @@ CLAIMS = (
     Claim("ZPPO is above GRPO with replay", _above("zppo", "grpo_replay")),
     Claim("ZPPO is above off-policy distillation", _above("zppo", "off_distill_replay")),
     Claim("ZPPO is above on-policy distillation", _above("zppo", "on_distill_replay")),
+    Claim("ZPPO is above BCQ and NCQ without replay", _above("zppo", "grpo_both")),
+    Claim("ZPPO is above replay with BCQ alone", _above("zppo", "grpo_replay_bcq")),
+    Claim("ZPPO is above replay with NCQ alone", _above("zppo", "grpo_replay_ncq")),
     Claim("replay alone helps GRPO", _above("grpo_replay", "grpo")),
     Claim("BCQ and NCQ alone help GRPO", _above("grpo_both", "grpo")),
     Claim("BCQ helps beside replay", _above("grpo_replay_bcq", "grpo_replay")),
@@ -306,14 +309,21 @@ def draw(cells: Cells, path: Path) -> None:
 
 
 def write(database: str | Path, sweep: str, path: Path = PAGE) -> None:
-    """Replace the measured part of the page at `path`, and its picture; the words around it stay.
+    """Replace the measured part of the page at `path`, its picture, and the scores beside it.
 
-    Without a page there, or without the marks in it, the measured part is the page.
+    The words around the marks stay; without them the measured part is the page.
     """
     with open_database(database) as connection:
         body = page(connection, sweep)
         cells = measured(connection, sweep)
     draw(cells, path.parent / "pictures" / "evidence.svg")
+    rows = [
+        [method, quantity, str(seed), f"{value:.2f}"]
+        for (method, quantity), values in sorted(cells.items())
+        for seed, value in sorted(values.items())
+    ]
+    scores = table(["method", "quantity", "seed", "percent"], rows, "csv")
+    path.with_suffix(".csv").write_text(scores, encoding="utf-8")
     block = f"{START}\n\n{body}\n{END}"
     old = path.read_text(encoding="utf-8") if path.is_file() else ""
     marked = re.compile(re.escape(START) + ".*" + re.escape(END), re.DOTALL)
