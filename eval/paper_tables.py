@@ -17,7 +17,7 @@ import duckdb
 
 from eval.bootstrap import BEST, comparisons
 from eval.render import MISSING, Format, number, scientific, signed, table
-from eval.summary import FAMILIES, family_order, records
+from eval.summary import FAMILIES, records
 from zppo_core.errors import UserError
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -357,7 +357,7 @@ def blocks(connection: duckdb.DuckDBPyConnection, number: int, scales: Sequence[
         raise UserError(f"no table {number}; there are {', '.join(map(str, TABLES))}")
     t, ours = TABLES[number], Ours(connection, variant)
     own = [s for s in ours.variants if s in t.scales or s not in PAPER_SCALES]
-    chosen = list(scales) or sorted(own, key=lambda s: (*_scale_order(s), s))
+    chosen = list(scales) or sorted(own, key=scale_order)
     if not chosen:
         raise UserError(
             f"no run of a scale of Table {number}; run one, or name a scale with --scale"
@@ -372,9 +372,10 @@ def blocks(connection: duckdb.DuckDBPyConnection, number: int, scales: Sequence[
     return [Block(b.title, b.labels, b.columns, b.rows, "; ".join(notes)) for b in made]
 
 
-def _scale_order(scale: str) -> tuple[int, int]:
+def scale_order(scale: str) -> tuple[int, str]:
+    """Sort key: the paper's scales by size, then the others by name."""
     known = scale in PAPER_SCALES
-    return (int(not known), PAPER_SCALES.index(scale) if known else 0)
+    return (PAPER_SCALES.index(scale) if known else len(PAPER_SCALES), scale)
 
 
 def render(block: Block, form: Format = "text") -> str:
@@ -395,6 +396,3 @@ def render(block: Block, form: Format = "text") -> str:
 
 def _line(note: str, form: Format) -> str:
     return f"{'% ' if form == 'latex' else ''}{note}\n" if note else ""
-
-
-__all__ = ["TABLES", "Block", "Cell", "Ours", "blocks", "family_order", "render"]

@@ -1,0 +1,378 @@
+"""Figures 1, 4-7 and 20-25 of the paper from the result database.
+
+python -m eval.figures --figure 4 [--scale nano] [--out results/figures] [--format svg|png]
+
+A figure is panels of series; one small engine draws them. Published numbers appear only as marked
+reference points, and only at the paper's scales.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from eval.database import DEFAULT_DATABASE, open_database
+from eval.paper_tables import AVERAGE, Ours, published, reference, scale_order
+from eval.summary import FAMILIES, records
+from zppo_core.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Picture
+
+# Okabe and Ito's colours, which colour-blind readers tell apart
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
+Points = tuple[Sequence[Any], Sequence[float]]
+Kind = Literal["line", "bar", "area"]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes: named series (x, y), and published points of the same names."""
+
+    title: str
+    x: str
+    y: str
+    kind: Kind
+    series: Mapping[str, Points]
+    paper: Mapping[str, Points] = field(default_factory=dict)
+
+
+def _columns(rows: Sequence[Mapping[str, Any]], name: str, x: str, y: str) -> dict[str, Points]:
+    """Rows in order as one series for each value of `name`; missing values are left out."""
+    found: dict[str, tuple[list[Any], list[float]]] = {}
+    for row in rows:
+        if row[y] is not None:
+            xs, ys = found.setdefault(str(row[name]), ([], []))
+            xs.append(row[x])
+            ys.append(float(row[y]))
+    return {name: (tuple(xs), tuple(ys)) for name, (xs, ys) in found.items()}
+
+
+def gains(ours: Ours, scales: Sequence[str]) -> list[Panel]:
+    """Fig. 1: family averages over the base, by method."""
+    methods = ("off_distill_replay", "on_distill_replay", "grpo_replay", "zppo")
+    panels = []
+    for scale in scales:
+        series, paper = {}, {}
+        for method in methods:
+            values, printed = [], []
+            for family in FAMILIES:
+                keys = [(scale, family, m, AVERAGE) for m in (method, "base")]
+                values.append(_gap([ours.scores.get(k, {}).get("score") for k in keys]))
+                printed.append(_gap([published().get(k) for k in keys]))
+            if any(v == v for v in values):
+                series[method] = (FAMILIES, tuple(values))
+                if any(p == p for p in printed):
+                    paper[method] = (FAMILIES, tuple(printed))
+        panels.append(Panel(scale, "", "points over the base", "bar", series, paper))
+    return panels
+
+
+def _gap(pair: Sequence[Any]) -> float:
+    return float("nan") if None in pair else float(pair[0]) - float(pair[1])
+
+
+def graduated(ours: Ours, scales: Sequence[str]) -> list[Panel]:
+    """Fig. 4: share of admitted questions that graduated, by accuracy at admission."""
+    panels = []
+    for scale in scales:
+        rows = _of(ours, scale, "method, entry_bin, 100 * sum(graduated) / sum(admitted) AS share",
+                   "graduation", "GROUP BY ALL ORDER BY method, entry_bin")  # fmt: skip
+        paper: dict[str, Points] = {}
+        for method in ("zppo", "grpo_replay"):
+            points = [
+                (float(r["entry_accuracy_percent"]), float(r["value"]))
+                for r in reference("graduation")
+                if (r["figure"], r["scale"], r["method"], r["quantity"])
+                == ("Fig. 4", scale, method, "graduated_over_admitted")
+            ]
+            if points:
+                paper[method] = (tuple(x for x, _ in points), tuple(y for _, y in points))
+        panels.append(Panel(scale, "accuracy at admission, %", "graduated of admitted, %", "bar",
+                            _columns(rows, "method", "entry_bin", "share"), paper))  # fmt: skip
+    return panels
+
+
+def composition(ours: Ours, scales: Sequence[str]) -> list[Panel]:
+    """Fig. 5: what could be reformulated before the cap, and who gets a positive advantage."""
+    panels = []
+    for scale in scales:
+        rows = _of(ours, scale, "step, 100 * avg(easy_share) AS easy, 100 * avg(bcq_share) AS BCQ, "
+                   "100 * avg(ncq_share) AS NCQ", "batch_composition",
+                   "AND method = 'zppo' GROUP BY step ORDER BY step")  # fmt: skip
+        shares = {
+            name: series
+            for key, name in (("easy", "easy"), ("BCQ", "BCQ possible"), ("NCQ", "NCQ possible"))
+            for series in _columns([r | {"": ""} for r in rows], "", "step", key).values()
+        }
+        panels.append(Panel(f"{scale}: before the cap", "rollout step", "% of the questions asked",
+                            "line", shares))  # fmt: skip
+        rows = _of(ours, scale, "method, step, 100 * avg(positive_share) AS share",
+                   "learning_signal", "GROUP BY ALL ORDER BY method, step")  # fmt: skip
+        panels.append(Panel(f"{scale}: positive advantage", "rollout step", "% of the rollouts",
+                            "line", _some(_columns(rows, "method", "step", "share"))))  # fmt: skip
+    return panels
+
+
+def recipe(ours: Ours, scales: Sequence[str]) -> list[Panel]:
+    """Fig. 6: training accuracy under other numbers of updates and other norms."""
+    panels = []
+    for scale in scales:
+        for knob, rest in (("updates", "norm = 'nonzero'"), ("norm", "updates = 4")):
+            rows = records(
+                ours.connection,
+                f"SELECT {knob} AS knob, step, 100 * avg(accuracy) AS accuracy FROM step_accuracy "
+                f"JOIN run_settings USING (run_key) WHERE scale = ? AND method = 'zppo' "
+                f"AND kind = 'plain' AND {rest} GROUP BY ALL ORDER BY knob, step",
+                [scale],
+            )
+            series = _columns(rows, "knob", "step", "accuracy")
+            if len(series) > 1:
+                panels.append(Panel(f"{scale}: {knob}", "rollout step", "plain rollouts right, %",
+                                    "line", series))  # fmt: skip
+    return panels
+
+
+def teacher_size(ours: Ours, scales: Sequence[str]) -> list[Panel]:
+    """Fig. 7: gain over the base, mean of the families, by the teacher."""
+    panels = []
+    for scale in scales:
+        rows = records(
+            ours.connection,
+            "WITH runs_of AS (SELECT run_key, method, teacher_model, teacher_params, "
+            "avg(average) FILTER (role = 'student') - avg(average) FILTER (role = 'base') AS gain "
+            "FROM run_families JOIN run_settings USING (run_key) WHERE scale = ? "
+            "AND method = 'zppo' GROUP BY ALL) SELECT method, teacher_model, "
+            "any_value(teacher_params) AS size, avg(gain) AS gain FROM runs_of GROUP BY ALL "
+            "ORDER BY size", [scale],
+        )  # fmt: skip
+        series = _columns(rows, "method", "teacher_model", "gain")
+        if len(next(iter(series.values()), ((), ()))[0]) > 1:
+            panels.append(Panel(scale, "teacher", "points over the base", "bar", series))
+    return panels
+
+
+def occupancy(ours: Ours, scales: Sequence[str]) -> list[Panel]:
+    """Fig. 20: what the buffer holds, by accuracy at admission."""
+    panels = []
+    for scale in scales:
+        rows = _of(ours, scale, "step, format('{:g} %', entry_bin) AS bin, avg(held) AS held",
+                   "graduation_steps", "AND method = 'zppo' GROUP BY step, entry_bin "
+                   "ORDER BY entry_bin, step")  # fmt: skip
+        panels.append(Panel(scale, "rollout step", "questions in the buffer", "area",
+                            _columns(rows, "bin", "step", "held")))  # fmt: skip
+    return panels
+
+
+def graduates(ours: Ours, scales: Sequence[str]) -> list[Panel]:
+    """Fig. 21: graduates so far, by accuracy at admission."""
+    panels = []
+    for scale in scales:
+        rows = _of(ours, scale, "step, format('{:g} %', entry_bin) AS bin, avg(graduated) AS n",
+                   "graduation_steps", "AND method = 'zppo' GROUP BY step, entry_bin "
+                   "ORDER BY entry_bin, step")  # fmt: skip
+        panels.append(Panel(scale, "rollout step", "graduates so far", "area",
+                            _columns(rows, "bin", "step", "n")))  # fmt: skip
+    return panels
+
+
+def accuracies(ours: Ours, scales: Sequence[str]) -> list[Panel]:
+    """Fig. 22: accuracy of plain, replayed and reformulated rollouts."""
+    panels = []
+    for scale in scales:
+        rows = _of(ours, scale, "kind, step, 100 * avg(accuracy) AS accuracy", "step_accuracy",
+                   "AND method = 'zppo' GROUP BY ALL ORDER BY kind, step")  # fmt: skip
+        panels.append(Panel(scale, "rollout step", "rollouts right, %", "line",
+                            _columns(rows, "kind", "step", "accuracy")))  # fmt: skip
+    return panels
+
+
+def fates(ours: Ours, scales: Sequence[str]) -> list[Panel]:
+    """Fig. 23: graduated and evicted so far, ZPPO and GRPO with replay."""
+    panels = []
+    for scale in scales:
+        series: dict[str, Points] = {}
+        for fate in ("graduated", "evicted"):
+            rows = _of(ours, scale, f"method || ', {fate}' AS name, step, "
+                       f"sum({fate}) / count(DISTINCT run_key) AS n", "graduation_steps",
+                       "AND method IN ('zppo', 'grpo_replay') GROUP BY method, step "
+                       "ORDER BY method DESC, step")  # fmt: skip
+            series |= _columns(rows, "name", "step", "n")
+        panels.append(Panel(scale, "rollout step", "questions so far", "line", series))
+    return panels
+
+
+def revisits(ours: Ours, scales: Sequence[str]) -> list[Panel]:
+    """Fig. 24: what became of questions, by how often they were asked again."""
+    panels = []
+    for scale in scales:
+        rows = _of(ours, scale, "fate, least(visits, 6) AS visits, count(*) AS n",
+                   "buffer_entries",
+                   "AND method = 'zppo' GROUP BY ALL ORDER BY visits, fate")  # fmt: skip
+        names = [r | {"times": f"{r['visits']}{'+' if r['visits'] == 6 else ''}"} for r in rows]
+        panels.append(Panel(scale, "times asked again", "questions", "bar",
+                            _columns(names, "fate", "times", "n")))  # fmt: skip
+    return panels
+
+
+def optimisation(ours: Ours, scales: Sequence[str]) -> list[Panel]:
+    """Fig. 25: entropy and loss."""
+    panels = []
+    for scale in scales:
+        for column, unit in (("entropy", "nats a token"), ("loss", "loss")):
+            rows = _of(ours, scale, f"method, step, avg({column}) AS value", "step_updates",
+                       "GROUP BY ALL ORDER BY method, step")  # fmt: skip
+            panels.append(Panel(f"{scale}: {column}", "rollout step", unit, "line",
+                                _some(_columns(rows, "method", "step", "value"))))  # fmt: skip
+    return panels
+
+
+def _of(ours: Ours, scale: str, columns: str, view: str, rest: str) -> list[dict[str, Any]]:
+    name = scale.replace("'", "''")
+    return ours.select(
+        columns, f"{view} JOIN run_settings USING (run_key)", f"AND scale = '{name}' {rest}"
+    )
+
+
+def _some(series: Mapping[str, Points]) -> dict[str, Points]:
+    """The methods that the paper draws beside one another."""
+    drawn = ("zppo", "grpo_replay", "grpo")
+    return {m: series[m] for m in drawn if m in series}
+
+
+FIGURES: dict[int, Callable[[Ours, Sequence[str]], list[Panel]]] = {
+    1: gains, 4: graduated, 5: composition, 6: recipe, 7: teacher_size, 20: occupancy,
+    21: graduates, 22: accuracies, 23: fates, 24: revisits, 25: optimisation,
+}  # fmt: skip
+NEEDS = {
+    6: "zppo with other values of optimizer.updates or advantage.norm",
+    7: "zppo with teachers of several sizes (--set teacher.model=...)",
+}
+
+
+def panels_of(ours: Ours, number: int, scales: Sequence[str] = ()) -> list[Panel]:
+    """The panels of figure `number`; UserError if there is no such figure, or no run for it."""
+    if number not in FIGURES:
+        raise UserError(f"no figure {number}; there are {', '.join(map(str, FIGURES))}")
+    chosen = list(scales) or sorted(ours.variants, key=scale_order)
+    made = [p for p in FIGURES[number](ours, chosen) if p.series]
+    if not made:
+        needed = NEEDS.get(number, "zppo and grpo_replay")
+        raise UserError(f"Figure {number} needs runs of {needed}; the database holds none")
+    return made
+
+
+def draw(panels: Sequence[Panel]) -> Picture:
+    """The panels side by side, three in a row."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    across = min(len(panels), 3)
+    down = -(-len(panels) // across)
+    figure, axes = plt.subplots(
+        down, across, figsize=(4.6 * across, 3.2 * down), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat[len(panels) :]:
+        axis.remove()
+    for axis, panel in zip(axes.flat, panels, strict=False):
+        _draw(axis, panel)
+    return figure
+
+
+def _draw(axis: Axes, panel: Panel) -> None:
+    if panel.kind == "area":
+        steps = sorted({x for own, _ in panel.series.values() for x in own})
+        heights = [[dict(zip(*s, strict=True)).get(x, 0.0) for x in steps]
+                   for s in panel.series.values()]  # fmt: skip
+        axis.stackplot(steps, heights, labels=list(panel.series), colors=COLOURS)
+    elif panel.kind == "bar":
+        _bars(axis, panel)
+    else:
+        for (name, (xs, ys)), colour in zip(panel.series.items(), COLOURS, strict=False):
+            axis.plot(xs, ys, label=name, color=colour, linewidth=1.6)
+    axis.set_title(panel.title, fontsize=10)
+    axis.set_xlabel(panel.x)
+    axis.set_ylabel(panel.y)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(fontsize=8, frameon=False)
+
+
+def _bars(axis: Axes, panel: Panel) -> None:
+    names = list(dict.fromkeys(x for xs, _ in panel.series.values() for x in xs))
+    if all(isinstance(n, (int, float)) for n in names):
+        names.sort()
+    elif all(str(n)[:1].isdecimal() for n in names):
+        names.sort(key=str)
+    width = 0.8 / len(panel.series)
+    for i, (name, (xs, ys)) in enumerate(panel.series.items()):
+        shift = (i + 0.5) * width - 0.4
+        axis.bar([names.index(x) + shift for x in xs], ys, width, label=name, color=COLOURS[i])
+        if name in panel.paper:
+            at, values = panel.paper[name]
+            places = [names.index(x) + shift for x in at if x in names]
+            axis.plot(places, [v for x, v in zip(at, values, strict=True) if x in names], "D",
+                      color="black", markersize=5, markerfacecolor="white",
+                      label=None if i else "published")  # fmt: skip
+    axis.axhline(0, color="black", linewidth=0.8)
+    axis.set_xticks(
+        range(len(names)), [f"{n:g}" if isinstance(n, float) else str(n) for n in names]
+    )
+
+
+def save(figure: Picture, path: Path) -> None:
+    """Write an SVG or PNG without a date, so that the same data gives the same file."""
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    matplotlib.rcParams["svg.hashsalt"] = "zppo"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata: dict[str, Any] = {"Date": None} if path.suffix == ".svg" else {}
+    figure.savefig(path, dpi=150, metadata=metadata)
+    plt.close(figure)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line above; 0, or 2 with one line on stderr."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.figures", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--figure", required=True, help=f"{', '.join(map(str, FIGURES))}, or all")
+    parser.add_argument("--scale", action="append", default=[], help="may be repeated")
+    parser.add_argument("--variant", default="", help="another configuration than the most run one")
+    parser.add_argument("--out", type=Path, default=Path("results/figures"))
+    parser.add_argument("--format", choices=("svg", "png"), default="svg")
+    parser.add_argument("--database", default=DEFAULT_DATABASE)
+    o = parser.parse_args(arguments)
+    everything = o.figure == "all"
+    try:
+        if not everything and not o.figure.isdecimal():
+            raise UserError(f"--figure {o.figure}: a number, or all")
+        with open_database(o.database) as connection:
+            ours = Ours(connection, o.variant)
+            for number in FIGURES if everything else [int(o.figure)]:
+                try:
+                    panels = panels_of(ours, number, o.scale)
+                except UserError as fault:
+                    if not everything:
+                        raise
+                    print(fault, file=sys.stderr)
+                    continue
+                path = o.out / f"figure{number:02d}.{o.format}"
+                save(draw(panels), path)
+                print(path)
+    except UserError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
