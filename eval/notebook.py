@@ -1,0 +1,37 @@
+"""What the notebooks share: rows as a frame, a figure of the paper under its cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from eval.database import open_database
+from eval.figures import draw, panels_of
+from eval.paper_tables import Ours
+from eval.summary import find_run, records
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows as a frame; columns that hold nothing are left out, numbers rounded to two places."""
+    import pandas as pd
+
+    return pd.DataFrame(list(rows)).dropna(axis="columns", how="all").round(2)
+
+
+def show(database: str, number: int, run: str | None = None) -> Figure:
+    """Figure `number` of the paper, for the configuration and scale of `run` (or the latest)."""
+    import matplotlib.pyplot as plt
+
+    with open_database(database) as connection:
+        key = find_run(connection, run)["run_key"]
+        place = records(
+            connection, "SELECT scale, variant, recipe FROM run_settings WHERE run_key = ?", [key]
+        )[0]
+        ours = Ours(connection, place["variant"] if place["recipe"] else "")
+        picture = draw(panels_of(ours, number, [place["scale"]]))
+    plt.close(picture)  # shown once, as the cell's value
+    return picture

@@ -1,0 +1,41 @@
+"""The notebooks run from the database alone, and carry no outputs into the repository."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+BOOKS = sorted(FOLDER.glob("*.ipynb"))
+
+
+def test_there_is_a_notebook_for_each_question():
+    assert [b.stem for b in BOOKS] == [
+        "against_the_paper", "are_candidates_anonymous", "inside_the_zone", "what_did_it_cost",
+        "what_did_the_run_learn",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
+def test_a_notebook_runs_and_shows_something_in_every_cell(path, database_path, monkeypatch):
+    book = nbformat.read(path, as_version=4)
+    code = [c for c in book.cells if c.cell_type == "code"]
+    assert all(c.outputs == [] and c.execution_count is None for c in code)
+    monkeypatch.setenv("ZPPO_DATABASE", str(database_path))
+    monkeypatch.setenv("ZPPO_RUN", "nano-zppo-s1")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FOLDER.parent)]))
+    NotebookClient(book, timeout=120, kernel_name="python3").execute()
+    shown = code[1:]  # the first names the database
+    assert all(c.outputs for c in shown)
+    kinds = [o.output_type for c in shown for o in c.outputs]
+    assert "error" not in kinds
+
+
+def test_model_text_is_never_markup_in_a_notebook():
+    text = " ".join(b.read_text(encoding="utf-8") for b in BOOKS)
+    assert "HTML(" not in text
+    assert "Markdown(" not in text
