@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eval.database import open_database
@@ -12,7 +14,16 @@ from eval.summary import find_run, records
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture that a notebook shows as its cell's value."""
+
+    png: bytes
+
+    def _repr_png_(self) -> bytes:
+        return self.png
 
 
 def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -22,7 +33,7 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(list(rows)).dropna(axis="columns", how="all").round(2)
 
 
-def show(database: str, number: int, run: str | None = None) -> Figure:
+def show(database: str, number: int, run: str | None = None) -> Shown:
     """Figure `number` of the paper, for the configuration and scale of `run` (or the latest)."""
     import matplotlib.pyplot as plt
 
@@ -33,5 +44,7 @@ def show(database: str, number: int, run: str | None = None) -> Figure:
         )[0]
         ours = Ours(connection, place["variant"] if place["recipe"] else "")
         picture = draw(panels_of(ours, number, [place["scale"]]))
-    plt.close(picture)  # shown once, as the cell's value
-    return picture
+    buffer = io.BytesIO()
+    picture.savefig(buffer, dpi=100)
+    plt.close(picture)
+    return Shown(buffer.getvalue())

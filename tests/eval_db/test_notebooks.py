@@ -33,6 +33,8 @@ def test_a_notebook_runs_and_shows_something_in_every_cell(path, database_path, 
     assert all(c.outputs for c in shown)
     kinds = [o.output_type for c in shown for o in c.outputs]
     assert "error" not in kinds
+    for cell in (c for c in code if c.source.startswith("show(")):
+        assert [o for o in cell.outputs if "image/png" in o.get("data", {})], cell.source
 
 
 def test_model_text_is_never_markup_in_a_notebook():
