@@ -2,7 +2,7 @@
 
     python benchmarks/bench_report.py [--rows 10000000]
 
-Ninety-two runs of the paper's 31 benchmarks are written by DuckDB itself, scores as the mean of
+Ninety-eight runs of the paper's 31 benchmarks are written by DuckDB itself, scores as the mean of
 their samples. Then, each in a process of its own as a user starts it: the summary of a run, the
 leaderboard, family means of all runs, and a benchmark's samples by outcome and extractor.
 """

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from datetime import datetime
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -269,3 +271,11 @@ def test_encode_refuses_unknown_columns_wrong_types_and_nulls():
         encode("runs", [run_row() | {"seed": "zero"}])
     with pytest.raises(ShardError, match=r"runs\.method: 1 nulls"):
         encode("runs", [run_row() | {"method": None}])
+
+
+def test_the_examples_of_the_docs_run(database_path):
+    page = (Path(__file__).parents[2] / "docs" / "database.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 5
+    with duckdb.connect(str(database_path), read_only=True) as c:
+        assert all(c.execute(example).fetchall() for example in examples)
