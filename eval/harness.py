@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from eval.rows import UnreadableError
+from eval.scoring import score_all, totals
+from eval.scoring.extract import extract
+from eval.settings import Settings
 from eval.suite import Benchmark, Sample, load
 from zppo_core.config import EvaluationConfig
 from zppo_core.engines.base import Engine, Progress, Sampling
-from zppo_core.grading import Grader
+from zppo_core.errors import UserError
+from zppo_core.grading import Grader, extract_boxed
 from zppo_core.prompts import Templates
 from zppo_core.streams import derive_seed
-from zppo_core.types import Completion, Grade, Prompt
+from zppo_core.types import Completion, Prompt
 
-SCORER_VERSION = "1"
+SCORER_VERSION = "2"
 
 
 @dataclass(frozen=True)
@@ -54,19 +58,11 @@ class EvalScore:
     missing_reason: str | None = None
 
 
-def wilson(successes: float, n: int, z: float = 1.959963985) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share, both ends in [0, 1]."""
-    p = successes / n
-    centre = p + z * z / (2 * n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, (centre - half) / (1 + z * z / n)), min(1.0, (centre + half) / (1 + z * z / n))
-
-
 def protocol_key(protocol: EvaluationConfig, thinking: bool, templates: Templates) -> str:
     """Digest (hex) of all that decides a score besides weights and benchmark."""
     settings = asdict(protocol) | {"thinking": thinking, "closer": templates.closer}
     settings |= {"scorer_version": SCORER_VERSION}
-    del settings["suite"]
+    del settings["suite"], settings["source"]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -78,49 +74,79 @@ def sampling_of(protocol: EvaluationConfig) -> Sampling:
 
 
 def ask(sample: Sample, templates: Templates, thinking: bool) -> Prompt:
-    """The sample's question with the closer, as at training."""
-    return Prompt(templates.with_closer(sample.text), sample.images(), thinking)
+    """The sample's question with the closer, as at training; UnreadableError if a part is."""
+    context = sample.context() + "\n" if sample.context is not None else ""
+    return Prompt(templates.with_closer(context + sample.text), sample.images(), thinking,
+                  history=sample.history)  # fmt: skip
 
 
 def evaluate(engine: Engine, benchmark: Benchmark, protocol: EvaluationConfig, thinking: bool,
              templates: Templates, grader: Grader, source: str = "",
-             progress: Progress | None = None) -> tuple[list[EvalSample], EvalScore]:  # fmt: skip
-    """Every sample of `benchmark` asked once and scored, and the score over all of them."""
-    samples = list(load(benchmark, source, protocol.limit))
-    prompts = [ask(s, templates, thinking) for s in samples]
+             progress: Progress | None = None,
+             settings: Settings | None = None) -> tuple[list[EvalSample], EvalScore]:  # fmt: skip
+    """Every sample of `benchmark` asked once and scored by its rule, and the score over all.
+
+    A sample whose media cannot be read is left out and named in the score's reason. A benchmark
+    that a judge decides has no score here, and says so.
+    """
+    settings = settings or Settings()
+    expected = min(protocol.limit or benchmark.expected, benchmark.expected)
+    if benchmark.kind == "judge":
+        return [], _nothing(expected, "decided by a judge, which evaluation does not have yet")
+    samples, prompts, unreadable = [], [], []
+    try:
+        everything = list(load(benchmark, source, protocol.limit, settings))
+    except UserError as fault:  # this benchmark cannot be had; the others go on
+        return [], _nothing(expected, str(fault))
+    for sample in everything:
+        try:
+            prompts.append(ask(sample, templates, thinking))
+            samples.append(sample)
+        except UnreadableError as fault:
+            unreadable.append(f"{sample.id}: {fault}")
     seeds = [derive_seed(0, "evaluation", benchmark.name, s.id) for s in samples]
     outputs = engine.generate(prompts, sampling_of(protocol), seeds, progress)
     completions = [group[0] for group in outputs]
-    grades = grader.grade_many(
-        [(c.text, s.gold) for c, s in zip(completions, samples, strict=True)]
+    answers = [_answer(benchmark, c, thinking) for c in completions]
+    rules = [s.rule or benchmark.scorer for s in samples]
+    scores = score_all(
+        [(s, r, a) for s, r, (a, _) in zip(samples, rules, answers, strict=True)], grader
     )
     scored = [
-        _scored(benchmark, *row) for row in zip(samples, prompts, completions, grades, strict=True)
-    ]
-    expected = min(protocol.limit or benchmark.expected, benchmark.expected)
-    return scored, summarise(scored, expected)
+        EvalSample(s.id, p.digest(), c.text, answer, extractor, rule, SCORER_VERSION, own.score,
+                   own.outcome, len(c.token_ids_T))
+        for s, p, c, (answer, extractor), rule, own in zip(
+            samples, prompts, completions, answers, rules, scores, strict=True
+        )
+    ]  # fmt: skip
+    total = settings.total_of(benchmark.name, benchmark.totals)
+    return scored, summarise(scored, expected, total, unreadable)
 
 
-def _scored(benchmark: Benchmark, sample: Sample, prompt: Prompt, completion: Completion,
-            grade: Grade) -> EvalSample:  # fmt: skip
-    return EvalSample(
-        sample.id, prompt.digest(), completion.text, grade.answer,
-        "last box" if grade.answer is not None else "none", benchmark.scorer, SCORER_VERSION,
-        grade.reward, grade.outcome, len(completion.token_ids_T),
-    )  # fmt: skip
+def _answer(benchmark: Benchmark, completion: Completion, thinking: bool) -> tuple[str | None, str]:
+    """(answer, extractor); the digits are asked for a box and take nothing else."""
+    if benchmark.dataset == "digits":
+        answer = extract_boxed(completion.text)
+        return answer, "last box" if answer is not None else "none"
+    return extract(completion.text, thinking, cut=completion.finish == "length")
 
 
-def summarise(samples: Sequence[EvalSample], expected: int) -> EvalScore:
-    """Mean score over `samples`, which says so itself when they are fewer than `expected`."""
+def _nothing(expected: int, reason: str) -> EvalScore:
+    return EvalScore(0, expected, None, None, None, None, 0, reason)
+
+
+def summarise(samples: Sequence[EvalSample], expected: int, total: str = "pooled",
+              unreadable: Sequence[str] = ()) -> EvalScore:  # fmt: skip
+    """The benchmark's total over `samples`, which says so itself when they are fewer."""
     n = len(samples)
-    if n == 0:
-        return EvalScore(0, expected, None, None, None, None, 0, "no sample could be loaded")
-    mean = sum(s.score for s in samples) / n
-    variance = sum((s.score - mean) ** 2 for s in samples) / max(n - 1, 1)
-    low, high = wilson(mean * n, n)
+    found = totals.total(total, [(s.sample_id, s.score) for s in samples])
+    if found is None:
+        return _nothing(expected, unreadable[0] if unreadable else "no sample could be loaded")
     short = None if n >= expected else f"{n} of {expected} samples"
+    if unreadable:
+        short = f"{n} of {expected} samples; {len(unreadable)} unreadable, first {unreadable[0]}"
     unparsed = sum(s.answer is None for s in samples)
-    return EvalScore(n, expected, mean, math.sqrt(variance / n), low, high, unparsed, short)
+    return EvalScore(n, expected, found.score, found.stderr, found.low, found.high, unparsed, short)
 
 
 @dataclass(frozen=True)

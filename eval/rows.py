@@ -6,6 +6,7 @@ Text columns are read at once, pictures and videos only when a sample is asked.
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import io
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -149,7 +150,20 @@ class Source:
                             revision=self.revision)  # fmt: skip
             names = [name for name in names if name in has] or names
         return self._try(datasets.load_dataset, config or None, split=names[0],
-                         revision=self.revision)  # fmt: skip
+                         revision=self.revision, cache_dir=self._cache)  # fmt: skip
+
+    @cached_property
+    def _cache(self) -> str | None:
+        """Where `datasets` keeps a folder's tables: to it, folders of one name are the same."""
+        if self.folder is None:
+            return None
+        import datasets
+
+        h = hashlib.sha256(str(self.folder.resolve()).encode())
+        for path in sorted(p for p in self.folder.rglob("*") if p.is_file()):
+            about = path.stat()
+            h.update(f"{path}\0{about.st_size}\0{about.st_mtime_ns}\0".encode())
+        return str(Path(datasets.config.HF_DATASETS_CACHE) / "folders" / h.hexdigest()[:32])
 
     def _try(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         import datasets

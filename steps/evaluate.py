@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from eval import harness, suite
+from eval import harness, settings, suite
 from steps.epoch import Heartbeat
 from steps.run_setup import Setup, config_of, prefix_of
 from steps.stage import record_stage
@@ -65,7 +65,9 @@ def evaluate(setup: Setup, benchmark: str, card: Any = None) -> list[dict[str, A
         rows.append(row)
         if role == "student":
             examples = decode("eval_samples", files["eval_samples.parquet"]).to_pylist()[:EXAMPLES]
-        print(f"{benchmark}: {role} {100 * row['score']:.1f} % of {row['n']}", flush=True)
+        shown = "no score" if row["score"] is None else f"{100 * row['score']:.1f} %"
+        missing = f": {row['missing_reason']}" if row["missing_reason"] else ""
+        print(f"{benchmark}: {role} {shown} of {row['n']}{missing}", flush=True)
     if card is not None:
         from steps.cards.evaluation import draw
 
@@ -101,7 +103,8 @@ def score(config: Config, benchmark: str, engine: HfEngine, thinking: bool,
     record = suite.find(config.evaluation.suite, benchmark)
     samples, total = harness.evaluate(
         engine, record, config.evaluation, thinking, Templates(config.data.prompts), Grader(),
-        progress=Heartbeat().progress(benchmark),
+        config.evaluation.source, Heartbeat().progress(benchmark),
+        settings.parse(config.evaluation.settings),
     )  # fmt: skip
     whose = harness.Scored(
         engine.name, "", "", config.evaluation.suite, protocol, record.name, record.family

@@ -136,6 +136,8 @@ class TrainerConfig:
 class EvaluationConfig:
     suite: str = "paper31"
     limit: int = 0  # samples per benchmark; 0: all
+    source: str = ""  # folder with copies of the data sets under their hub ids; empty: the hub
+    settings: str = ""  # "frames=16;totals=DynaM=pooled": fields of eval/settings.py
     max_tokens: int = 12288
     temperature: float = 0.6
     top_p: float = 0.95
