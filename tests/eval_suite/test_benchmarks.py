@@ -8,10 +8,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from eval import fixtures, harness
 from eval.suite import SUITES, Sample, load
+from zppo_core import models
 from zppo_core.config import EvaluationConfig
+from zppo_core.engines.hf import HfEngine
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.grading import Grader
 from zppo_core.prompts import Templates
@@ -124,3 +127,19 @@ def test_a_broken_picture_is_named_and_the_others_go_on(tmp_path):
     assert score.n == 3
     assert score.missing_reason.startswith("3 of 3088 samples; 1 unreadable, first ")
     assert "row 1" in score.missing_reason
+
+
+def test_a_real_student_is_asked_all_31(source):
+    """Images, frames, subtitles and conversations through its processor and template."""
+    model, renderer = models.load("nano:student", torch.float32, "cpu")
+    engine = HfEngine(model, renderer, "student")
+    protocol = EvaluationConfig(max_tokens=4)
+    asked = 0
+    for benchmark in PAPER.values():
+        samples, score = harness.evaluate(
+            engine, benchmark, protocol, False, Templates(), Grader(), source
+        )
+        asked += len(samples)
+        assert (score.n > 0) == (benchmark.kind != "judge")
+        assert "unreadable" not in (score.missing_reason or "")
+    assert asked == 186
