@@ -159,25 +159,22 @@ def teacher_size(ours: Ours, scales: Sequence[str]) -> list[Panel]:
 
 def occupancy(ours: Ours, scales: Sequence[str]) -> list[Panel]:
     """Fig. 20: what the buffer holds, by accuracy at admission."""
-    panels = []
-    for scale in scales:
-        rows = _of(ours, scale, "step, format('{:g} %', entry_bin) AS bin, avg(held) AS held",
-                   "graduation_steps", "AND method = 'zppo' GROUP BY step, entry_bin "
-                   "ORDER BY entry_bin, step")  # fmt: skip
-        panels.append(Panel(scale, "rollout step", "questions in the buffer", "area",
-                            _columns(rows, "bin", "step", "held")))  # fmt: skip
-    return panels
+    return _layers(ours, scales, "held", "questions in the buffer")
 
 
 def graduates(ours: Ours, scales: Sequence[str]) -> list[Panel]:
     """Fig. 21: graduates so far, by accuracy at admission."""
+    return _layers(ours, scales, "graduated", "graduates so far")
+
+
+def _layers(ours: Ours, scales: Sequence[str], column: str, y: str) -> list[Panel]:
     panels = []
     for scale in scales:
-        rows = _of(ours, scale, "step, format('{:g} %', entry_bin) AS bin, avg(graduated) AS n",
+        rows = _of(ours, scale, f"step, format('{{:g}} %', entry_bin) AS bin, avg({column}) AS n",
                    "graduation_steps", "AND method = 'zppo' GROUP BY step, entry_bin "
                    "ORDER BY entry_bin, step")  # fmt: skip
-        panels.append(Panel(scale, "rollout step", "graduates so far", "area",
-                            _columns(rows, "bin", "step", "n")))  # fmt: skip
+        series = _columns(rows, "bin", "step", "n")
+        panels.append(Panel(scale, "rollout step", y, "area", series))
     return panels
 
 
