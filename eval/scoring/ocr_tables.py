@@ -167,7 +167,7 @@ def read_dict(answer: str) -> dict[str, str]:
     except (ValueError, RecursionError):
         data = _literal(content)
     if not isinstance(data, dict):
-        pairs = re.findall(r"[\"']?(\w[\w ]*)[\"']?\s*[:=]\s*[\"']?([^\n,\"'{}]+)", content)
+        pairs = re.findall(r"[\"']?(\w[\w ]{0,80})[\"']?\s*[:=]\s*[\"']?([^\n,\"'{}]+)", content)
         data = dict(pairs)
     return {str(key).strip(): str(value).strip() for key, value in data.items()}
 
