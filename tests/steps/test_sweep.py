@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from eval import evidence
 from steps import sweep
 from zppo_core.errors import UserError
 
@@ -89,3 +90,12 @@ def test_a_sweep_without_a_page_writes_none(folder):
     plan = sweep.plan("", "trial", "grpo", "nano", "0", "")
     assert sweep.write_page(plan, str(folder)) == ""
     assert not list(folder.rglob("*.md"))
+
+
+def test_a_preset_s_page_is_written_from_the_sweep_s_own_database(folder, monkeypatch):
+    written = []
+    monkeypatch.setattr(evidence, "write", lambda *arguments: written.append(arguments))
+    plan = sweep.plan("evidence", "mine", "", "", "", "store.database=here/all.duckdb")
+    assert sweep.write_page(plan, str(folder)) == str(folder / "docs/evidence.md")
+    database = str(folder / "here/all.duckdb")
+    assert written == [(database, "mine", folder / "docs/evidence.md")]
