@@ -1,52 +1,24 @@
-"""Asks an engine a benchmark's questions under a protocol, and scores what it says.
+"""Runs a benchmark: lm-eval's evaluator over our task and our engine, and the score over all.
 
-No random fallback anywhere: what cannot be parsed is wrong, and counted as unparsed.
+A benchmark may be run in parts, each of which can be kept and taken up again.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from eval.rows import UnreadableError
-from eval.scoring import score_all, totals
-from eval.scoring.extract import extract
-from eval.settings import Settings
+from eval.exam import EvalSample, Exam
+from eval.scoring import totals
 from eval.suite import Benchmark, Sample, load
-from zppo_core.config import EvaluationConfig
-from zppo_core.engines.base import Engine, Progress, Sampling
+from zppo_core.engines.base import Engine, Progress
 from zppo_core.errors import UserError
-from zppo_core.grading import Grader, extract_boxed
-from zppo_core.prompts import Templates
-from zppo_core.streams import derive_seed
-from zppo_core.types import Completion, Prompt
-
-SCORER_VERSION = "2"
-
-
-@dataclass(frozen=True)
-class EvalSample:
-    """One answered question; the columns of eval_samples without those of model and run."""
-
-    sample_id: str
-    prompt_digest: str
-    output: str
-    answer: str | None
-    extractor: str
-    scorer: str
-    scorer_version: str
-    score: float
-    outcome: str
-    tokens: int
-    seconds: float | None = None
 
 
 @dataclass(frozen=True)
 class EvalScore:
-    """A benchmark's score [fraction] with its 95 % interval (Wilson)."""
+    """A benchmark's score [fraction] with its 95 % interval."""
 
     n: int
     expected_n: int
@@ -56,97 +28,107 @@ class EvalScore:
     high: float | None
     unparsed: int
     missing_reason: str | None = None
+    malformed: int | None = None  # judge's replies that were no verdict: counted as wrong
 
 
-def protocol_key(protocol: EvaluationConfig, thinking: bool, templates: Templates) -> str:
-    """Digest (hex) of all that decides a score besides weights and benchmark."""
-    settings = asdict(protocol) | {"thinking": thinking, "closer": templates.closer}
-    settings |= {"scorer_version": SCORER_VERSION}
-    del settings["suite"], settings["source"]
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+@dataclass(frozen=True)
+class Part:
+    """Part `index` of `of` of a benchmark: neighbours in the order of its samples."""
+
+    index: int = 0
+    of: int = 1
+
+    def cut(self, n: int) -> range:
+        """The samples of this part, of `n`."""
+        return range(n * self.index // self.of, n * (self.index + 1) // self.of)
 
 
-def sampling_of(protocol: EvaluationConfig) -> Sampling:
-    """The protocol's decoding, one response a question (pass@1)."""
-    p = protocol
-    return Sampling(p.max_tokens, 1, p.temperature, p.top_p, p.top_k, p.min_p,
-                    p.presence_penalty, p.repetition_penalty)  # fmt: skip
+WHOLE = Part()
 
 
-def ask(sample: Sample, templates: Templates, thinking: bool) -> Prompt:
-    """The sample's question with the closer, as at training; UnreadableError if a part is."""
-    context = sample.context() + "\n" if sample.context is not None else ""
-    return Prompt(templates.with_closer(context + sample.text), sample.images(), thinking,
-                  history=sample.history)  # fmt: skip
+@dataclass(frozen=True)
+class Marked:
+    """What a part came to; `fault` says why there is nothing at all."""
+
+    samples: tuple[EvalSample, ...] = ()
+    unreadable: tuple[str, ...] = ()
+    fault: str = ""
 
 
-def evaluate(engine: Engine, benchmark: Benchmark, protocol: EvaluationConfig, thinking: bool,
-             templates: Templates, grader: Grader, source: str = "",
-             progress: Progress | None = None,
-             settings: Settings | None = None) -> tuple[list[EvalSample], EvalScore]:  # fmt: skip
-    """Every sample of `benchmark` asked once and scored by its rule, and the score over all.
+def expected_of(benchmark: Benchmark, limit: int) -> int:
+    """Samples that a run asks for."""
+    return min(limit or benchmark.expected, benchmark.expected)
 
-    A sample whose media cannot be read is left out and named in the score's reason. A benchmark
-    that a judge decides has no score here, and says so.
+
+def parts_of(benchmark: Benchmark, limit: int, shard: int) -> list[Part]:
+    """The parts of about `shard` samples into which a benchmark is cut."""
+    n = max(1, -(-expected_of(benchmark, limit) // shard))
+    return [Part(i, n) for i in range(n)]
+
+
+def evaluate(engine: Engine, benchmark: Benchmark, exam: Exam, thinking: bool,
+             progress: Progress | None = None) -> tuple[list[EvalSample], EvalScore]:  # fmt: skip
+    """Every sample of `benchmark` asked once and marked, and the score over all."""
+    marked = run_part(engine, benchmark, exam, thinking, WHOLE, progress)
+    return list(marked.samples), summarise(benchmark, exam, [marked])
+
+
+def run_part(engine: Engine, benchmark: Benchmark, exam: Exam, thinking: bool, part: Part,
+             progress: Progress | None = None) -> Marked:  # fmt: skip
+    """The part's samples asked and marked, by lm-eval's evaluator.
+
+    A sample whose media cannot be read is named and left out. A data set that cannot be had, or a
+    judge that is not there, is the part's fault, not an error: other benchmarks go on.
     """
-    settings = settings or Settings()
-    expected = min(protocol.limit or benchmark.expected, benchmark.expected)
-    if benchmark.kind == "judge":
-        return [], _nothing(expected, "decided by a judge, which evaluation does not have yet")
-    samples, prompts, unreadable = [], [], []
+    if benchmark.kind == "judge" and exam.judge is None:
+        return Marked(fault="a judge decides it, and evaluation.judge is none")
+    protocol = exam.protocol
     try:
-        everything = list(load(benchmark, source, protocol.limit, settings))
-    except UserError as fault:  # this benchmark cannot be had; the others go on
-        return [], _nothing(expected, str(fault))
-    for sample in everything:
-        try:
-            prompts.append(ask(sample, templates, thinking))
-            samples.append(sample)
-        except UnreadableError as fault:
-            unreadable.append(f"{sample.id}: {fault}")
-    seeds = [derive_seed(0, "evaluation", benchmark.name, s.id) for s in samples]
-    outputs = engine.generate(prompts, sampling_of(protocol), seeds, progress)
-    completions = [group[0] for group in outputs]
-    answers = [_answer(benchmark, c, thinking) for c in completions]
-    rules = [s.rule or benchmark.scorer for s in samples]
-    scores = score_all(
-        [(s, r, a) for s, r, (a, _) in zip(samples, rules, answers, strict=True)], grader
-    )
-    scored = [
-        EvalSample(s.id, p.digest(), c.text, answer, extractor, rule, SCORER_VERSION, own.score,
-                   own.outcome, len(c.token_ids_T))
-        for s, p, c, (answer, extractor), rule, own in zip(
-            samples, prompts, completions, answers, rules, scores, strict=True
-        )
-    ]  # fmt: skip
-    total = settings.total_of(benchmark.name, benchmark.totals)
-    return scored, summarise(scored, expected, total, unreadable)
+        samples = list(load(benchmark, protocol.source, protocol.limit, exam.settings))
+    except UserError as fault:
+        return Marked(fault=str(fault))
+    chosen = part.cut(len(samples))
+    if not chosen:
+        return Marked()
+    return _driven(engine, benchmark, exam, thinking, [samples[i] for i in chosen], progress)
 
 
-def _answer(benchmark: Benchmark, completion: Completion, thinking: bool) -> tuple[str | None, str]:
-    """(answer, extractor); the digits are asked for a box and take nothing else."""
-    if benchmark.dataset == "digits":
-        answer = extract_boxed(completion.text)
-        return answer, "last box" if answer is not None else "none"
-    return extract(completion.text, thinking, cut=completion.finish == "length")
+def _driven(engine: Engine, benchmark: Benchmark, exam: Exam, thinking: bool,
+            samples: Sequence[Sample], progress: Progress | None) -> Marked:  # fmt: skip
+    from lm_eval.evaluator import evaluate as lm_evaluate
+
+    from eval.lm_eval_model import EngineLM
+    from eval.lm_eval_task import BenchmarkTask
+
+    task = BenchmarkTask(benchmark=benchmark, exam=exam, samples=samples)
+    model = EngineLM(engine, thinking, progress)
+    # the score over all parts and its interval are ours, so nothing is resampled here
+    lm_evaluate(model, {"tasks": {task.config.task: task}, "groups": {}}, bootstrap_iters=0,
+                log_samples=False)  # fmt: skip
+    return Marked(tuple(task.marked), tuple(task.unreadable))
 
 
-def _nothing(expected: int, reason: str) -> EvalScore:
-    return EvalScore(0, expected, None, None, None, None, 0, reason)
-
-
-def summarise(samples: Sequence[EvalSample], expected: int, total: str = "pooled",
-              unreadable: Sequence[str] = ()) -> EvalScore:  # fmt: skip
-    """The benchmark's total over `samples`, which says so itself when they are fewer."""
+def summarise(benchmark: Benchmark, exam: Exam, parts: Sequence[Marked]) -> EvalScore:
+    """The benchmark's total over its parts, which says so itself when samples are missing."""
+    expected = expected_of(benchmark, exam.protocol.limit)
+    samples = [s for part in parts for s in part.samples]
+    unreadable = [u for part in parts for u in part.unreadable]
+    faults = [part.fault for part in parts if part.fault]
     n = len(samples)
-    found = totals.total(total, [(s.sample_id, s.score) for s in samples])
-    if found is None:
-        return _nothing(expected, unreadable[0] if unreadable else "no sample could be loaded")
+    name = exam.settings.total_of(benchmark.name, benchmark.totals)
+    found = totals.total(name, [(s.sample_id, s.score) for s in samples])
+    if found is None or faults:
+        reasons = [*faults, *unreadable, "no sample could be loaded"]
+        return EvalScore(0, expected, None, None, None, None, 0, reasons[0])
     short = None if n >= expected else f"{n} of {expected} samples"
     if unreadable:
         short = f"{n} of {expected} samples; {len(unreadable)} unreadable, first {unreadable[0]}"
-    unparsed = sum(s.answer is None for s in samples)
-    return EvalScore(n, expected, found.score, found.stderr, found.low, found.high, unparsed, short)
+    malformed = sum(s.outcome == "malformed" for s in samples)
+    return EvalScore(
+        n, expected, found.score, found.stderr, found.low, found.high,
+        sum(s.answer is None for s in samples), short,
+        None if exam.judge is None or benchmark.kind == "rule" else malformed,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

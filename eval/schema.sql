@@ -193,8 +193,8 @@ CREATE TABLE IF NOT EXISTS updates (
 CREATE TABLE IF NOT EXISTS eval_samples (
     model_key VARCHAR NOT NULL,  -- content key of the weights
     run_key VARCHAR,  -- run whose student it is; null: a model outside any run
-    role VARCHAR NOT NULL,  -- base, student or teacher
-    suite VARCHAR NOT NULL,  -- a name of eval.suite.SUITES
+    role VARCHAR NOT NULL,  -- base, student or teacher; the name of a model outside any run
+    suite VARCHAR NOT NULL,  -- names of suites and benchmarks, as asked for
     protocol_key VARCHAR NOT NULL,  -- digest of decoding, prompts, limits and judge
     benchmark VARCHAR NOT NULL,  -- abbreviation as in the paper, or the suite's own
     family VARCHAR NOT NULL,  -- VLM, LLM or Video
@@ -206,9 +206,10 @@ CREATE TABLE IF NOT EXISTS eval_samples (
     scorer VARCHAR NOT NULL,  -- scorer's name
     scorer_version VARCHAR NOT NULL,  -- its version
     score DOUBLE NOT NULL,  -- [fraction]; partial credit where the benchmark gives it
-    outcome VARCHAR NOT NULL,  -- correct, wrong, partial, no_box, timeout, unparsed
+    outcome VARCHAR NOT NULL,  -- correct, wrong, partial, no_box, timeout, unparsed, malformed
     tokens INTEGER NOT NULL,  -- generated tokens [tokens]
-    seconds DOUBLE,  -- latency [s]; null: generated in a batch
+    seconds DOUBLE,  -- time of its batch / samples of the batch [s]; null: not measured
+    judge_reply VARCHAR,  -- raw reply of the judge (model text); null: the rule decided
     source_id BIGINT NOT NULL,  -- row of ingested
 );
 
@@ -216,8 +217,8 @@ CREATE TABLE IF NOT EXISTS eval_samples (
 CREATE TABLE IF NOT EXISTS eval_scores (
     model_key VARCHAR NOT NULL,  -- content key of the weights
     run_key VARCHAR,  -- run whose student it is; null: a model outside any run
-    role VARCHAR NOT NULL,  -- base, student or teacher
-    suite VARCHAR NOT NULL,  -- a name of eval.suite.SUITES
+    role VARCHAR NOT NULL,  -- base, student or teacher; the name of a model outside any run
+    suite VARCHAR NOT NULL,  -- names of suites and benchmarks, as asked for
     protocol_key VARCHAR NOT NULL,  -- digest of decoding, prompts, limits and judge
     benchmark VARCHAR NOT NULL,  -- abbreviation as in the paper, or the suite's own
     family VARCHAR NOT NULL,  -- VLM, LLM or Video
@@ -229,6 +230,7 @@ CREATE TABLE IF NOT EXISTS eval_scores (
     high DOUBLE,  -- upper end of the 95 % interval [fraction]; null: none
     unparsed BIGINT NOT NULL,  -- of n, without an answer: counted as wrong [samples]
     missing_reason VARCHAR,  -- why there is no score or too few samples; null: complete
+    malformed BIGINT,  -- of n, judge's replies that were no verdict: counted as wrong; null: no judge
     source_id BIGINT NOT NULL,  -- row of ingested
 );
 

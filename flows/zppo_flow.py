@@ -65,11 +65,11 @@ class ZPPOFlow(FlowSpec):
 
     @step
     def plan_evaluation(self):
-        """One task for each benchmark of the suite."""
-        from steps.evaluate import benchmarks
+        """One task for each benchmark of the suite, several for a large one."""
+        from steps.evaluate import plan
 
-        self.benchmarks = benchmarks(self.setup)
-        self.next(self.evaluate, foreach="benchmarks")
+        self.items = plan(self.setup)
+        self.next(self.evaluate, foreach="items")
 
     @card(type="blank", id="evaluation")
     @resources(gpu=MACHINE.gpu, cpu=MACHINE.cpu, memory=MACHINE.memory)

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from eval import database, tables
+from steps.evaluate import conclude
 from steps.run_setup import Setup, prefix_of
 from zppo_core.errors import UserError
 from zppo_core.store.journal import Journal
@@ -29,6 +30,7 @@ def ingest_in_turn(journal: Journal, setup: Setup) -> dict[str, int]:
 def aggregate(setup: Setup, card: Any = None) -> dict[str, Any]:
     """Ingest every committed unit (twice changes nothing); the run's tables as text and data."""
     journal = Journal(open_store(setup["store"]), f"{prefix_of(setup)}/journal")
+    conclude(setup)
     counts = ingest_in_turn(journal, setup)
     summary = tables.summary(setup["database"], setup["run_key"])
     text = tables.summary_text(summary)

@@ -17,7 +17,7 @@ from zppo_core import config
 from zppo_core.config import Config
 from zppo_core.errors import UserError
 
-_OPTIONS = ("--scale", "--method", "--seed", "--set")
+_OPTIONS = ("--scale", "--method", "--seed", "--set", "--model")
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,18 @@ def parse(argv: Sequence[str]) -> Arguments:
     last = {name: found[-1] for name, found in values.items() if found}
     return Arguments(
         command,
-        last.get("--scale", os.environ.get("ZPPO_SCALE", "nano")),
+        last.get("--scale") or _default_scale(last.get("--model", "")),
         last.get("--method", ""),
         last.get("--seed", ""),
         tuple(part for text in values["--set"] for part in split_overrides(text)),
     )
+
+
+def _default_scale(model: str) -> str:
+    """Nano, but a model of another kind is evaluated as the 4B student would be."""
+    if model and not model.startswith("nano:"):
+        return "4B"
+    return os.environ.get("ZPPO_SCALE", "nano")
 
 
 def merge_sets(argv: Sequence[str]) -> list[str]:
@@ -86,11 +93,11 @@ def merge_sets(argv: Sequence[str]) -> list[str]:
     return [*kept, "--set", ";".join(overrides)] if overrides else kept
 
 
-def prepare_process() -> Arguments:
+def prepare_process(training: bool = True) -> Arguments:
     """Ready this process for Metaflow, and stop on a faulty configuration before it starts.
 
     Metaflow refuses root without a user name, so one is set; the packages it starts tasks from
-    inherit the environment.
+    inherit the environment. Without `training` the flow checks its own needs in its first step.
     """
     if not os.environ.get("METAFLOW_USER"):
         os.environ["METAFLOW_USER"] = _user()
@@ -100,7 +107,7 @@ def prepare_process() -> Arguments:
     if arguments.command in ("run", "resume") and not _has_option(sys.argv, "--max-workers"):
         # Metaflow's 16 at once would not fit a small machine's memory
         sys.argv += ["--max-workers", str(os.cpu_count() or 1)]
-    if arguments.command == "run" and not {"--help", "-h"} & set(sys.argv):
+    if training and arguments.command == "run" and not {"--help", "-h"} & set(sys.argv):
         from steps.preflight import check
 
         try:

@@ -10,6 +10,7 @@ from zppo_core.engines.base import Engine
 from zppo_core.methods import METHODS
 
 ROOM = 512  # tokens of templates and tags around a prompt's parts
+EVALUATION_ROOM = 32_768  # tokens of a benchmark's longest question: frames, subtitles, turns
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,11 @@ class Teacher:
     parameters: int  # 0 where they are not known
 
 
-def student_engine(config: Config, model: Any, renderer: Any) -> Engine:
-    """The engine of rollouts: the trainer's own model, or vLLM, one engine a student GPU."""
+def student_engine(config: Config, model: Any, renderer: Any, length: int = 0) -> Engine:
+    """The engine of rollouts: the trainer's own model, or vLLM, one engine a student GPU.
+
+    `length` [tokens] of prompt and response replaces what training needs.
+    """
     from zppo_core.engines.hf import HfEngine
 
     if config.compute.engine == "hf":
@@ -32,6 +36,7 @@ def student_engine(config: Config, model: Any, renderer: Any) -> Engine:
     from zppo_core.engines.vllm import VllmEngine
 
     settings = vllm_settings(config, config.compute.engine_memory)
+    settings |= {"max_model_len": length} if length else {}
     if config.compute.student_gpus < 2:
         return VllmEngine(config.student.model, renderer, "student", **settings)
     return EnginePool(
@@ -41,6 +46,37 @@ def student_engine(config: Config, model: Any, renderer: Any) -> Engine:
             for gpu in range(config.compute.student_gpus)
         ]
     )  # fmt: skip
+
+
+def evaluation_engine(config: Config, model: Any = None) -> Engine:
+    """The student's engine for benchmarks: the base's weights, or those of `model`."""
+    from zppo_core import models
+
+    _, vocab, images = models.shape(config.student.model)
+    renderer = models.load_renderer(config.student.model, vocab, images)
+    if config.compute.engine == "hf":
+        import torch
+
+        from zppo_core.engines.hf import HfEngine
+
+        dtype = getattr(torch, config.student.dtype)
+        if model is None:
+            model, renderer = models.load(config.student.model, dtype, config.compute.device)
+        return HfEngine(model, renderer, "student")
+    engine = student_engine(config, None, renderer, EVALUATION_ROOM + config.evaluation.max_tokens)
+    if model is not None:
+        engine.load_weights(dict(model.state_dict()), 1)
+    return engine
+
+
+def teacher_engine(config: Config) -> Engine:
+    """The first teacher's engine alone, for benchmarks and as a judge."""
+    from zppo_core import models
+
+    _, vocab, images = models.shape(config.student.model)
+    renderer = models.load_renderer(config.student.model, vocab, images)
+    length = EVALUATION_ROOM + config.evaluation.max_tokens
+    return _teacher(config, config.teacher.model, renderer, False, length).engine
 
 
 def teachers(config: Config, student_renderer: Any, judging: bool = False) -> list[Teacher]:
@@ -56,7 +92,8 @@ def teachers(config: Config, student_renderer: Any, judging: bool = False) -> li
     return [_teacher(config, name.strip(), student_renderer, distils) for name in names]
 
 
-def _teacher(config: Config, name: str, student_renderer: Any, distils: bool) -> Teacher:
+def _teacher(config: Config, name: str, student_renderer: Any, distils: bool,
+             length: int = 0) -> Teacher:  # fmt: skip
     import torch
 
     from zppo_core import models
@@ -80,15 +117,16 @@ def _teacher(config: Config, name: str, student_renderer: Any, distils: bool) ->
         return Teacher(engine, renderer, model, int(model.num_parameters()))
     from zppo_core.engines.vllm import VllmEngine
 
-    count, vocab, images = _shape(name)
+    count, vocab, images = models.shape(name)
     renderer = models.load_renderer(name, vocab, images)
     first, gpus = config.compute.student_gpus, config.compute.teacher_gpus
     # on GPUs of its own if it has any, else beside the student
     own = ",".join(str(gpu) for gpu in range(first, first + gpus))
     memory = 0.9 if gpus else config.compute.engine_memory
+    settings = vllm_settings(config, memory) | ({"max_model_len": length} if length else {})
     engine = VllmEngine(
         name, renderer, transport="file", devices=own, tensor_parallel_size=max(gpus, 1),
-        **vllm_settings(config, memory),
+        **settings,
     )  # fmt: skip
     return Teacher(engine, renderer, None, count)
 
@@ -103,18 +141,3 @@ def vllm_settings(config: Config, memory: float) -> dict[str, Any]:
     if config.compute.device == "cpu":
         return settings
     return settings | {"gpu_memory_utilization": memory, "enable_sleep_mode": True}
-
-
-def _shape(name: str) -> tuple[int, int, bool]:
-    """Parameters, rows of the vocabulary and whether it takes images, without loading weights."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
-
-    from zppo_core.nano import resolve
-
-    shape = AutoConfig.from_pretrained(str(resolve(name)) if name.startswith("nano:") else name)
-    images = hasattr(shape, "vision_config")
-    family: Any = AutoModelForImageTextToText if images else AutoModelForCausalLM
-    with torch.device("meta"):
-        model = family.from_config(shape)
-    return model.num_parameters(), model.get_output_embeddings().weight.shape[0], images

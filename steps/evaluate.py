@@ -1,122 +1,227 @@
-"""The `evaluate` step: base, student and teacher on one benchmark of the suite."""
+"""The `evaluate` step: base, student and teacher on one benchmark of the suite, or a part of it.
+
+Nothing is asked twice: what the run's journal holds stands, and weights that any run has scored
+under the same protocol are found by their content.
+"""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from eval import harness, settings, suite
+from eval import harness, suite
+from eval.exam import EvalSample, Exam
+from eval.harness import Marked, Part
+from eval.suite import Benchmark
+from steps.contestants import Contestant, contestants, exam_of
 from steps.epoch import Heartbeat
 from steps.run_setup import Setup, config_of, prefix_of
 from steps.stage import record_stage
 from steps.world import set_threads
-from zppo_core import models
-from zppo_core.config import Config
-from zppo_core.engines.hf import HfEngine
-from zppo_core.errors import UserError
-from zppo_core.grading import Grader
-from zppo_core.methods import METHODS
-from zppo_core.prompts import Templates
-from zppo_core.rendering import Renderer
-from zppo_core.store.checkpoint import latest_checkpoint, load_weights
 from zppo_core.store.journal import Journal
-from zppo_core.store.objects import ObjectStore, open_store
+from zppo_core.store.objects import open_store
 from zppo_core.tables_schema import decode, encode
 
 Files = dict[str, bytes]
+Item = dict[str, Any]  # {"benchmark", "index", "of"}: what one task of the fan-out does
 EXAMPLES = 6
 
 
-def benchmarks(setup: Setup) -> list[str]:
-    """The benchmarks of the run's suite, in its order."""
-    return [b.name for b in suite.benchmarks(config_of(setup).evaluation.suite)]
+def plan(setup: Setup) -> list[Item]:
+    """One item for each benchmark of the run's suite, several for a large one."""
+    protocol = config_of(setup).evaluation
+    return [
+        {"benchmark": b.name, "index": part.index, "of": part.of}
+        for b in suite.benchmarks(protocol.suite)
+        for part in harness.parts_of(b, protocol.limit, protocol.shard)
+    ]
 
 
-def evaluate(setup: Setup, benchmark: str, card: Any = None) -> list[dict[str, Any]]:
-    """Score base, student and teacher on `benchmark`; a row of eval_scores each.
-
-    What the journal holds is not scored again; weights that any run has scored under the same
-    protocol are found by their content.
-    """
+def evaluate(setup: Setup, item: Item, card: Any = None) -> list[dict[str, Any]]:
+    """Score base, student and teacher on the item; a row of eval_scores each."""
     config, store = config_of(setup), open_store(setup["store"])
-    journal = Journal(store, f"{prefix_of(setup)}/journal")
-    kept = Journal(open_store(setup["cache"]), "evaluations")
     set_threads(config, alone=False)
-    rows, examples = [], []
-    for role, model, renderer, thinking in contestants(config, store, prefix_of(setup)):
-        unit = f"eval/{role}/{benchmark}"
-        files = journal.read(unit)
-        if files is None:
-            key = models.weights_name(model)
-            protocol = harness.protocol_key(
-                config.evaluation, thinking, Templates(config.data.prompts)
-            )
-            place = f"{config.evaluation.suite}/{benchmark}/{protocol}/{key}"
-            found = kept.read(place)
-            if found is None:
-                engine = HfEngine(model, renderer, key)
-                found = score(config, benchmark, engine, thinking, protocol)
-                found = kept.keep(place, found)  # another run may have been quicker
-            files = stamped(found, setup["run_key"], role)
-            journal.commit(unit, files)
-        row = decode("eval_scores", files["eval_scores.parquet"]).to_pylist()[0]
-        rows.append(row)
-        if role == "student":
-            examples = decode("eval_samples", files["eval_samples.parquet"]).to_pylist()[:EXAMPLES]
-        shown = "no score" if row["score"] is None else f"{100 * row['score']:.1f} %"
-        missing = f": {row['missing_reason']}" if row["missing_reason"] else ""
-        print(f"{benchmark}: {role} {shown} of {row['n']}{missing}", flush=True)
-    if card is not None:
-        from steps.cards.evaluation import draw
-
-        draw(card, suite.find(config.evaluation.suite, benchmark), rows, examples)
-    record_stage(setup, f"evaluate/{benchmark}")
+    journal = Journal(store, f"{prefix_of(setup)}/journal")
+    exam, teacher = exam_of(config, open_store(setup["cache"]))
+    rivals = contestants(config, store, prefix_of(setup), journal, teacher)
+    rows = run_item(setup, journal, exam, rivals, item, card)
+    name = item["benchmark"] + (f"-{item['index']}" if item["of"] > 1 else "")
+    record_stage(setup, f"evaluate/{name}")
     return rows
 
 
-def contestants(
-    config: Config, store: ObjectStore, prefix: str
-) -> Iterator[tuple[str, Any, Renderer, bool]]:
-    """(role, model, renderer, thinking) of base, trained student and teacher, one at a time."""
-    import torch
+def run_item(setup: Setup, journal: Journal, exam: Exam, rivals: Iterator[Contestant],
+             item: Item, card: Any = None) -> list[dict[str, Any]]:  # fmt: skip
+    """Every contestant on the item; a row of eval_scores each, of the part alone if it is one."""
+    record = suite.find(exam.protocol.suite, item["benchmark"])
+    desk = Desk(exam, journal, Journal(open_store(setup["cache"]), "evaluations"),
+                setup["run_key"], record, Part(item["index"], item["of"]))  # fmt: skip
+    rows, examples = [], []
+    for rival in rivals:
+        row, samples = desk.take(rival)
+        rows.append(row)
+        if rival.role not in ("base", "teacher"):
+            examples = samples[:EXAMPLES]
+        print(line(row), flush=True)
+    if card is not None:
+        from steps.cards.evaluation import draw
 
-    dtype, device = getattr(torch, config.student.dtype), config.compute.device
-    model, renderer = models.load(config.student.model, dtype, device)
-    yield "base", model, renderer, config.student.thinking
-    checkpoint = latest_checkpoint(store, prefix)
-    if checkpoint is None:
-        raise UserError(f"no checkpoint of the student in {store.url}/{prefix}; run the training")
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint.fetch(folder, "student")
-        load_weights(Path(folder), model)
-    yield "student", model, renderer, config.student.thinking
-    if METHODS[config.run.method].uses_teacher:
-        model, renderer = models.load(config.teacher.model, dtype, device)
-        yield "teacher", model, renderer, config.teacher.thinking
-
-
-def score(config: Config, benchmark: str, engine: HfEngine, thinking: bool,
-          protocol: str) -> Files:  # fmt: skip
-    """Ask and score; the tables with no run's name in them, for any run to take."""
-    record = suite.find(config.evaluation.suite, benchmark)
-    samples, total = harness.evaluate(
-        engine, record, config.evaluation, thinking, Templates(config.data.prompts), Grader(),
-        config.evaluation.source, Heartbeat().progress(benchmark),
-        settings.parse(config.evaluation.settings),
-    )  # fmt: skip
-    whose = harness.Scored(
-        engine.name, "", "", config.evaluation.suite, protocol, record.name, record.family
-    )
-    sample_rows, score_row = harness.rows_of(whose, samples, total)
-    return {
-        "eval_samples.parquet": encode("eval_samples", sample_rows),
-        "eval_scores.parquet": encode("eval_scores", [score_row]),
-    }
+        draw(card, record, rows, examples, item)
+    return rows
 
 
-def stamped(files: Files, run_key: str, role: str) -> Files:
+def line(row: dict[str, Any]) -> str:
+    """A score in one line."""
+    shown = "no score" if row["score"] is None else f"{100 * row['score']:.1f} %"
+    missing = f": {row['missing_reason']}" if row["missing_reason"] else ""
+    return f"{row['benchmark']}: {row['role']} {shown} of {row['n']}{missing}"
+
+
+@dataclass
+class Desk:
+    """One benchmark, or a part of one: takes up what is known, has the rest asked, and files it."""
+
+    exam: Exam
+    journal: Journal  # the run's
+    kept: Journal  # everyone's: by suite, benchmark, protocol and weights
+    run_key: str | None  # None: a model outside any run
+    benchmark: Benchmark
+    part: Part
+
+    def take(self, rival: Contestant) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """The contestant's row of eval_scores and rows of eval_samples."""
+        unit = whole_unit(rival.role, self.benchmark.name)
+        files = self.journal.read(unit)
+        if files is None and self.part.of == 1:
+            files = stamped(self._files(rival), self.run_key, rival.role)
+            self.journal.commit(unit, files)
+        if files is not None:
+            score = decode("eval_scores", files["eval_scores.parquet"]).to_pylist()[0]
+            return score, decode("eval_samples", files["eval_samples.parquet"]).to_pylist()
+        unit = f"parts/{rival.role}/{self.benchmark.name}/{self.part.index}-of-{self.part.of}"
+        files = self.journal.read(unit)
+        if files is None:
+            about = {"key": rival.key, "protocol": self.exam.key(rival.thinking)}
+            files = {"marked.json": pack(self._marked(rival)), "about.json": dump(about)}
+            self.journal.commit(unit, files)
+        marked = unpack(files["marked.json"])
+        tables = self._tables(rival.key, self.exam.key(rival.thinking), [marked])
+        tables = stamped(tables, self.run_key, rival.role)
+        score = decode("eval_scores", tables["eval_scores.parquet"]).to_pylist()[0]
+        return score, decode("eval_samples", tables["eval_samples.parquet"]).to_pylist()
+
+    def conclude(self, role: str, parts: Sequence[Marked], key: str, protocol: str) -> None:
+        """File the whole of a benchmark that was run in parts."""
+        tables = self._tables(key, protocol, parts)
+        if all(sound(part) for part in parts):
+            tables = self.kept.keep(self._place(key, protocol), tables)
+        unit = whole_unit(role, self.benchmark.name)
+        self.journal.commit(unit, stamped(tables, self.run_key, role))
+
+    def _place(self, key: str, protocol: str) -> str:
+        return f"{self.exam.protocol.suite}/{self.benchmark.name}/{protocol}/{key}"
+
+    def _files(self, rival: Contestant) -> Files:
+        """The tables of the whole benchmark, with no run's name in them."""
+        protocol = self.exam.key(rival.thinking)
+        place = self._place(rival.key, protocol)
+        found = self.kept.read(place)
+        if found is not None:
+            return found
+        marked = score(self, rival)
+        tables = self._tables(rival.key, protocol, [marked])
+        # another run may have been quicker; what could not be had now may be there next time
+        return self.kept.keep(place, tables) if sound(marked) else tables
+
+    def _marked(self, rival: Contestant) -> Marked:
+        place = self._place(rival.key, self.exam.key(rival.thinking))
+        place += f"/{self.part.index}-of-{self.part.of}"
+        found = self.kept.read(place)
+        if found is None:
+            marked = score(self, rival)
+            if not sound(marked):
+                return marked
+            found = self.kept.keep(place, {"marked.json": pack(marked)})
+        return unpack(found["marked.json"])
+
+    def _tables(self, key: str, protocol: str, parts: Sequence[Marked]) -> Files:
+        record = self.benchmark
+        whose = harness.Scored(
+            key, "", "", self.exam.protocol.suite, protocol, record.name, record.family
+        )
+        total = harness.summarise(record, self.exam, parts)
+        sample_rows, score_row = harness.rows_of(
+            whose, [s for part in parts for s in part.samples], total
+        )
+        return {
+            "eval_samples.parquet": encode("eval_samples", sample_rows),
+            "eval_scores.parquet": encode("eval_scores", [score_row]),
+        }
+
+
+def score(desk: Desk, rival: Contestant) -> Marked:
+    """The contestant asked, and its engine closed again."""
+    engine = rival.open()
+    try:
+        return harness.run_part(engine, desk.benchmark, desk.exam, rival.thinking, desk.part,
+                                Heartbeat().progress(desk.benchmark.name))  # fmt: skip
+    finally:
+        rival.close()
+
+
+def conclude(setup: Setup) -> None:
+    """Make one score of the parts of each large benchmark, from the run's journal alone."""
+    config = config_of(setup)
+    prefix = setup.get("prefix") or prefix_of(setup)
+    journal = Journal(open_store(setup["store"]), f"{prefix}/journal")
+    found: dict[tuple[str, str], list[list[str]]] = {}
+    for unit in journal.units("parts/"):
+        _, role, name, place = unit.split("/")
+        found.setdefault((role, name), []).append([unit, *place.split("-of-")])
+    if not found:
+        return
+    exam, _ = exam_of(config, open_store(setup["cache"]))
+    for (role, name), units in found.items():
+        of = int(units[0][2])
+        if journal.manifest(whole_unit(role, name)) is not None or len(units) < of:
+            continue
+        files = [journal.read(unit) or {} for unit, *_ in sorted(units, key=lambda u: int(u[1]))]
+        about = json.loads(files[0]["about.json"])
+        record = suite.find(config.evaluation.suite, name)
+        desk = Desk(exam, journal, Journal(open_store(setup["cache"]), "evaluations"),
+                    setup["run_key"], record, harness.WHOLE)  # fmt: skip
+        marked = [unpack(f["marked.json"]) for f in files]
+        desk.conclude(role, marked, about["key"], about["protocol"])
+
+
+def whole_unit(role: str, benchmark: str) -> str:
+    return f"eval/{role}/{benchmark}"
+
+
+def sound(marked: Marked) -> bool:
+    """Whether the result is the model's doing alone, and worth keeping for other runs."""
+    return not marked.fault and not marked.unreadable
+
+
+def dump(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True).encode()
+
+
+def pack(marked: Marked) -> bytes:
+    """A part's result as JSON."""
+    return dump(asdict(marked))
+
+
+def unpack(data: bytes) -> Marked:
+    """What `pack` wrote."""
+    value = json.loads(data)
+    samples = tuple(EvalSample(**s) for s in value["samples"])
+    return Marked(samples, tuple(value["unreadable"]), value["fault"])
+
+
+def stamped(files: Files, run_key: str | None, role: str) -> Files:
     """The tables as this run's own."""
     return {
         f"{table}.parquet": encode(

@@ -32,10 +32,13 @@ def check_own(config: Config) -> None:
 
 
 def check_suite(config: Config) -> None:
-    """The suite, or every benchmark of the list, must be known."""
+    """The suite, or every benchmark of the list, must be known, and so must each setting."""
+    from eval.settings import parse
     from eval.suite import benchmarks
 
-    benchmarks(config.evaluation.suite)
+    settings = parse(config.evaluation.settings)
+    for benchmark in benchmarks(config.evaluation.suite):
+        settings.total_of(benchmark.name, benchmark.totals)
 
 
 def check_gpus(config: Config) -> None:
@@ -49,6 +52,15 @@ def check_gpus(config: Config) -> None:
             f"scale {config.scale} needs {wanted} GPUs per node and this machine has {found}; use "
             "--scale nano on a CPU, a smaller layout with --set compute.student_gpus=1, or run "
             "on a cluster with --with kubernetes"
+        )
+
+
+def check_evaluation_device(config: Config) -> None:
+    """A model that is to run on CUDA needs a device here, or a remote task that has one."""
+    if config.compute.device == "cuda" and count_gpus() == 0:
+        raise UserError(
+            "this machine has no GPU; use --set compute.device=cpu;compute.engine=hf, or run on "
+            "a cluster with --with kubernetes"
         )
 
 

@@ -138,6 +138,10 @@ class EvaluationConfig:
     limit: int = 0  # samples per benchmark; 0: all
     source: str = ""  # folder with copies of the data sets under their hub ids; empty: the hub
     settings: str = ""  # "frames=16;totals=DynaM=pooled": fields of eval/settings.py
+    # who judges: empty: the teacher; a folder, hub id or address like http://host:8000/v1#name;
+    # none: nobody, so that rules decide alone and benchmarks with a judge have no score
+    judge: str = ""
+    shard: int = 2000  # samples of a large benchmark that one task takes
     max_tokens: int = 12288
     temperature: float = 0.6
     top_p: float = 0.95
@@ -325,6 +329,7 @@ def _validate(c: Config) -> None:
         (c.optimizer.lr > 0, "optimizer.lr must be > 0"),
         (c.optimizer.updates > 0, "optimizer.updates must be >= 1"),
         (c.trainer.token_budget > 0, "trainer.token_budget must be >= 1"),
+        (c.evaluation.shard > 0, "evaluation.shard must be >= 1"),
         (c.store.checkpoint_every > 0, "store.checkpoint_every must be >= 1"),
         (c.store.keep_checkpoints > 0, "store.keep_checkpoints must be >= 1"),
     ]

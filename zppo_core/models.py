@@ -40,6 +40,19 @@ def load(
     return model, load_renderer(tokenizer_from or name, vocab, is_vlm)
 
 
+def shape(name: str) -> tuple[int, int, bool]:
+    """Parameters, rows of the vocabulary and whether it takes images, without loading weights."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+
+    found = AutoConfig.from_pretrained(_locate(name))
+    images = hasattr(found, "vision_config")
+    family: Any = AutoModelForImageTextToText if images else AutoModelForCausalLM
+    with torch.device("meta"):
+        model = family.from_config(found)
+    return model.num_parameters(), model.get_output_embeddings().weight.shape[0], images
+
+
 def quiet() -> None:
     """No bars for loads of a second, no advice on kernels that a CPU cannot run."""
     from transformers.utils import logging

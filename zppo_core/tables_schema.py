@@ -177,6 +177,7 @@ _COLUMNS: dict[str, dict[str, pa.DataType]] = {
         "outcome": _STR,
         "tokens": _INT,
         "seconds?": _REAL,
+        "judge_reply?": _STR,
     },
     "eval_scores": {
         "model_key": _STR,
@@ -194,6 +195,7 @@ _COLUMNS: dict[str, dict[str, pa.DataType]] = {
         "high?": _REAL,
         "unparsed": _LONG,
         "missing_reason?": _STR,
+        "malformed?": _LONG,
     },
     "costs": {
         "run_key": _STR,

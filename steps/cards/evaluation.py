@@ -11,24 +11,33 @@ from eval.suite import Benchmark
 from steps.cards.blocks import note, safe_text
 
 ROLE_COLOURS = {"base": "#999999", "student": "#0072B2", "teacher": "#E69F00"}
+OTHER = "#0072B2"  # of a model outside any run
 
 
 def draw(card: Any, benchmark: Benchmark, rows: Sequence[dict[str, Any]],
-         examples: Sequence[dict[str, Any]]) -> None:  # fmt: skip
+         examples: Sequence[dict[str, Any]], item: dict[str, Any]) -> None:  # fmt: skip
     """Scores with intervals as a chart and a table, and the student's first answers."""
-    card.append(note(f"# {benchmark.name} ({benchmark.family})"))
-    card.append(interval_chart(rows, "role", "", list(ROLE_COLOURS)))
+    part = f", part {item['index'] + 1} of {item['of']}" if item["of"] > 1 else ""
+    card.append(note(f"# {benchmark.name} ({benchmark.family}{part})"))
+    card.append(interval_chart(rows, "role", "", [r["role"] for r in rows]))
     card.append(
         Table(
             [
                 [r["role"], percent(r["score"]), f"{percent(r['low'])} to {percent(r['high'])}",
-                 f"{r['n']} of {r['expected_n']}", r["unparsed"]]
+                 f"{r['n']} of {r['expected_n']}", r["unparsed"],
+                 "no judge" if r["malformed"] is None else r["malformed"]]
                 for r in rows
             ],
-            headers=["model", "score", "95 % interval", "samples", "without an answer"],
+            headers=["model", "score", "95 % interval", "samples", "without an answer",
+                     "malformed verdicts"],
         )
     )  # fmt: skip
-    card.append(note("## What the student said"))
+    for row in rows:
+        if row["missing_reason"]:
+            card.append(Markdown(safe_text(f"{row['role']}: {row['missing_reason']}")))
+    if not examples:
+        return
+    card.append(note("## What it said"))
     card.append(
         Table(
             [[e["sample_id"], Markdown(safe_text(e["output"])), e["outcome"]]
@@ -48,9 +57,13 @@ def interval_chart(rows: Sequence[dict[str, Any]], y: str, title: str,
     values = [{y: r[y], "role": r["role"], **{k: r[k] for k in ("score", "low", "high")}}
               for r in rows if r["score"] is not None]  # fmt: skip
     rows_of_chart = {"field": y, "type": "nominal", "sort": list(order), "title": None}
+    roles = ROLE_COLOURS | {
+        r["role"]: OTHER for r in rows if r["role"] not in ROLE_COLOURS
+    }
+    shown = {role: colour for role, colour in roles.items() if role in {r["role"] for r in rows}}
     colour = {
         "field": "role", "type": "nominal", "title": None,
-        "scale": {"domain": list(ROLE_COLOURS), "range": list(ROLE_COLOURS.values())},
+        "scale": {"domain": list(shown), "range": list(shown.values())},
     }  # fmt: skip
     axis = {"format": ".0%", "grid": True}
     x = {"type": "quantitative", "scale": {"domain": [0, 1]}, "axis": axis, "title": "accuracy"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 import torch
 
 from eval import fixtures, harness
+from eval.exam import EvalSample, Exam
+from eval.judge import Judge
 from eval.suite import SUITES, Sample, load
 from zppo_core import models
 from zppo_core.config import EvaluationConfig
@@ -22,6 +25,8 @@ from zppo_core.types import Prompt
 
 PAPER = {b.name: b for b in SUITES["paper31"]}
 RULED = [n for n, b in PAPER.items() if b.kind != "judge"]
+JUDGED = [n for n, b in PAPER.items() if b.kind == "judge"]
+ASKED = 222  # samples of all fixtures
 SNAPSHOTS = Path(__file__).parent / "prompts"
 ACCEPT = bool(os.environ.get("ZPPO_ACCEPT_PROMPTS"))
 
@@ -33,19 +38,23 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-def evaluated(name: str, source: str, say) -> tuple[list[harness.EvalSample], harness.EvalScore]:
+def exam(source: str, judge: Judge | None = None, **protocol) -> Exam:
+    settings = {"max_tokens": 20_000, "suite": "paper31", "source": source} | protocol
+    return Exam(EvaluationConfig(**settings), Templates(), Grader(), judge)
+
+
+def evaluated(name: str, source: str, say, judge: Judge | None = None,
+              ) -> tuple[list[EvalSample], harness.EvalScore]:  # fmt: skip
     """The benchmark with an engine that answers `say(sample)`."""
-    templates = Templates()
+    taken = exam(source, judge)
     by_digest: dict[str, Sample] = {}
     for sample in load(PAPER[name], source):
-        by_digest.setdefault(harness.ask(sample, templates, False).digest(), sample)
+        by_digest.setdefault(taken.ask(sample, False).digest(), sample)
 
     def answer(prompt: Prompt, member: int) -> str:
         return say(by_digest[prompt.digest()])
 
-    protocol = EvaluationConfig(max_tokens=20_000)
-    return harness.evaluate(ScriptedEngine(answer), PAPER[name], protocol, False, templates,
-                            Grader(), source)  # fmt: skip
+    return harness.evaluate(ScriptedEngine(answer), PAPER[name], taken, False)
 
 
 @pytest.mark.parametrize("name", sorted(PAPER))
@@ -63,7 +72,7 @@ def test_every_row_becomes_a_question_whose_media_can_be_read(source, name):
 @pytest.mark.parametrize("name", sorted(PAPER))
 def test_prompts_are_as_accepted(source, name):
     """A changed prompt fails here until ZPPO_ACCEPT_PROMPTS=1 accepts it."""
-    asked = [harness.ask(s, Templates(), False) for s in load(PAPER[name], source)]
+    asked = [exam(source).ask(s, False) for s in load(PAPER[name], source)]
     text = "\n=====\n".join(
         "".join(f"[{role}] {said}\n" for role, said in p.history)
         + f"({len(p.images)} images)\n{p.text}" for p in asked[:3]
@@ -94,18 +103,65 @@ def test_an_oracle_scores_100(source, name):
     assert score.score == 1.0
 
 
-def test_benchmarks_that_a_judge_decides_say_so_and_have_no_score(source):
-    for name in set(PAPER) - set(RULED):
+def fair(prompt: Prompt, member: int) -> str:
+    """A judge that compares what is fenced, in the form of whichever judge it is asked to be."""
+    if "Correctness" in prompt.text:
+        gold, answer = prompt.text.splitlines()[-1].split(" | ")[1:3]
+        return "1.0" if answer.removesuffix(" |") == gold else "0.0"
+    answer = prompt.text.split("<response>\n")[1].split("\n</response>")[0]
+    if "<criterion>" in prompt.text:
+        return f"Because.\n{answer}"
+    gold = prompt.text.split("<gold>\n")[1].split("\n</gold>")[0]
+    same = gold in answer
+    if "extracted_final_answer" in prompt.text:
+        rest = {"extracted_final_answer": answer, "reasoning": "", "confidence": 100}
+        return json.dumps(rest | {"correct": "yes" if same else "no"})
+    if "extracted_answer" in prompt.text:
+        return json.dumps({"extracted_answer": answer, "score": int(same)})
+    return json.dumps({"verdict": "correct" if same else "wrong"})
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_an_oracle_nonsense_silence_and_a_babbling_judge_at_the_five_judges(source, name):
+    judge = Judge(ScriptedEngine(fair, "judge"))
+    samples, score = evaluated(name, source, lambda s: rf"\boxed{{{s.gold}}}", judge)
+    assert (score.score, score.malformed, score.unparsed) == (1.0, 0, 0)
+    assert all(s.scorer.startswith("judge:") and s.judge_reply for s in samples)
+    _, score = evaluated(name, source, lambda s: r"\boxed{zzqx}", judge)
+    assert score.score == 0.0
+    _, score = evaluated(name, source, lambda s: "<think>no end", judge)
+    assert (score.score, score.unparsed) == (0.0, len(samples))
+    babbling = Judge(ScriptedEngine(lambda p, m: "Yes, I think so: correct!", "judge"))
+    samples, score = evaluated(name, source, lambda s: rf"\boxed{{{s.gold}}}", babbling)
+    assert (score.score, score.malformed) == (0.0, len(samples))
+    assert {s.outcome for s in samples} == {"malformed"}
+
+
+def test_the_shared_judge_sees_what_the_rule_rejects_and_nothing_else(source):
+    judge = Judge(ScriptedEngine(fair, "judge"))
+    first = next(iter(load(PAPER["MMLU"], source))).gold
+
+    def say(sample: Sample) -> str:
+        told = sample.gold if sample.gold == first else f"it is {sample.gold}, surely"
+        return rf"\boxed{{{told}}}"
+
+    samples, score = evaluated("MMLU", source, say, judge)
+    assert score.score == 1.0
+    by_judge = [s for s in samples if s.scorer == "judge:shared"]
+    assert 0 < len(by_judge) < len(samples)
+    assert len(judge.engine.asked) <= len(by_judge)
+
+
+def test_without_a_judge_its_benchmarks_have_no_score_and_say_so(source):
+    for name in JUDGED:
         samples, score = evaluated(name, source, lambda s: r"\boxed{1}")
         assert (samples, score.score) == ([], None)
         assert "judge" in (score.missing_reason or "")
 
 
 def alone(name: str, folder: Path) -> harness.EvalScore:
-    return harness.evaluate(
-        ScriptedEngine(lambda p, m: r"\boxed{A}"), PAPER[name], EvaluationConfig(), False,
-        Templates(), Grader(), str(folder),
-    )[1]  # fmt: skip
+    engine = ScriptedEngine(lambda p, m: r"\boxed{A}")
+    return harness.evaluate(engine, PAPER[name], exam(str(folder)), False)[1]
 
 
 def test_a_data_set_that_is_not_there_is_named_with_how_to_get_it(tmp_path):
@@ -133,13 +189,24 @@ def test_a_real_student_is_asked_all_31(source):
     """Images, frames, subtitles and conversations through its processor and template."""
     model, renderer = models.load("nano:student", torch.float32, "cpu")
     engine = HfEngine(model, renderer, "student")
-    protocol = EvaluationConfig(max_tokens=4)
+    judge = Judge(engine)
     asked = 0
     for benchmark in PAPER.values():
-        samples, score = harness.evaluate(
-            engine, benchmark, protocol, False, Templates(), Grader(), source
-        )
+        taken = exam(source, judge, max_tokens=4, settings="judge_tokens=2")
+        samples, score = harness.evaluate(engine, benchmark, taken, False)
         asked += len(samples)
-        assert (score.n > 0) == (benchmark.kind != "judge")
+        assert score.n > 0
         assert "unreadable" not in (score.missing_reason or "")
-    assert asked == 186
+    assert asked == ASKED
+
+
+def test_parts_add_up_to_the_whole_and_are_each_a_share(source):
+    engine = ScriptedEngine(lambda p, m: rf"\boxed{{{'ABCD'[len(p.text) % 4]}}}")
+    taken, record = exam(source), PAPER["MMMUPro"]
+    whole, score = harness.evaluate(engine, record, taken, False)
+    parts = [harness.run_part(engine, record, taken, False, harness.Part(i, 3)) for i in range(3)]
+    assert all(part.samples for part in parts)
+    assert [s.sample_id for part in parts for s in part.samples] == [s.sample_id for s in whole]
+    assert harness.summarise(record, taken, parts) == score
+    assert [p.of for p in harness.parts_of(record, 0, 2000)] == [3, 3, 3]
+    assert harness.parts_of(record, 10, 2000) == [harness.WHOLE]

@@ -97,7 +97,7 @@ def test_transformers_engines_share_the_models() -> None:
     (teacher,) = engines.teachers(config, renderer)
     assert teacher.engine.name == models.weights_name(teacher.model)
     vocab = teacher.model.get_output_embeddings().weight.shape[0]
-    assert engines._shape("nano:teacher") == (teacher.parameters, vocab, True)
+    assert models.shape("nano:teacher") == (teacher.parameters, vocab, True)
     assert engines.teachers(load("nano", ["run.method=grpo"]), renderer) == []
 
 

@@ -1,0 +1,122 @@
+"""How far a judge agrees with labels: `python -m eval.judge calibrate --model PATH|URL#name`.
+
+A line of the labels is {"judge", "question", "answer", "gold", "extra", "label"}: what the judge is
+shown, and the score in [0, 1] that is right; `eval/reference/judge_labels.jsonl` unless another
+file is named. Scores count as right from one half on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from eval.engines import ModelSpec
+from eval.judge import JUDGES, Case, Judge
+from eval.render import table
+from eval.scoring.totals import wilson
+from zppo_core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Judge against labels: shares and counts, Wilson's 95 % interval, Cohen's kappa.
+
+    `kappa` is None where labels and judge leave nothing to chance (all of one kind).
+    """
+
+    judge: str
+    n: int
+    agreement: float
+    low: float
+    high: float
+    kappa: float | None
+    false_right: int  # the judge says right, the label wrong
+    false_wrong: int
+    malformed: int
+
+
+def read_labels(text: str) -> list[tuple[Case, float]]:
+    """The labelled cases of a JSONL text; UserError naming the line of the first fault."""
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            label = float(row["label"])
+            case = Case(row["judge"], row["question"], row["answer"], row["gold"],
+                        row.get("extra", {}))  # fmt: skip
+            if case.judge not in JUDGES or not 0 <= label <= 1:
+                raise ValueError(f"judge {case.judge!r}, label {label}")
+        except (ValueError, KeyError, TypeError) as fault:
+            raise UserError(f"labels, line {number}: {fault!r}") from None
+        found.append((case, label))
+    if not found:
+        raise UserError("no labelled case; write one JSON object a line")
+    return found
+
+
+def agreement(judge: str, pairs: Sequence[tuple[bool, bool]], malformed: int) -> Agreement:
+    """Agreement over (label, judge) pairs."""
+    n, same = len(pairs), sum(a == b for a, b in pairs)
+    low, high = wilson(same, n)
+    labelled, said = sum(a for a, _ in pairs) / n, sum(b for _, b in pairs) / n
+    chance = labelled * said + (1 - labelled) * (1 - said)
+    kappa = None if chance == 1 else (same / n - chance) / (1 - chance)
+    return Agreement(judge, n, same / n, low, high, kappa, sum(b and not a for a, b in pairs),
+                     sum(a and not b for a, b in pairs), malformed)  # fmt: skip
+
+
+def calibrate(judge: Judge, labelled: Sequence[tuple[Case, float]]) -> list[Agreement]:
+    """Agreement for each judge that the labels speak of, and over "all"."""
+    verdicts = judge.judge_all([case for case, _ in labelled])
+    rows = [(case.judge, label >= 0.5, v.score >= 0.5, v.malformed)
+            for (case, label), v in zip(labelled, verdicts, strict=True)]  # fmt: skip
+    names = [name for name in JUDGES if name in {r[0] for r in rows}]
+    found = []
+    for name in [*names, "all"] if len(names) > 1 else names:
+        own = [r for r in rows if name in (r[0], "all")]
+        found.append(agreement(name, [r[1:3] for r in own], sum(r[3] for r in own)))
+    return found
+
+
+def text_of(found: Sequence[Agreement]) -> str:
+    """The agreements as an aligned table."""
+    cells = [
+        [a.judge, str(a.n), f"{100 * a.agreement:.1f} [{100 * a.low:.1f}, {100 * a.high:.1f}]",
+         "none" if a.kappa is None else f"{a.kappa:.2f}", str(a.false_right), str(a.false_wrong),
+         str(a.malformed)]
+        for a in found
+    ]  # fmt: skip
+    columns = ["judge", "cases", "agreement, % [95 %]", "kappa", "false right", "false wrong",
+               "malformed"]  # fmt: skip
+    return table(columns, cells)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line above; 0, or 2 with one line on stderr."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.judge", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("command", choices=["calibrate"])
+    parser.add_argument("--model", required=True, help="folder, hub id or http://host/v1#name")
+    parser.add_argument("--labels", type=Path, help="JSONL; default: ours")
+    parser.add_argument("--engine", default="hf", choices=["hf", "vllm"])
+    parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--device", default="cuda")
+    o = parser.parse_args(arguments)
+    try:
+        ours = resources.files("eval") / "reference" / "judge_labels.jsonl"
+        labelled = read_labels((o.labels or ours).read_text(encoding="utf-8"))
+        engine = ModelSpec(o.model, o.engine, o.dtype, o.device).open()
+        print(text_of(calibrate(Judge(engine), labelled)))
+    except (UserError, OSError) as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+    return 0

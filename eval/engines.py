@@ -1,0 +1,114 @@
+"""A model by its name: a folder, a hub id, nano:…, or an endpoint's address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zppo_core.engines.base import Engine, Progress, Sampling
+from zppo_core.errors import UserError
+from zppo_core.types import Completion, Prompt
+
+if TYPE_CHECKING:
+    import torch
+
+
+class LazyEngine:
+    """`engines.base.Engine` that is opened when it is first asked: a judge may have nothing to do.
+
+    `close` ends it, and the next question opens it again.
+    """
+
+    def __init__(self, open_it: Callable[[], Engine]) -> None:
+        self._open = open_it
+        self._engine: Engine | None = None
+
+    def _inner(self) -> Engine:
+        if self._engine is None:
+            self._engine = self._open()
+        return self._engine
+
+    @property
+    def name(self) -> str:
+        return self._inner().name
+
+    @property
+    def version(self) -> int:
+        return self._inner().version
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int],
+                 progress: Progress | None = None) -> list[tuple[Completion, ...]]:  # fmt: skip
+        """See `engines.base.Engine`."""
+        return self._inner().generate(prompts, sampling, seeds, progress) if prompts else []
+
+    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
+        """See `engines.base.Engine`."""
+        self._inner().load_weights(weights, version)
+
+    def close(self) -> None:
+        """Give back what the engine holds, if it was opened."""
+        close = getattr(self._engine, "close", None)
+        if close is not None:
+            close()
+        self._engine = None
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Where a model is and what runs it.
+
+    `model` is a folder, a hub id, "nano:student", or "http://host:8000/v1#name" for a model that an
+    OpenAI-compatible endpoint serves; its key is in the environment variable `api_key_env`.
+    `engine` is "hf" or "vllm"; `max_model_len` [tokens] is vLLM's, 0: the model's own.
+    """
+
+    model: str
+    engine: str = "hf"
+    dtype: str = "bfloat16"
+    device: str = "cuda"
+    gpus: int = 1
+    max_model_len: int = 0
+    api_key_env: str = "OPENAI_API_KEY"
+    concurrency: int = 32
+
+    def open(self) -> Engine:
+        """The engine, ready to generate; UserError if the model or the endpoint is not there."""
+        if self.model.startswith(("http://", "https://")):
+            return self._endpoint()
+        import torch
+
+        from zppo_core import models
+
+        if self.engine == "vllm":
+            return self._vllm()
+        if self.engine != "hf":
+            raise UserError(f"engine {self.engine!r} is not there; it is hf or vllm")
+        from zppo_core.engines.hf import HfEngine
+
+        model, renderer = models.load(self.model, getattr(torch, self.dtype), self.device)
+        return HfEngine(model, renderer, models.weights_name(model))
+
+    def _endpoint(self) -> Engine:
+        from zppo_core.engines.openai import OpenAIEngine
+
+        address, _, name = self.model.partition("#")
+        if not name:
+            raise UserError(f"{address}: add the model's name there, like {address}#Qwen3.5-27B")
+        engine = OpenAIEngine(address, name, self.api_key_env, self.concurrency)
+        engine.check()
+        return engine
+
+    def _vllm(self) -> Engine:
+        from zppo_core import models
+        from zppo_core.engines.vllm import VllmEngine
+
+        _, vocab, images = models.shape(self.model)
+        settings: dict[str, Any] = {"dtype": self.dtype}
+        if self.max_model_len:
+            settings["max_model_len"] = self.max_model_len
+        several = self.gpus > 1
+        return VllmEngine(
+            self.model, models.load_renderer(self.model, vocab, images),
+            transport="file" if several else "memory", tensor_parallel_size=self.gpus, **settings,
+        )  # fmt: skip

@@ -1,0 +1,228 @@
+"""Judges of evaluation: the shared comparator, and those that five benchmarks bring along.
+
+A judge is any engine that answers a prompt. What it judges is data: fenced, made inert, and unable
+to end the fence. What it says counts only in exactly the form asked for; anything else is
+malformed, which is wrong, and counted. `python -m eval.judge calibrate` compares with labels.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from eval.prompting import render
+from eval.scoring.extract import final_text
+from zppo_core.engines.base import Engine, Progress, Sampling
+from zppo_core.judge import parse_verdict
+from zppo_core.prompts import Templates
+from zppo_core.streams import derive_seed
+from zppo_core.teacher_cache import Memo
+from zppo_core.types import Prompt
+
+BATCH = 256  # cases asked between writes to the memo: what a kill can lose
+_FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
+_NUMBER = re.compile(r"(?<![\w.+-])[0-9]+(?:\.[0-9]+)?(?![\w.])")
+_YES_NO = re.compile(r"\b(YES|NO)\b")
+_BOX = r"\boxed{"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What one judge decides: `answer` is what it sees of the response; `extra` fills a rubric."""
+
+    judge: str
+    question: str
+    answer: str
+    gold: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A score in [0, 1]; `malformed` replies score 0. `cached`: nobody had to be asked."""
+
+    judge: str
+    score: float
+    malformed: bool
+    text: str
+    cached: bool
+
+
+def _json(output: str, keys: frozenset[str]) -> dict[str, Any] | None:
+    """The one JSON object that `output` is, after the judge's thinking, with exactly `keys`."""
+    text = output.rpartition("</think>")[2].strip()
+    fenced = _FENCE.fullmatch(text)
+    try:
+        said = json.loads(fenced.group(1) if fenced else text)
+    except (ValueError, RecursionError):
+        return None
+    return said if isinstance(said, dict) and said.keys() == keys else None
+
+
+def _verdict(output: str, case: Case) -> float | None:
+    right = parse_verdict(output)
+    return None if right is None else float(right)
+
+
+def _zero_or_one(output: str, case: Case) -> float | None:
+    said = _json(output, frozenset({"extracted_answer", "score"}))
+    score = None if said is None else said["score"]
+    return float(score) if type(score) is int and score in (0, 1) else None
+
+
+def _hle(output: str, case: Case) -> float | None:
+    keys = {"extracted_final_answer", "reasoning", "correct", "confidence"}
+    said = _json(output, frozenset(keys))
+    correct = None if said is None else said["correct"]
+    return {"yes": 1.0, "no": 0.0}.get(correct) if isinstance(correct, str) else None
+
+
+def _scale(output: str, case: Case) -> float | None:
+    found = _NUMBER.search(output.rpartition("</think>")[2])
+    score = float(found.group()) if found and len(found.group()) < 8 else None
+    return score if score is not None and score <= 1.0 else None
+
+
+def _criterion(output: str, case: Case) -> float | None:
+    said = _YES_NO.findall(output.rpartition("</think>")[2])
+    return float(said[-1] == case.gold) if said else None
+
+
+@dataclass(frozen=True)
+class Rubric:
+    """How a judge is asked and read; None from `parse` is malformed.
+
+    `shows`: the extracted answer ("answer"), what follows the thinking ("final"), or all
+    ("response").
+    """
+
+    parse: Callable[[str, Case], float | None]
+    shows: str
+    table: bool = False  # the prompt is a table: a cell has one line and no bar
+
+
+JUDGES: dict[str, Rubric] = {
+    "shared": Rubric(_verdict, "answer"),
+    "mmvu": Rubric(_verdict, "response"),
+    "hle": Rubric(_hle, "response"),
+    "multichallenge": Rubric(_criterion, "final"),
+    "mmvet": Rubric(_scale, "final", table=True),
+    "charxiv_reasoning": Rubric(_zero_or_one, "final"),
+    "charxiv_descriptive": Rubric(_zero_or_one, "final"),
+}
+
+
+def judge_text(judge: str, reply: str, answer: str | None, sees: str, thinking: bool,
+               cut: bool) -> str:  # fmt: skip
+    """What `judge` is shown of a reply; "" if there is nothing of the kind."""
+    shows = JUDGES[judge].shows
+    if shows == "response" or (shows == "answer" and (answer is None or sees == "trajectory")):
+        return str(reply)
+    if shows == "answer":
+        return answer or ""
+    return unboxed(final_text(str(reply), thinking, cut)) or answer or ""
+
+
+def unboxed(text: str) -> str:
+    r"""`text` with every \boxed{...} replaced by its content; an unclosed one stays."""
+    parts: list[str] = []
+    opened: list[tuple[int, bool]] = []  # (index in parts, whether it is a box)
+    i = 0
+    while i < len(text):
+        if text.startswith(_BOX, i):
+            opened.append((len(parts), True))
+            parts.append(_BOX)
+            i += len(_BOX)
+            continue
+        if text[i] == "{":
+            opened.append((len(parts), False))
+        if text[i] == "}" and opened:
+            start, box = opened.pop()
+            if box:
+                parts[start] = ""
+                i += 1
+                continue
+        parts.append(text[i])
+        i += 1
+    return "".join(parts)
+
+
+@dataclass
+class Judge:
+    """Decides cases by asking `engine`, greedily; `memo` keeps replies by content.
+
+    `folder` replaces prompt files of ours. `asked` and `malformed` count over the judge's life.
+    """
+
+    engine: Engine
+    templates: Templates = field(default_factory=Templates)
+    memo: Memo | None = None
+    max_tokens: int = 512
+    folder: str = ""
+    label: str = ""  # its name in the protocol, known before the engine is opened
+    asked: int = 0
+    malformed: int = 0
+
+    def prompt(self, case: Case) -> Prompt:
+        """The case as it is asked, without thinking; KeyError if there is no such judge."""
+        rubric = JUDGES[case.judge]
+        values = dict(case.extra) | {
+            "question": case.question,
+            "gold": case.gold,
+            "answer": self.templates.neutralise(case.answer),
+        }
+        if rubric.table:
+            values |= {k: _cell(str(values[k])) for k in ("question", "gold", "answer")}
+        return Prompt(render(f"judge_{case.judge}", self.folder, **values), thinking=False)
+
+    def judge_all(self, cases: Sequence[Case], progress: Progress | None = None) -> list[Verdict]:
+        """A verdict for each case, in order; equal prompts are asked once, known ones never."""
+        prompts = [self.prompt(case) for case in cases]
+        by_key = {p.digest(): p for p in prompts}
+        known = {key: self._recall(key) for key in by_key}
+        new = [key for key, text in known.items() if text is None]
+        replies = {key: text for key, text in known.items() if text is not None}
+        for start in range(0, len(new), BATCH):
+            part = new[start : start + BATCH]
+            made = self.engine.generate(
+                [by_key[key] for key in part], Sampling(self.max_tokens, temperature=0.0),
+                [derive_seed(0, "judge", key) for key in part],
+            )  # fmt: skip
+            for key, group in zip(part, made, strict=True):
+                replies[key] = group[0].text
+                self._keep(key, group[0].text)
+            if progress is not None:
+                progress(start + len(part), len(new))
+        verdicts = []
+        for case, prompt in zip(cases, prompts, strict=True):
+            text = replies[prompt.digest()]
+            score = JUDGES[case.judge].parse(text, case)
+            cached = known[prompt.digest()] is not None
+            verdicts.append(Verdict(case.judge, score or 0.0, score is None, text, cached))
+        self.asked += len(new)
+        self.malformed += sum(v.malformed for v in verdicts)
+        return verdicts
+
+    def _recall(self, key: str) -> str | None:
+        if self.memo is None:
+            return None
+        found = self.memo.get("judge", self.engine.name, key, self.max_tokens)
+        return found if isinstance(found, str) else None
+
+    def _keep(self, key: str, text: str) -> None:
+        if self.memo is not None:
+            self.memo.put(text, "judge", self.engine.name, key, self.max_tokens)
+
+
+def _cell(text: str) -> str:
+    text = " ".join(text.replace("|", "/").split())
+    return text.replace("<AND>", " <AND> ").replace("<OR>", " <OR> ")
+
+
+if __name__ == "__main__":
+    from eval.calibrate import main
+
+    raise SystemExit(main())

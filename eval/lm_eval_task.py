@@ -1,0 +1,210 @@
+"""A benchmark of ours as a task of lm-eval: `lm_eval --include_path eval/tasks --tasks zppo_…`.
+
+lm-eval drives: it builds the requests, asks the model, and aggregates. Answers are marked all at
+once, where lm-eval applies its filters, so that algebra and judge work in batches.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.metrics import mean
+from lm_eval.api.task import Task
+from lm_eval.config.task import TaskConfig
+from PIL import Image
+
+from eval.exam import SCORER_VERSION, EvalSample, Exam, Reply
+from eval.scoring import totals
+from eval.suite import Benchmark, Sample, benchmarks, load
+from zppo_core.config import EvaluationConfig
+from zppo_core.streams import derive_seed
+from zppo_core.types import Prompt
+
+FILTER = "marked"
+
+
+def task_name(benchmark: Benchmark) -> str:
+    """lm-eval's name of a benchmark: "zppo_mmlu_pro" for MMLU-Pro."""
+    return "zppo_" + (benchmark.task or benchmark.name.lower())
+
+
+class Doc(dict[str, str]):
+    """A sample as lm-eval's document: what it logs, and the way to the sample itself."""
+
+    def __init__(self, benchmark: Benchmark, sample: Sample, exam: Exam) -> None:
+        super().__init__(id=sample.id, question=sample.text, gold=sample.gold)
+        self.sample, self._exam = sample, exam
+        self.seed = derive_seed(0, "evaluation", benchmark.name, sample.id)
+
+    def ask(self, thinking: bool) -> Prompt:
+        """The prompt, its media read now; UnreadableError if they cannot be."""
+        return self._exam.ask(self.sample, thinking)
+
+
+class Pictures(Sequence[Image.Image]):
+    """A sample's pictures, read when a model of lm-eval's own looks at them."""
+
+    def __init__(self, sample: Sample) -> None:
+        self._sample = sample
+
+    def __len__(self) -> int:
+        return len(self._sample.images())
+
+    def __getitem__(self, index: Any) -> Any:
+        return [Image.open(io.BytesIO(data)) for data in self._sample.images()][index]
+
+    def __iter__(self) -> Iterator[Image.Image]:
+        return iter(self[:])
+
+
+class BenchmarkTask(Task):
+    """One benchmark under our protocol; from Python, or from a file of eval/tasks/*.yaml.
+
+    From a file, lm-eval's --metadata may set "source" (a folder with the data sets), "settings"
+    (text as in evaluation.settings) and "judge" (a model; none: the rules alone).
+    """
+
+    VERSION = int(SCORER_VERSION)
+    OUTPUT_TYPE = "generate_until"
+
+    def __init__(self, config: dict[str, Any] | None = None, benchmark: Benchmark | None = None,
+                 exam: Exam | None = None, samples: Sequence[Sample] | None = None,
+                 ) -> None:  # fmt: skip
+        about = (config or {}).get("metadata") or {}
+        self.benchmark = benchmark or benchmarks((config or {})["benchmark"])[0]
+        self.exam = exam or _exam(about)
+        self._samples = samples
+        self._docs: list[Doc] | None = None
+        self.marked: list[EvalSample] = []
+        self.unreadable: list[str] = []
+        self._instances: list[Instance] | None = None
+        self.MULTIMODAL = self.benchmark.family != "LLM" or self.benchmark.name == "HLE"
+        s = self.exam.sampling()
+        self._config = TaskConfig(
+            task=task_name(self.benchmark), output_type="generate_until", num_fewshot=0,
+            generation_kwargs={
+                "until": [], "do_sample": s.temperature > 0, "temperature": s.temperature,
+                "top_p": s.top_p, "top_k": s.top_k, "min_p": s.min_p,
+                "presence_penalty": s.presence_penalty,
+                "repetition_penalty": s.repetition_penalty, "max_gen_toks": s.max_tokens,
+            },
+            metadata={"benchmark": self.benchmark.name, **about},
+        )  # fmt: skip
+
+    def has_training_docs(self) -> bool:
+        return False
+
+    has_validation_docs = has_training_docs
+
+    def has_test_docs(self) -> bool:
+        return True
+
+    def test_docs(self) -> list[Doc]:
+        """Every sample, its media not read yet; UserError if the data set cannot be had."""
+        if self._docs is None:
+            if self._samples is None:
+                protocol = self.exam.protocol
+                self._samples = list(
+                    load(self.benchmark, protocol.source, protocol.limit, self.exam.settings)
+                )
+            self._docs = [Doc(self.benchmark, sample, self.exam) for sample in self._samples]
+        return self._docs
+
+    def doc_to_text(self, doc: Doc) -> str:
+        return self.exam.text(doc.sample)
+
+    def doc_to_target(self, doc: Doc) -> str:
+        return doc.sample.gold
+
+    def build_all_requests(self, *, limit: int | None = None, samples: list[int] | None = None,
+                           rank: int = 0, world_size: int = 1,
+                           chat_template: Callable[..., str] | None = None,
+                           **_: Any) -> None:  # fmt: skip
+        """A request for each document; a chat template is for models that want the whole text."""
+        self.marked, self.unreadable = [], []
+        chosen = self.doc_iterator(rank=rank, limit=limit, samples=samples, world_size=world_size)
+        self._instances = []
+        for doc_id, doc in chosen:
+            text = self.doc_to_text(doc)
+            if chat_template is not None:
+                turns = [*doc.sample.history, ("user", text)]
+                text = chat_template([{"role": r, "content": said} for r, said in turns])
+            # lm-eval's text models take two arguments, its others three
+            media = ({"visual": Pictures(doc.sample)},) if doc.sample.pictures else ()
+            arguments = (text, dict(self.config.generation_kwargs), *media)
+            self._instances.append(
+                Instance(
+                    "generate_until", doc, arguments, 0, metadata=(self.config.task, doc_id, 1)
+                )
+            )
+
+    def construct_requests(self, doc: Any, ctx: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError("build_all_requests makes them")
+
+    def apply_filters(self) -> None:
+        """Mark every reply: the seam where lm-eval hands over all of them at once."""
+        asked = [(i, _reply(i.resps[0])) for i in self._instances or []]
+        readable = [(i, reply) for i, reply in asked if not reply.unreadable]
+        self.unreadable = [f"{i.doc['id']}: {r.unreadable}" for i, r in asked if r.unreadable]
+        self.marked = self.exam.mark(self.benchmark, [(i.doc.sample, r) for i, r in readable])
+        for instance, _ in asked:
+            instance.filtered_resps[FILTER] = None
+        for (instance, _), sample in zip(readable, self.marked, strict=True):
+            instance.filtered_resps[FILTER] = sample
+
+    def process_results(self, doc: Doc, results: Sequence[EvalSample | None]) -> dict[str, Any]:
+        """The document's score, and whether it had an answer; nothing if it was unreadable."""
+        sample = results[0]
+        if sample is None:
+            return {"unreadable": 1.0}
+        score = sample.score if self._total == "pooled" else (sample.sample_id, sample.score)
+        detail = asdict(sample)
+        return {"score": score, "unparsed": float(sample.answer is None), "detail": detail}
+
+    @property
+    def _total(self) -> str:
+        return self.exam.settings.total_of(self.benchmark.name, self.benchmark.totals)
+
+    def aggregation(self) -> dict[str, Callable[[Any], Any]]:
+        """The benchmark's total; lm-eval knows the standard error of a plain mean itself."""
+        return {
+            "score": mean if self._total == "pooled" else self._aggregate,
+            "unparsed": mean,
+            "unreadable": sum,
+            "detail": len,
+        }
+
+    def _aggregate(self, scored: Sequence[tuple[str, float]]) -> float:
+        found = totals.total(self._total, list(scored))
+        return float("nan") if found is None else found.score
+
+    def higher_is_better(self) -> dict[str, bool]:
+        return {"score": True, "unparsed": False, "unreadable": False, "detail": True}
+
+
+def _reply(text: str) -> Reply:
+    return text if isinstance(text, Reply) else Reply(text)
+
+
+def _exam(about: dict[str, Any]) -> Exam:
+    """The paper's protocol, with what a command line may set."""
+    from eval.engines import ModelSpec
+    from eval.judge import Judge
+    from zppo_core.grading import Grader
+    from zppo_core.prompts import Templates
+
+    protocol = EvaluationConfig(
+        source=str(about.get("source", "")), settings=str(about.get("settings", "")),
+    )  # fmt: skip
+    named, templates = about.get("judge"), Templates()
+    exam = Exam(protocol, templates, Grader())
+    if not named:
+        return exam
+    spec = ModelSpec(**named) if isinstance(named, dict) else ModelSpec(str(named))
+    own = exam.settings
+    judge = Judge(spec.open(), templates, None, own.judge_tokens, own.prompts)
+    return Exam(protocol, templates, exam.grader, judge)

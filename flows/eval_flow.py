@@ -1,0 +1,76 @@
+"""Any model on the benchmarks, without training:
+
+python flows/eval_flow.py run --model PATH|HUB_ID|nano:student|http://host:8000/v1#NAME --suite paper31
+
+start ─ plan ─ evaluate (foreach benchmark, large ones in parts) ─ aggregate ─ end
+"""  # noqa: E501 - the picture
+
+from steps.early import machine, prepare_process
+
+MACHINE = machine(prepare_process(training=False))
+
+from metaflow import FlowSpec, Parameter, card, current, resources, step  # noqa: E402
+
+
+class EvalFlow(FlowSpec):
+    """A checkpoint or an endpoint under the paper's protocol, into the database."""
+
+    model = Parameter("model", required=True, help="folder, hub id, nano:… or http://host/v1#name")
+    suite = Parameter("suite", default="", help="paper31, nano, or benchmarks with commas")
+    source = Parameter("source", default="", help="folder with the data sets; empty: the hub")
+    settings = Parameter("settings", default="", help='"frames=16;totals=DynaM=pooled"')
+    limit = Parameter("limit", default="", help="samples per benchmark; empty or 0: all")
+    judge = Parameter("judge", default="none", help="as --model; none: rules decide alone")
+    thinking = Parameter("thinking", default="", help="true or false; empty: the preset's")
+    scale = Parameter("scale", default="", help="preset with protocol and machine; empty: by model")
+    model_name = Parameter("name", default="", help="the model's name in the database")
+    overrides = Parameter("set", default="", help="section.field=value; may be repeated")
+
+    @step
+    def start(self):
+        """Resolve protocol and machine, before a model is loaded."""
+        from steps.evaluate_model import open_evaluation
+
+        self.setup = open_evaluation(
+            model=self.model, suite=self.suite, source=self.source, settings=self.settings,
+            limit=self.limit, judge=self.judge, thinking=self.thinking, scale=self.scale,
+            name=self.model_name, overrides=self.overrides, run_id=current.run_id,
+        )  # fmt: skip
+        self.next(self.plan)
+
+    @step
+    def plan(self):
+        """One task for each benchmark of the suite, several for a large one."""
+        from steps.evaluate import plan
+
+        self.items = plan(self.setup)
+        self.next(self.evaluate, foreach="items")
+
+    @card(type="blank", id="evaluation")
+    @resources(gpu=MACHINE.gpu, cpu=MACHINE.cpu, memory=MACHINE.memory)
+    @step
+    def evaluate(self):
+        """The model on one benchmark; stored scores of the same weights count."""
+        from steps.evaluate_model import evaluate_model
+
+        self.scores = evaluate_model(self.setup, self.input, current.card["evaluation"])
+        self.next(self.aggregate)
+
+    @card(type="blank", id="summary")
+    @step
+    def aggregate(self, inputs):
+        """Into the database; every benchmark, and the mean of each family that is complete."""
+        from steps.evaluate_model import aggregate_model
+
+        self.merge_artifacts(inputs, include=["setup"])
+        self.text = aggregate_model(self.setup, current.card["summary"])
+        self.next(self.end)
+
+    @step
+    def end(self):
+        """The scores."""
+        print(self.text)
+
+
+if __name__ == "__main__":
+    EvalFlow()

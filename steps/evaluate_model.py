@@ -1,0 +1,116 @@
+"""The steps of eval_flow.py: one model, which no run of ours need have trained."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from eval.engines import LazyEngine, ModelSpec
+from eval.render import MISSING, number, table
+from steps.aggregate import ingest_in_turn
+from steps.cards.blocks import note, safe_text
+from steps.contestants import Contestant, exam_of
+from steps.early import resolve, split_overrides
+from steps.evaluate import Item, conclude, run_item
+from steps.preflight import check_checkpoint, check_evaluation_device, check_store, check_suite
+from steps.run_setup import Setup, absolute, config_of, prefix_of
+from steps.world import set_threads
+from zppo_core.config import Config
+from zppo_core.store.journal import Journal
+from zppo_core.store.objects import open_store
+from zppo_core.tables_schema import decode
+
+
+def open_evaluation(*, model: str, suite: str, source: str, settings: str, limit: str, judge: str,
+                    thinking: str, scale: str, name: str, overrides: str,
+                    run_id: str) -> Setup:  # fmt: skip
+    """What the later steps need; UserError before anything is loaded.
+
+    Without a scale, nano models take the nano preset (CPU, its decoding), others that of 4B.
+    """
+    given = {
+        "student.model": model, "evaluation.suite": suite, "evaluation.source": source,
+        "evaluation.settings": settings, "evaluation.limit": limit, "evaluation.judge": judge,
+        "student.thinking": thinking,
+    }  # fmt: skip
+    sets = [f"{field}={value}" for field, value in given.items() if value]
+    preset = scale or ("nano" if model.startswith("nano:") else "4B")
+    config = resolve(preset, "", "", [*sets, *split_overrides(overrides)])
+    check_suite(config)
+    check_store(config)
+    if not model.startswith(("http://", "https://")):
+        check_checkpoint("student", model)
+        check_evaluation_device(config)
+    return {
+        "config": config.to_json(),
+        "run_key": f"evaluation-{run_id}",
+        "name": name or model,
+        "created_at": datetime.now(UTC).replace(tzinfo=None).isoformat(),
+        "store": absolute(config.store.root),
+        "cache": absolute(config.store.cache or f"{config.store.root}/teacher_cache"),
+        "database": absolute(config.store.database),
+    }
+
+
+def evaluate_model(setup: Setup, item: Item, card: Any = None) -> list[dict[str, Any]]:
+    """The model's row of eval_scores for the item."""
+    config, store = config_of(setup), open_store(setup["store"])
+    set_threads(config, alone=False)
+    exam, _ = exam_of(config, open_store(setup["cache"]))
+    engine = LazyEngine(spec_of(config).open)
+    rival = Contestant(setup["name"], engine.name, config.student.thinking, engine)
+    journal = Journal(store, f"{prefix_of(setup)}/journal")
+    return run_item(setup | {"run_key": None}, journal, exam, iter([rival]), item, card)
+
+
+def spec_of(config: Config) -> ModelSpec:
+    """The model and its machine, as the configuration names them."""
+    return ModelSpec(
+        config.student.model, config.compute.engine, config.student.dtype, config.compute.device,
+        max(config.compute.student_gpus, 1), 0, config.teacher.api_key_env,
+        config.teacher.concurrency,
+    )  # fmt: skip
+
+
+def aggregate_model(setup: Setup, card: Any = None) -> str:
+    """Take the journal into the database; the scores as text."""
+    conclude(setup | {"run_key": None, "prefix": prefix_of(setup)})
+    journal = Journal(open_store(setup["store"]), f"{prefix_of(setup)}/journal")
+    ingest_in_turn(journal, setup)
+    rows = [
+        row
+        for unit in journal.units("eval/")
+        for row in decode(
+            "eval_scores", (journal.read(unit) or {})["eval_scores.parquet"]
+        ).to_pylist()
+    ]
+    text = scores_text(setup["name"], rows)
+    if card is not None:
+        from steps.cards.evaluation import interval_chart
+
+        card.append(note("# Scores"))
+        card.append(interval_chart(rows, "benchmark", "", [r["benchmark"] for r in rows]))
+        card.append(type(note(""))(safe_text(text)))
+    return f"{text}\ndatabase: {setup['database']}"
+
+
+def scores_text(name: str, rows: list[dict[str, Any]]) -> str:
+    """A line for each benchmark, and for each family the plain mean if none is missing."""
+    cells = [
+        [r["family"], r["benchmark"], _percent(r["score"]),
+         f"[{_percent(r['low'])}, {_percent(r['high'])}]", f"{r['n']:,} of {r['expected_n']:,}",
+         str(r["unparsed"]), r["missing_reason"] or ""]
+        for r in sorted(rows, key=lambda r: (r["family"], r["benchmark"]))
+    ]  # fmt: skip
+    for family in sorted({r["family"] for r in rows}):
+        own = [r for r in rows if r["family"] == family]
+        there = [r for r in own if r["score"] is not None and r["n"] >= r["expected_n"]]
+        mean = sum(r["score"] for r in there) / len(there) if len(there) == len(own) else None
+        cells.append([family, "mean", _percent(mean), "", f"{len(there)} of {len(own)} benchmarks",
+                      "", ""])  # fmt: skip
+    columns = ["family", "benchmark", "score, %", "95 %", "questions", "unparsed", "missing"]
+    return f"{name}\n{table(columns, cells, left=2)}"
+
+
+def _percent(share: float | None) -> str:
+    return MISSING if share is None else number(100 * share)

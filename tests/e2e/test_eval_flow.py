@@ -1,0 +1,83 @@
+"""eval_flow.py as a user starts it: fixtures, a judge, a benchmark in parts, a missing one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+
+from eval import fixtures
+
+ROOT = Path(__file__).parents[2]
+SUITE = "MMLU,MM-Vet,AI2D,MVBench"
+
+
+def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("METAFLOW")}
+    environment |= {"USERNAME": "root", "USER": "root"}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "flows" / "eval_flow.py"), *arguments], cwd=folder,
+        env=environment, capture_output=True, text=True, check=False, timeout=400,
+    )  # fmt: skip
+
+
+def test_a_model_is_scored_on_fixtures_in_parts_with_a_judge_and_once_only(tmp_path: Path) -> None:
+    fixtures.build(tmp_path / "data", ["MMLU", "MM-Vet", "MVBench"])  # AI2D is not there
+    command = ["run", "--model", "nano:student", "--suite", SUITE, "--source",
+               str(tmp_path / "data"), "--judge", "nano:teacher", "--name", "mine",
+               "--set", "evaluation.shard=6000", "--set", "evaluation.limit=0"]  # fmt: skip
+    done = start(tmp_path, *command)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    for said in ("AI2D: mine no score", "hf download", "1 of 2 benchmarks"):
+        assert said in done.stdout
+    database = tmp_path / "results" / "zppo.duckdb"
+    with duckdb.connect(str(database), read_only=True) as db:
+        rows = db.execute(
+            "SELECT benchmark, role, run_key, n, score IS NULL, malformed IS NULL, missing_reason "
+            "FROM eval_scores ORDER BY benchmark"
+        ).fetchall()
+        samples = dict(db.execute(
+            "SELECT benchmark, count(*) FROM eval_samples GROUP BY ALL").fetchall())  # fmt: skip
+        judged = db.execute("SELECT count(*) FROM eval_samples WHERE judge_reply IS NOT NULL")
+        assert judged.fetchall()[0][0] > 0
+        timed = db.execute("SELECT count(*) FROM eval_samples WHERE seconds IS NULL").fetchall()
+        assert timed == [(0,)]
+    assert [r[:3] for r in rows] == [(b, "mine", None) for b in sorted(SUITE.split(","))]
+    by_name = {r[0]: r for r in rows}
+    assert by_name["AI2D"][3:5] == (0, True)
+    assert "hf download" in by_name["AI2D"][6]
+    for name in ("MMLU", "MM-Vet", "MVBench"):
+        assert by_name[name][4] is False
+        assert by_name[name][3] == samples[name]
+    assert not by_name["MM-Vet"][5]
+    parts = sorted(p.name for p in tmp_path.glob("runs/*/journal/parts/mine/MMLU/*"))
+    assert parts == ["0-of-3", "1-of-3", "2-of-3"]
+
+    board = subprocess.run(
+        [sys.executable, "-m", "eval.compare", "--leaderboard"], cwd=tmp_path, text=True,
+        capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    assert "mine" in board
+
+    kept = list(tmp_path.glob("runs/teacher_cache/evaluations/**/manifest.json"))
+    times = {p: p.stat().st_mtime_ns for p in kept}
+    again = start(tmp_path, *command)
+    assert again.returncode == 0, (again.stdout + again.stderr)[-3000:]
+    now = {p: p.stat().st_mtime_ns
+           for p in tmp_path.glob("runs/teacher_cache/evaluations/**/manifest.json")}  # fmt: skip
+    assert now == times  # stored scores of the same weights count: nothing was asked again
+
+
+def test_faults_are_one_line_before_anything_is_loaded(tmp_path: Path) -> None:
+    for arguments, words in (
+        (("--suite", "paper32"), "no suite or benchmark"),
+        (("--settings", "frame=2"), "frames"),
+        (("--model", str(tmp_path / "none")), "config.json"),
+    ):
+        given = ["run", "--model", "nano:student", *arguments]
+        if arguments[0] == "--model":
+            given = ["run", *arguments]
+        done = start(tmp_path, *given)
+        assert done.returncode != 0
+        assert words in done.stdout + done.stderr

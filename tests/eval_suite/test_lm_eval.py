@@ -1,0 +1,124 @@
+"""The benchmarks as tasks of lm-eval, from its own command line and with its own models."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from eval import fixtures, harness
+from eval.exam import Exam
+from eval.lm_eval_model import EngineLM, sampling_of
+from eval.lm_eval_task import task_name
+from eval.suite import SUITES
+from zppo_core import models
+from zppo_core.config import EvaluationConfig
+from zppo_core.engines.base import Sampling
+from zppo_core.engines.hf import HfEngine
+from zppo_core.engines.scripted import ScriptedEngine
+from zppo_core.errors import UserError
+from zppo_core.grading import Grader
+from zppo_core.prompts import Templates
+
+TASKS = Path(__file__).parents[2] / "eval" / "tasks"
+PAPER = {b.name: b for b in SUITES["paper31"]}
+
+
+class Tagged(yaml.SafeLoader):
+    """YAML with lm-eval's !function as plain text."""
+
+
+Tagged.add_constructor("!function", lambda loader, node: node.value)
+
+
+def test_every_benchmark_has_its_file():
+    found = {}
+    for path in TASKS.glob("*.yaml"):
+        content = yaml.load(path.read_text(), Tagged)
+        assert path.stem == content["task"]
+        assert content["class"] == "eval.lm_eval_task.BenchmarkTask"
+        record = PAPER[content["benchmark"]]
+        assert content["tag"] == ["zppo_paper31", f"zppo_{record.family.lower()}"]
+        found[record.name] = content["task"]
+    assert found == {name: task_name(record) for name, record in PAPER.items()}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("fixtures")
+    fixtures.build(folder, ["MMLU-Pro", "AI2D", "DynaM"])
+    return str(folder)
+
+
+def lm_eval(folder: Path, source: str, *arguments: str, module: str = "eval.lm_eval_model",
+            ) -> dict:  # fmt: skip
+    command = [sys.executable, "-m", module, "run", "--include_path", str(TASKS),
+               "--metadata", json.dumps({"source": source}), "--log_samples",
+               "--output_path", str(folder), *arguments]  # fmt: skip
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (results,) = folder.rglob("results_*.json")
+    logged = {p.name.split("_2")[0].removeprefix("samples_"): p.read_text()
+              for p in folder.rglob("samples_*.jsonl")}  # fmt: skip
+    return json.loads(results.read_text()) | {"logged": logged}
+
+
+def test_the_command_line_and_our_harness_agree_on_every_answer_and_score(tmp_path, source):
+    """The same questions, decoding and seeds: the same answers; one total plain, one grouped."""
+    found = lm_eval(
+        tmp_path, source, "--model", "zppo", "--tasks", "zppo_mmlu_pro,zppo_dynamath",
+        "--model_args", "model=nano:student,dtype=float32,device=cpu", "--gen_kwargs",
+        "max_gen_toks=24",
+    )  # fmt: skip
+    import torch
+
+    model, renderer = models.load("nano:student", torch.float32, "cpu")
+    engine = HfEngine(model, renderer, "student")
+    protocol = EvaluationConfig(source=source, max_tokens=24)
+    exam = Exam(protocol, Templates(), Grader())
+    for name, metric in (("MMLU-Pro", "score,marked"), ("DynaM", "score,marked")):
+        samples, score = harness.evaluate(engine, PAPER[name], exam, False)
+        task = task_name(PAPER[name])
+        lines = [json.loads(line) for line in found["logged"][task].splitlines()]
+        assert [line["detail"]["output"] for line in lines] == [s.output for s in samples]
+        assert [line["detail"]["score"] for line in lines] == [s.score for s in samples]
+        assert found["results"][task][metric] == pytest.approx(score.score)
+        assert found["results"][task]["unparsed,marked"] == score.unparsed / score.n
+        assert len({s.output for s in samples}) > 1
+
+
+def test_models_of_lm_evals_own_take_our_tasks(tmp_path, source):
+    found = lm_eval(tmp_path, source, "--model", "dummy", "--tasks", "zppo_mmlu_pro",
+                    module="lm_eval")  # fmt: skip
+    assert found["results"]["zppo_mmlu_pro"]["score,marked"] == 0.0
+    assert found["results"]["zppo_mmlu_pro"]["score_stderr,marked"] == 0.0
+
+
+def test_generation_arguments_become_our_decoding():
+    assert sampling_of({"max_gen_toks": 5, "do_sample": False, "temperature": 0.7}) == Sampling(
+        5, temperature=0.0
+    )
+    given = {"do_sample": True, "temperature": 0.6, "top_p": 0.95, "top_k": 20, "min_p": 0.1,
+             "presence_penalty": 1.5, "repetition_penalty": 1.1, "max_gen_toks": 7}  # fmt: skip
+    assert sampling_of(given) == Sampling(7, 1, 0.6, 0.95, 20, 0.1, 1.5, 1.1)
+
+
+def test_our_model_serves_other_tasks_with_their_stop_strings():
+    from lm_eval.api.instance import Instance
+
+    engine = ScriptedEngine(lambda p, m: f"{p.text}\nQ: more")
+    request = Instance("generate_until", {"a": 1}, ("two", {"until": ["\nQ:"]}), 0)
+    assert EngineLM(engine).generate_until([request]) == ["two"]
+    with pytest.raises(UserError, match="generates only"):
+        EngineLM(engine).loglikelihood([request])
+
+
+def test_faulty_model_arguments_are_named():
+    with pytest.raises(UserError, match="pretrain"):
+        EngineLM.create_from_arg_string("pretrain=x")
+    with pytest.raises(UserError, match="model="):
+        EngineLM.create_from_arg_string("thinking=true")
