@@ -104,7 +104,7 @@ class Transformers:
         return chosen.log_softmax(-1).gather(1, targets.unsqueeze(1)).squeeze(1), batch
 
     def update(self, groups: list[TrainGroup]) -> int:
-        self.trainer.optimizer.zero_grad(set_to_none=True)
+        self.trainer.masters.zero_grad()
         total, computed = sum(g.tokens for g in groups), 0
         for batch in self.trainer._batches(groups):
             parts = [part for _, part in batch]
@@ -133,7 +133,8 @@ def build(mode: str, a: argparse.Namespace) -> tuple[Any, Trainer]:
 
 
 def gradient(trainer: Trainer) -> torch.Tensor:
-    return torch.cat([p.grad.flatten().float() for p in trainer.parameters if p.grad is not None])
+    weights = trainer.masters.parameters.values()
+    return torch.cat([p.grad.flatten().float() for p in weights if p.grad is not None])
 
 
 def one(mode: str, a: argparse.Namespace) -> dict[str, float]:

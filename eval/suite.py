@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from eval.settings import Settings
@@ -210,12 +210,24 @@ def load(benchmark: Benchmark, source: str = "", limit: int = 0,
     settings = settings or Settings()
     place = Source(source, benchmark, settings.dataset_of(benchmark.name))
     samples = task.samples(place, settings)
+    if benchmark.family != "Video":  # frames have bounds of their own
+        samples = (_bounded(sample, settings) for sample in samples)
     if not limit:
         yield from samples
         return
     everything = list(samples)
     chosen = min(limit, len(everything))
     yield from (everything[i * len(everything) // chosen] for i in range(chosen))
+
+
+def _bounded(sample: Sample, settings: Settings) -> Sample:
+    from eval.pixels import within
+
+    def scaled(picture: Picture) -> Picture:
+        low, high = settings.min_pixels, settings.max_pixels
+        return lambda: tuple(within(data, low, high) for data in picture())
+
+    return replace(sample, pictures=tuple(scaled(p) for p in sample.pictures))
 
 
 def _still(images: tuple[bytes, ...]) -> Picture:

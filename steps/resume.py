@@ -11,9 +11,7 @@ from zppo_core.store.checkpoint import (
     Checkpoint,
     latest_checkpoint,
     load_weights,
-    read_optimizer,
     save_checkpoint,
-    write_optimizer,
     write_student,
 )
 from zppo_core.store.objects import ObjectStore
@@ -28,8 +26,7 @@ def checkpoint(world: World, store: ObjectStore, prefix: str) -> None:
             folder / "student", world.model, world.renderer.tokenizer,
             None if processor is None else processor.image_processor,
         )  # fmt: skip
-        names = {p: n for n, p in world.model.named_parameters()}
-        write_optimizer(folder, world.trainer.optimizer, names)
+        world.trainer.write_state(folder)
         (folder / "state.json").write_text(json.dumps(world.state.state_dict(), sort_keys=True))
 
     save_checkpoint(store, prefix, world.state.step, write, world.config.store.keep_checkpoints)
@@ -40,7 +37,7 @@ def restore(world: World, store: ObjectStore, prefix: str) -> int:
     found = latest_checkpoint(store, prefix)
     if found is not None:
         load_student(world, found)
-        read_optimizer(found, world.trainer.optimizer, dict(world.model.named_parameters()))
+        world.trainer.read_state(found)
         world.state.load_state_dict(json.loads(found.read("state.json")))
         print(f"going on from the checkpoint after step {found.step}", flush=True)
     world.sync()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
@@ -14,6 +15,8 @@ import torch
 from eval import fixtures, harness
 from eval.exam import EvalSample, Exam
 from eval.judge import Judge
+from eval.pixels import within
+from eval.rows import UnreadableError
 from eval.suite import SUITES, Sample, load
 from zppo_core import models
 from zppo_core.config import EvaluationConfig
@@ -26,6 +29,7 @@ from zppo_core.types import Prompt
 PAPER = {b.name: b for b in SUITES["paper31"]}
 RULED = [n for n, b in PAPER.items() if b.kind != "judge"]
 JUDGED = [n for n, b in PAPER.items() if b.kind == "judge"]
+SMALL = "judge_tokens=2;min_pixels=256;max_pixels=4096"  # a student of 0.6 M parameters
 ASKED = 222  # samples of all fixtures
 SNAPSHOTS = Path(__file__).parent / "prompts"
 ACCEPT = bool(os.environ.get("ZPPO_ACCEPT_PROMPTS"))
@@ -159,6 +163,25 @@ def test_without_a_judge_its_benchmarks_have_no_score_and_say_so(source):
         assert "judge" in (score.missing_reason or "")
 
 
+def test_pictures_are_scaled_into_the_protocols_bounds(source):
+    from PIL import Image
+
+    def sizes(settings: str) -> list[tuple[int, int]]:
+        parsed = exam(source, settings=settings).settings
+        pictures = [i for s in load(PAPER["AI2D"], source, 0, parsed) for i in s.images()]
+        return [Image.open(io.BytesIO(p)).size for p in pictures]
+
+    own = sizes("min_pixels=1")
+    for low, high in ((262_144, 1_310_720), (100, 900)):
+        for (w, h), (w0, h0) in zip(sizes(f"min_pixels={low};max_pixels={high}"), own, strict=True):
+            assert low <= w * h <= high
+            assert abs(w / h / (w0 / h0) - 1) < 0.1
+    flat = io.BytesIO()
+    Image.new("RGB", (1000, 4)).save(flat, "PNG")
+    with pytest.raises(UnreadableError, match="1000 x 4"):
+        within(flat.getvalue(), 1, 10**6)
+
+
 def alone(name: str, folder: Path) -> harness.EvalScore:
     engine = ScriptedEngine(lambda p, m: r"\boxed{A}")
     return harness.evaluate(engine, PAPER[name], exam(str(folder)), False)[1]
@@ -192,7 +215,7 @@ def test_a_real_student_is_asked_all_31(source):
     judge = Judge(engine)
     asked = 0
     for benchmark in PAPER.values():
-        taken = exam(source, judge, max_tokens=4, settings="judge_tokens=2")
+        taken = exam(source, judge, max_tokens=4, settings=SMALL)
         samples, score = harness.evaluate(engine, benchmark, taken, False)
         asked += len(samples)
         assert score.n > 0

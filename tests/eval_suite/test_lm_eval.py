@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -59,7 +60,10 @@ def lm_eval(folder: Path, source: str, *arguments: str, module: str = "eval.lm_e
     command = [sys.executable, "-m", module, "run", "--include_path", str(TASKS),
                "--metadata", json.dumps({"source": source}), "--log_samples",
                "--output_path", str(folder), *arguments]  # fmt: skip
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    # lm-eval asks the hub for a tokenizer's name
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True,
+                          check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     (results,) = folder.rglob("results_*.json")
     logged = {p.name.split("_2")[0].removeprefix("samples_"): p.read_text()

@@ -67,7 +67,7 @@ def test_the_optimizer_returns_bit_for_bit(tmp_path: Path) -> None:
     model, optimizer = model_and_optimizer()
     train(model, optimizer, 3)
     store = LocalStore(tmp_path)
-    names = {p: n for n, p in model.named_parameters()}
+    names = dict(model.named_parameters())
     save_checkpoint(store, "", 3, lambda f: write_optimizer(f, optimizer, names), keep=1)
     other, again = model_and_optimizer()
     other.load_state_dict(model.state_dict())
@@ -172,7 +172,7 @@ def test_settings_of_the_optimizer_return_with_their_types(tmp_path: Path) -> No
     parameter.grad = torch.tensor([0.1, 0.2, 0.3])
     optimizer.step()
     store = LocalStore(tmp_path)
-    save_checkpoint(store, "", 1, lambda f: write_optimizer(f, optimizer, {parameter: "w"}), keep=1)
+    save_checkpoint(store, "", 1, lambda f: write_optimizer(f, optimizer, {"w": parameter}), keep=1)
     again = torch.optim.SGD([parameter], lr=1.0)
     found = latest_checkpoint(store, "")
     assert found is not None

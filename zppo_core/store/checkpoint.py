@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 FOLDER = "checkpoints"
 
 
+MASTER = "master"  # of a parameter, beside the optimizer's own state
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A committed checkpoint: after `step` rollout steps, below `prefix`; `digests` by file."""
@@ -202,11 +205,17 @@ def load_weights(folder: Path, model: Any) -> None:
 
 
 def write_optimizer(folder: Path, optimizer: torch.optim.Optimizer,
-                    names: Mapping[torch.Tensor, str]) -> None:  # fmt: skip
-    """The optimizer's state by parameter name: tensors as safetensors, settings as JSON."""
+                    named: Mapping[str, torch.Tensor],
+                    masters: Mapping[str, torch.Tensor] | None = None) -> None:  # fmt: skip
+    """The optimizer's state by parameter name: tensors as safetensors, settings as JSON.
+
+    `masters` are float32 weights that differ from the student's own.
+    """
     from safetensors.torch import save_file
 
-    tensors, scalars = {}, {}
+    tensors = {f"{n}:{MASTER}": t.detach().contiguous() for n, t in (masters or {}).items()}
+    scalars = {}
+    names = {tensor: name for name, tensor in named.items()}
     for parameter, state in optimizer.state.items():
         for key, value in state.items():
             full = f"{names[parameter]}:{key}"
@@ -224,7 +233,7 @@ def write_optimizer(folder: Path, optimizer: torch.optim.Optimizer,
 
 def read_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer,
                    named: Mapping[str, torch.Tensor]) -> None:  # fmt: skip
-    """Put back what `write_optimizer` wrote, bit for bit."""
+    """Put back what `write_optimizer` wrote, bit for bit; masters into `named` itself."""
     from safetensors.torch import load
 
     content = json.loads(checkpoint.read("optimizer.json"))
@@ -239,6 +248,8 @@ def read_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer,
     optimizer.state.clear()
     for name, state in states.items():
         parameter = named[name]
+        if MASTER in state:
+            parameter.data.copy_(state.pop(MASTER))
         optimizer.state[parameter] = {
             k: v.to(parameter.device) if hasattr(v, "dtype") and k != "step" else v
             for k, v in state.items()

@@ -8,7 +8,7 @@ Gradients flow through all of it. The same function decodes, trains padded rows 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,11 @@ class HybridText:
         self.checkpointing = checkpointing
         device = self.text.embed_tokens.weight.device
         self.kernel, self.kernel_name = choose_kernel(device)
+        # (pixels, grids) that prompts without pictures send through the vision tower for nothing:
+        # where weights or gradients are sharded, all ranks must take the same way
+        self.companion: tuple[torch.Tensor, torch.Tensor] | None = None
+        # how a layer is called: weights that are sharded must be gathered around it
+        self.call_layer: Callable[..., Any] = lambda function, layer, *rest: function(layer, *rest)
 
     def embed_prompts(
         self,
@@ -91,10 +96,11 @@ class HybridText:
         steps = torch.arange(width, device=input_ids.device)
         if pixels is None:
             positions = steps.expand(3, rows, width)
+            if self.companion is not None:
+                embeddings = embeddings + 0.0 * self._features(*self.companion).sum()
             return Segment(embeddings, positions, lengths), lengths
         inner = self.model.model
-        features = inner.get_image_features(pixels, grids, return_dict=True).pooler_output
-        image = torch.cat(list(features)).to(embeddings.dtype)
+        image = self._features(pixels, grids).to(embeddings.dtype)
         holes = (input_ids == self.model.config.image_token_id).unsqueeze(-1)
         embeddings = embeddings.masked_scatter(holes, image)
         real = steps < lengths.unsqueeze(1)
@@ -102,6 +108,10 @@ class HybridText:
             input_ids, types, image_grid_thw=grids, attention_mask=real
         )
         return Segment(embeddings, positions, lengths), lengths + delta.squeeze(1)
+
+    def _features(self, pixels: torch.Tensor, grids: torch.Tensor) -> torch.Tensor:
+        found = self.model.model.get_image_features(pixels, grids, return_dict=True)
+        return torch.cat(list(found.pooler_output))
 
     def continuation(self, input_ids: torch.Tensor, lengths: torch.Tensor,
                      start: torch.Tensor) -> Segment:  # fmt: skip
@@ -127,9 +137,11 @@ class HybridText:
             needed = want_output or i < last
             arguments = (layer, hidden, rotary, real, segment.lengths, mask, before, needed)
             if self.checkpointing and torch.is_grad_enabled():
-                hidden, state = checkpoint(self._layer, *arguments, use_reentrant=False)
+                hidden, state = checkpoint(
+                    self.call_layer, self._layer, *arguments, use_reentrant=False
+                )
             else:
-                hidden, state = self._layer(*arguments)
+                hidden, state = self.call_layer(self._layer, *arguments)
             states.append(state)
         if want_output:
             hidden = rms_norm(hidden, self.text.norm)
@@ -193,9 +205,11 @@ class HybridText:
         for layer in self.text.layers:
             arguments = (layer, hidden, rotary, bounds, kernels)
             if self.checkpointing and torch.is_grad_enabled():
-                hidden = checkpoint(packed_layer, *arguments, use_reentrant=False)
+                hidden = checkpoint(
+                    self.call_layer, packed_layer, *arguments, use_reentrant=False
+                )
             else:
-                hidden = packed_layer(*arguments)
+                hidden = self.call_layer(packed_layer, *arguments)
         return rms_norm(hidden, self.text.norm)
 
 

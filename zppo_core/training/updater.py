@@ -7,8 +7,9 @@ micro-batches (section 4), so the gradient depends neither on micro-batch size n
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,11 @@ import torch
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.errors import UserError
 from zppo_core.losses import policy_loss_terms
+from zppo_core.store.checkpoint import Checkpoint, read_optimizer, write_optimizer
 from zppo_core.training.batching import micro_batches
 from zppo_core.training.groups import TrainGroup
 from zppo_core.training.lm_head import jensen_shannon, log_probs
+from zppo_core.training.masters import Masters
 from zppo_core.training.modes import choose
 
 
@@ -72,22 +75,34 @@ class Trainer:
             vision.requires_grad_(False)
         # dropout and the like stay off: sampler and trainer are one function
         model.eval()
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=optimizer.lr, betas=optimizer.betas, eps=optimizer.eps,
-            weight_decay=optimizer.weight_decay, foreach=True,
-        )  # fmt: skip
+        self._prepare(optimizer)
+
+    def _prepare(self, settings: OptimizerConfig) -> None:
+        named = ((n, p) for n, p in self.model.named_parameters() if p.requires_grad)
+        self.masters = Masters(named)
+        self.optimizer = adamw(self.masters.tensors.values(), settings)
+
+    def write_state(self, folder: Path) -> None:
+        """What `read_state` needs to go on bit for bit, beside the student's weights."""
+        write_optimizer(folder, self.optimizer, self.masters.tensors, self.masters.copies)
+
+    def read_state(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint whose student is in the model already."""
+        self.masters.refresh()
+        read_optimizer(checkpoint, self.optimizer, self.masters.tensors)
 
     def _log_probs(self, groups: Sequence[TrainGroup]) -> tuple[torch.Tensor, torch.Tensor, int]:
         """Log-probability and entropy of every response token of `groups`, in order, flat."""
         hidden, computed = self.forward(groups)
         targets = np.concatenate([s.token_ids_T for g in groups for s in g.suffixes])
-        head = self.model.get_output_embeddings()
-        logp, entropy = log_probs(
-            hidden, head.weight, head.bias,
-            torch.as_tensor(targets, dtype=torch.long, device=self.device), self.forbidden,
-        )  # fmt: skip
+        chosen = torch.as_tensor(targets, dtype=torch.long, device=self.device)
+        logp, entropy = self._head(hidden, chosen)
         return logp, entropy, computed
+
+    def _head(self, hidden: torch.Tensor,
+              chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+        head = self.model.get_output_embeddings()
+        return log_probs(hidden, head.weight, head.bias, chosen, self.forbidden)
 
     def _batches(self, groups: Sequence[TrainGroup]) -> list[list[Any]]:
         shared = self.mode == "shared_prefix"
@@ -120,7 +135,7 @@ class Trainer:
         started = time.perf_counter()
         own = sum(g.tokens for g in groups)
         divisor = float(own if tokens is None else tokens)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.masters.zero_grad()
         sums = np.zeros(7)
         worst, computed = 0.0, 0
         batches = self._batches(groups)
@@ -129,6 +144,7 @@ class Trainer:
             logp, entropy, n = self._log_probs(parts)
             terms, statistics = self._terms(parts, logp, entropy)
             (terms.sum() / divisor).backward()
+            self.masters.collect()
             computed += n
             sums += np.array([terms.sum().item(), *statistics[:-1]])
             worst = max(worst, statistics[-1])
@@ -145,13 +161,15 @@ class Trainer:
 
     def _step(self) -> float:
         """Clip and step; the gradient's norm before clipping."""
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm).item()
+        weights = self.masters.tensors.values()
+        norm = torch.nn.utils.clip_grad_norm_(weights, self.max_grad_norm).item()
         if not np.isfinite(norm):
             raise UserError(
                 f"the gradient is not finite (norm {norm}); lower optimizer.lr or raise precision "
                 "with --set student.dtype=float32"
             )
         self.optimizer.step()
+        self.masters.publish()
         return norm
 
     def distill(self, groups: Sequence[TrainGroup]) -> UpdateMetrics:
@@ -165,7 +183,7 @@ class Trainer:
             raise UserError("distillation needs a teacher with weights; set teacher.model")
         started = time.perf_counter()
         own, computed = sum(g.tokens for g in groups), 0
-        self.optimizer.zero_grad(set_to_none=True)
+        self.masters.zero_grad()
         sums = np.zeros(2)
         batches = self._batches(groups)
         head, teacher_head = (m.get_output_embeddings() for m in (self.model, self.teacher))
@@ -180,6 +198,7 @@ class Trainer:
                 hidden[mask], head.weight, seen[mask], teacher_head.weight, self.forbidden
             )
             (divergence.sum() / own).backward()
+            self.masters.collect()
             computed += n + m
             sums += np.array([divergence.sum().item(), entropy.sum().item()])
         norm = self._step()
@@ -221,6 +240,13 @@ class Trainer:
                 gap.max() if len(gap) else gap.sum(),
             ]
         return terms, [s.item() for s in sums]
+
+
+def adamw(weights: Iterable[torch.Tensor], settings: OptimizerConfig) -> torch.optim.AdamW:
+    """The paper's optimizer over `weights` (Table 8)."""
+    s = settings
+    return torch.optim.AdamW(weights, lr=s.lr, betas=s.betas, eps=s.eps,
+                             weight_decay=s.weight_decay, foreach=True)  # fmt: skip
 
 
 def sampler_mismatch(groups: Sequence[TrainGroup],

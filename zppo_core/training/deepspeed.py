@@ -1,0 +1,365 @@
+"""The update shared out over a process group by DeepSpeed: ZeRO-1, 2 or 3.
+
+Every rank is given the same groups and takes its share; the loss is divided by the tokens of all,
+so the gradient is that of one process up to the order of float32 sums. Which rank takes what, and
+how many micro-batches the longest rank has, follows from the groups alone: nobody asks anybody. A
+rank with nothing left runs a pass whose loss is zero, because every pass has collectives in it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from zppo_core.config import OptimizerConfig
+from zppo_core.errors import UserError
+from zppo_core.rendering import EncodedPrompt
+from zppo_core.training.batching import Piece, micro_batches
+from zppo_core.training.groups import TrainGroup
+from zppo_core.training.updater import NO_UPDATE, Trainer, UpdateMetrics, adamw
+
+PERSISTENT = 100_000  # entries: norms, gates and convolutions stay whole on every rank in ZeRO-3
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True)
+class Sharding:
+    """What the ranks share: 1 optimizer, 2 and gradients, 3 and weights. `offload` to main memory.
+
+    Offload is of the optimizer (float32 weights and moments), the largest part.
+    """
+
+    stage: int = 2
+    offload: bool = False
+
+
+def join(backend: str, device: str = "cpu") -> int:
+    """Enter the process group that torchrun describes in the environment; this rank.
+
+    DeepSpeed would compile a shared-memory kernel for minutes here, and a killed build hangs every
+    later run: it is told that there is none.
+    """
+    import deepspeed
+    import deepspeed.ops
+
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed(dist_backend=backend, verbose=False)
+    if device == "cuda":
+        torch.cuda.set_device(dist.get_rank() % torch.cuda.device_count())
+    return dist.get_rank()
+
+
+Batch = list[tuple[Piece, TrainGroup]]
+
+
+@dataclass(frozen=True)
+class Round:
+    """One pass of a rank; `idle` ones count for nothing. `seen`: see `Whole.forward`."""
+
+    batch: Batch
+    idle: bool
+    seen: EncodedPrompt | None
+
+    @property
+    def parts(self) -> list[TrainGroup]:
+        return [part for _, part in self.batch]
+
+
+def _length(batch: Batch) -> int:
+    return sum(len(s.token_ids_T) for _, g in batch for s in g.suffixes)
+
+
+def _picture(batch: Batch) -> EncodedPrompt | None:
+    """The first prompt with pictures."""
+    return next((g.prompt for _, g in batch if g.prompt.pixel_values is not None), None)
+
+
+class Gathered(nn.Module):
+    """A layer, or the head, whose weights ZeRO-3 gathers as a whole around a function of it.
+
+    DeepSpeed gathers what is a module's own, so the weights are registered here once more. (Its
+    leaf modules would do, but they send a gradient off after the first of two uses, and a shared
+    prefix uses every layer twice.)
+    """
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self._inner = [inner]  # in a list: not a submodule
+        for name, parameter in inner.named_parameters():
+            self.register_parameter(name.replace(".", "__"), parameter)
+
+    def forward(self, function: Any, *arguments: Any) -> Any:
+        return function(self._inner[0], *arguments)
+
+
+class Whole(nn.Module):
+    """What DeepSpeed wraps: the model, and the passes over it."""
+
+    def __init__(self, model: Any, trainer: ShardedTrainer) -> None:
+        super().__init__()
+        self.model = model
+        self.text = getattr(trainer.forward, "text", None)
+        if self.text is None:
+            raise UserError(
+                f"{model.config.model_type} is trained in one process; set update_processes=1"
+            )
+        layers = list(self.text.text.layers)
+        self.gathered = nn.ModuleList([Gathered(layer) for layer in layers])
+        self.head = Gathered(model.get_output_embeddings())
+        self._trainer = [trainer]  # in a list, or it would be a part of the module
+        own = {id(layer): g for layer, g in zip(layers, self.gathered, strict=True)}
+        self.text.call_layer = lambda f, layer, *rest: own[id(layer)](f, *rest)
+
+    def forward(self, groups: Sequence[TrainGroup],
+                seen: EncodedPrompt | None = None,
+                ) -> tuple[torch.Tensor, torch.Tensor, int]:  # fmt: skip
+        """`seen` is a prompt with pictures that another rank has and this one has not."""
+        trainer = self._trainer[0]
+        if seen is not None:
+            assert seen.pixel_values is not None
+            assert seen.image_grid_thw is not None
+            device = trainer.device
+            self.text.companion = seen.pixel_values.to(device), seen.image_grid_thw.to(device)
+        try:
+            return Trainer._log_probs(trainer, groups)
+        finally:
+            self.text.companion = None
+
+
+class ShardedTrainer(Trainer):
+    """`Trainer` on every rank of a process group; all ranks make the same calls.
+
+    Metrics are of the whole mini-batch and the same on every rank.
+    """
+
+    sharding = Sharding()
+
+    @classmethod
+    def on(cls, sharding: Sharding, *arguments: Any, **named: Any) -> ShardedTrainer:
+        """A trainer that shards by `sharding`; the rest as for `Trainer`."""
+        kind = type(cls.__name__, (cls,), {"sharding": sharding})
+        made: ShardedTrainer = kind(*arguments, **named)
+        return made
+
+    def _prepare(self, settings: OptimizerConfig) -> None:
+        import deepspeed
+        if self.teacher is not None:
+            raise UserError("distillation runs in one process; set compute.update_processes=1")
+        self.world, self.rank = dist.get_world_size(), dist.get_rank()
+        for tensor in (*self.model.parameters(), *self.model.buffers()):
+            dist.broadcast(tensor.data, 0)
+        whole = Whole(self.model, self)
+        self.named = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        weights = {n: p.detach().float().clone() for n, p in self.named.items()}
+        self.engine, *_ = deepspeed.initialize(
+            model=whole, optimizer=adamw(self.named.values(), settings),
+            config=self._settings(settings),
+        )  # fmt: skip
+        self._make_states()
+        zeros = {n: [torch.zeros_like(w) for _ in MOMENTS] for n, w in weights.items()}
+        self.restore(weights, zeros, 0)
+
+    def _make_states(self) -> None:
+        """DeepSpeed makes the optimizer's state at the first step; we may have one to put in."""
+        zero = self.engine.optimizer
+        third = self.sharding.stage == 3
+        for flat in zero.fp32_partitioned_groups_flat if third else (
+            zero.single_partition_of_fp32_groups
+        ):
+            moments = {m: torch.zeros_like(flat) for m in MOMENTS}
+            zero.optimizer.state[flat] = {"step": torch.tensor(0.0), **moments}
+        if not third:
+            zero._lazy_init_hp_params_optimizer_state()
+
+    def _settings(self, settings: OptimizerConfig) -> dict[str, Any]:
+        half = next(iter(self.named.values())).dtype == torch.bfloat16
+        zero: dict[str, Any] = {
+            "stage": self.sharding.stage, "overlap_comm": self.device.type == "cuda",
+            "stage3_param_persistence_threshold": PERSISTENT, "stage3_model_persistence_threshold":
+            2**62,
+        }  # fmt: skip
+        if self.sharding.offload:
+            zero["offload_optimizer"] = {"device": "cpu", "pin_memory": self.device.type == "cuda"}
+        return {
+            "train_micro_batch_size_per_gpu": 1, "gradient_accumulation_steps": 1,
+            "gradient_clipping": settings.max_grad_norm, "steps_per_print": 2**31,
+            "bf16": {"enabled": half}, "zero_optimization": zero,
+            "zero_force_ds_cpu_optimizer": False, "zero_allow_untested_optimizer": True,
+            "communication_data_type": "fp32",
+        }  # fmt: skip
+
+    def _head(self, hidden: torch.Tensor,
+              chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+        from zppo_core.training.lm_head import log_probs
+
+        # the tensor is handed through, for ZeRO-3 finds by it where the backward pass begins
+        def through(head: Any, hidden_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return log_probs(hidden_, head.weight, head.bias, chosen, self.forbidden)
+
+        found: tuple[torch.Tensor, torch.Tensor] = self.engine.module.head(through, hidden)
+        return found
+
+    def _rounds(self, groups: Sequence[TrainGroup]) -> list[Round]:
+        """This rank's passes over `groups`; as many as the rank with most has."""
+        owners = deal(groups, self.world)
+        shared, budget = self.mode == "shared_prefix", self.trainer.token_budget
+        plans: list[list[Batch]] = []
+        for rank in range(self.world):
+            mine = [i for i, owner in enumerate(owners) if owner == rank]
+            batches = micro_batches([groups[i] for i in mine], budget, shared) if mine else []
+            plans.append(
+                [[((mine[p[0]], p[1], p[2]), g) for p, g in batch] for batch in batches]
+            )
+        shortest = min((batch for plan in plans for batch in plan), key=_length)
+        rounds = []
+        for i in range(max(map(len, plans))):
+            taken = [plan[i] if i < len(plan) else shortest for plan in plans]
+            with_pictures = [p for batch in taken if (p := _picture(batch)) is not None]
+            own = taken[self.rank]
+            lacks = with_pictures and _picture(own) is None
+            rounds.append(
+                Round(own, i >= len(plans[self.rank]), with_pictures[0] if lacks else None)
+            )
+        return rounds
+
+    @torch.no_grad()
+    def score(self, groups: Sequence[TrainGroup]) -> list[tuple[np.ndarray, ...]]:
+        """See `Trainer.score`; the ranks' shares are put together on all of them."""
+        if not groups:
+            return []
+        lengths = [[len(s.token_ids_T) for s in g.suffixes] for g in groups]
+        starts = np.cumsum([0, *(n for row in lengths for n in row)])
+        first = np.cumsum([0, *(len(row) for row in lengths)])
+        flat = torch.zeros(int(starts[-1]), dtype=torch.float32, device=self.device)
+        for turn in self._rounds(groups):
+            if turn.idle and self.sharding.stage < 3:
+                continue
+            logp = self.engine.module(turn.parts, turn.seen)[0]
+            if turn.idle:
+                continue
+            at = 0
+            for (index, begin, _), part in turn.batch:
+                for k, suffix in enumerate(part.suffixes):
+                    n, start = len(suffix.token_ids_T), int(starts[first[index] + begin + k])
+                    flat[start : start + n] = logp[at : at + n].float()
+                    at += n
+        dist.all_reduce(flat)
+        values = flat.cpu().numpy()
+        return [
+            tuple(values[starts[j] : starts[j + 1]].copy()
+                  for j in range(int(first[i]), int(first[i + 1])))
+            for i in range(len(groups))
+        ]  # fmt: skip
+
+    def update(self, groups: Sequence[TrainGroup], tokens: int | None = None) -> UpdateMetrics:
+        """See `Trainer.update`; one optimizer step of all ranks together."""
+        if not groups:
+            return NO_UPDATE
+        started = time.perf_counter()
+        total = sum(g.tokens for g in groups)
+        divisor = float(total if tokens is None else tokens)
+        sums, worst, computed = np.zeros(7), 0.0, 0
+        rounds = self._rounds(groups)
+        for i, turn in enumerate(rounds):
+            self.engine.set_gradient_accumulation_boundary(i == len(rounds) - 1)
+            logp, entropy, n = self.engine(turn.parts, turn.seen)
+            terms, statistics = self._terms(turn.parts, logp, entropy)
+            # DeepSpeed takes the mean over ranks, we the sum
+            loss = terms.sum() * (self.world / divisor)
+            self.engine.backward(loss * 0.0 if turn.idle else loss)
+            if not turn.idle:
+                computed += n
+                sums += np.array([terms.sum().item(), *statistics[:-1]])
+                worst = max(worst, statistics[-1])
+        self.engine.step()
+        norm = float(self.engine.get_global_grad_norm() or 0.0)
+        if not np.isfinite(norm):
+            raise UserError(
+                f"the gradient is not finite (norm {norm}); lower optimizer.lr or raise precision "
+                "with --set student.dtype=float32"
+            )
+        passes = sum(not turn.idle for turn in rounds)
+        seen = torch.tensor([*sums, computed, passes], dtype=torch.float64)
+        high = torch.tensor([worst], dtype=torch.float64)
+        seen, high = self._over_ranks(seen, dist.ReduceOp.SUM), self._over_ranks(high)
+        loss_mean, rest = float(seen[0]) / divisor, (seen[1:7] / max(total, 1)).tolist()
+        return UpdateMetrics(
+            loss=loss_mean, grad_norm=norm, entropy=rest[0], clip_low_share=rest[1],
+            clip_high_share=rest[2], dual_clip_share=rest[3], ratio_mean=rest[4], tokens=total,
+            groups=len(groups), micro_batches=int(seen[8]), computed_tokens=int(seen[7]),
+            seconds=time.perf_counter() - started, mismatch_mean=rest[5],
+            mismatch_max=float(high[0]),
+        )  # fmt: skip
+
+    def _over_ranks(self, values: torch.Tensor, how: Any = dist.ReduceOp.MAX) -> torch.Tensor:
+        on = values.to(self.device)
+        dist.all_reduce(on, how)
+        return on.cpu()
+
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, list[torch.Tensor]], int]:
+        """Whole float32 weights and moments by name, and optimizer steps; all ranks must ask."""
+        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
+
+        weights = {n: safe_get_full_fp32_param(p).cpu().clone() for n, p in self.named.items()}
+        moments = {
+            n: [safe_get_full_optimizer_state(p, m).cpu().clone() for m in MOMENTS]
+            for n, p in self.named.items()
+        }
+        return weights, moments, int(next(iter(self._steps())).item())
+
+    def restore(self, weights: dict[str, torch.Tensor], moments: dict[str, list[torch.Tensor]],
+                 steps: int) -> None:  # fmt: skip
+        """Take up what `state` gave, on any number of ranks."""
+        for name, parameter in self.named.items():
+            self._put(parameter, weights[name], None)
+            for kind, value in zip(MOMENTS, moments[name], strict=True):
+                self._put(parameter, value, kind)
+        for counter in self._steps():
+            counter.fill_(steps)
+        whole = getattr(self.engine.optimizer, "persistent_parameters", None)
+        if whole:  # of these every rank keeps a copy, too
+            whole[0].partition(whole)
+            whole[0].all_gather(whole)
+
+    def _put(self, parameter: torch.Tensor, value: torch.Tensor, kind: str | None) -> None:
+        """This rank's part of a whole float32 weight (None), or of one of its moments."""
+        from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
+
+        value = value.to(self.device)
+        if self.sharding.stage < 3:
+            if kind is None:
+                safe_set_full_fp32_param(parameter, value)
+            else:
+                safe_set_full_optimizer_state(parameter, value, kind)
+            return
+        # DeepSpeed's own setter reads past the end where ranks do not divide a weight evenly
+        part, _ = self.engine.optimizer._get_fp32_opt_state_partition(parameter, False, kind)
+        mine = value.flatten()[part.numel() * self.rank :][: part.numel()]
+        part.data[: len(mine)].copy_(mine)
+        if kind is None:
+            low: torch.Tensor = parameter.ds_tensor  # type: ignore[attr-defined]
+            low.data[: len(mine)].copy_(mine)
+
+    def _steps(self) -> list[torch.Tensor]:
+        inner = getattr(self.engine.optimizer, "optimizer", self.engine.optimizer)
+        return [state["step"] for state in inner.state.values() if "step" in state]
+
+
+def deal(groups: Sequence[TrainGroup], ranks: int) -> list[int]:
+    """The rank of each group: the costliest first, each to the rank with least to do so far.
+
+    Cost is tokens: the prompt once and every response. Depends on the groups alone.
+    """
+    cost = [g.prompt.length + sum(len(s.token_ids_T) for s in g.suffixes) for g in groups]
+    load, owners = [0] * ranks, [0] * len(groups)
+    for i in sorted(range(len(groups)), key=lambda i: (-cost[i], i)):
+        owners[i] = min(range(ranks), key=lambda r: (load[r], r))
+        load[owners[i]] += cost[i]
+    return owners

@@ -1,0 +1,54 @@
+"""Weights of low precision with masters in float32, where steps of 1e-6 are not rounded away.
+
+A bfloat16 weight of 0.02 has neighbours 1e-4 apart: at the paper's learning rate it would never
+move. Gradients of micro-batches are summed in float32 for the same reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+
+class Masters:
+    """A float32 copy of each low-precision parameter; a parameter that is float32 is its own."""
+
+    def __init__(self, named: Iterable[tuple[str, torch.Tensor]]) -> None:
+        self.parameters = dict(named)
+        self.tensors = {
+            name: p if p.dtype in (torch.float32, torch.float64) else p.detach().float()
+            for name, p in self.parameters.items()
+        }
+
+    @property
+    def copies(self) -> dict[str, torch.Tensor]:
+        """The masters that are not the parameters themselves."""
+        return {n: t for n, t in self.tensors.items() if t is not self.parameters[n]}
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for tensor in (*self.parameters.values(), *self.tensors.values()):
+            tensor.grad = None
+
+    def collect(self) -> None:
+        """Add a micro-batch's gradients to the masters'."""
+        for name, master in self.copies.items():
+            parameter = self.parameters[name]
+            if parameter.grad is None:
+                continue
+            own = parameter.grad.float()
+            master.grad = own if master.grad is None else master.grad.add_(own)
+            parameter.grad = None
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Take the parameters' values."""
+        for name, master in self.copies.items():
+            master.copy_(self.parameters[name])
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """Round the masters into the parameters."""
+        for name, master in self.copies.items():
+            self.parameters[name].copy_(master)
