@@ -41,24 +41,28 @@ def epoch(
     """
     config = config_of(setup)
     target = min(steps_done + config.run.steps_per_task, setup["rollout_steps"])
+    total, every = setup["rollout_steps"], config.store.checkpoint_every
     store, prefix = open_store(setup["store"]), prefix_of(setup)
     with RunLock(store, prefix):
         journal = Journal(store, f"{prefix}/journal")
         heartbeat = Heartbeat()
         world = build_world(config, open_store(setup["cache"]), heartbeat.progress)
-        print(f"trainer: {world.trainer.mode} ({world.trainer.mode_reason})", flush=True)
-        restore(world, store, prefix)
-        record_run(setup, journal, world.model, world.teacher)
-        title = f"{config.run.method}, seed {config.run.seed}, scale {config.scale}"
-        board = EpochCard(card, world.corpus, setup["rollout_steps"], title)
-        heartbeat.board = board
-        while world.state.step < target:
-            result, seconds = one_step(world, journal, setup, after)
-            board.finished(result, seconds)
-            print(summary_line(result, setup["rollout_steps"], sum(seconds.values())), flush=True)
-            if world.state.step % config.store.checkpoint_every == 0 or world.state.step == target:
-                checkpoint(world, store, prefix)
-                after(result.step, "checkpoint")
+        try:
+            print(f"trainer: {world.trainer.mode} ({world.trainer.mode_reason})", flush=True)
+            restore(world, store, prefix)
+            record_run(setup, journal, world.model, world.teacher)
+            title = f"{config.run.method}, seed {config.run.seed}, scale {config.scale}"
+            board = EpochCard(card, world.corpus, setup["rollout_steps"], title)
+            heartbeat.board = board
+            while world.state.step < target:
+                result, seconds = one_step(world, journal, setup, after)
+                board.finished(result, seconds)
+                print(summary_line(result, total, sum(seconds.values())), flush=True)
+                if world.state.step % every == 0 or world.state.step == target:
+                    checkpoint(world, store, prefix)
+                    after(result.step, "checkpoint")
+        finally:
+            world.close()
         judge = getattr(world.roles.grading, "judge", None)
         if judge is not None and judge.malformed:
             print(f"judge: {judge.malformed} malformed verdicts, graded wrong", flush=True)

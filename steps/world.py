@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from zppo_core.grading import Grader
+    from zppo_core.training.remote import RemoteTrainer, Workers
     from zppo_core.training.updater import Trainer
 
 
@@ -64,7 +66,7 @@ class TimedEngine:
 class TimedLearner:
     """A trainer whose passes count as model compute on `clock`; `sharers` of its GPU sleep."""
 
-    inner: Trainer
+    inner: Trainer | RemoteTrainer
     clock: Clock
     sharers: Sequence[Any] = ()  # engines; they wake by themselves
 
@@ -116,7 +118,7 @@ class World:
     corpus: ListCorpus
     roles: Roles
     state: RolloutState
-    trainer: Trainer
+    trainer: Trainer | RemoteTrainer
     model: Any
     renderer: Any
     teacher: Teacher | None  # the first, None where no teacher takes part
@@ -127,8 +129,15 @@ class World:
         """Parameters of the teacher, 0 without one and behind an endpoint."""
         return 0 if self.teacher is None else self.teacher.parameters
 
+    def close(self) -> None:
+        """End processes of its own."""
+        close = getattr(self.trainer, "close", None)
+        if close is not None:
+            close()
+
     def sync(self) -> None:
         """Give the student's engine the trainer's weights, as version `state.step`."""
+        self.trainer.publish()
         self.roles.student.load_weights(dict(self.model.named_parameters()), self.state.step)
 
 
@@ -137,12 +146,43 @@ def set_threads(config: Config, alone: bool = True) -> None:
 
     Tasks that are not `alone`, as in a foreach, take one thread each on a CPU.
     """
-    import os
-
     import torch
 
     shared = config.compute.device == "cpu" and not alone
     torch.set_num_threads(1 if shared else config.compute.threads or os.cpu_count() or 1)
+
+
+def workers_of(config: Config) -> Workers | None:
+    """The processes that share the update; None: this process alone."""
+    from zppo_core.training.remote import Workers
+
+    c = config.compute
+    processes = c.update_processes
+    if processes == 0:
+        on_gpus = c.device == "cuda" and METHODS[config.run.method].loss == "surrogate"
+        processes = c.student_gpus if on_gpus else 1
+    if processes == 1 and c.update_hosts == 1 and not c.offload:
+        return None
+    threads = max(1, (c.threads or os.cpu_count() or 1) // processes)
+    return Workers(processes, c.device, c.zero_stage, c.offload, c.update_hosts, c.rendezvous,
+                   threads)  # fmt: skip
+
+
+def build_trainer(config: Config, student: Any, renderer: Any,
+                  teacher: Any = None) -> Trainer | RemoteTrainer:  # fmt: skip
+    """The student's trainer: in this process, or in workers that DeepSpeed shares it among."""
+    workers = workers_of(config)
+    if workers is None:
+        from zppo_core.training.updater import Trainer
+
+        return Trainer(
+            student, renderer.forbidden_ids, renderer.pad_id, config.trainer, config.optimizer,
+            config.loss, config.compute.device, teacher,
+        )  # fmt: skip
+    from zppo_core.training.remote import RemoteTrainer
+
+    return RemoteTrainer(student, config.student.model, workers, config.trainer, config.optimizer,
+                         config.loss)  # fmt: skip
 
 
 def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Progress]) -> World:
@@ -151,12 +191,14 @@ def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Pr
 
     from zppo_core import models
     from zppo_core.grading import Grader
-    from zppo_core.training.updater import Trainer
 
     set_threads(config)
     dtype = getattr(torch, config.student.dtype)
     method = METHODS[config.run.method]
-    student, renderer = models.load(config.student.model, dtype, config.compute.device)
+    # beside vLLM and workers that train, this process only keeps a copy
+    copy = config.compute.engine == "vllm" and workers_of(config) is not None
+    device = "cpu" if copy else config.compute.device
+    student, renderer = models.load(config.student.model, dtype, device)
     clock, templates = Clock(), Templates(config.data.prompts)
     corpus = build_corpus(config)
     helpers = teachers(config, renderer, judging=corpus.judged() > 0)
@@ -165,11 +207,8 @@ def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Pr
     sharers = [sampler] if config.compute.teacher_gpus else [sampler, *(t.engine for t in helpers)]
     writer = engines[0] if engines and config.reformulation.compression == "teacher" else None
     count = (helpers[0].renderer or renderer if helpers else renderer).encode_text
-    trainer = Trainer(
-        student, renderer.forbidden_ids, renderer.pad_id, config.trainer, config.optimizer,
-        config.loss, config.compute.device,
-        helpers[0].model if method.loss != "surrogate" else None,
-    )  # fmt: skip
+    distilled = helpers[0].model if method.loss != "surrogate" else None
+    trainer = build_trainer(config, student, renderer, distilled)
     memo = Memo(cache)
     judge, own = Judge(engines[0], templates, memo) if corpus.judged() else None, config.data.reward
     cap, retries = config.reformulation.candidate_tokens, config.reformulation.retries

@@ -168,6 +168,13 @@ class ComputeConfig:
     teacher_gpus: int = 2
     engine_memory: float = 0.4  # share of a GPU that a vLLM engine beside the trainer takes
     nodes: int = 8
+    # processes on each node that share the update by DeepSpeed; 0: one a student GPU, and this
+    # process alone where there is no second GPU or the loss is a distillation
+    update_processes: int = 0
+    zero_stage: int = 2  # 1 shares the optimizer, 2 gradients too, 3 weights too
+    offload: bool = False  # optimizer in main memory
+    update_hosts: int = 1  # nodes that update together; more than one meet at `rendezvous`
+    rendezvous: str = ""  # host:port of this node, as the others see it
     cpus: int = 64
     memory_mb: int = 1_000_000
     threads: int = 0  # torch threads; 0: as many as there are cores
@@ -329,6 +336,15 @@ def _validate(c: Config) -> None:
         (c.optimizer.lr > 0, "optimizer.lr must be > 0"),
         (c.optimizer.updates > 0, "optimizer.updates must be >= 1"),
         (c.trainer.token_budget > 0, "trainer.token_budget must be >= 1"),
+        (c.compute.zero_stage in (1, 2, 3), "compute.zero_stage is 1, 2 or 3"),
+        (
+            c.compute.update_processes < 2 or METHODS[c.run.method].loss == "surrogate",
+            "distillation runs in one process; set compute.update_processes=1",
+        ),
+        (
+            c.compute.update_hosts == 1 or ":" in c.compute.rendezvous,
+            "compute.rendezvous is where several hosts meet, like 10.0.0.1:29500",
+        ),
         (c.evaluation.shard > 0, "evaluation.shard must be >= 1"),
         (c.store.checkpoint_every > 0, "store.checkpoint_every must be >= 1"),
         (c.store.keep_checkpoints > 0, "store.keep_checkpoints must be >= 1"),

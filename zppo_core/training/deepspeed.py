@@ -105,7 +105,7 @@ class Whole(nn.Module):
     def __init__(self, model: Any, trainer: ShardedTrainer) -> None:
         super().__init__()
         self.model = model
-        self.text = getattr(trainer.forward, "text", None)
+        self.text: Any = getattr(trainer.forward, "text", None)
         if self.text is None:
             raise UserError(
                 f"{model.config.model_type} is trained in one process; set update_processes=1"

@@ -94,7 +94,7 @@ class HybridText:
         embeddings = self.text.embed_tokens(input_ids)
         rows, width = input_ids.shape
         steps = torch.arange(width, device=input_ids.device)
-        if pixels is None:
+        if pixels is None or grids is None:
             positions = steps.expand(3, rows, width)
             if self.companion is not None:
                 embeddings = embeddings + 0.0 * self._features(*self.companion).sum()

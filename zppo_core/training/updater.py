@@ -82,6 +82,9 @@ class Trainer:
         self.masters = Masters(named)
         self.optimizer = adamw(self.masters.tensors.values(), settings)
 
+    def publish(self) -> None:
+        """The model is up to date: it is what is trained."""
+
     def write_state(self, folder: Path) -> None:
         """What `read_state` needs to go on bit for bit, beside the student's weights."""
         write_optimizer(folder, self.optimizer, self.masters.tensors, self.masters.copies)

@@ -1,0 +1,149 @@
+"""The update over process groups equals one process: really started by torchrun, over gloo."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+import world
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zppo_core import models
+from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
+from zppo_core.errors import UserError
+from zppo_core.store.checkpoint import latest_checkpoint, save_checkpoint
+from zppo_core.store.objects import LocalStore
+from zppo_core.training import wire
+from zppo_core.training.deepspeed import deal
+from zppo_core.training.remote import RemoteTrainer, Workers
+from zppo_core.training.updater import Trainer
+
+NAME = "nano:student"
+OPTIMIZER = OptimizerConfig(lr=1e-3, weight_decay=0.1, max_grad_norm=1.0)
+# at most a group in a micro-batch: with three ranks some have nothing to do in the last round
+SMALL = TrainerConfig(token_budget=80, checkpointing=True)
+
+
+def groups(seed: int = 0):
+    """Seven groups of 1 to 4 responses, with one picture, several and none."""
+    return world.groups(world.prompts(4, 2, 1), [2, 1, 4, 3, 2, 1, 2], seed)
+
+
+def alone() -> Trainer:
+    model, renderer = models.load(NAME, torch.float32)
+    return Trainer(model, renderer.forbidden_ids, renderer.pad_id, SMALL, OPTIMIZER, LossConfig())
+
+
+def remote(processes: int, stage: int) -> RemoteTrainer:
+    model, _ = models.load(NAME, torch.float32)
+    workers = Workers(processes, stage=stage)
+    return RemoteTrainer(model, NAME, workers, SMALL, OPTIMIZER, LossConfig())
+
+
+def apart(a: torch.nn.Module, b: torch.nn.Module, start: torch.nn.Module) -> float:
+    """How far apart two trained models are, in the length of the way that one has come."""
+    flat = [torch.cat([p.detach().flatten() for p in m.parameters()]) for m in (a, b, start)]
+    return float((flat[0] - flat[1]).norm() / (flat[1] - flat[2]).norm())
+
+
+@pytest.mark.parametrize(("processes", "stage"), [(2, 1), (3, 2), (3, 3)])
+def test_two_updates_of_many_ranks_are_those_of_one_process(processes: int, stage: int) -> None:
+    """Up to the order of float32 sums: Adam's first steps divide by it, hence 1 % and not 1e-6."""
+    one, many = alone(), remote(processes, stage)
+    start, _ = models.load(NAME, torch.float32)
+    try:
+        for a, b in zip(one.score(groups()), many.score(groups()), strict=True):
+            for x, y in zip(a, b, strict=True):
+                assert np.abs(x - y).max() < 1e-5
+        for seed in range(2):
+            batch = groups(seed)
+            old = one.score(batch)
+            batch = [g.with_old_logp(o) for g, o in zip(batch, old, strict=True)]
+            tokens = 2 * sum(g.tokens for g in batch)
+            mine, theirs = one.update(batch, tokens), many.update(batch, tokens)
+            assert theirs.tokens == mine.tokens
+            assert theirs.groups == mine.groups
+            for name in ("loss", "grad_norm", "entropy", "ratio_mean", "mismatch_mean",
+                         "mismatch_max", "clip_low_share"):  # fmt: skip
+                expected = pytest.approx(getattr(mine, name), rel=1e-3, abs=1e-4)
+                assert getattr(theirs, name) == expected, name
+        many.publish()
+        assert apart(many.model, one.model, start) < 0.01
+        assert many.update([]).groups == 0
+        assert f"{processes} processes, ZeRO-{stage}" in many.mode_reason
+    finally:
+        many.close()
+
+
+def test_what_two_ranks_save_one_or_three_take_up(tmp_path: Path) -> None:
+    store, start = LocalStore(tmp_path), models.load(NAME, torch.float32)[0]
+    first = remote(2, 2)
+    try:
+        first.update(groups(0))
+        first.publish()
+        save_checkpoint(store, "", 1, first.write_state, keep=1)
+        found = latest_checkpoint(store, "")
+        assert found is not None
+        one, three = alone(), remote(3, 3)
+        try:
+            for other in (one, three):
+                other.model.load_state_dict(first.model.state_dict())
+                other.read_state(found)
+            for other in (first, one, three):
+                other.update(groups(1))
+                other.publish()
+            assert apart(first.model, one.model, start) < 0.01
+            assert apart(three.model, one.model, start) < 0.01
+        finally:
+            three.close()
+    finally:
+        first.close()
+
+
+def test_one_workers_death_ends_the_step_with_one_line_and_leaves_no_process() -> None:
+    trainer = remote(2, 2)
+    children = psutil.Process(trainer._process.pid).children(recursive=True)
+    ranks = [c for c in children if any("worker" in part for part in c.cmdline())]
+    os.kill(ranks[-1].pid, signal.SIGKILL)
+    begin = time.monotonic()
+    with pytest.raises(UserError, match=r"the update workers died .*resume"):
+        trainer.update(groups())
+    assert time.monotonic() - begin < 60
+    trainer.close()
+    psutil.wait_procs(children, timeout=20)
+    assert not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_messages_keep_every_array_and_none() -> None:
+    batch = groups()
+    old = [[np.zeros(len(s.token_ids_T), np.float32) for s in g.suffixes] for g in batch]
+    batch[0] = batch[0].with_old_logp(old[0])
+    header, arrays = wire.unpack(wire.pack_groups({"command": "x"}, batch))
+    for a, b in zip(batch, wire.groups_of(header, arrays), strict=True):
+        assert (a.uid, a.kind, len(a.suffixes)) == (b.uid, b.kind, len(b.suffixes))
+        assert np.array_equal(a.prompt.input_ids_P, b.prompt.input_ids_P)
+        assert (a.prompt.pixel_values is None) == (b.prompt.pixel_values is None)
+        if a.prompt.pixel_values is not None:
+            assert torch.equal(a.prompt.pixel_values, b.prompt.pixel_values)
+        for s, t in zip(a.suffixes, b.suffixes, strict=True):
+            for name in wire.SUFFIX:
+                x, y = getattr(s, name), getattr(t, name)
+                assert (x is None and y is None) or (np.array_equal(x, y) and x.dtype == y.dtype)
+
+
+@given(st.integers(1, 9), st.integers(0, 9))
+def test_groups_are_dealt_out_evenly_and_always_alike(ranks: int, seed: int) -> None:
+    batch = groups(seed)
+    owners = deal(batch, ranks)
+    assert owners == deal(groups(seed), ranks)
+    assert set(owners) <= set(range(ranks))
+    cost = [g.prompt.length + sum(len(s.token_ids_T) for s in g.suffixes) for g in batch]
+    load = [sum(c for c, o in zip(cost, owners, strict=True) if o == r) for r in range(ranks)]
+    assert max(load) - min(load) <= max(cost)

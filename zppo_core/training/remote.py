@@ -1,0 +1,213 @@
+"""The trainer of a step whose update runs in worker processes, on this host or on several.
+
+torchrun starts the workers; this side sends groups and takes metrics. The model here is a copy of
+the workers' for engines and checkpoints, made new by `publish`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Connection, Listener
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import torch
+
+from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
+from zppo_core.errors import UserError
+from zppo_core.store.checkpoint import Checkpoint
+from zppo_core.training import wire
+from zppo_core.training.groups import TrainGroup
+from zppo_core.training.updater import NO_UPDATE, UpdateMetrics, adamw
+
+PATIENCE = 600.0  # seconds until all workers must have met
+TAIL = 2000  # characters of the workers' log in a message
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Which processes train. `processes` a host; `hosts` > 1 meet at `master` (host:port).
+
+    This host is the first. On each other one somebody starts the line that `elsewhere` gives.
+    """
+
+    processes: int
+    device: str = "cpu"
+    stage: int = 2
+    offload: bool = False
+    hosts: int = 1
+    master: str = ""
+    threads: int = 1
+
+    def command(self, host: int = 0) -> list[str]:
+        """torchrun's arguments on host number `host`."""
+        meeting = ["--standalone"]
+        if self.hosts > 1:
+            address, _, port = self.master.rpartition(":")
+            meeting = ["--nnodes", str(self.hosts), "--node-rank", str(host),
+                       "--master-addr", address, "--master-port", port]  # fmt: skip
+        return ["-m", "torch.distributed.run", *meeting, "--nproc-per-node",
+                str(self.processes), "-m", "zppo_core.training.worker"]  # fmt: skip
+
+    def elsewhere(self, host: int) -> str:
+        """The line to start on another host."""
+        about = f"ZPPO_BACKEND={self.backend} ZPPO_DEVICE={self.device}"
+        return f"{about} python {' '.join(self.command(host))}"
+
+    @property
+    def backend(self) -> str:
+        return "nccl" if self.device == "cuda" else "gloo"
+
+
+class RemoteTrainer:
+    """`Trainer`'s methods, done by workers. UserError with the end of their log if they die."""
+
+    def __init__(self, model: Any, name: str, workers: Workers, trainer: TrainerConfig,
+                 optimizer: OptimizerConfig, loss: LossConfig) -> None:  # fmt: skip
+        self.model, self.settings = model, optimizer
+        self._folder = tempfile.TemporaryDirectory(prefix="zppo-update-", dir=_memory())
+        self._log = Path(self._folder.name) / "workers.log"
+        spec = {
+            "model": name, "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+            "device": workers.device, "threads": workers.threads, "trainer": asdict(trainer),
+            "optimizer": asdict(optimizer), "loss": asdict(loss),
+            "sharding": {"stage": workers.stage, "offload": workers.offload},
+        }  # fmt: skip
+        self._connection = self._start(workers)
+        about = wire.unpack(self._ask(wire.pack(spec)))[0]
+        self.mode = about["mode"]
+        count = workers.processes * workers.hosts
+        self.mode_reason = f"{about['why']}, {count} processes, ZeRO-{workers.stage}"
+
+    def _start(self, workers: Workers) -> Connection:
+        key = secrets.token_bytes(32)
+        listener = Listener(("127.0.0.1", 0), authkey=key)
+        host, port = listener.address[:2]
+        environment = os.environ | {
+            "ZPPO_STEP": f"{host}:{port}", "ZPPO_STEP_KEY": key.hex(),
+            "ZPPO_BACKEND": workers.backend, "ZPPO_DEVICE": workers.device,
+            "OMP_NUM_THREADS": str(workers.threads), "DS_ACCELERATOR": workers.device,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }  # fmt: skip
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, *workers.command()], env=environment, stdout=log,
+                stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        for other in range(1, workers.hosts):
+            print(f"update: waiting for host {other}: {workers.elsewhere(other)}", flush=True)
+        found: list[Connection] = []
+
+        def accept() -> None:
+            while not found:
+                try:
+                    found.append(listener.accept())
+                except (AuthenticationError, EOFError, ConnectionError):
+                    continue  # not one of ours
+                except OSError:
+                    return  # closed
+
+        waiting = Thread(target=accept, daemon=True)
+        waiting.start()
+        deadline = time.monotonic() + PATIENCE
+        while not found:
+            waiting.join(0.2)
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                listener.close()
+                self._process.kill()
+                raise self._dead("did not start")
+        listener.close()
+        return found[0]
+
+    def _dead(self, what: str) -> UserError:
+        lines = [line for line in self._log.read_text(errors="replace")[-TAIL:].splitlines()
+                 if "Error" in line]  # fmt: skip
+        why = lines[-1].strip() if lines else "no error in their log"
+        return UserError(f"the update workers {what} ({why}); resume goes on at the last phase")
+
+    def _ask(self, message: bytes) -> bytes:
+        try:
+            self._connection.send_bytes(message)
+            while not self._connection.poll(0.5):
+                if self._process.poll() is not None:
+                    raise self._dead("died")
+            return self._connection.recv_bytes()
+        except (EOFError, OSError):
+            self._process.wait(60)
+            raise self._dead("died") from None
+
+    def score(self, groups: Sequence[TrainGroup]) -> list[tuple[np.ndarray, ...]]:
+        """See `Trainer.score`."""
+        if not groups:
+            return []
+        return wire.scores_of(self._ask(wire.pack_groups({"command": "score"}, groups)))
+
+    def update(self, groups: Sequence[TrainGroup], tokens: int | None = None) -> UpdateMetrics:
+        """See `Trainer.update`."""
+        if not groups:
+            return NO_UPDATE
+        message = wire.pack_groups({"command": "update", "tokens": tokens}, groups)
+        return UpdateMetrics(**wire.unpack(self._ask(message))[0])
+
+    def distill(self, groups: Sequence[TrainGroup]) -> UpdateMetrics:
+        """Refuse: the teacher's weights are in one process."""
+        raise UserError("distillation runs in one process; set compute.update_processes=1")
+
+    def publish(self) -> None:
+        """Bring the workers' weights into `model`."""
+        from safetensors.torch import load_file
+
+        path = str(Path(self._folder.name) / "weights.safetensors")
+        self._ask(wire.pack({"command": "weights", "path": path}))
+        named = dict(self.model.named_parameters())
+        with torch.no_grad():
+            for name, value in load_file(path).items():
+                named[name].copy_(value)
+        os.unlink(path)
+
+    def write_state(self, folder: Path) -> None:
+        """See `Trainer.write_state`: the same files, whatever the number of workers."""
+        path = folder / "optimizer.safetensors"
+        self._ask(wire.pack({"command": "save", "path": str(path)}))
+        group = adamw([torch.zeros(1)], self.settings).param_groups[0]
+        settings = [{k: v for k, v in group.items() if k != "params"}]
+        content = {"scalars": {}, "settings": settings}
+        (folder / "optimizer.json").write_text(json.dumps(content, indent=1, sort_keys=True))
+
+    def read_state(self, checkpoint: Checkpoint) -> None:
+        """See `Trainer.read_state`: of any number of processes, one included."""
+        from safetensors.torch import save_file
+
+        with tempfile.TemporaryDirectory(dir=_memory()) as place:
+            student, optimizer = Path(place) / "student", Path(place) / "optimizer"
+            weights = {n: p.detach().cpu() for n, p in self.model.named_parameters()}
+            save_file({n: w.contiguous() for n, w in weights.items()}, student)
+            optimizer.write_bytes(checkpoint.read("optimizer.safetensors"))
+            self._ask(wire.pack({"command": "load", "student": str(student),
+                                 "optimizer": str(optimizer)}))  # fmt: skip
+
+    def close(self) -> None:
+        """End the workers."""
+        if self._process.poll() is None:
+            try:
+                self._connection.send_bytes(wire.pack({"command": "stop"}))
+                self._process.wait(30)
+            except (OSError, subprocess.TimeoutExpired):
+                self._process.kill()
+        self._connection.close()
+        self._folder.cleanup()
+
+
+def _memory() -> str | None:
+    return "/dev/shm" if os.path.isdir("/dev/shm") else None
