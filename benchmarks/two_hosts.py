@@ -1,0 +1,165 @@
+"""Two hosts, one update: network namespaces as hosts, S3 on one of them, the other one killed.
+
+    sudo python benchmarks/two_hosts.py
+
+Runs the flow twice over a virtual link, an update worker on each host. In the second run host b is
+killed in the middle of an update; it is started again and the run resumed. The weights of both runs
+must be equal, bit for bit. Appends what it saw to benchmarks/results/two_hosts.txt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+A, B, PORT, S3 = "10.77.0.1", "10.77.0.2", 29577, 5077
+STEPS = 4
+SETS = ";".join((
+    f"run.rollout_steps={STEPS}", "run.steps_per_task=2", "data.train_questions=48",
+    "rollout.new_prompts=16", "rollout.max_tokens=32", "evaluation.suite=nano_text",
+    "evaluation.limit=4", "store.root=s3://hosts/runs", "compute.threads=1",
+    "compute.update_hosts=2", "compute.update_processes=1", f"compute.rendezvous={A}:{PORT}",
+))  # fmt: skip
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True)
+
+
+def hosts() -> None:
+    """Namespaces a and b, and a link between them."""
+    for name in ("zppo-a", "zppo-b"):
+        subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
+        ip("netns", "add", name)
+    ip("link", "add", "zppo-va", "type", "veth", "peer", "name", "zppo-vb")
+    for name, link, address in (("zppo-a", "zppo-va", A), ("zppo-b", "zppo-vb", B)):
+        ip("link", "set", link, "netns", name)
+        ip("-n", name, "addr", "add", f"{address}/24", "dev", link)
+        ip("-n", name, "link", "set", link, "up")
+        ip("-n", name, "link", "set", "lo", "up")
+
+
+def on(host: str, *command: str, **options: object) -> subprocess.Popen[str]:
+    """A process on a host, in a group of its own."""
+    link = {"zppo-a": "zppo-va", "zppo-b": "zppo-vb"}[host]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("METAFLOW")} | {
+        "GLOO_SOCKET_IFNAME": link, "USERNAME": "root", "METAFLOW_S3_ENDPOINT_URL":
+        f"http://{A}:{S3}", "AWS_ENDPOINT_URL": f"http://{A}:{S3}", "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1",
+        "ZPPO_BACKEND": "gloo", "ZPPO_DEVICE": "cpu", "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    return subprocess.Popen(
+        ["ip", "netns", "exec", host, *command], env=environment, text=True,
+        start_new_session=True, **options,  # type: ignore[call-overload]
+    )
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Kill a host's processes as a power failure would."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    subprocess.run("ip netns pids zppo-b | xargs -r kill -9", shell=True, check=False)
+    process.wait()
+
+
+def second_host(folder: Path) -> subprocess.Popen[str]:
+    """Host b's line, as the flow prints it, started again whenever it ends."""
+    meeting = f"--nnodes 2 --node-rank 1 --master-addr {A} --master-port {PORT}"
+    worker = (f"{sys.executable} -m torch.distributed.run {meeting} --nproc-per-node 1 "
+              "-m zppo_core.training.worker")  # fmt: skip
+    log = (folder / "host-b.log").open("a")
+    return on("zppo-b", "bash", "-c", f"cd {ROOT}; while true; do {worker}; sleep 1; done",
+              stdout=log, stderr=subprocess.STDOUT)  # fmt: skip
+
+
+def flow(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return on("zppo-a", sys.executable, str(ROOT / "flows" / "zppo_flow.py"), *arguments,
+              cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+
+
+def inside(code: str) -> str:
+    """What Python says on host a."""
+    found = on("zppo-a", sys.executable, "-c", code, stdout=subprocess.PIPE, cwd=ROOT)
+    return found.communicate()[0].strip()
+
+
+def weights(name: str) -> str:
+    """SHA-256 over the student's weights in the run's last checkpoint."""
+    return inside(
+        "from zppo_core.store.checkpoint import latest_checkpoint, weight_hash\n"
+        "from zppo_core.store.objects import open_store\nfrom safetensors.torch import load\n"
+        f"c = latest_checkpoint(open_store('s3://hosts/runs'), '{name}')\n"
+        "w = load(c.read('student/model.safetensors'))\n"
+        "print(c.step, weight_hash(w.items()))"
+    )
+
+
+def wait_for(unit: str) -> None:
+    """Until the journal holds a unit."""
+    inside(
+        "import time\nfrom zppo_core.store.objects import open_store\n"
+        "s = open_store('s3://hosts/runs')\n"
+        f"while not s.list('{unit}'):\n    time.sleep(0.05)"
+    )
+
+
+def main() -> int:
+    """Both runs; 0 if their weights are equal."""
+    subprocess.run("ip link del zppo-va 2>/dev/null", shell=True, check=False)
+    hosts()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        server = on("zppo-a", str(Path(sys.executable).with_name("moto_server")), "-H", A, "-p",
+                    str(S3), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        time.sleep(4)
+        inside("import boto3; boto3.client('s3').create_bucket(Bucket='hosts')")
+        other = second_host(folder)
+        try:
+            began = time.monotonic()
+            whole = flow(folder, "run", "--name", "whole", "--set", SETS)
+            said = whole.communicate()[0]
+            if whole.returncode:
+                print(said[-3000:])
+                return 1
+            seconds = time.monotonic() - began
+            killed = flow(folder, "run", "--name", "killed", "--set", SETS)
+            wait_for("killed/journal/step-000002/augmented/manifest.json")
+            end(other)
+            failed = killed.communicate()[0]
+            line = [x for x in failed.splitlines() if "update workers died" in x]
+            other = second_host(folder)
+            resumed = flow(folder, "resume")
+            again = resumed.communicate()[0]
+            if resumed.returncode:
+                print(again[-3000:])
+                return 1
+            one, two = weights("whole"), weights("killed")
+        finally:
+            end(other)
+            os.killpg(server.pid, signal.SIGKILL)
+        same = one == two
+        report = [
+            f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, 2 namespaces, {os.cpu_count()} cores, "
+            "python benchmarks/two_hosts.py",
+            f"never killed: {seconds:.0f} s, step and weights {one}",
+            f"host b killed after step 2's last rollouts: flow ended with {killed.returncode}",
+            f"  said: {line[-1].split('] ')[-1][:150] if line else 'nothing of it'}",
+            f"host b started again, resume: step and weights {two}",
+            "equal, bit for bit" if same else "NOT EQUAL",
+        ]
+        print("\n".join(report))
+        with (ROOT / "benchmarks" / "results" / "two_hosts.txt").open("a") as file:
+            file.write("\n".join(report) + "\n\n")
+        return 0 if same and killed.returncode else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
