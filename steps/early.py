@@ -108,14 +108,25 @@ def prepare_process(training: bool = True) -> Arguments:
         # Metaflow's 16 at once would not fit a small machine's memory
         sys.argv += ["--max-workers", str(os.cpu_count() or 1)]
     if training and arguments.command == "run" and not {"--help", "-h"} & set(sys.argv):
-        from steps.preflight import check
+        from steps.preflight import check, check_machine
 
         try:
-            check(arguments.config())
+            wanted = arguments.config()
+            check(wanted)
+            if not _runs_elsewhere(sys.argv):
+                check_machine(wanted)
         except UserError as error:
             print(f"zppo: {error}", file=sys.stderr)
             raise SystemExit(2) from None
     return arguments
+
+
+def _runs_elsewhere(argv: Sequence[str]) -> bool:
+    """Whether --with sends the tasks to a cluster: this machine then needs no GPU."""
+    pairs = zip(argv, [*argv[1:], ""], strict=True)
+    given = [b if a == "--with" else a.removeprefix("--with=") for a, b in pairs
+             if a == "--with" or a.startswith("--with=")]  # fmt: skip
+    return any(name.partition(":")[0] in ("kubernetes", "batch") for name in given)
 
 
 def _has_option(argv: Sequence[str], name: str) -> bool:

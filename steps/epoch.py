@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from steps.cards.epoch import EpochCard
+from steps.preflight import check_machine
 from steps.resume import checkpoint, restore
 from steps.run_record import record_run
 from steps.run_setup import Setup, config_of, prefix_of
@@ -40,6 +41,7 @@ def epoch(
     back, not computed again. `after` is told of each commit (the kill tests use it).
     """
     config = config_of(setup)
+    check_machine(config)
     target = min(steps_done + config.run.steps_per_task, setup["rollout_steps"])
     total, every = setup["rollout_steps"], config.store.checkpoint_every
     store, prefix = open_store(setup["store"]), prefix_of(setup)

@@ -12,8 +12,10 @@ from zppo_core.errors import UserError
 
 
 def check(config: Config) -> None:
-    """Raise UserError if `config` cannot run here; imports no torch, so it takes milliseconds."""
-    check_gpus(config)
+    """Raise UserError if `config` cannot run; imports no torch, so it takes milliseconds.
+
+    What it needs of the machine is checked where it runs: `check_machine`.
+    """
     for role, model in (("student", config.student.model), ("teacher", config.teacher.model)):
         check_checkpoint(role, model)
     check_suite(config)
@@ -39,6 +41,29 @@ def check_suite(config: Config) -> None:
     settings = parse(config.evaluation.settings)
     for benchmark in benchmarks(config.evaluation.suite):
         settings.total_of(benchmark.name, benchmark.totals)
+
+
+def check_machine(config: Config) -> None:
+    """Raise UserError if this machine has not the GPUs, or not enough memory on them."""
+    from zppo_core.memory import fault
+
+    check_gpus(config)
+    sizes = gpu_memory()
+    if config.compute.device == "cuda" and sizes and (why := fault(config, min(sizes))):
+        raise UserError(f"scale {config.scale} does not fit: {why}")
+
+
+def gpu_memory() -> list[float]:
+    """GiB of each CUDA device that the driver lists; empty without a driver."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    listing = subprocess.run(
+        [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    numbers = [line.strip() for line in listing.stdout.splitlines()]
+    return [int(n) / 1024 for n in numbers if n.isdigit()]
 
 
 def check_gpus(config: Config) -> None:

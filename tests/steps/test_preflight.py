@@ -8,7 +8,7 @@ import pytest
 
 from steps import early
 from steps.early import machine, merge_sets, parse
-from steps.preflight import check
+from steps.preflight import check, check_machine
 from zppo_core.config import load
 from zppo_core.errors import UserError
 
@@ -87,3 +87,34 @@ def test_a_sound_configuration_passes(tmp_path: Path) -> None:
     check(load("nano", [f"store.root={tmp_path}", f"store.database={tmp_path}/db/x.duckdb"]))
     with pytest.raises(UserError, match=r"student\.model is empty"):
         check(load("nano", ["student.model=", f"store.root={tmp_path}"]))
+
+
+def node(folder: Path, gpus: int, mebibytes: int) -> str:
+    """A folder with an nvidia-smi that lists such a machine."""
+    tool = folder / "nvidia-smi"
+    lines = "".join(f"echo 'GPU {i}: H100'\n" for i in range(gpus))
+    sizes = "".join(f"echo {mebibytes}\n" for _ in range(gpus))
+    tool.write_text(f'#!/bin/sh\nif [ "$1" = -L ]; then\n{lines}else\n{sizes}fi\n')
+    tool.chmod(0o755)
+    return str(folder)
+
+
+def test_the_machine_must_have_the_gpus_and_the_memory(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", node(tmp_path, 8, 81_559) + ":/usr/bin:/bin")
+    for scale in ("0.8B", "2B", "4B", "9B"):
+        check_machine(load(scale))
+    with pytest.raises(UserError, match=r"does not fit: .*it fits with --set trainer\.token_bud"):
+        check_machine(load("9B", ["trainer.token_budget=262144"]))
+    monkeypatch.setenv("PATH", node(tmp_path, 8, 24_564) + ":/usr/bin:/bin")
+    with pytest.raises(UserError, match="scale 9B does not fit: vLLM gets 10 GiB"):
+        check_machine(load("9B"))
+    check_machine(load("nano"))
+
+
+@pytest.mark.parametrize(
+    ("options", "elsewhere"),
+    [(["--with", "kubernetes"], True), (["--with=batch:queue=x"], True), ([], False),
+     (["--with", "retry"], False)],
+)  # fmt: skip
+def test_a_laptop_without_gpus_may_send_a_run_to_a_cluster(options, elsewhere: bool) -> None:
+    assert early._runs_elsewhere(["run", "--scale", "4B", *options]) == elsewhere

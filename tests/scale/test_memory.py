@@ -1,0 +1,115 @@
+"""Estimates against transformers' own shapes, sums by hand, and what a pass really keeps."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+from transformers.models.qwen3_5 import Qwen3_5TextConfig
+
+from zppo_core import memory
+from zppo_core.config import load
+from zppo_core.training import lm_head
+
+GIB = 2**30
+SIZES = {"Qwen/Qwen3.5-0.8B": 0.8e9, "Qwen/Qwen3.5-2B": 2e9, "Qwen/Qwen3.5-4B": 4e9,
+         "Qwen/Qwen3.5-9B": 9e9, "Qwen/Qwen3.5-27B-FP8": 27e9}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(SIZES))
+def test_parameters_are_those_that_transformers_makes(name: str) -> None:
+    s = memory.shapes()[name]
+    config = Qwen3_5TextConfig(
+        vocab_size=memory.VOCAB, hidden_size=s.hidden, num_hidden_layers=s.layers,
+        intermediate_size=s.ffn, num_attention_heads=s.heads, num_key_value_heads=s.kv_heads,
+        head_dim=256, linear_num_value_heads=s.value_heads, tie_word_embeddings=s.tied,
+    )  # fmt: skip
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    assert s.text_params == model.num_parameters()
+    # the name says the size, roughly: embeddings and vision are often not counted
+    assert 0.9 < s.params / SIZES[name] < 1.2
+
+
+def test_the_4b_preset_by_hand() -> None:
+    """6 ranks, ZeRO-2, bfloat16: 2 P of weights, 2 P / 6 of gradients, 12 P / 6 of optimizer."""
+    config = load("4B")
+    found = memory.estimate(config)
+    assert found is not None
+    p = memory.shapes()["Qwen/Qwen3.5-4B"].params
+    needs = {n.what: n.gib for n in found.update}
+    assert needs["weights"] == pytest.approx(2 * p / GIB)
+    assert needs["gradients"] == pytest.approx(2 * p / 6 / GIB)
+    assert needs["optimizer"] == pytest.approx(12 * p / 6 / GIB)
+    # keys and values: 8 full layers x 2 x 4 heads x 256 x 2 bytes a token
+    assert memory.shapes()["Qwen/Qwen3.5-4B"].cache_bytes == 8 * 2 * 4 * 256 * 2
+    teacher = memory.shapes()["Qwen/Qwen3.5-27B-FP8"]
+    assert found.teacher[0].gib == pytest.approx(teacher.params / 2 / GIB)
+
+
+def test_the_chunk_of_logits_is_the_heads() -> None:
+    assert lm_head.CHUNK_ELEMENTS == memory.CHUNK_ELEMENTS
+
+
+def test_every_preset_fits_the_papers_gpus_and_says_so() -> None:
+    for scale in ("0.8B", "2B", "4B", "9B"):
+        assert memory.fault(load(scale), 80.0) == ""
+    assert memory.estimate(load("nano")) is None
+
+
+@pytest.mark.parametrize(
+    ("sets", "gib", "words"),
+    [
+        ([], 24.0, "vLLM gets"),
+        (["trainer.token_budget=262144"], 80.0, "it fits with --set trainer.token_budget="),
+        (["compute.update_processes=1"], 80.0, "it fits with --set compute.offload=true"),
+        (["trainer.checkpointing=false"], 80.0, "take more or larger GPUs"),
+    ],
+)
+def test_what_does_not_fit_is_told_with_the_smallest_change(sets, gib, words) -> None:
+    said = memory.fault(load("9B", sets), gib)
+    assert words in said
+    assert "GiB" in said
+    assert "\n" not in said
+
+
+def test_a_teacher_that_does_not_fit_is_told_too() -> None:
+    said = memory.fault(load("0.8B", ["compute.teacher_gpus=1", "compute.engine_memory=0.2"]), 28.0)
+    assert said.startswith("a teacher's GPU needs 29 of 28 GiB (weights 25")
+    assert "teacher.endpoint" in said
+
+
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_activations_are_within_a_factor_of_two_of_what_a_pass_keeps(checkpointing: bool) -> None:
+    """Counted by autograd's own hooks on a model of the family with wide layers."""
+    config = Qwen3_5TextConfig(
+        vocab_size=512, hidden_size=256, num_hidden_layers=8, intermediate_size=896,
+        num_attention_heads=1, num_key_value_heads=1, head_dim=256, linear_num_key_heads=2,
+        linear_num_value_heads=2, tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e4,
+                         "mrope_section": [11, 11, 10], "partial_rotary_factor": 0.25},
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_config(config).to(torch.bfloat16)
+    from zppo_core.training.hybrid import HybridText
+
+    text, tokens = HybridText(model, checkpointing), 2048
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def count(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    ids, lengths = torch.randint(0, 512, (8, tokens // 8)), torch.full((8,), tokens // 8)
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
+        segment, position = text.embed_prompts(ids, lengths)
+        hidden, _ = text.run(segment, None, position)
+        hidden.sum()
+    shape = memory.Shape(256, 8, 896, 1, 1, 2, True, 0)
+    head = 3 * 4 * memory.CHUNK_ELEMENTS + memory.VOCAB * 256 * 4
+    own = shape.activation_bytes(tokens, checkpointing) - head
+    if checkpointing:  # the layer that is computed again comes only in the backward pass
+        own -= shape.activation_bytes(tokens, False) // 8 - head // 8
+    assert 0.5 < own / sum(kept.values()) < 2.0

@@ -1,0 +1,218 @@
+"""What a run needs of each GPU, estimated before anything is loaded.
+
+Weights, gradients and optimizer follow from the shape and from who shares what. Activations are
+those of a micro-batch of `trainer.token_budget` tokens with every layer's input kept and one layer
+computed again. docs/scale.md has the tables.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib import resources
+
+from zppo_core.config import Config
+from zppo_core.methods import METHODS
+
+GIB = 2**30
+VOCAB = 248_320
+HEAD_DIM, LINEAR_DIM, KEY_HEADS, KERNEL, EVERY = 256, 128, 16, 4, 4  # common to the family
+CHUNK_ELEMENTS = 1 << 23  # logits that are there at once, as in training/lm_head.py
+CONTEXT = 2.0  # GiB that CUDA, kernels and communication take
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A Qwen3.5 by what memory depends on; `bytes` a parameter where it is only read."""
+
+    hidden: int
+    layers: int
+    ffn: int
+    heads: int
+    kv_heads: int
+    value_heads: int
+    tied: bool
+    vision_params: int
+    bytes: int = 2
+
+    @property
+    def full_layers(self) -> int:
+        """Layers with full attention: every fourth."""
+        return self.layers // EVERY
+
+    @property
+    def text_params(self) -> int:
+        """Parameters of embeddings, layers and head."""
+        h, keys, values = self.hidden, KEY_HEADS * LINEAR_DIM, self.value_heads * LINEAR_DIM
+        attention = (
+            h * self.heads * HEAD_DIM * 2  # queries and their gate
+            + h * self.kv_heads * HEAD_DIM * 2 + self.heads * HEAD_DIM * h + 2 * HEAD_DIM
+        )  # fmt: skip
+        mixed = 2 * keys + values
+        delta = (
+            h * mixed + mixed * KERNEL + h * values + 2 * h * self.value_heads
+            + 2 * self.value_heads + LINEAR_DIM + values * h
+        )  # fmt: skip
+        each = 3 * h * self.ffn + 2 * h
+        mixers = self.full_layers * attention + (self.layers - self.full_layers) * delta
+        embeddings = VOCAB * h * (1 if self.tied else 2)
+        return embeddings + self.layers * each + mixers + h
+
+    @property
+    def params(self) -> int:
+        return self.text_params + self.vision_params
+
+    @property
+    def cache_bytes(self) -> int:
+        """Keys and values of one token."""
+        return self.full_layers * 2 * self.kv_heads * HEAD_DIM * 2
+
+    @property
+    def state_bytes(self) -> int:
+        """Recurrent state and convolution tail of one sequence, whatever its length."""
+        linear = self.layers - self.full_layers
+        mixed = 2 * KEY_HEADS * LINEAR_DIM + self.value_heads * LINEAR_DIM
+        return linear * (self.value_heads * LINEAR_DIM * LINEAR_DIM * 4 + mixed * (KERNEL - 1) * 2)
+
+    def activation_bytes(self, tokens: int, checkpointing: bool) -> int:
+        """What a forward pass over `tokens` keeps for the backward pass, in bfloat16."""
+        h, values = self.hidden, self.value_heads * LINEAR_DIM
+        # norms, projections, gates and products of one layer
+        one = tokens * 2 * (6 * h + 3 * self.ffn + 2 * KEY_HEADS * LINEAR_DIM * 2 + 4 * values)
+        kept = tokens * 2 * h * self.layers
+        # its chunks of logits, and the float32 sum of its weight's gradient
+        head = 3 * 4 * CHUNK_ELEMENTS + VOCAB * h * 4
+        return head + (kept + one if checkpointing else one * self.layers)
+
+
+@dataclass(frozen=True)
+class Need:
+    """One part of what a GPU holds [GiB]."""
+
+    what: str
+    gib: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a student's GPU holds in the update and in the rollouts, and what a teacher's holds."""
+
+    update: tuple[Need, ...]
+    rollout: tuple[Need, ...]
+    teacher: tuple[Need, ...]
+
+    @property
+    def student(self) -> tuple[Need, ...]:
+        """The fuller of a student's two phases."""
+        return max((self.update, self.rollout), key=lambda needs: sum(n.gib for n in needs))
+
+    @property
+    def student_gib(self) -> float:
+        return sum(n.gib for n in self.student)
+
+    @property
+    def teacher_gib(self) -> float:
+        return sum(n.gib for n in self.teacher)
+
+
+@lru_cache(maxsize=1)
+def shapes() -> dict[str, Shape]:
+    """The known models, by hub id."""
+    text = (resources.files("zppo_core") / "shapes.toml").read_text(encoding="utf-8")
+    return {name: Shape(**values) for name, values in tomllib.loads(text).items()}
+
+
+def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
+    """What `config` needs of GPUs with `gpu_gib`; None where its models' shapes are not known.
+
+    A student's GPU is fullest in the update, when its vLLM engine sleeps, or in the rollouts, when
+    the optimizer lies beside the engine: the larger one counts.
+    """
+    student = shapes().get(config.student.model)
+    teacher = shapes().get(config.teacher.model)
+    c, trainer = config.compute, config.trainer
+    if student is None or c.device != "cuda":
+        return None
+    ranks = max(c.update_processes or c.student_gpus, 1) * c.update_hosts
+    width = 2 if config.student.dtype == "bfloat16" else 4
+    size = student.params
+    weights = size * width / (ranks if c.zero_stage == 3 else 1)
+    gradients = size * width / (ranks if c.zero_stage >= 2 else 1)
+    optimizer = 0.0 if c.offload else size * 12 / ranks
+    activations = student.activation_bytes(trainer.token_budget, trainer.checkpointing)
+    update = (
+        Need("weights", weights / GIB), Need("gradients", gradients / GIB),
+        Need("optimizer", optimizer / GIB), Need("activations", activations / GIB),
+        Need("CUDA", CONTEXT),
+    )  # fmt: skip
+    rollout = (
+        Need("weights", weights / GIB), Need("optimizer", optimizer / GIB),
+        Need("vLLM", c.engine_memory * gpu_gib), Need("CUDA", CONTEXT),
+    )  # fmt: skip
+    beside: tuple[Need, ...] = ()
+    uses = METHODS[config.run.method].uses_teacher and not config.teacher.endpoint
+    if uses and teacher is not None and c.teacher_gpus:
+        tokens = config.data.max_prompt_tokens + config.rollout.max_tokens
+        own = teacher.params * teacher.bytes / c.teacher_gpus
+        one = (teacher.cache_bytes * tokens + teacher.state_bytes) / c.teacher_gpus
+        beside = (Need("weights", own / GIB), Need("cache of one response", one / GIB),
+                  Need("CUDA", CONTEXT))  # fmt: skip
+    return Estimate(update, rollout, beside)
+
+
+def engine_gib(config: Config) -> float:
+    """The least that a student's vLLM engine can work with: weights and one response's cache."""
+    student = shapes()[config.student.model]
+    tokens = config.data.max_prompt_tokens + config.rollout.max_tokens
+    return (student.params * 2 + student.cache_bytes * tokens + student.state_bytes) / GIB
+
+
+def fault(config: Config, gpu_gib: float) -> str:
+    """Why `config` does not fit on GPUs with `gpu_gib`, and the smallest change; "" if it does."""
+    found = estimate(config, gpu_gib)
+    if found is None:
+        return ""
+    c = config.compute
+    if c.engine == "vllm" and c.engine_memory * gpu_gib < engine_gib(config):
+        return (
+            f"vLLM gets {c.engine_memory * gpu_gib:.0f} GiB of a student's GPU and needs "
+            f"{engine_gib(config):.0f}; raise compute.engine_memory or take larger GPUs"
+        )
+    if found.teacher_gib > gpu_gib:
+        return (
+            f"a teacher's GPU needs {found.teacher_gib:.0f} of {gpu_gib:.0f} GiB "
+            f"({spelt(found.teacher)}); raise compute.teacher_gpus, or set teacher.endpoint"
+        )
+    if found.student_gib <= gpu_gib:
+        return ""
+    why = f"a student's GPU needs {found.student_gib:.0f} of {gpu_gib:.0f} GiB"
+    return f"{why} ({spelt(found.student)}); {_remedy(config, gpu_gib)}"
+
+
+def spelt(needs: Sequence[Need]) -> str:
+    return ", ".join(f"{n.what} {n.gib:.0f}" for n in needs if n.gib >= 0.5)
+
+
+def _remedy(config: Config, gpu_gib: float) -> str:
+    """The first of these that makes it fit: less at once, more shared, main memory."""
+    longest = config.data.max_prompt_tokens + config.rollout.max_tokens
+    budget, changes = config.trainer.token_budget, []
+    while budget > longest:
+        budget = max(budget // 2, longest)
+        changes.append((f"trainer.token_budget={budget}", {"trainer": {"token_budget": budget}}))
+    changes.append(("compute.zero_stage=3", {"compute": {"zero_stage": 3}}))
+    changes.append(("compute.offload=true", {"compute": {"offload": True}}))
+    both = {"compute": {"offload": True, "zero_stage": 3}, "trainer": {"token_budget": budget}}
+    all_of_it = f"compute.offload=true;compute.zero_stage=3;trainer.token_budget={budget}"
+    changes.append((all_of_it, both))
+    for text, change in changes:
+        changed = replace(
+            config, **{part: replace(getattr(config, part), **values)
+                       for part, values in change.items()}
+        )  # fmt: skip
+        found = estimate(changed, gpu_gib)
+        if found is not None and found.student_gib <= gpu_gib:
+            return f"it fits with --set {text}"
+    return "take more or larger GPUs"
