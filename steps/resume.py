@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from steps.world import World
+from zppo_core.models import mtp_weights
 from zppo_core.store.checkpoint import (
     Checkpoint,
     latest_checkpoint,
@@ -25,6 +26,7 @@ def checkpoint(world: World, store: ObjectStore, prefix: str) -> None:
         write_student(
             folder / "student", world.model, world.renderer.tokenizer,
             None if processor is None else processor.image_processor,
+            mtp_weights(world.config.student.model),
         )  # fmt: skip
         world.trainer.write_state(folder)
         (folder / "state.json").write_text(json.dumps(world.state.state_dict(), sort_keys=True))

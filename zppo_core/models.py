@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zppo_core.errors import UserError
+from zppo_core.store.checkpoint import MTP
 
 if TYPE_CHECKING:
     import torch
@@ -34,10 +37,52 @@ def load(
         ) from error
     is_vlm = hasattr(config, "vision_config")
     family = AutoModelForImageTextToText if is_vlm else AutoModelForCausalLM
-    loaded: Any = family.from_pretrained(folder, dtype=dtype)
+    with _precise():
+        loaded: Any = family.from_pretrained(folder, dtype=dtype)
     model = loaded.to(device).eval()
     vocab = model.get_output_embeddings().weight.shape[0]
     return model, load_renderer(tokenizer_from or name, vocab, is_vlm)
+
+
+# of Qwen3.5's text stack: decays and norms lose too much in bfloat16
+PRECISE = ("A_log", "dt_bias", "input_layernorm", "post_attention_layernorm", "q_norm", "k_norm",
+           "linear_attn.norm", "language_model.norm")  # fmt: skip
+
+
+@contextmanager
+def _precise() -> Iterator[None]:
+    """Models of the family that are loaded within keep `PRECISE` in float32."""
+    from transformers.models.qwen3_5 import modeling_qwen3_5 as qwen
+
+    base = qwen.Qwen3_5PreTrainedModel
+    before = base._keep_in_fp32_modules_strict
+    base._keep_in_fp32_modules_strict = list(PRECISE)
+    try:
+        yield
+    finally:
+        base._keep_in_fp32_modules_strict = before
+
+
+def mtp_weights(name: str) -> dict[str, torch.Tensor]:
+    """The tensors of multi-token prediction in a checkpoint, which transformers does not load.
+
+    Engines decode speculatively with them, so a student that is saved keeps its base's.
+    """
+    from huggingface_hub import try_to_load_from_cache
+    from safetensors import safe_open
+
+    folder = Path(_locate(name))
+    if not folder.is_dir():
+        cached = try_to_load_from_cache(name, "config.json")
+        if not isinstance(cached, str):
+            return {}
+        folder = Path(cached).parent
+    found: dict[str, torch.Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            names = [key for key in file.keys() if key.startswith(MTP)]  # noqa: SIM118
+            found |= {key: file.get_tensor(key) for key in names}
+    return found
 
 
 def shape(name: str) -> tuple[int, int, bool]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import world
 
 from zppo_core import rendering
@@ -9,6 +11,9 @@ from zppo_core import rendering
 
 def test_encoded_prompts_are_kept_up_to_a_budget_of_bytes(monkeypatch) -> None:
     renderer = world.renderer()
+    # other tests share it
+    monkeypatch.setattr(renderer, "_memo", OrderedDict())
+    monkeypatch.setattr(renderer, "_memo_bytes", 0)
     asked = world.prompts(4, 0, 0)
     one = renderer.encode(asked[0])
     assert renderer.encode(asked[0]) is one

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 FOLDER = "checkpoints"
 
 
+MTP = "mtp."  # what names of multi-token prediction begin with
 MASTER = "master"  # of a parameter, beside the optimizer's own state
 
 
@@ -178,9 +179,22 @@ def weight_hash(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
     return h.hexdigest()
 
 
-def write_student(folder: Path, model: Any, tokenizer: Any, image_processor: Any = None) -> None:
-    """The student as an ordinary Hugging Face folder, for transformers and vLLM as it stands."""
+def write_student(folder: Path, model: Any, tokenizer: Any, image_processor: Any = None,
+                  mtp: Mapping[str, torch.Tensor] | None = None) -> None:  # fmt: skip
+    """The student as an ordinary Hugging Face folder, for transformers and vLLM as it stands.
+
+    `mtp` are the base's tensors of multi-token prediction, which stand beside the trained ones.
+    """
+    from safetensors.torch import save_file
+
     model.save_pretrained(folder, safe_serialization=True)
+    if mtp:
+        save_file(dict(mtp), folder / "mtp.safetensors", metadata={"format": "pt"})
+        index = folder / "model.safetensors.index.json"
+        if index.is_file():
+            content = json.loads(index.read_text())
+            content["weight_map"] |= dict.fromkeys(mtp, "mtp.safetensors")
+            index.write_text(json.dumps(content, indent=2, sort_keys=True))
     tokenizer.save_pretrained(folder)
     if image_processor is not None:
         image_processor.save_pretrained(folder)
@@ -195,7 +209,7 @@ def load_weights(folder: Path, model: Any) -> None:
 
     found: dict[str, torch.Tensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
-        found |= load_file(path)
+        found |= {k: v for k, v in load_file(path).items() if not k.startswith(MTP)}
     result = model.load_state_dict(found, strict=False)
     tied = set(getattr(model, "all_tied_weights_keys", ()) or ())
     missing = [name for name in result.missing_keys if name not in tied]
