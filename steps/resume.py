@@ -38,7 +38,8 @@ def restore(world: World, store: ObjectStore, prefix: str) -> int:
     """Take up the newest sound checkpoint if there is one; the rollout steps done."""
     found = latest_checkpoint(store, prefix)
     if found is not None:
-        load_student(world, found)
+        if not world.config.trainer.lora_rank:  # the base stays, and its adapters return
+            load_student(world, found)
         world.trainer.read_state(found)
         world.state.load_state_dict(json.loads(found.read("state.json")))
         print(f"going on from the checkpoint after step {found.step}", flush=True)

@@ -138,7 +138,12 @@ class World:
     def sync(self) -> None:
         """Give the student's engine the trainer's weights, as version `state.step`."""
         self.trainer.publish()
-        self.roles.student.load_weights(dict(self.model.named_parameters()), self.state.step)
+        from zppo_core.training import lora
+
+        shared = self.config.compute.engine == "hf"  # the engine runs the trainer's own model
+        model = self.model
+        weights = dict(model.named_parameters()) if shared else lora.parameters(model)
+        self.roles.student.load_weights(weights, self.state.step)
 
 
 def set_threads(config: Config, alone: bool = True) -> None:
@@ -159,7 +164,11 @@ def workers_of(config: Config) -> Workers | None:
     c = config.compute
     processes = c.update_processes
     if processes == 0:
-        on_gpus = c.device == "cuda" and METHODS[config.run.method].loss == "surrogate"
+        on_gpus = (
+            c.device == "cuda"
+            and METHODS[config.run.method].loss == "surrogate"
+            and config.trainer.lora_rank == 0
+        )
         processes = c.student_gpus if on_gpus else 1
     if processes == 1 and c.update_hosts == 1 and not c.offload:
         return None

@@ -128,6 +128,9 @@ class TrainerConfig:
     token_budget: int = 32_768  # padded tokens in one micro-batch
     checkpointing: bool = True
     train_vision: bool = True
+    # rank of low-rank adapters, which alone learn then; 0: every weight learns
+    lora_rank: int = 0
+    lora_alpha: int = 32
     # largest mean |log-prob of sampler - of trainer| tolerated at the first step of a run (nats)
     max_mismatch: float = 0.05
 
@@ -344,6 +347,11 @@ def _validate(c: Config) -> None:
         (
             c.compute.update_hosts == 1 or ":" in c.compute.rendezvous,
             "compute.rendezvous is where several hosts meet, like 10.0.0.1:29500",
+        ),
+        (c.trainer.lora_rank >= 0, "trainer.lora_rank must be >= 0"),
+        (
+            c.trainer.lora_rank == 0 or (c.compute.update_processes < 2 and not c.compute.offload),
+            "adapters are trained in one process; set compute.update_processes=1",
         ),
         (c.evaluation.shard > 0, "evaluation.shard must be >= 1"),
         (c.store.checkpoint_every > 0, "store.checkpoint_every must be >= 1"),

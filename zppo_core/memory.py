@@ -2,7 +2,7 @@
 
 Weights, gradients and optimizer follow from the shape and from who shares what. Activations are
 those of a micro-batch of `trainer.token_budget` tokens with every layer's input kept and one layer
-computed again. docs/scale.md has the tables.
+computed again. docs/scale.md has the table that `python -m zppo_core.memory` prints.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 
-from zppo_core.config import Config
+from zppo_core.config import Config, load
 from zppo_core.methods import METHODS
 
 GIB = 2**30
@@ -141,6 +141,9 @@ def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
     weights = size * width / (ranks if c.zero_stage == 3 else 1)
     gradients = size * width / (ranks if c.zero_stage >= 2 else 1)
     optimizer = 0.0 if c.offload else size * 12 / ranks
+    if trainer.lora_rank:  # float32 adapters of about 2 r (in + out) a map, in one process
+        adapters = 7 * student.layers * trainer.lora_rank * (student.hidden + student.ffn)
+        weights, gradients, optimizer = size * width, adapters * 4, adapters * 12
     activations = student.activation_bytes(trainer.token_budget, trainer.checkpointing)
     update = (
         Need("weights", weights / GIB), Need("gradients", gradients / GIB),
@@ -216,3 +219,22 @@ def _remedy(config: Config, gpu_gib: float) -> str:
         if found is not None and found.student_gib <= gpu_gib:
             return f"it fits with --set {text}"
     return "take more or larger GPUs"
+
+
+def table() -> str:
+    """The presets on the paper's GPUs, a line each."""
+    lines = []
+    for scale in ("0.8B", "2B", "4B", "9B"):
+        config = load(scale)
+        found = estimate(config)
+        assert found is not None
+        parts = "  ".join(f"{n.what} {n.gib:.1f}" for n in found.update)
+        sums = [sum(n.gib for n in needs) for needs in (found.update, found.rollout, found.teacher)]
+        size = shapes()[config.student.model].params / 1e9
+        lines.append(f"{scale:>4}  {size:.2f} B  {parts}  update {sums[0]:.1f}  "
+                     f"rollouts {sums[1]:.1f}  teacher {sums[2]:.1f}")  # fmt: skip
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())

@@ -136,8 +136,10 @@ def weights_name(model: Any) -> str:
     """The identity of the weights in caches: SHA-256 (hex) over names and bytes, in name order."""
     import torch
 
+    from zppo_core.training import lora
+
     h = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(lora.merged(model).items()):
         h.update(name.encode() + b"\0")
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         h.update(flat.view(torch.uint8).numpy().tobytes())

@@ -187,7 +187,10 @@ def write_student(folder: Path, model: Any, tokenizer: Any, image_processor: Any
     """
     from safetensors.torch import save_file
 
-    model.save_pretrained(folder, safe_serialization=True)
+    from zppo_core.training import lora
+
+    own = {"state_dict": lora.merged(model)} if lora.adapted(model) else {}
+    model.save_pretrained(folder, safe_serialization=True, **own)
     if mtp:
         save_file(dict(mtp), folder / "mtp.safetensors", metadata={"format": "pt"})
         index = folder / "model.safetensors.index.json"

@@ -19,6 +19,7 @@ from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.errors import UserError
 from zppo_core.losses import policy_loss_terms
 from zppo_core.store.checkpoint import Checkpoint, read_optimizer, write_optimizer
+from zppo_core.training import lora
 from zppo_core.training.batching import micro_batches
 from zppo_core.training.groups import TrainGroup
 from zppo_core.training.lm_head import jensen_shannon, log_probs
@@ -70,6 +71,9 @@ class Trainer:
         self.teacher = teacher
         if teacher is not None:
             self.teacher_forward = choose(teacher, trainer.mode, pad_id, False, self.device)[2]
+        self.low_rank = trainer.lora_rank > 0
+        if self.low_rank:
+            lora.add(model, trainer.lora_rank, trainer.lora_alpha)
         vision = getattr(model.model, "visual", None)
         if vision is not None and not trainer.train_vision:
             vision.requires_grad_(False)
@@ -87,7 +91,9 @@ class Trainer:
 
     def write_state(self, folder: Path) -> None:
         """What `read_state` needs to go on bit for bit, beside the student's weights."""
-        write_optimizer(folder, self.optimizer, self.masters.tensors, self.masters.copies)
+        # the student that is saved has its adapters merged: they themselves are kept here
+        m = self.masters
+        write_optimizer(folder, self.optimizer, m.tensors, m.tensors if self.low_rank else m.copies)
 
     def read_state(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint whose student is in the model already."""

@@ -1,0 +1,85 @@
+"""Adapters learn, the base does not, and what others see is merged."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import world
+from transformers import AutoModelForImageTextToText
+
+from zppo_core.config import LossConfig, TrainerConfig
+from zppo_core.engines.base import Sampling
+from zppo_core.engines.hf import HfEngine
+from zppo_core.models import weights_name
+from zppo_core.store.checkpoint import latest_checkpoint, save_checkpoint, write_student
+from zppo_core.store.objects import LocalStore
+from zppo_core.training import lora
+from zppo_core.training.updater import Trainer
+
+
+def trainer(model) -> Trainer:
+    r = world.renderer()
+    settings = TrainerConfig(lora_rank=4, checkpointing=True)
+    optimizer = replace(world.FREE, lr=1e-2)
+    return Trainer(model, r.forbidden_ids, r.pad_id, settings, optimizer, LossConfig())
+
+
+def batch():
+    return world.groups(world.prompts(), [2, 2, 2, 2, 2])
+
+
+def test_new_adapters_change_nothing_and_only_they_learn() -> None:
+    model, plain = world.model(), world.model()
+    before = world.trainer(plain).score(batch())
+    t = trainer(model)
+    for a, b in zip(t.score(batch()), before, strict=True):
+        for x, y in zip(a, b, strict=True):
+            assert abs(x - y).max() < 1e-5
+    assert weights_name(model) == weights_name(plain)
+    assert all("lora_" in name for name in t.masters.tensors)
+    assert not any("visual" in name for name in t.masters.tensors)
+    first, last = t.update(batch()), None
+    for _ in range(5):
+        last = t.update(batch())
+    assert last.grad_norm > 0
+    assert first.tokens == last.tokens
+    state = model.state_dict()
+    for name, value in plain.state_dict().items():
+        for there in (name, name.replace(".weight", ".base_layer.weight")):
+            if there in state:
+                assert torch.equal(state[there], value)
+    assert weights_name(model) != weights_name(plain)
+
+
+def test_the_merged_folder_is_an_ordinary_checkpoint_that_says_the_same(tmp_path: Path) -> None:
+    model = world.model()
+    t = trainer(model)
+    for _ in range(3):
+        t.update(batch())
+    r = world.renderer()
+    write_student(tmp_path, model, r.tokenizer, r.processor)
+    loaded = AutoModelForImageTextToText.from_pretrained(tmp_path).eval()
+    assert loaded.state_dict().keys() == world.model().state_dict().keys()
+    theirs, ours = world.trainer(loaded).score(batch()), t.score(batch())
+    for a, b in zip(theirs, ours, strict=True):
+        for x, y in zip(a, b, strict=True):
+            assert abs(x - y).max() < 1e-4
+    assert lora.parameters(model).keys() == dict(world.model().named_parameters()).keys()
+    said = [HfEngine(m, r, "s").generate(world.prompts(2, 0, 0), Sampling(6, temperature=0.0),
+                                         [1, 2]) for m in (loaded, model)]  # fmt: skip
+    assert [g[0].text for g in said[0]] == [g[0].text for g in said[1]]
+
+
+def test_a_run_goes_on_from_its_adapters_bit_for_bit(tmp_path: Path) -> None:
+    one = trainer(world.model())
+    one.update(batch())
+    store = LocalStore(tmp_path)
+    save_checkpoint(store, "", 1, one.write_state, keep=1)
+    two = trainer(world.model())
+    found = latest_checkpoint(store, "")
+    assert found is not None
+    two.read_state(found)
+    for t in (one, two):
+        t.update(batch())
+    for name, tensor in one.masters.tensors.items():
+        assert torch.equal(tensor, two.masters.tensors[name])

@@ -1,0 +1,74 @@
+"""Low-rank adapters on a student's linear maps (peft), for one small GPU.
+
+Only the adapters learn; the base keeps its type and has neither gradients nor optimizer. Engines of
+other processes, checkpoints and evaluation see the merged weights, under the names of the base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+# of attention, gated delta layers and feed-forward; not the vision tower, embeddings or head
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "in_proj_qkv", "in_proj_z", "out_proj",
+           "gate_proj", "up_proj", "down_proj")  # fmt: skip
+ADAPTER = "student"
+
+
+def add(model: Any, rank: int, alpha: int, seed: int = 0) -> None:
+    """Put adapters of `rank` into the text stack, scaled by alpha / rank, and freeze the rest.
+
+    B is zero, so that the model is what it was; A is drawn from `seed`, float32 as all adapters.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    pattern = rf".*layers\..*\.({'|'.join(TARGETS)})"
+    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=pattern,
+                        exclude_modules=r".*visual.*")  # fmt: skip
+    inject_adapter_in_model(config, model, adapter_name=ADAPTER)
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+        if "lora_A" in name:
+            bound = parameter.shape[1] ** -0.5
+            drawn = torch.rand(parameter.shape, generator=generator) * 2 * bound - bound
+            parameter.data = drawn.to(parameter.device)
+        elif "lora_B" in name:
+            parameter.data = parameter.data.float()
+
+
+def adapted(model: Any) -> bool:
+    """Whether the model has adapters."""
+    return any("lora_" in name for name, _ in model.named_parameters())
+
+
+@torch.no_grad()
+def merged(model: Any) -> dict[str, torch.Tensor]:
+    """The state dict of the model without adapters, their products added to the base."""
+    state: dict[str, torch.Tensor] = model.state_dict()
+    plain = {k: v for k, v in state.items() if "lora_" not in k}
+    deltas = {f"{name}.base_layer.weight": module.get_delta_weight(ADAPTER)
+              for name, module in _layers(model)}  # fmt: skip
+    found = {}
+    for name, value in plain.items():
+        delta = deltas.get(name)
+        whole = value if delta is None else (value.float() + delta.float()).to(value.dtype)
+        found[name.replace(".base_layer.", ".")] = whole
+    return found
+
+
+def parameters(model: Any) -> dict[str, torch.Tensor]:
+    """The model's parameters as an engine of its base knows them; merged if there are adapters."""
+    named = dict(model.named_parameters())
+    if not adapted(model):
+        return named
+    names = {n.replace(".base_layer.", ".") for n in named if "lora_" not in n}
+    return {n: v for n, v in merged(model).items() if n in names}
+
+
+def _layers(model: Any) -> Iterator[tuple[str, Any]]:
+    for name, module in model.named_modules():
+        if hasattr(module, "get_delta_weight") and ADAPTER in getattr(module, "lora_A", {}):
+            yield name, module
