@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from zppo_core import config
 from zppo_core.config import Config
 from zppo_core.errors import UserError
 
+_FIELD = re.compile(r"\w+\.\w+\s*=")
 _OPTIONS = ("--scale", "--method", "--seed", "--set", "--model")
 
 
@@ -43,8 +45,18 @@ def resolve(scale: str, method: str, seed: str, overrides: Sequence[str]) -> Con
 
 
 def split_overrides(text: str) -> tuple[str, ...]:
-    """The `section.field=value` parts of one `--set` text, separated by semicolons."""
-    return tuple(part.strip() for part in text.split(";") if part.strip())
+    """The `section.field=value` parts of one `--set` text, separated by semicolons.
+
+    What does not begin like a field belongs to the value before it: settings of evaluation are
+    separated by semicolons themselves.
+    """
+    parts: list[str] = []
+    for part in filter(None, (part.strip() for part in text.split(";"))):
+        if parts and not _FIELD.match(part):
+            parts[-1] += f";{part}"
+        else:
+            parts.append(part)
+    return tuple(parts)
 
 
 def parse(argv: Sequence[str]) -> Arguments:

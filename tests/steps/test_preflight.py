@@ -60,6 +60,15 @@ def test_options_are_read_in_both_spellings_and_sets_add_up() -> None:
     assert merge_sets(["show"]) == ["show"]
 
 
+def test_settings_with_semicolons_of_their_own_stay_whole() -> None:
+    text = "evaluation.settings=frames=16;totals=DynaM=pooled,WeMath=strict; run.seed=3"
+    assert early.split_overrides(text) == (
+        "evaluation.settings=frames=16;totals=DynaM=pooled,WeMath=strict", "run.seed=3",
+    )  # fmt: skip
+    merged = merge_sets(["run", "--set", text, "--set", "a.b=1"])
+    assert early.split_overrides(merged[-1])[-2:] == ("run.seed=3", "a.b=1")
+
+
 def test_later_overrides_win_and_seed_zero_counts() -> None:
     config = early.resolve("nano", "grpo", "0", ["run.seed=5", "run.seed=6"])
     assert (config.run.method, config.run.seed) == ("grpo", 6)
