@@ -9,7 +9,7 @@ rank with nothing left runs a pass whose loss is zero, because every pass has co
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,6 +150,7 @@ class ShardedTrainer(Trainer):
 
     def _prepare(self, settings: OptimizerConfig) -> None:
         import deepspeed
+
         if self.teacher is not None:
             raise UserError("distillation runs in one process; set compute.update_processes=1")
         self.world, self.rank = dist.get_world_size(), dist.get_rank()
@@ -157,14 +158,11 @@ class ShardedTrainer(Trainer):
             dist.broadcast(tensor.data, 0)
         whole = Whole(self.model, self)
         self.named = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
-        weights = {n: p.detach().float().clone() for n, p in self.named.items()}
         self.engine, *_ = deepspeed.initialize(
             model=whole, optimizer=adamw(self.named.values(), settings),
             config=self._settings(settings),
         )  # fmt: skip
         self._make_states()
-        zeros = {n: [torch.zeros_like(w) for _ in MOMENTS] for n, w in weights.items()}
-        self.restore(weights, zeros, 0)
 
     def _make_states(self) -> None:
         """DeepSpeed makes the optimizer's state at the first step; we may have one to put in."""
@@ -179,7 +177,7 @@ class ShardedTrainer(Trainer):
             zero._lazy_init_hp_params_optimizer_state()
 
     def _settings(self, settings: OptimizerConfig) -> dict[str, Any]:
-        half = next(iter(self.named.values())).dtype == torch.bfloat16
+        half = any(p.dtype == torch.bfloat16 for p in self.named.values())
         zero: dict[str, Any] = {
             "stage": self.sharding.stage, "overlap_comm": self.device.type == "cuda",
             "stage3_param_persistence_threshold": PERSISTENT, "stage3_model_persistence_threshold":
@@ -303,25 +301,27 @@ class ShardedTrainer(Trainer):
         dist.all_reduce(on, how)
         return on.cpu()
 
-    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, list[torch.Tensor]], int]:
-        """Whole float32 weights and moments by name, and optimizer steps; all ranks must ask."""
+    def states(self) -> Iterator[tuple[str, torch.Tensor, list[torch.Tensor]]]:
+        """Whole float32 weight and moments, parameter by parameter; all ranks must ask for all."""
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
-        weights = {n: safe_get_full_fp32_param(p).cpu().clone() for n, p in self.named.items()}
-        moments = {
-            n: [safe_get_full_optimizer_state(p, m).cpu().clone() for m in MOMENTS]
-            for n, p in self.named.items()
-        }
-        return weights, moments, int(next(iter(self._steps())).item())
-
-    def restore(self, weights: dict[str, torch.Tensor], moments: dict[str, list[torch.Tensor]],
-                 steps: int) -> None:  # fmt: skip
-        """Take up what `state` gave, on any number of ranks."""
         for name, parameter in self.named.items():
-            self._put(parameter, weights[name], None)
-            for kind, value in zip(MOMENTS, moments[name], strict=True):
-                self._put(parameter, value, kind)
-        for counter in self._steps():
+            moments = [safe_get_full_optimizer_state(parameter, m) for m in MOMENTS]
+            yield name, safe_get_full_fp32_param(parameter), moments
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps taken."""
+        return int(next(iter(self._counters())).item())
+
+    def restore(self, states: Iterable[tuple[str, torch.Tensor, Sequence[torch.Tensor]]],
+                steps: int) -> None:  # fmt: skip
+        """Take up what `states` gave, on any number of ranks."""
+        for name, weight, moments in states:
+            self._put(self.named[name], weight, None)
+            for kind, value in zip(MOMENTS, moments, strict=True):
+                self._put(self.named[name], value, kind)
+        for counter in self._counters():
             counter.fill_(steps)
         whole = getattr(self.engine.optimizer, "persistent_parameters", None)
         if whole:  # of these every rank keeps a copy, too
@@ -347,7 +347,7 @@ class ShardedTrainer(Trainer):
             low: torch.Tensor = parameter.ds_tensor  # type: ignore[attr-defined]
             low.data[: len(mine)].copy_(mine)
 
-    def _steps(self) -> list[torch.Tensor]:
+    def _counters(self) -> list[torch.Tensor]:
         inner = getattr(self.engine.optimizer, "optimizer", self.engine.optimizer)
         return [state["step"] for state in inner.state.values() if "step" in state]
 

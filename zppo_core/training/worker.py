@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from multiprocessing.connection import Client, Connection
 from typing import Any
@@ -87,39 +87,43 @@ def whole_weights(trainer: ShardedTrainer) -> dict[str, torch.Tensor]:
 
 def save(trainer: ShardedTrainer, path: str) -> None:
     """The optimizer's state as one process would write it: any number of ranks can take it up."""
-    weights, moments, steps = trainer.state()
+    steps, first = trainer.steps, trainer.rank == 0
     tensors: dict[str, torch.Tensor] = {}
-    for name, parameter in trainer.named.items():
+    for name, weight, moments in trainer.states():
+        if not first:
+            continue  # takes part in the gathering alone
         if steps:
-            tensors |= {f"{name}:{m}": v for m, v in zip(MOMENTS, moments[name], strict=True)}
+            tensors |= {f"{name}:{m}": v.cpu() for m, v in zip(MOMENTS, moments, strict=True)}
             tensors[f"{name}:step"] = torch.tensor(float(steps))
-        if parameter.dtype != torch.float32:
-            tensors[f"{name}:{MASTER}"] = weights[name]
+        if trainer.named[name].dtype != torch.float32:
+            tensors[f"{name}:{MASTER}"] = weight.cpu()
     _write(trainer, tensors, path)
 
 
 def load(trainer: ShardedTrainer, student: str, optimizer: str) -> None:
-    """Take up weights and optimizer state from rank 0's files."""
+    """Take up weights and optimizer state from rank 0's files, parameter by parameter."""
     from safetensors.torch import load_file
 
     first = trainer.rank == 0
     given = load_file(student) if first else {}
     state = load_file(optimizer) if first else {}
-    weights, moments, steps = {}, {}, 0
-    for name, parameter in trainer.named.items():
-        shape = getattr(parameter, "ds_shape", parameter.shape)
 
-        def take(value: torch.Tensor | None, shape: Any = shape) -> torch.Tensor:
-            on = torch.zeros(shape, device=trainer.device)
-            if value is not None:
-                on.copy_(value)
-            dist.broadcast(on, 0)
-            return on.cpu()
+    def take(value: torch.Tensor | None, shape: Any) -> torch.Tensor:
+        on = torch.zeros(shape, device=trainer.device)
+        if value is not None:
+            on.copy_(value)
+        dist.broadcast(on, 0)
+        return on
 
-        weights[name] = take(state.get(f"{name}:{MASTER}", given.get(name)))
-        moments[name] = [take(state.get(f"{name}:{m}")) for m in MOMENTS]
-        steps = max(steps, int(take(state.get(f"{name}:step"), ()).item()))
-    trainer.restore(weights, moments, steps)
+    def states() -> Iterator[tuple[str, torch.Tensor, list[torch.Tensor]]]:
+        for name, parameter in trainer.named.items():
+            shape = getattr(parameter, "ds_shape", parameter.shape)
+            weight = take(state.get(f"{name}:{MASTER}", given.get(name)), shape)
+            yield name, weight, [take(state.get(f"{name}:{m}"), shape) for m in MOMENTS]
+
+    counted = next((int(v.item()) for k, v in state.items() if k.endswith(":step")), 0)
+    steps = int(take(torch.tensor(float(counted)) if first else None, ()).item())
+    trainer.restore(states(), steps)
 
 
 def _write(trainer: ShardedTrainer, tensors: Mapping[str, torch.Tensor], path: str) -> None:
