@@ -57,8 +57,11 @@ def on(host: str, *command: str, **options: object) -> subprocess.Popen[str]:
         "ZPPO_BACKEND": "gloo", "ZPPO_DEVICE": "cpu", "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     return subprocess.Popen(
-        ["ip", "netns", "exec", host, *command], env=environment, text=True,
-        start_new_session=True, **options,  # type: ignore[call-overload]
+        ["ip", "netns", "exec", host, *command],
+        env=environment,
+        text=True,
+        start_new_session=True,
+        **options,  # type: ignore[call-overload]
     )
 
 

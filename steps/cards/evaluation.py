@@ -57,9 +57,7 @@ def interval_chart(rows: Sequence[dict[str, Any]], y: str, title: str,
     values = [{y: r[y], "role": r["role"], **{k: r[k] for k in ("score", "low", "high")}}
               for r in rows if r["score"] is not None]  # fmt: skip
     rows_of_chart = {"field": y, "type": "nominal", "sort": list(order), "title": None}
-    roles = ROLE_COLOURS | {
-        r["role"]: OTHER for r in rows if r["role"] not in ROLE_COLOURS
-    }
+    roles = ROLE_COLOURS | {r["role"]: OTHER for r in rows if r["role"] not in ROLE_COLOURS}
     shown = {role: colour for role, colour in roles.items() if role in {r["role"] for r in rows}}
     colour = {
         "field": "role", "type": "nominal", "title": None,

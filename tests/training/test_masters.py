@@ -12,7 +12,6 @@ from zppo_core.store.objects import LocalStore
 PAPER = OptimizerConfig(lr=1e-6, weight_decay=0.1, max_grad_norm=1.0)
 
 
-
 def test_at_the_papers_learning_rate_the_masters_move_though_no_bfloat16_weight_does() -> None:
     groups = world.groups(world.prompts(), [2, 2, 2, 2, 2])
     model = world.model(torch.bfloat16)

@@ -168,8 +168,8 @@ class ShardedTrainer(Trainer):
         """DeepSpeed makes the optimizer's state at the first step; we may have one to put in."""
         zero = self.engine.optimizer
         third = self.sharding.stage == 3
-        for flat in zero.fp32_partitioned_groups_flat if third else (
-            zero.single_partition_of_fp32_groups
+        for flat in (
+            zero.fp32_partitioned_groups_flat if third else (zero.single_partition_of_fp32_groups)
         ):
             moments = {m: torch.zeros_like(flat) for m in MOMENTS}
             zero.optimizer.state[flat] = {"step": torch.tensor(0.0), **moments}
@@ -212,9 +212,7 @@ class ShardedTrainer(Trainer):
         for rank in range(self.world):
             mine = [i for i, owner in enumerate(owners) if owner == rank]
             batches = micro_batches([groups[i] for i in mine], budget, shared) if mine else []
-            plans.append(
-                [[((mine[p[0]], p[1], p[2]), g) for p, g in batch] for batch in batches]
-            )
+            plans.append([[((mine[p[0]], p[1], p[2]), g) for p, g in batch] for batch in batches])
         shortest = min((batch for plan in plans for batch in plan), key=_length)
         rounds = []
         for i in range(max(map(len, plans))):

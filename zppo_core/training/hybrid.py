@@ -205,9 +205,7 @@ class HybridText:
         for layer in self.text.layers:
             arguments = (layer, hidden, rotary, bounds, kernels)
             if self.checkpointing and torch.is_grad_enabled():
-                hidden = checkpoint(
-                    self.call_layer, packed_layer, *arguments, use_reentrant=False
-                )
+                hidden = checkpoint(self.call_layer, packed_layer, *arguments, use_reentrant=False)
             else:
                 hidden = self.call_layer(packed_layer, *arguments)
         return rms_norm(hidden, self.text.norm)

@@ -75,6 +75,4 @@ def pack_scores(scores: Sequence[Sequence[np.ndarray]]) -> bytes:
 def scores_of(data: bytes) -> list[tuple[np.ndarray, ...]]:
     """What `pack_scores` packed."""
     header, arrays = unpack(data)
-    return [
-        tuple(arrays[f"{i}.{k}"] for k in range(n)) for i, n in enumerate(header["rows"])
-    ]
+    return [tuple(arrays[f"{i}.{k}"] for k in range(n)) for i, n in enumerate(header["rows"])]
