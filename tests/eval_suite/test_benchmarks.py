@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -233,3 +234,20 @@ def test_parts_add_up_to_the_whole_and_are_each_a_share(source):
     assert harness.summarise(record, taken, parts) == score
     assert [p.of for p in harness.parts_of(record, 0, 2000)] == [3, 3, 3]
     assert harness.parts_of(record, 10, 2000) == [harness.WHOLE]
+
+
+def test_an_unreadable_video_is_named_and_the_others_go_on(tmp_path):
+    (folder,) = fixtures.build(tmp_path, ["MVBench"]).values()
+    archive = sorted(Path(folder).rglob("*.zip"))[0]
+    with zipfile.ZipFile(archive) as opened:
+        members = {name: opened.read(name) for name in opened.namelist()}
+    broken = next(name for name in members if name.endswith((".mp4", ".webm", ".avi")))
+    members[broken] = b"no video"
+    with zipfile.ZipFile(archive, "w") as written:
+        for name, data in members.items():
+            written.writestr(name, data)
+    everything = len(list(load(PAPER["MVBench"], str(tmp_path))))
+    score = alone("MVBench", tmp_path)
+    assert 0 < score.n < everything
+    assert f"{everything - score.n} unreadable, first " in (score.missing_reason or "")
+    assert "no readable video" in (score.missing_reason or "")
