@@ -1,6 +1,6 @@
-"""Two runs on the same questions, and the leaderboard.
+"""Two runs, or models, on the same questions, and the leaderboard.
 
-python -m eval.compare RUN_A RUN_B [--json]
+python -m eval.compare RUN_A RUN_B [--json]    (also names of models that eval_flow.py scored)
 python -m eval.compare --leaderboard [--suite nano]
 
 Samples are paired by their ids: the difference A - B with a bootstrap interval over questions, and
@@ -69,36 +69,58 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 PAIRS = """
-WITH chosen AS (
-    SELECT role, model_key, suite, protocol_key, run_key FROM run_scores
-    WHERE run_key IN (?, ?) AND role = 'student' GROUP BY ALL
-), samples AS (
-    SELECT c.run_key, s.family, s.benchmark, s.sample_id, any_value(s.score) AS score
-    FROM eval_samples s JOIN chosen c USING (model_key, suite, protocol_key) GROUP BY ALL
+WITH samples AS (
+    SELECT model_key, family, benchmark, sample_id, any_value(score) AS score FROM eval_samples
+    WHERE suite = ? AND protocol_key = ? AND model_key IN (?, ?) GROUP BY ALL
 )
 SELECT coalesce(a.family, b.family) AS family, coalesce(a.benchmark, b.benchmark) AS benchmark,
     a.score AS a, b.score AS b
-FROM (FROM samples WHERE run_key = ?) a
-FULL JOIN (FROM samples WHERE run_key = ?) b USING (benchmark, sample_id)
+FROM (FROM samples WHERE model_key = ?) a
+FULL JOIN (FROM samples WHERE model_key = ?) b USING (benchmark, sample_id)
 ORDER BY benchmark, sample_id
+"""
+# of a model: how it was evaluated, with most benchmarks first
+OUTSIDE = """
+SELECT model_key, suite, protocol_key, count(*) AS benchmarks FROM eval_scores
+WHERE run_key IS NULL AND role = ? GROUP BY ALL ORDER BY benchmarks DESC, max(source_id) DESC
+"""
+OF_RUN = """
+SELECT model_key, suite, protocol_key, count(*) AS benchmarks FROM run_scores
+WHERE run_key = ? AND role = 'student' GROUP BY ALL
 """
 
 
+def _evaluated(
+    connection: duckdb.DuckDBPyConnection, name: str
+) -> tuple[str, list[dict[str, Any]]]:
+    """(full name, evaluations) of a model that eval_flow.py scored, else of a run's student."""
+    outside = records(connection, OUTSIDE, [name])
+    if outside:
+        if len({r["model_key"] for r in outside}) > 1:
+            raise UserError(f"several models were evaluated as {name!r}; give each its own --name")
+        return name, outside
+    key = find_run(connection, name)["run_key"]
+    found = records(connection, OF_RUN, [key])
+    if not found:
+        raise UserError(f"{key} was not evaluated")
+    return key, found
+
+
 def compare(connection: duckdb.DuckDBPyConnection, run_a: str, run_b: str) -> list[Difference]:
-    """Differences by benchmark, then by family; UserError for other suites or protocols."""
-    a, b = (find_run(connection, run)["run_key"] for run in (run_a, run_b))
+    """Differences by benchmark, then by family; UserError for other suites or protocols.
+
+    Each is a run's key, or its beginning, or the name of a model that eval_flow.py has scored.
+    """
+    (a, of_a), (b, of_b) = (_evaluated(connection, run) for run in (run_a, run_b))
     if a == b:
         raise UserError(f"{run_a!r} and {run_b!r} are the same run {a}")
-    protocols = records(
-        connection, "SELECT DISTINCT run_key, suite, protocol_key FROM run_scores "
-        "WHERE run_key IN (?, ?) AND role = 'student'", [a, b],
-    )  # fmt: skip
-    for run in (a, b):
-        if not [p for p in protocols if p["run_key"] == run]:
-            raise UserError(f"{run} was not evaluated")
-    if len({(p["suite"], p["protocol_key"]) for p in protocols}) > 1:
+    others = {(r["suite"], r["protocol_key"]): r for r in of_b}
+    common = [r for r in of_a if (r["suite"], r["protocol_key"]) in others]
+    if not common:
         raise UserError(f"{a} and {b} were evaluated by other suites or protocols; evaluate again")
-    rows = records(connection, PAIRS, [a, b, a, b])
+    one = common[0]
+    models = [one["model_key"], others[one["suite"], one["protocol_key"]]["model_key"]]
+    rows = records(connection, PAIRS, [one["suite"], one["protocol_key"], *models, *models])
     places = sorted(
         {(r["family"], r["benchmark"]) for r in rows}, key=lambda p: (family_order(p[0]), p[1])
     )

@@ -97,3 +97,19 @@ def test_the_commands_print(database, capsys):
     assert scores == sorted(scores, reverse=True)
     assert len(board) == 6  # four students, base, teacher
     assert compare.main(["--leaderboard", "--suite", "none", *arguments]) == 2
+
+
+def test_models_outside_of_runs_are_compared_by_their_names(database):
+    """As eval_flow.py files them: no run, the model's name as its role."""
+    with duckdb.connect(str(database)) as c:
+        for name, run in (("mine", "nano-zppo-s0"), ("yours", "nano-grpo-s0")):
+            for table in ("eval_samples", "eval_scores"):
+                c.execute(
+                    f"INSERT INTO {table} SELECT * REPLACE (NULL AS run_key, ? AS role, "
+                    f"'{name}' AS model_key) FROM {table} WHERE run_key = ? AND role = 'student'",
+                    [name, run],
+                )
+    own, runs = found(database, "mine", "yours"), found(database)
+    assert own.keys() == runs.keys()
+    assert all(own[k] == runs[k] for k in own)
+    assert found(database, "mine", "nano-grpo-s0") == runs
