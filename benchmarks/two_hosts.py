@@ -69,7 +69,11 @@ def end(process: subprocess.Popen[str]) -> None:
     """Kill a host's processes as a power failure would."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    subprocess.run("ip netns pids zppo-b | xargs -r kill -9", shell=True, check=False)
+    found = subprocess.run(["ip", "netns", "pids", "zppo-b"], capture_output=True, text=True,
+                           check=False)  # fmt: skip
+    for pid in map(int, found.stdout.split()):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     process.wait()
 
 
@@ -116,7 +120,7 @@ def wait_for(unit: str) -> None:
 
 def main() -> int:
     """Both runs; 0 if their weights are equal."""
-    subprocess.run("ip link del zppo-va 2>/dev/null", shell=True, check=False)
+    subprocess.run(["ip", "link", "del", "zppo-va"], check=False, stderr=subprocess.DEVNULL)
     hosts()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

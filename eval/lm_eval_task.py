@@ -45,11 +45,16 @@ class Doc(dict[str, str]):
         return self._exam.ask(self.sample, thinking)
 
 
-class Pictures(Sequence[Image.Image]):
-    """A sample's pictures, read when a model of lm-eval's own looks at them."""
+class Pictures(list[Any]):
+    """A document's pictures, read when a model of lm-eval's own looks at them.
 
-    def __init__(self, sample: Sample) -> None:
-        self._sample = sample
+    What the list itself holds is the document's identity: lm-eval's cache of responses makes its
+    keys of that, without reading a picture.
+    """
+
+    def __init__(self, doc: Doc) -> None:
+        super().__init__([f"{doc.seed}/{doc['id']}"])
+        self._sample = doc.sample
 
     def __len__(self) -> int:
         return len(self._sample.images())
@@ -65,7 +70,8 @@ class BenchmarkTask(Task):
     """One benchmark under our protocol; from Python, or from a file of eval/tasks/*.yaml.
 
     From a file, lm-eval's --metadata may set "source" (a folder with the data sets), "settings"
-    (text as in evaluation.settings) and "judge" (a model; none: the rules alone).
+    (text as in evaluation.settings), "judge" (a model; none: the rules alone) and "protocol" (other
+    fields of EvaluationConfig).
     """
 
     VERSION = int(SCORER_VERSION)
@@ -84,13 +90,15 @@ class BenchmarkTask(Task):
         self._instances: list[Instance] | None = None
         self.MULTIMODAL = self.benchmark.family != "LLM" or self.benchmark.name == "HLE"
         s = self.exam.sampling()
+        # transformers' generate refuses what it does not know, even as nothing
+        penalty = {"presence_penalty": s.presence_penalty} if s.presence_penalty else {}
         self._config = TaskConfig(
             task=task_name(self.benchmark), output_type="generate_until", num_fewshot=0,
             generation_kwargs={
                 "until": [], "do_sample": s.temperature > 0, "temperature": s.temperature,
                 "top_p": s.top_p, "top_k": s.top_k, "min_p": s.min_p,
-                "presence_penalty": s.presence_penalty,
                 "repetition_penalty": s.repetition_penalty, "max_gen_toks": s.max_tokens,
+                **penalty,
             },
             metadata={"benchmark": self.benchmark.name, **about},
         )  # fmt: skip
@@ -133,17 +141,14 @@ class BenchmarkTask(Task):
             if chat_template is not None:
                 turns = [*doc.sample.history, ("user", text)]
                 text = chat_template([{"role": r, "content": said} for r, said in turns])
-            # lm-eval's text models take two arguments, its others three
-            media = ({"visual": Pictures(doc.sample)},) if doc.sample.pictures else ()
-            arguments = (text, dict(self.config.generation_kwargs), *media)
-            self._instances.append(
-                Instance(
-                    "generate_until", doc, arguments, 0, metadata=(self.config.task, doc_id, 1)
-                )
-            )
+            about = (self.config.task, doc_id, 1)
+            self._instances.append(self.construct_requests(doc, text, metadata=about))
 
-    def construct_requests(self, doc: Any, ctx: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError("build_all_requests makes them")
+    def construct_requests(self, doc: Doc, ctx: str, **about: Any) -> Instance:
+        """One request; lm-eval's text models take two arguments, its others three."""
+        media = ({"visual": Pictures(doc)},) if doc.sample.pictures else ()
+        arguments = (ctx, dict(self.config.generation_kwargs), *media)
+        return Instance("generate_until", doc, arguments, 0, metadata=about["metadata"])
 
     def apply_filters(self) -> None:
         """Mark every reply: the seam where lm-eval hands over all of them at once."""
@@ -199,6 +204,7 @@ def _exam(about: dict[str, Any]) -> Exam:
 
     protocol = EvaluationConfig(
         source=str(about.get("source", "")), settings=str(about.get("settings", "")),
+        **about.get("protocol", {}),
     )  # fmt: skip
     named, templates = about.get("judge"), Templates()
     exam = Exam(protocol, templates, Grader())

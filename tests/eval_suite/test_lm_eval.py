@@ -23,6 +23,7 @@ from zppo_core.engines.hf import HfEngine
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError
 from zppo_core.grading import Grader
+from zppo_core.nano import resolve
 from zppo_core.prompts import Templates
 
 TASKS = Path(__file__).parents[2] / "eval" / "tasks"
@@ -39,7 +40,7 @@ Tagged.add_constructor("!function", lambda loader, node: node.value)
 def test_every_benchmark_has_its_file():
     found = {}
     for path in TASKS.glob("*.yaml"):
-        content = yaml.load(path.read_text(), Tagged)
+        content = yaml.load(path.read_text(), Tagged)  # a SafeLoader, on files of ours
         assert path.stem == content["task"]
         assert content["class"] == "eval.lm_eval_task.BenchmarkTask"
         record = PAPER[content["benchmark"]]
@@ -56,9 +57,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def lm_eval(folder: Path, source: str, *arguments: str, module: str = "eval.lm_eval_model",
-            ) -> dict:  # fmt: skip
+            **metadata: object) -> dict:  # fmt: skip
     command = [sys.executable, "-m", module, "run", "--include_path", str(TASKS),
-               "--metadata", json.dumps({"source": source}), "--log_samples",
+               "--metadata", json.dumps({"source": source} | metadata), "--log_samples",
                "--output_path", str(folder), *arguments]  # fmt: skip
     # lm-eval asks the hub for a tokenizer's name
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
@@ -100,6 +101,43 @@ def test_models_of_lm_evals_own_take_our_tasks(tmp_path, source):
                     module="lm_eval")  # fmt: skip
     assert found["results"]["zppo_mmlu_pro"]["score,marked"] == 0.0
     assert found["results"]["zppo_mmlu_pro"]["score_stderr,marked"] == 0.0
+
+
+def test_transformers_by_lm_eval_alone_takes_our_text_tasks(tmp_path, source):
+    """Its generate() knows no presence penalty: the protocol goes without."""
+    arguments = f"pretrained={resolve('nano:student')},dtype=float32"
+    found = lm_eval(
+        tmp_path, source, "--model", "hf", "--model_args", arguments, "--device", "cpu",
+        "--apply_chat_template", "--tasks", "zppo_mmlu_pro", "--gen_kwargs", "max_gen_toks=8",
+        module="lm_eval", protocol={"presence_penalty": 0.0},
+    )  # fmt: skip
+    lines = [json.loads(line) for line in found["logged"]["zppo_mmlu_pro"].splitlines()]
+    assert any(line["detail"]["output"] for line in lines)
+
+
+def test_lm_evals_cache_of_responses_serves_pictures_too(tmp_path, source):
+    arguments = (
+        "--model",
+        "zppo",
+        "--tasks",
+        "zppo_ai2d",
+        "--model_args",
+        "model=nano:student,dtype=float32,device=cpu",
+        "--gen_kwargs",
+        "max_gen_toks=8,do_sample=False",
+        "--use_cache",
+        str(tmp_path / "cache"),
+    )
+    settings = {"settings": "min_pixels=256;max_pixels=4096"}
+    said = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        found = lm_eval(tmp_path / name, source, *arguments, **settings)
+        lines = [json.loads(line) for line in found["logged"]["zppo_ai2d"].splitlines()]
+        said.append([line["detail"] for line in lines])
+    # the seconds of the first run return with its answers: nothing was asked again
+    assert said[0] == said[1]
+    assert len({line["seconds"] for line in said[0]}) == 1
 
 
 def test_generation_arguments_become_our_decoding():

@@ -1,7 +1,7 @@
 """Weights of low precision with masters in float32, where steps of 1e-6 are not rounded away.
 
-A bfloat16 weight of 0.02 has neighbours 1e-4 apart: at the paper's learning rate it would never
-move. Gradients of micro-batches are summed in float32 for the same reason.
+A bfloat16 weight of 0.02 has neighbours 1e-4 apart: at the paper's learning rate only weights near
+zero would move. Gradients of micro-batches are summed in float32 for the same reason.
 """
 
 from __future__ import annotations
