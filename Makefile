@@ -12,9 +12,11 @@ help:  ## show the targets
 
 setup: $(STAMP)  ## create .venv and install; quick when nothing changed
 
+# lmms-eval's scorers are compared with ours; it requires an older PyAV and a second stack of models
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps lmms-eval==0.7.3
 	@touch $(STAMP)
 
 run: setup  ## the whole of ZPPO at scale nano on a CPU, then its table

@@ -24,7 +24,7 @@ from zppo_core.grading import Grader, extract_boxed
 from zppo_core.prompts import Templates
 from zppo_core.types import Prompt
 
-SCORER_VERSION = "2"
+SCORER_VERSION = "3"
 
 
 class Reply(str):

@@ -31,6 +31,16 @@ class Node:
         """Nodes of the tree, this one included."""
         return 1 + sum(child.size() for child in self.children)
 
+    def first(self, tag: tuple[Any, ...]) -> Node:
+        """The first node with this tag, from the top; KeyError if there is none."""
+        waiting = [self]
+        while waiting:
+            node = waiting.pop()
+            if node.tag == tag:
+                return node
+            waiting += reversed(node.children)
+        raise KeyError(tag)
+
 
 class TableCosts(Config):
     """Renaming costs 1 between other tags or spans, and a cell's normalised distance of tokens."""
@@ -51,44 +61,53 @@ class DocumentCosts(Config):
         return float(not node1.tag[0].split() or not node2.tag[0].split())
 
 
-def teds(one: Node, two: Node) -> float:
-    """1 - tree edit distance / nodes below the root of the larger table."""
-    distance = APTED(one, two, TableCosts()).compute_edit_distance()
-    return 1.0 - distance / max(one.size() - 1, two.size() - 1, 1)
+def teds(answer: str, gold: str) -> float:
+    """1 - tree edit distance / elements below the larger table, of two HTML pages' first tables.
+
+    0 if a page has none. Elements inside of a cell count, though the cell is one node.
+    """
+    given, right = parse_html(answer), parse_html(gold)
+    if given is None or right is None:
+        return 0.0
+    distance = APTED(given[0], right[0], TableCosts()).compute_edit_distance()
+    return 1.0 - distance / max(given[1], right[1], 1)
 
 
-def table_of(rows: list[list[str]]) -> Node:
-    """A table of plain cells."""
-    table = Node(("table",))
-    for cells in rows:
-        row = Node(("tr",))
-        row.children = [Node(("td", 1, 1), list(cell)) for cell in cells]
-        table.children.append(row)
-    return table
+def page_of(rows: list[list[str]]) -> str:
+    """An HTML page with a table; marks in the cells stay marks, as in the official script."""
+    lines = ("".join(f"<td>{cell}</td>" for cell in cells) for cells in rows)
+    table = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f"<html><body><table>{table}</table></body></html>".replace("\n", "")
 
 
 def html_table(answer: str, gold: str) -> float:
-    """TEDS of the first table in the answer's HTML; 0 if there is none."""
-    start = min((i for i in (answer.find("<body"), answer.find("<table")) if i >= 0), default=-1)
-    if start < 0:
-        return 0.0
-    given, right = parse_html(answer[start:]), parse_html(gold)
-    return 0.0 if given is None or right is None else teds(given, right)
+    """TEDS of the answer's HTML from its body, or its first table, on; 0 if it has neither."""
+    answer = answer.replace("\n", "")
+    start = answer.find("<body")
+    start = start if start >= 0 else answer.find("<table")
+    return 0.0 if start < 0 else teds(_whole_page(answer[start:]), _whole_page(gold))
 
 
-def parse_html(text: str) -> Node | None:
-    """The first table of some HTML as a tree; None if there is none."""
+def _whole_page(text: str) -> str:
+    """HTML with the tags around its table that are missing."""
+    text = text.replace("\n", "")
+    if "</table>" not in text:
+        text = f"{text}</table>" if "<table" in text else f"<table>{text}</table>"
+    elif "<table" not in text:
+        text = f"<table>{text}"
+    if "<body>" not in text:
+        text = f"<body>{text}</body>"
+    return text if "<html>" in text else f"<html>{text}</html>"
+
+
+def parse_html(text: str) -> tuple[Node, int] | None:
+    """A page's first table as a tree, and how many elements it has; None if there is none."""
     from lxml import etree, html
 
-    text = text.replace("\n", "")
-    if "<table" not in text:
-        text = f"<table>{text}"
     try:
-        root = html.fromstring(
-            f"<html><body>{text}</body></html>", parser=html.HTMLParser(remove_comments=True)
-        )
+        root = html.fromstring(text, parser=html.HTMLParser(remove_comments=True))
         tables = root.xpath("body/table")
-        return _node(tables[0]) if tables else None
+        return (_node(tables[0]), len(tables[0].xpath(".//*"))) if tables else None
     except (etree.LxmlError, ValueError, AssertionError):
         return None
 
@@ -106,25 +125,24 @@ def _inner(element: Any) -> list[str]:
     """Characters and tags inside of a cell, each a token."""
     tokens = list(element.text or "")
     for child in element:
-        tokens += [f"<{child.tag}>", *_inner(child), f"</{child.tag}>", *(child.tail or "")]
+        tokens += [f"<{child.tag}>", *_inner(child), f"</{child.tag}>"]
+        tokens += "" if child.tag == "td" else (child.tail or "")
     return tokens
 
 
 def markdown_table(answer: str, gold: str) -> float:
     """TEDS of Markdown tables; the line below the header is left out."""
-    return teds(table_of(_markdown_rows(answer)), table_of(_markdown_rows(gold)))
+    return teds(page_of(_markdown_rows(answer)), page_of(_markdown_rows(gold)))
 
 
 def _markdown_rows(text: str) -> list[list[str]]:
-    lines = without_fence(text).strip().split("\n")
+    # letters of the fence, in any order, as in the official script: rows begin and end with "|"
+    lines = text.strip("`markdown").strip("`").strip().split("\n")
     rows = [line.strip().split("|")[1:-1] for line in (lines[:1] + lines[2:])]
-    return [[cell.strip() or (" " if cell else "") for cell in cells] for cells in rows]
+    return [[" " if set(cell) == {" "} else cell.strip() for cell in cells] for cells in rows]
 
 
-def without_fence(text: str) -> str:
-    """The inside of the longest code fence; the text itself if there is none."""
-    fences = re.findall(r"```[a-zA-Z]*\n(.*?)\n?```", text, re.DOTALL)
-    return max(fences, key=len) if fences else text.strip()
+_FENCE = re.compile(r"```(?:python|json)?\n(.*?)\n```", re.DOTALL | re.IGNORECASE)
 
 
 def chart(answer: str, gold: str) -> float:
@@ -132,17 +150,18 @@ def chart(answer: str, gold: str) -> float:
     given, right = _literal_dict(answer), _literal_dict(gold)
     if not given or not right:
         return 0.0
-    return teds(_chart_table(given), _chart_table(right))
+    return teds(_chart_page(given), _chart_page(right))
 
 
-def _chart_table(data: Mapping[Any, Any]) -> Node:
+def _chart_page(data: Mapping[Any, Any]) -> str:
     # the official script joins a value's characters by blanks, and so do we
-    return table_of([[str(key), " ".join(str(value))] for key, value in data.items()])
+    return page_of([[str(key), " ".join(str(value))] for key, value in data.items()])
 
 
 def _literal_dict(text: str) -> dict[Any, Any]:
-    """A dictionary in a fence, after an assignment, with comments: {} if there is none."""
-    content = re.sub(r"^\s*\w+\s*=\s*", "", without_fence(text), count=1)
+    """A dictionary in the longest fence, after an assignment, with comments: {} if none."""
+    content = max(_FENCE.findall(text), key=len, default=text).strip()
+    content = re.sub(r"^\s*\w+\s*=\s*", "", content, count=1)
     content = re.sub(r"#[^\n]*", "", content)
     content = content[: content.rfind("}") + 1] or content
     found = _literal(content.strip())
@@ -158,18 +177,34 @@ def _literal(text: str) -> Any:
         return None
 
 
+_WORDS = re.compile(r"[\w\s]+")
+_VALUE = re.compile(r"[\"']?\s*[:=]\s*[\"']?([^\n,\"'{}]+)[\"']?")
+
+
 def read_dict(answer: str) -> dict[str, str]:
     """The answer's key-value pairs as texts: from JSON, a literal, or "key: value" lines."""
-    content = without_fence(answer)
-    data: Any = None
+    fence = _FENCE.search(answer)
+    content = fence.group(1) if fence else answer.strip()
     try:
         data = json.loads(content)
     except (ValueError, RecursionError):
         data = _literal(content)
-    if not isinstance(data, dict):
-        pairs = re.findall(r"[\"']?(\w[\w ]{0,80})[\"']?\s*[:=]\s*[\"']?([^\n,\"'{}]+)", content)
-        data = dict(pairs)
+        if data is None:
+            data = _pairs(content)
+    if not isinstance(data, dict) or not all(isinstance(k, str | bytes) for k in data):
+        return {}
     return {str(key).strip(): str(value).strip() for key, value in data.items()}
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """ "key: value" and "key = value", wherever they stand; in linear time."""
+    found, place = {}, 0
+    while key := _WORDS.search(text, place):
+        value = _VALUE.match(text, key.end())
+        place = value.end() if value else key.end()
+        if value:
+            found[key.group().strip()] = value.group(1)
+    return found
 
 
 def key_values(answer: str, gold: str) -> float:
@@ -208,14 +243,16 @@ def document(answer: str, gold: str) -> float:
 
 
 def _document_tree(text: str) -> Node:
-    root = Node(("ROOT",))
-    place = Node(("TITLE",))  # takes the lines before the first heading
-    root.children.append(place)
+    root, title = Node(("ROOT",)), Node(("TITLE",))
+    root.children.append(title)
+    place = title  # takes the lines without a heading that says something
     for line in text.split("\n"):
         line = re.sub(r"[*_]", " ", line)
         if line.startswith("#"):
-            place = Node((line.replace("#", ""),))
-            root.children.append(place)
+            heading = Node((line.replace("#", ""),))
+            root.children.append(heading)
+            # the official script looks the heading up by its text, and takes the first such node
+            place = root.first(heading.tag) if heading.tag[0] else title
         else:
             place.children.append(Node((line,)))
     return root

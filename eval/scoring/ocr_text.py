@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -79,7 +80,10 @@ def page(answer: str, gold: str) -> float:
         right, given = jieba.lcut(gold), jieba.lcut(answer)
     else:
         right, given = gold.split(), answer.split()
-    bleu = sentence_bleu([right], given)
+    with warnings.catch_warnings():
+        # nltk warns where a page has no run of four words in common with the gold one: BLEU is 0
+        warnings.simplefilter("ignore", UserWarning)
+        bleu = sentence_bleu([right], given)
     meteor = meteor_score([right], given, wordnet=synonyms())
     distance = Levenshtein.distance(answer, gold) / max(len(answer), len(gold), 1)
     return float((bleu + meteor + f_measure(set(right), set(given)) + 1 - distance) / 4)

@@ -13,9 +13,14 @@ ROOT = Path(__file__).parents[2]
 SUITE = "MMLU,MM-Vet,AI2D,MVBench"
 
 
-def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def start(folder: Path, *arguments: str, fail: str = "") -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("METAFLOW")}
     environment |= {"USERNAME": "root", "USER": "root"}
+    if fail:
+        environment |= {
+            "ZPPO_TEST_FAIL": fail,
+            "PYTHONPATH": str(Path(__file__).parent / "failing"),
+        }
     return subprocess.run(
         [sys.executable, str(ROOT / "flows" / "eval_flow.py"), *arguments], cwd=folder,
         env=environment, capture_output=True, text=True, check=False, timeout=400,
@@ -68,6 +73,37 @@ def test_a_model_is_scored_on_fixtures_in_parts_with_a_judge_and_once_only(tmp_p
     now = {p: p.stat().st_mtime_ns
            for p in tmp_path.glob("runs/teacher_cache/evaluations/**/manifest.json")}  # fmt: skip
     assert now == times  # stored scores of the same weights count: nothing was asked again
+
+
+def test_a_failed_part_is_resumed_by_itself(tmp_path: Path) -> None:
+    fixtures.build(tmp_path / "data", ["MMLU"])
+    done = start(
+        tmp_path, "run", "--model", "nano:student", "--suite", "MMLU", "--source",
+        str(tmp_path / "data"), "--name", "mine", "--set", "evaluation.shard=6000",
+        "--set", "evaluation.limit=0", "--max-workers", "1",
+        fail="steps.evaluate:score~Part(index=1, of=3)",
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "made to fail by a test" in done.stdout + done.stderr
+    parts = tmp_path / "runs"
+
+    def written() -> dict[str, int]:
+        found = parts.glob("*/journal/parts/mine/MMLU/*/manifest.json")
+        return {p.parent.name: p.stat().st_mtime_ns for p in found}
+
+    first = written()
+    assert "0-of-3" in first
+    assert "1-of-3" not in first
+    resumed = start(tmp_path, "resume")
+    assert resumed.returncode == 0, (resumed.stdout + resumed.stderr)[-3000:]
+    second = written()
+    assert sorted(second) == ["0-of-3", "1-of-3", "2-of-3"]
+    assert {name: second[name] for name in first} == first  # not asked again
+    with duckdb.connect(str(tmp_path / "results" / "zppo.duckdb"), read_only=True) as db:
+        n = db.execute("SELECT n FROM eval_scores WHERE benchmark = 'MMLU'").fetchall()
+        rows = db.execute("SELECT count(DISTINCT sample_id), count(*) FROM eval_samples").fetchall()
+    assert n == [(rows[0][0],)]
+    assert rows[0][0] == rows[0][1] > 0
 
 
 def test_faults_are_one_line_before_anything_is_loaded(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Makes one function of the steps raise, for the process tree that has ZPPO_TEST_FAIL set.
 
-ZPPO_TEST_FAIL="steps.epoch:one_step@2" raises at the second call in a process (default: the first).
+ZPPO_TEST_FAIL="steps.epoch:one_step@2" raises at the second call in a process (default: the first);
+"steps.evaluate:score~index=1" counts only calls with that text in their arguments.
 """
 
 import importlib.abc
@@ -13,6 +14,7 @@ class Failing(importlib.abc.MetaPathFinder):
     """Loads the named module as usual, then replaces the named function."""
 
     def __init__(self, target: str) -> None:
+        target, _, self.words = target.partition("~")
         place, _, call = target.partition("@")
         self.module, self.function = place.split(":")
         self.call = int(call or 1)
@@ -29,8 +31,8 @@ class Failing(importlib.abc.MetaPathFinder):
             real, calls = getattr(module, self.function), []
 
             def failing(*arguments, **named):
-                calls.append(1)
-                if len(calls) == self.call:
+                calls.extend([1] if self.words in repr(arguments) else [])
+                if self.words in repr(arguments) and len(calls) == self.call:
                     raise RuntimeError("made to fail by a test")
                 return real(*arguments, **named)
 
