@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 VLLM_ENV ?= .venv-vllm
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup run test lint types test-vllm bench bench-gpu two-hosts eval-fixtures evidence clean help
+.PHONY: setup run test lint types test-vllm bench bench-gpu gpu-check two-hosts eval-fixtures evidence clean help
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -49,6 +49,9 @@ bench-gpu: setup  ## the same on one GPU in bfloat16, at the paper's lengths
 	cd benchmarks && ../$(BIN)/python bench_update.py --device cuda --hidden 1024 --layers 24 \
 		--prompt 6144 --response 2048 --groups 2 --budget 65536 --checkpointing \
 		&& ../$(BIN)/python bench_head.py --device cuda --width 1024 --most 60
+
+gpu-check: setup  ## update, memory and log-probabilities at the shapes of 0.8B and 4B: one GPU, no network
+	$(BIN)/python benchmarks/gpu_check.py
 
 two-hosts: setup  ## an update over two hosts, one killed: network namespaces, needs root
 	$(BIN)/python benchmarks/two_hosts.py

@@ -1,12 +1,14 @@
 """What a rollout step costs besides the models, at nano and at the paper's shape.
 
     python benchmarks/bench_step_overhead.py [--tokens 4096 --steps 2]
+    python benchmarks/bench_step_overhead.py --overlap [--student-ms 100 --teacher-ms 100]
 
 nano: real models, the share of a step's time outside of their calls. paper: Table 8's step of 384
 new and 96 replayed questions with a picture each, groups of 8, responses of `tokens` tokens, 96
 reformulated prompts, 4 updates; engines and trainer are scripted and cost nothing that counts, so
 what is left is ours: rendering, grading, advantages, reformulation, journal. It is held against the
-hours that the paper's Table 9 gives for 200 steps.
+hours that the paper's Table 9 gives for 200 steps. --overlap: the same step with engines that
+sleep so long for a prompt, one after the other (`compute.overlap` 1) and beside each other.
 """
 
 from __future__ import annotations
@@ -58,7 +60,12 @@ class LongAnswers(ScriptedEngine):
         super().__init__(self._say, "teacher" if teacher else "student")
         self.teacher = teacher
         self.tokens = tokens
+        self.pace = 0.0  # seconds for a prompt
         self.rng = np.random.default_rng(teacher)
+
+    def generate(self, prompts: Any, *rest: Any) -> Any:
+        time.sleep(self.pace * len(prompts))
+        return super().generate(prompts, *rest)
 
     def _say(self, prompt: Prompt, member: int) -> str:
         if "<response>" in prompt.text:
@@ -82,6 +89,9 @@ class FreeLearner:
 
     mode, mode_reason = "scripted", "no model"
 
+    def publish(self) -> None:
+        """Nothing to publish."""
+
     def score(self, groups: Any) -> Any:
         return [tuple(s.sampler_logp_T for s in g.suffixes) for g in groups]
 
@@ -90,7 +100,9 @@ class FreeLearner:
 
 
 class NoModel:
-    """Stands where weights would be."""
+    """Stands where weights would be, a student's or a teacher's."""
+
+    parameters = 27_000_000_000
 
     def num_parameters(self) -> int:
         return 4_000_000_000
@@ -127,10 +139,10 @@ def paper_world(config: Config, folder: str, tokens: int) -> World:
         for i in range(4 * config.rollout.new_prompts)
     ]
     clock, templates, cache = Clock(), Templates(), LocalStore(folder)
-    teacher = TimedEngine(LongAnswers(tokens, teacher=True), clock)
+    teacher = TimedEngine(LongAnswers(tokens, teacher=True), clock, "teacher")
     cap, retries = config.reformulation.candidate_tokens, config.reformulation.retries
     roles = Roles(
-        student=TimedEngine(LongAnswers(tokens, teacher=False), clock),
+        student=TimedEngine(LongAnswers(tokens, teacher=False), clock, "student"),
         teachers=(teacher,),
         learner=TimedLearner(FreeLearner(), clock),  # type: ignore[arg-type]
         grading=RuleGrading(Grader()),
@@ -161,6 +173,26 @@ def measure(world: World, setup: Any, folder: str, steps: int) -> tuple[float, f
     return wall, model, after - before
 
 
+def overlapped(setup: Any, folder: str, slices: int, student_ms: float,
+               teacher_ms: float) -> dict[str, Any]:  # fmt: skip
+    """A step with engines that take their time: its seconds, and how long each role idles."""
+    sets = ["teacher.scope=hard", f"compute.overlap={slices}"]
+    config = load("4B", sets)
+    world = paper_world(config, f"{folder}/overlap-cache-{slices}", 64)
+    world.roles.student.inner.pace = student_ms / 1000  # type: ignore[attr-defined]
+    world.roles.teachers[0].inner.pace = teacher_ms / 1000  # type: ignore[attr-defined]
+    journal = Journal(LocalStore(f"{folder}/overlap-{slices}"), "journal")
+    before = world.clock.now()
+    one_step(world, journal, {**setup, "config": config.to_json()}, lambda step, phase: None)
+    spent = world.clock.now() - before
+    whole = spent.seconds
+    return {
+        "overlap": slices, "seconds": whole,
+        "student idle %": 100 * (1 - spent.student_seconds / whole),
+        "teacher idle %": 100 * (1 - spent.teacher_seconds / whole),
+    }  # fmt: skip
+
+
 def hours() -> dict[str, float]:
     """The paper's hours a run of ZPPO, by scale."""
     with REFERENCE.open(encoding="utf-8") as file:
@@ -173,11 +205,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tokens", type=int, default=4096)
     parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--student-ms", type=float, default=100.0)
+    parser.add_argument("--teacher-ms", type=float, default=100.0)
+    parser.add_argument("--overlap", action="store_true")
     a = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         sets = f"store.root={folder}/runs;store.cache={folder}/cache"
         setup = open_run("nano", "zppo", "0", sets, "bench", "")
+        if a.overlap:
+            rows = [overlapped(setup, folder, n, a.student_ms, a.teacher_ms) for n in (1, 4, 8)]
+            record("bench_overlap", vars(a), rows)
+            return
         world = build_world(load("nano", sets.split(";")), open_store(f"{folder}/cache"),
                             lambda phase: lambda done, total: None)  # fmt: skip
         wall, model, size = measure(world, setup, f"{folder}/nano", a.steps)

@@ -82,6 +82,11 @@ CREATE TABLE IF NOT EXISTS phases (
     phase VARCHAR NOT NULL,  -- phase or stage; what stands after a slash names a part of it
     seconds DOUBLE NOT NULL,  -- wall time [s]
     model_seconds DOUBLE,  -- of it, inside generation, scoring or training [s]; null: not measured
+    student_seconds DOUBLE,  -- of it, the student's engine at work, else idle [s]; null: not measured
+    teacher_seconds DOUBLE,  -- of it, the teacher's engine at work, else idle [s]; null: not measured
+    learner_seconds DOUBLE,  -- of it, the trainer at work, else idle [s]; null: not measured
+    sync_seconds DOUBLE,  -- of it, giving new weights to the student's engine [s]; null: not there
+    sync_bytes BIGINT,  -- weights that were copied for it [bytes]; null: not there
     source_id BIGINT NOT NULL,  -- row of ingested
 );
 

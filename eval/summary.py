@@ -12,6 +12,7 @@ from eval.render import MISSING, duration, number, scientific, signed, table
 from zppo_core.errors import UserError
 
 FAMILIES = ("VLM", "LLM", "Video")  # the paper's order; others follow by name
+ROLES = ("student", "teacher", "learner")
 
 
 def records(
@@ -95,7 +96,8 @@ def summary(database: str | Path = DEFAULT_DATABASE, run: str | None = None) -> 
         )
         times = records(
             connection,
-            "SELECT level, phase, times, seconds, model_seconds, "
+            "SELECT level, phase, times, seconds, model_seconds, student_seconds, "
+            "teacher_seconds, learner_seconds, sync_seconds, sync_bytes, "
             "100 * seconds / sum(seconds) OVER (PARTITION BY level) AS share FROM phase_times "
             "WHERE run_key = ? ORDER BY level DESC, seconds DESC",
             key,
@@ -179,13 +181,22 @@ def summary_text(data: dict[str, Any]) -> str:
         own = [t for t in data["times"] if t["level"] == level]
         if own:
             rows = [
-                [t["phase"], duration(t["seconds"]), f"{t['share']:.0f} %", _outside(t)]
+                [t["phase"], duration(t["seconds"]), f"{t['share']:.0f} %", *_idle(t, level)]
                 for t in own
             ]
-            total = {k: _total(own, k) for k in ("seconds", "model_seconds")}
-            rows.append(["all", duration(total["seconds"]), "100 %", _outside(total)])
+            spent = ("seconds", "model_seconds", *(f"{role}_seconds" for role in ROLES))
+            total = {k: _total(own, k) for k in spent}
+            rows.append(["all", duration(total["seconds"]), "100 %", *_idle(total, level)])
             columns = [level, "time", "share", "outside model compute"]
+            if level == "phase":
+                columns += [f"{role} idle" for role in ROLES]
             parts.append(title + "\n" + table(columns, rows))
+            parts += [
+                f"New weights for the student's engine: {t['sync_bytes'] / 1e6:,.1f} MB copied "
+                f"in {duration(t['sync_seconds'])}"
+                for t in own
+                if t["sync_bytes"] is not None
+            ]
     if data["cost"]:
         rows = [
             [
@@ -210,7 +221,13 @@ def _total(rows: list[dict[str, Any]], column: str) -> float | None:
     return None if None in values else sum(values)
 
 
-def _outside(row: dict[str, Any]) -> str:
-    if row["model_seconds"] is None or not row["seconds"]:
+def _idle(row: dict[str, Any], level: str) -> list[str]:
+    """The share of time outside of all models; of a phase, also outside of each role's."""
+    columns = ["model", *ROLES] if level == "phase" else ["model"]
+    return [_outside(row, f"{name}_seconds") for name in columns]
+
+
+def _outside(row: dict[str, Any], inside: str) -> str:
+    if row[inside] is None or not row["seconds"]:
         return MISSING
-    return f"{100 * (1 - row['model_seconds'] / row['seconds']):.1f} %"
+    return f"{100 * (1 - row[inside] / row['seconds']):.1f} %"

@@ -209,7 +209,9 @@ CREATE OR REPLACE VIEW phase_times AS
 SELECT
     run_key, CASE WHEN step < 0 THEN 'stage' ELSE 'phase' END AS level,
     split_part(phase, '/', 1) AS phase, count(*) AS times, sum(seconds) AS seconds,
-    sum(model_seconds) AS model_seconds
+    sum(model_seconds) AS model_seconds, sum(student_seconds) AS student_seconds,
+    sum(teacher_seconds) AS teacher_seconds, sum(learner_seconds) AS learner_seconds,
+    sum(sync_seconds) AS sync_seconds, sum(sync_bytes)::BIGINT AS sync_bytes
 FROM phases GROUP BY ALL;
 
 -- ---------------------------------------------------------------------------- cost

@@ -13,7 +13,9 @@ from metaflow import FlowSpec, Parameter, card, current, resources, step  # noqa
 class ZPPOFlow(FlowSpec):
     """Zone of Proximal Policy Optimization: the teacher in prompts, never in gradients."""
 
-    scale = Parameter("scale", default="nano", help="preset: nano, 0.8B, 2B, 4B or 9B")
+    scale = Parameter(
+        "scale", default="nano", help="nano, 0.8B, 2B, 4B, 9B; 4B@one-gpu: that layout"
+    )
     method = Parameter("method", default="", help="a method of the paper; empty: the preset's")
     seed = Parameter("seed", default="", help="seed of every random stream; empty: the preset's")
     run_name = Parameter(

@@ -89,7 +89,7 @@ def one_step(world: World, journal: Journal, setup: Setup,
         "augmented": GroupsCodec(context, "augmented", asks_by_uid),
     }
     seconds: dict[str, float] = {}
-    last = {"time": time.perf_counter(), "model": world.clock.model_seconds}
+    last = world.clock.now()
 
     def committed(phase: str) -> None:
         after(step, phase)
@@ -97,21 +97,21 @@ def one_step(world: World, journal: Journal, setup: Setup,
     recorder = PhaseRecorder(journal, step, codecs, world.clock, committed)
 
     def record(phase: str, compute: Callable[[], Any]) -> Any:
+        nonlocal last
         value = recorder(phase, compute)
         if phase == "reformulate":
             asks_by_uid.update({a.uid(step): a for a in value})
-        now = time.perf_counter()
-        seconds[phase] = now - last["time"]
-        last.update(time=now, model=world.clock.model_seconds)
+        now = world.clock.now()
+        seconds[phase], last = now.seconds - last.seconds, now
         return value
 
     result = rollout_step(world.state, world.roles, world.corpus, config, record)
-    world.sync()
-    seconds["update"] = time.perf_counter() - last["time"]
+    sync = world.sync()
+    spent = world.clock.now() - last
+    seconds["update"] = spent.seconds
     unit = step_unit(step, "update")
     if journal.read(unit) is None:  # a replayed update has its tables already
-        files = step_files(context, result, config.replay.threshold, seconds["update"],
-                           world.clock.model_seconds - last["model"])  # fmt: skip
+        files = step_files(context, result, config.replay.threshold, spent, sync)
         journal.commit(unit, files)
         after(step, "update")
     return result, seconds

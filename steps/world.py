@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,7 @@ from zppo_core.engines.base import Engine, Progress, Sampling
 from zppo_core.hints import HintWriter
 from zppo_core.judge import Judge
 from zppo_core.methods import METHODS
-from zppo_core.phases import Clock
+from zppo_core.phases import Clock, Role
 from zppo_core.prompts import Templates
 from zppo_core.replay_buffer import PromptReplayBuffer
 from zppo_core.rewards import OwnReward
@@ -35,10 +37,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TimedEngine:
-    """An engine whose generation counts as model compute on `clock`."""
+    """An engine whose generation counts as model compute of `role` on `clock`.
+
+    One batch at a time: the teacher may draw and judge from two threads.
+    """
 
     inner: Engine
     clock: Clock
+    role: Role
+    lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -55,7 +62,7 @@ class TimedEngine:
         seeds: Sequence[int],
         progress: Progress | None = None,
     ) -> list[tuple[Completion, ...]]:
-        with self.clock.model():
+        with self.lock, self.clock.model(self.role):
             return self.inner.generate(prompts, sampling, seeds, progress)
 
     def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
@@ -72,17 +79,17 @@ class TimedLearner:
 
     def score(self, groups: Any) -> Any:
         self._make_room()
-        with self.clock.model():
+        with self.clock.model("learner"):
             return self.inner.score(groups)
 
     def update(self, groups: Any, tokens: int | None = None) -> Any:
         self._make_room()
-        with self.clock.model():
+        with self.clock.model("learner"):
             return self.inner.update(groups, tokens)
 
     def distill(self, groups: Any) -> Any:
         self._make_room()
-        with self.clock.model():
+        with self.clock.model("learner"):
             return self.inner.distill(groups)
 
     def _make_room(self) -> None:
@@ -135,8 +142,12 @@ class World:
         if close is not None:
             close()
 
-    def sync(self) -> None:
-        """Give the student's engine the trainer's weights, as version `state.step`."""
+    def sync(self) -> dict[str, float]:
+        """Give the student's engine the trainer's weights, as version `state.step`.
+
+        Returns the time it took and the bytes that were copied: none where both share one model.
+        """
+        start = time.perf_counter()
         self.trainer.publish()
         from zppo_core.training import lora
 
@@ -144,6 +155,8 @@ class World:
         model = self.model
         weights = dict(model.named_parameters()) if shared else lora.parameters(model)
         self.roles.student.load_weights(weights, self.state.step)
+        copied = 0 if shared else sum(w.numel() * w.element_size() for w in weights.values())
+        return {"sync_seconds": time.perf_counter() - start, "sync_bytes": copied}
 
 
 def set_threads(config: Config, alone: bool = True) -> None:
@@ -211,7 +224,7 @@ def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Pr
     clock, templates = Clock(), Templates(config.data.prompts)
     corpus = build_corpus(config)
     helpers = teachers(config, renderer, judging=corpus.judged() > 0)
-    engines = tuple(TimedEngine(t.engine, clock) for t in helpers)
+    engines = tuple(TimedEngine(t.engine, clock, "teacher") for t in helpers)
     sampler = student_engine(config, student, renderer)
     sharers = [sampler] if config.compute.teacher_gpus else [sampler, *(t.engine for t in helpers)]
     writer = engines[0] if engines and config.reformulation.compression == "teacher" else None
@@ -222,7 +235,7 @@ def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Pr
     judge, own = Judge(engines[0], templates, memo) if corpus.judged() else None, config.data.reward
     cap, retries = config.reformulation.candidate_tokens, config.reformulation.retries
     roles = Roles(
-        student=TimedEngine(sampler, clock),
+        student=TimedEngine(sampler, clock, "student"),
         teachers=engines if method.uses_teacher else (),
         learner=TimedLearner(trainer, clock, [e for e in sharers if hasattr(e, "sleep")]),
         grading=OwnReward(own) if own else RuleGrading(Grader(), judge),

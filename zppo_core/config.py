@@ -19,6 +19,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from zppo_core.errors import UserError
 
 SCALES = ("nano", "0.8B", "2B", "4B", "9B")
+LAYOUTS = ("one-gpu", "lora-24gb", "eight-gpus", "eight-nodes")
 Norm = Literal["nonzero", "all", "none", "grpo"]
 
 
@@ -178,6 +179,9 @@ class ComputeConfig:
     offload: bool = False  # optimizer in main memory
     update_hosts: int = 1  # nodes that update together; more than one meet at `rendezvous`
     rendezvous: str = ""  # host:port of this node, as the others see it
+    # slices of the plain rollouts; the teacher draws for one while the student samples the next
+    # (with teacher.scope = "hard", and GPUs of its own); 1: one role after the other
+    overlap: int = 1
     cpus: int = 64
     memory_mb: int = 1_000_000
     threads: int = 0  # torch threads; 0: as many as there are cores
@@ -339,6 +343,19 @@ def _validate(c: Config) -> None:
         (c.optimizer.lr > 0, "optimizer.lr must be > 0"),
         (c.optimizer.updates > 0, "optimizer.updates must be >= 1"),
         (c.trainer.token_budget > 0, "trainer.token_budget must be >= 1"),
+        (c.compute.overlap > 0, "compute.overlap must be >= 1"),
+        (
+            c.compute.overlap == 1 or c.teacher.scope == "hard",
+            'compute.overlap draws for every hard question; set teacher.scope="hard" too',
+        ),
+        (
+            c.compute.overlap == 1
+            or c.compute.device == "cpu"
+            or c.compute.teacher_gpus > 0
+            or bool(c.teacher.endpoint),
+            "compute.overlap needs a teacher beside the student; set compute.teacher_gpus or "
+            "teacher.endpoint",
+        ),
         (c.compute.zero_stage in (1, 2, 3), "compute.zero_stage is 1, 2 or 3"),
         (
             c.compute.update_processes < 2 or METHODS[c.run.method].loss == "surrogate",
@@ -372,11 +389,20 @@ def parse_override(text: str) -> tuple[str, str, str]:
 
 
 def load(scale: str = "nano", overrides: Iterable[str] = ()) -> Config:
-    """The preset `configs/<scale>.toml` with `section.field=value` overrides applied in order."""
+    """The preset `configs/<scale>.toml` with `section.field=value` overrides applied in order.
+
+    "4B@one-gpu" is the preset 4B on the machine of `configs/layouts/one-gpu.toml`.
+    """
+    scale, at, layout = scale.partition("@")
     if scale not in SCALES:
         raise UserError(f"unknown scale {scale!r}; did you mean {_nearest(scale, SCALES)!r}?")
-    preset = resources.files("zppo_core") / "configs" / f"{scale}.toml"
-    values: dict[str, Any] = tomllib.loads(preset.read_text(encoding="utf-8"))
+    if at and layout not in LAYOUTS:
+        raise UserError(f"unknown layout {layout!r}; did you mean {_nearest(layout, LAYOUTS)!r}?")
+    folder = resources.files("zppo_core") / "configs"
+    values: dict[str, Any] = {}
+    for name in [scale, *([f"layouts/{layout}"] if at else [])]:
+        for section, fields in tomllib.loads((folder / f"{name}.toml").read_text("utf-8")).items():
+            values.setdefault(section, {}).update(fields)
     values["scale"] = scale
     for text in overrides:
         section, name, value = parse_override(text)

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol
+
+Role = Literal["student", "teacher", "learner"]
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Wall time [s]: all of it, inside of any model, and each role's own; else the role idles."""
+
+    seconds: float
+    model_seconds: float
+    student_seconds: float
+    teacher_seconds: float
+    learner_seconds: float
+
+    def __sub__(self, earlier: Spent) -> Spent:
+        mine, theirs = asdict(self), asdict(earlier)
+        return Spent(**{name: mine[name] - theirs[name] for name in mine})
 
 
 class Codec(Protocol):
     """Turns a phase's result into files and back, without loss."""
 
-    def encode(self, value: Any, seconds: float, model_seconds: float) -> dict[str, bytes]: ...
+    def encode(self, value: Any, spent: Spent) -> dict[str, bytes]: ...
     def decode(self, files: Mapping[str, bytes]) -> Any: ...
 
 
@@ -23,19 +42,36 @@ class PhaseJournal(Protocol):
 
 
 class Clock:
-    """Wall time per phase, and the share of it inside model compute."""
+    """Wall time inside model compute, in all and by role; roles may work at the same time."""
 
     def __init__(self) -> None:
-        self.model_seconds = 0.0
+        self.model_seconds = 0.0  # what two roles do at once counts once
+        self._busy: dict[Role, float] = {"student": 0.0, "teacher": 0.0, "learner": 0.0}
+        self._lock = threading.Lock()
+        self._running, self._since = 0, 0.0
 
     @contextmanager
-    def model(self) -> Iterator[None]:
-        """Time what runs inside as model compute."""
-        start = time.perf_counter()
+    def model(self, role: Role) -> Iterator[None]:
+        """Time what runs inside as model compute of `role`."""
+        with self._lock:
+            start = time.perf_counter()
+            self._since = start if self._running == 0 else self._since
+            self._running += 1
         try:
             yield
         finally:
-            self.model_seconds += time.perf_counter() - start
+            with self._lock:
+                now = time.perf_counter()
+                self._busy[role] += now - start
+                self._running -= 1
+                if self._running == 0:
+                    self.model_seconds += now - self._since
+
+    def now(self) -> Spent:
+        """What was spent until now; of use as a difference, where no model runs."""
+        busy = self._busy
+        return Spent(time.perf_counter(), self.model_seconds, busy["student"], busy["teacher"],
+                     busy["learner"])  # fmt: skip
 
 
 def step_unit(step: int, phase: str) -> str:
@@ -68,10 +104,9 @@ class PhaseRecorder:
         unit, codec = step_unit(self.step, phase), self.codecs[phase]
         files = self.journal.read(unit)
         if files is None:
-            start, model_start = time.perf_counter(), self.clock.model_seconds
+            before = self.clock.now()
             value = compute()
-            seconds = time.perf_counter() - start
-            files = codec.encode(value, seconds, self.clock.model_seconds - model_start)
+            files = codec.encode(value, self.clock.now() - before)
             self.journal.commit(unit, files)
             self.after(phase)
         return codec.decode(files)

@@ -13,7 +13,7 @@ from functools import cached_property
 from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from zppo_core.errors import UserError
 
@@ -41,6 +41,7 @@ class Templates:
         repr=False,
         compare=False,
     )
+    _compiled: dict[str, Template] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.folder and not Path(self.folder).is_dir():
@@ -57,7 +58,10 @@ class Templates:
         return ours.read_text(encoding="utf-8")
 
     def render(self, name: str, **values: object) -> str:
-        return self._environment.from_string(self.source(name)).render(**values).strip()
+        """The template `name` with `values`, white space at its ends removed."""
+        if name not in self._compiled:  # hundreds of prompts a step are made of a few templates
+            self._compiled[name] = self._environment.from_string(self.source(name))
+        return self._compiled[name].render(**values).strip()
 
     @cached_property
     def closer(self) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zppo_core.advantages import group_advantages
+from zppo_core.ahead import Ahead, Draws
 from zppo_core.config import Config
 from zppo_core.engines.base import Sampling
 from zppo_core.errors import UserError
@@ -54,13 +55,14 @@ def rollout_step(state: RolloutState, roles: Roles, corpus: Corpus, config: Conf
         replayed = state.buffer.sample(share(config.replay.ratio, len(new)), rng, exclude=new)
     asks = [plain_ask(corpus[q], "plain", roles, config) for q in new]
     asks += [plain_ask(corpus[q], "replay", roles, config) for q in replayed]
-    plain = record("plain", lambda: student_rollouts(asks, step, roles, corpus, config))
+    ahead: Draws = {}  # teacher draws made meanwhile; after a crash the cache has them
+    plain = record("plain", lambda: plain_rollouts(asks, ahead, state, roles, corpus, config))
     hard = [g for g in plain if g.accuracy < config.replay.threshold]
 
     # 2., 3. teacher rollouts on the hard questions, fresh on every visit; the caps
     cap = share(config.reformulation.ratio, len(new))
     teacher = record(
-        "teacher", lambda: teacher_rollouts(plain, hard, cap, state, roles, corpus, config)
+        "teacher", lambda: teacher_rollouts(plain, hard, cap, ahead, state, roles, corpus, config)
     )
 
     # 4. reformulate; 5. student rollouts on the reformulated prompts
@@ -130,8 +132,31 @@ def student_rollouts(asks: Sequence[Ask], step: int, roles: Roles, corpus: Corpu
     ]  # fmt: skip
 
 
-def teacher_rollouts(plain: Sequence[Group], hard: Sequence[Group], cap: int, state: RolloutState,
-                     roles: Roles, corpus: Corpus, config: Config) -> TeacherPhase:  # fmt: skip
+def plain_rollouts(asks: Sequence[Ask], ahead: Draws, state: RolloutState, roles: Roles,
+                   corpus: Corpus, config: Config) -> list[Group]:  # fmt: skip
+    """Student rollouts on X, in `compute.overlap` slices.
+
+    While the student samples a slice, the teacher draws for the hard questions of those before it;
+    the draws go into `ahead`.
+    """
+    slices = min(config.compute.overlap, len(asks))
+    if slices < 2 or not METHODS[config.run.method].reformulations:
+        return student_rollouts(asks, state.step, roles, corpus, config)
+    groups: list[Group] = []
+    ends = [len(asks) * (i + 1) // slices for i in range(slices)]
+    with Ahead(lambda ids: ask_teachers(ids, state.visits, roles, corpus, config)) as teacher:
+        for start, end in zip([0, *ends], ends, strict=False):
+            own = student_rollouts(asks[start:end], state.step, roles, corpus, config)
+            groups += own
+            if end < len(asks):  # the last slice has none to hide behind
+                teacher.begin([g.question_id for g in own if g.accuracy < config.replay.threshold])
+        ahead |= teacher.collect()
+    return groups
+
+
+def teacher_rollouts(plain: Sequence[Group], hard: Sequence[Group], cap: int, ahead: Draws,
+                     state: RolloutState, roles: Roles, corpus: Corpus,
+                     config: Config) -> TeacherPhase:  # fmt: skip
     """Fresh teacher rollouts where they can matter, and the plan under the pre- and post-cap.
 
     Distillation on the teacher's responses draws for every question of the step.
@@ -142,7 +167,7 @@ def teacher_rollouts(plain: Sequence[Group], hard: Sequence[Group], cap: int, st
     method = METHODS[config.run.method]
     if method.loss == "off_distill":
         everything = [g.question_id for g in plain]
-        return TeacherPhase(draw_teacher(everything, state.visits, roles, corpus, config), ())
+        return TeacherPhase(draw_teacher(everything, ahead, state, roles, corpus, config), ())
     if not method.reformulations:
         return TeacherPhase({}, ())
     drawn: dict[str, tuple[TeacherDraw, ...]] = {}
@@ -150,7 +175,7 @@ def teacher_rollouts(plain: Sequence[Group], hard: Sequence[Group], cap: int, st
     def has_correct(indices: Sequence[int]) -> list[bool]:
         wanted = [hard[i].question_id for i in indices]
         missing = [q for q in wanted if q not in drawn]
-        drawn.update(draw_teacher(missing, state.visits, roles, corpus, config))
+        drawn.update(draw_teacher(missing, ahead, state, roles, corpus, config))
         return [any(d.grade.reward == 1.0 for d in drawn[q]) for q in wanted]
 
     if config.teacher.scope == "hard":
@@ -160,22 +185,32 @@ def teacher_rollouts(plain: Sequence[Group], hard: Sequence[Group], cap: int, st
     return TeacherPhase(drawn, tuple((hard[i].question_id, kind) for i, kind in plan))
 
 
-def draw_teacher(question_ids: Sequence[str], visits: Mapping[str, int], roles: Roles,
+def draw_teacher(question_ids: Sequence[str], ahead: Draws, state: RolloutState, roles: Roles,
                  corpus: Corpus, config: Config) -> dict[str, tuple[TeacherDraw, ...]]:  # fmt: skip
     """G_T graded rollouts of every teacher for each question at its current visit."""
-    sampling = Sampling(config.rollout.max_tokens, config.teacher.rollouts)
-    requests = [teacher_request(corpus[q], visits.get(q, 0), roles, config) for q in question_ids]
-    drawn: dict[str, list[Draw]] = {q: [] for q in question_ids}
-    for teacher in roles.teachers:
-        outputs = roles.draws.draws(requests, teacher, sampling, roles.progress("teacher"))
-        for question_id, draws in zip(question_ids, outputs, strict=True):
-            drawn[question_id] += draws
+    visits = state.visits
+    missing = [q for q in question_ids if q not in ahead]
+    made = ahead | ask_teachers(missing, visits, roles, corpus, config)
+    drawn = {q: made[q] for q in question_ids}
     pairs = [(corpus[q], d.text) for q, draws in drawn.items() for d in draws]
     grades = iter(roles.grading.grade_all(pairs))
     return {
         q: tuple(TeacherDraw(q, visits.get(q, 0), i, d, next(grades)) for i, d in enumerate(draws))
         for q, draws in drawn.items()
     }
+
+
+def ask_teachers(question_ids: Sequence[str], visits: Mapping[str, int], roles: Roles,
+                 corpus: Corpus, config: Config) -> Draws:  # fmt: skip
+    """G_T rollouts of every teacher for each question, not graded yet."""
+    sampling = Sampling(config.rollout.max_tokens, config.teacher.rollouts)
+    requests = [teacher_request(corpus[q], visits.get(q, 0), roles, config) for q in question_ids]
+    drawn: Draws = {q: [] for q in question_ids}
+    for teacher in roles.teachers:
+        outputs = roles.draws.draws(requests, teacher, sampling, roles.progress("teacher"))
+        for question_id, draws in zip(question_ids, outputs, strict=True):
+            drawn[question_id] += draws
+    return drawn
 
 
 def teacher_request(question: Question, visit: int, roles: Roles, config: Config) -> DrawRequest:

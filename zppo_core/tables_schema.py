@@ -71,6 +71,11 @@ _COLUMNS: dict[str, dict[str, pa.DataType]] = {
         "phase": _STR,
         "seconds": _REAL,
         "model_seconds?": _REAL,
+        "student_seconds?": _REAL,
+        "teacher_seconds?": _REAL,
+        "learner_seconds?": _REAL,
+        "sync_seconds?": _REAL,
+        "sync_bytes?": _LONG,
     },
     "groups": {
         "run_key": _STR,

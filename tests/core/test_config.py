@@ -2,7 +2,8 @@
 
 import pytest
 
-from zppo_core import config
+from zppo_core import config, memory
+from zppo_core.config import LAYOUTS, load
 from zppo_core.errors import UserError
 
 
@@ -56,3 +57,29 @@ def test_faults_are_one_line_with_the_fix(override, message):
 def test_unknown_scale_names_the_nearest():
     with pytest.raises(UserError, match=r"0\.8B"):
         config.load("0.8b")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("scale", ["0.8B", "2B", "4B", "9B"])
+def test_a_layout_changes_the_machine_of_a_preset_and_not_its_recipe(scale, layout) -> None:
+    plain = load(scale)
+    there = load(f"{scale}@{layout}", ["compute.rendezvous=10.0.0.1:29500"])
+    assert there.scale == scale
+    for section in ("rollout", "replay", "reformulation", "advantage", "loss", "optimizer"):
+        assert getattr(there, section) == getattr(plain, section)
+    assert there.compute != plain.compute
+
+
+def test_layouts_fit_the_gpus_they_are_named_after() -> None:
+    endpoint = ["teacher.endpoint=http://host:8000/v1"]
+    for scale in ("0.8B", "2B", "4B"):
+        assert memory.fault(load(f"{scale}@lora-24gb", endpoint), 24) == ""
+    for scale in ("0.8B", "2B", "4B", "9B"):
+        assert memory.fault(load(f"{scale}@one-gpu", endpoint), 80) == ""
+        assert memory.fault(load(f"{scale}@eight-gpus"), 80) == ""
+    assert "vLLM gets" in memory.fault(load("9B@lora-24gb", endpoint), 24)
+
+
+def test_an_unknown_layout_names_the_nearest() -> None:
+    with pytest.raises(UserError, match="one-gpu"):
+        load("4B@one-gpus")

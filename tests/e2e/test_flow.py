@@ -62,6 +62,15 @@ def test_the_flow_resumes_after_a_failure_in_any_step_and_fills_the_database(
         assert groups >= 2 * (8 + 4)
         assert rollouts == one("SELECT count(*) FROM advantages")[0] == 4 * groups
         assert one("SELECT count(DISTINCT phase) FROM phases WHERE step >= 0")[0] == 5
+        busy = {
+            r[0]: r[1:]
+            for r in db.execute(
+                "SELECT phase, sum(student_seconds) > 0, sum(learner_seconds) > 0, sum(sync_bytes) "
+                "FROM phases WHERE step >= 0 GROUP BY phase"
+            ).fetchall()
+        }
+        assert busy["plain"] == (True, False, None)
+        assert busy["update"] == (False, True, 0)  # engine and trainer share one model on a CPU
         stages = {r[0] for r in db.execute("SELECT phase FROM phases WHERE step < 0").fetchall()}
         assert stages >= {"prepare_data", "cache_teacher", "epoch/0", "epoch/1"}
         assert one("SELECT count(*) FROM updates")[0] == 4

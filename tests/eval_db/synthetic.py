@@ -275,7 +275,11 @@ def _step(spec: Spec, step: int, buffer: PromptReplayBuffer, journal: MemoryJour
                 }
                 for i in range(spec.updates)
             ],
-            "phases": [{**key, "phase": "update", "seconds": 3.0, "model_seconds": 2.9}],
+            "phases": [{
+                **key, "phase": "update", "seconds": 3.0, "model_seconds": 2.9,
+                "student_seconds": 0.0, "teacher_seconds": 0.0, "learner_seconds": 2.9,
+                "sync_seconds": 0.05, "sync_bytes": 2_000_000,
+            }],
             "costs": [
                 {**key, "role": r, "activity": a, "model_params": n, "tokens": t,
                  "tokens_cap": c, "seconds": 1.0}
@@ -304,7 +308,9 @@ def _reformulated(
 
 
 def _tables(groups: Sequence[Any], key: dict, phase: str, seconds: float) -> dict[str, Any]:
-    row = {**key, "phase": phase, "seconds": seconds, "model_seconds": 0.95 * seconds}
+    row = {**key, "phase": phase, "seconds": seconds, "model_seconds": 0.95 * seconds,
+           "student_seconds": 0.9 * seconds, "teacher_seconds": 0.3 * seconds,
+           "learner_seconds": 0.0}  # fmt: skip
     return {
         "groups": [g for g, _ in groups],
         "rollouts": [r for _, rs in groups for r in rs],

@@ -86,6 +86,20 @@ def test_times_add_up_and_evaluation_shards_are_one_stage(database_path):
     assert sum(t["share"] for t in phases.values()) == pytest.approx(100)
 
 
+def test_each_roles_idle_time_and_the_bytes_of_new_weights_are_told(database_path):
+    data = tables.summary(database_path, "nano-zppo-s0")
+    phases = {t["phase"]: t for t in data["times"] if t["level"] == "phase"}
+    assert phases["plain"]["student_seconds"] == pytest.approx(24.0 * 0.9)
+    assert phases["update"]["sync_bytes"] == 2_000_000 * phases["update"]["times"]
+    lines = tables.summary_text(data).splitlines()
+    header = next(line for line in lines if line.startswith("phase "))
+    assert header.split("  ")[-3:] == ["student idle", "teacher idle", "learner idle"]
+    plain = next(line for line in lines if line.startswith("plain "))
+    assert plain.split()[-6:] == ["10.0", "%", "70.0", "%", "100.0", "%"]
+    copied = phases["update"]["sync_bytes"] / 1e6
+    assert any(f"{copied:,.1f} MB copied" in line for line in lines)
+
+
 def test_text_and_json_come_from_the_command_line(database_path, capsys):
     place = ["--database", str(database_path), "--run", "nano-zppo-s0"]
     assert tables.main(["summary", *place]) == 0

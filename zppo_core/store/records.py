@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from zppo_core.compression import Compressed
+from zppo_core.phases import Spent
 from zppo_core.step_types import Ask, Corpus, StepResult, TeacherDraw, TeacherPhase
 from zppo_core.tables_schema import decode, encode
 from zppo_core.teacher_cache import Draw
@@ -39,8 +40,8 @@ class RecordContext:
     def key(self) -> dict[str, Any]:
         return {"run_key": self.run_key, "step": self.step}
 
-    def phase(self, name: str, seconds: float, model_seconds: float) -> Files:
-        row = {**self.key, "phase": name, "seconds": seconds, "model_seconds": model_seconds}
+    def phase(self, name: str, spent: Spent, **more: float) -> Files:
+        row = {**self.key, "phase": name, **asdict(spent), **more}
         return {"phases.parquet": encode("phases", [row])}
 
 
@@ -52,7 +53,7 @@ class GroupsCodec:
     phase: str
     asks: Mapping[str, Ask] | None = None  # uid -> ask, filled by the reformulate phase
 
-    def encode(self, value: Sequence[Group], seconds: float, model_seconds: float) -> Files:
+    def encode(self, value: Sequence[Group], spent: Spent) -> Files:
         c = self.context
         groups, rollouts = [], []
         for g in value:
@@ -80,7 +81,7 @@ class GroupsCodec:
         return {
             "groups.parquet": encode("groups", groups),
             "rollouts.parquet": encode("rollouts", rollouts),
-            **c.phase(self.phase, seconds, model_seconds),
+            **c.phase(self.phase, spent),
         }
 
     def decode(self, files: Mapping[str, bytes]) -> list[Group]:
@@ -122,7 +123,7 @@ class TeacherCodec:
 
     context: RecordContext
 
-    def encode(self, value: TeacherPhase, seconds: float, model_seconds: float) -> Files:
+    def encode(self, value: TeacherPhase, spent: Spent) -> Files:
         rows = [
             {
                 **self.context.key, "question_id": d.question_id, "visit": d.visit,
@@ -144,7 +145,7 @@ class TeacherCodec:
         return {
             "teacher_draws.parquet": encode("teacher_draws", rows),
             "plan.json": json.dumps(exact).encode(),
-            **self.context.phase("teacher", seconds, model_seconds),
+            **self.context.phase("teacher", spent),
         }
 
     def decode(self, files: Mapping[str, bytes]) -> TeacherPhase:
@@ -168,7 +169,7 @@ class AsksCodec:
 
     context: RecordContext
 
-    def encode(self, value: Sequence[Ask], seconds: float, model_seconds: float) -> Files:
+    def encode(self, value: Sequence[Ask], spent: Spent) -> Files:
         asks = [
             {
                 "question_id": a.question_id, "kind": a.kind, "text": a.prompt.text,
@@ -181,7 +182,7 @@ class AsksCodec:
         return {
             "asks.json": json.dumps(asks).encode(),
             "teacher_draws.parquet": encode("teacher_draws", list(self._compressions(value))),
-            **self.context.phase("reformulate", seconds, model_seconds),
+            **self.context.phase("reformulate", spent),
         }
 
     def _compressions(self, asks: Sequence[Ask]) -> Iterable[dict[str, Any]]:
@@ -212,7 +213,7 @@ class AsksCodec:
 
 
 def step_files(context: RecordContext, result: StepResult, threshold: float,
-               seconds: float, model_seconds: float) -> Files:  # fmt: skip
+               spent: Spent, sync: Mapping[str, float]) -> Files:  # fmt: skip
     """The tables of a finished step: its summary, updates, advantages and buffer events."""
     key = context.key
     groups = [*result.plain, *result.augmented]
@@ -267,7 +268,7 @@ def step_files(context: RecordContext, result: StepResult, threshold: float,
         "updates.parquet": encode("updates", updates),
         "advantages.parquet": encode("advantages", advantages),
         "costs.parquet": encode("costs", cost_rows(context, result)),
-        **context.phase("update", seconds, model_seconds),
+        **context.phase("update", spent, **sync),
     }
 
 

@@ -1,0 +1,144 @@
+"""Teacher draws beside student rollouts: at the same time, with the same results."""
+
+import threading
+import time
+
+import pytest
+from scripted_world import World, asked_of, some_right, student_with
+
+from zppo_core.ahead import Ahead
+from zppo_core.config import load
+from zppo_core.engines.scripted import ScriptedEngine
+from zppo_core.errors import UserError
+from zppo_core.phases import Clock
+
+HARD = {"teacher.scope": "hard"}
+
+
+def teacher() -> ScriptedEngine:
+    """Right, wrong, right, ...; the same answer to the same question whenever it is asked."""
+
+    def answer(prompt, member: int) -> str:
+        if "<response>" in prompt.text:
+            box = prompt.text.rpartition(r"\boxed{")[2].partition("}")[0]
+            return f"<summary>\nshort \\boxed{{{box}}}\n</summary>"
+        question = asked_of(prompt)
+        return f"{question.id} so \\boxed{{{question.gold if member % 2 == 0 else 999}}}"
+
+    return ScriptedEngine(answer, "teacher")
+
+
+def test_overlap_changes_no_draw_no_prompt_and_no_account_of_them(tmp_path) -> None:
+    results = {}
+    for slices in (1, 3):
+        world = World(tmp_path / str(slices), student_with(some_right), teacher(),
+                      **HARD, **{"compute.overlap": slices})  # fmt: skip
+        results[slices] = [world.step(), world.step()]
+    for one, three in zip(results[1], results[3], strict=True):
+        assert [g.uid for g in one.plain] == [g.uid for g in three.plain]
+        assert one.teacher.plan == three.teacher.plan
+        assert [a.prompt.text for a in one.asks] == [a.prompt.text for a in three.asks]
+        draws = [
+            [(d.question_id, d.visit, d.index, d.draw.text, d.draw.cached, d.grade.reward)
+             for own in r.teacher.draws.values() for d in own]
+            for r in (one, three)
+        ]  # fmt: skip
+        assert draws[0] == draws[1]
+        assert draws[0]
+
+
+def test_the_teacher_draws_while_the_student_samples(tmp_path) -> None:
+    drawing, sampling = threading.Event(), threading.Event()
+    slices = []
+
+    class Student(ScriptedEngine):
+        def generate(self, prompts, *rest):
+            slices.append(len(prompts))
+            if len(slices) == 2:
+                assert drawing.wait(20)  # the teacher is at work on the first slice
+                sampling.set()
+            return super().generate(prompts, *rest)
+
+    class Teacher(ScriptedEngine):
+        def generate(self, prompts, *rest):
+            if not drawing.is_set():
+                drawing.set()
+                assert sampling.wait(20)  # and the student on the second
+            return super().generate(prompts, *rest)
+
+    student = Student(student_with(lambda p, m: False).answer, "student")
+    world = World(tmp_path, student, Teacher(teacher().answer, "teacher"),
+                  **HARD, **{"compute.overlap": 2})  # fmt: skip
+    world.step()
+    assert slices[:2] == [4, 4]
+
+
+def test_what_the_teacher_raises_ends_the_phase(tmp_path) -> None:
+    class Broken(ScriptedEngine):
+        def generate(self, *arguments):
+            raise ConnectionError("the endpoint is gone")
+
+    world = World(tmp_path, student_with(lambda p, m: False), Broken(lambda p, m: "", "teacher"),
+                  **HARD, **{"compute.overlap": 4})  # fmt: skip
+    with pytest.raises(ConnectionError, match="gone"):
+        world.step()
+    assert not [t for t in threading.enumerate() if t.name.startswith("teacher ahead")]
+
+
+def test_a_failed_student_drops_what_has_not_begun() -> None:
+    begun = []
+
+    def draw(question_ids):
+        begun.append(question_ids)
+        time.sleep(0.2)
+        return {}
+
+    def phase() -> None:
+        with Ahead(draw) as ahead:
+            ahead.begin(["a"])
+            ahead.begin(["b"])
+            while not begun:
+                time.sleep(0.01)
+            raise RuntimeError("the student died")
+
+    with pytest.raises(RuntimeError, match="student"):
+        phase()
+    assert begun == [["a"]]
+
+
+def test_time_of_two_roles_at_once_counts_once_in_all_and_for_each() -> None:
+    clock = Clock()
+    before = clock.now()
+
+    def work() -> None:
+        with clock.model("teacher"):
+            time.sleep(0.3)
+
+    thread = threading.Thread(target=work)
+    with clock.model("student"):
+        thread.start()
+        time.sleep(0.2)
+    thread.join()
+    time.sleep(0.1)
+    with clock.model("learner"):
+        time.sleep(0.1)
+    spent = clock.now() - before
+    assert spent.student_seconds == pytest.approx(0.2, abs=0.08)
+    assert spent.teacher_seconds == pytest.approx(0.3, abs=0.08)
+    assert spent.learner_seconds == pytest.approx(0.1, abs=0.08)
+    assert spent.model_seconds == pytest.approx(0.4, abs=0.12)
+    assert spent.model_seconds < spent.student_seconds + spent.teacher_seconds + 0.1
+    assert spent.seconds > spent.model_seconds + 0.08
+
+
+@pytest.mark.parametrize(
+    ("sets", "words"),
+    [
+        (["compute.overlap=2"], "teacher.scope"),
+        (["compute.overlap=2", "teacher.scope=hard", "compute.teacher_gpus=0"], "beside"),
+        (["compute.overlap=0"], ">= 1"),
+    ],
+)
+def test_an_overlap_that_cannot_be_is_refused(sets, words) -> None:
+    with pytest.raises(UserError, match=words):
+        load("4B", sets)
