@@ -7,6 +7,7 @@ import random
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from lm_eval.tasks.aime import utils as aime
 from lm_eval.tasks.mmmu.utils import eval_open, parse_open_response
 
 from eval.scoring import totals
@@ -107,8 +108,28 @@ def test_letters_are_read_as_lmms_eval_reads_them(lmms, gold, said, shape):
     row = {"answer": gold, "question_id": "s", "relation": "left"}
     boxes = lmms("tasks.embspatial.utils").embspatial_process_results(row, [answer])
     clips = lmms("tasks.mvbench.utils").mcq_acc("ABCD"[gold], answer)
+    texts = dict(zip("ABCD", OPTIONS, strict=True))
+    puzzle = lmms("tasks.VisualPuzzles.utils").parse_response(answer, list("ABCD"), texts)
+    pro = lmms("tasks._task_utils.mmmu_mcq_utils").parse_mmmu_multi_choice_response(
+        answer, list("ABCD"), texts
+    )
     ours = RULES["choice"](Sample("s", "", "ABCD"[gold], options=OPTIONS), answer)
     assert ours == boxes["embspatial_acc"]["is_correct"] == clips, (gold, answer)
+    assert ours == (puzzle == "ABCD"[gold]) == (pro == "ABCD"[gold]), (gold, answer)
+
+
+@MANY
+@given(
+    st.integers(0, 999), st.integers(0, 999), st.sampled_from(["{}", "{}^\\circ", "{}\\%", "{}.0"])
+)
+def test_aimes_numbers_are_lm_evals(gold, said, shape):
+    """But for leading zeros and a closing ".0", which ours forgives as well."""
+    answer = shape.format(said)
+    assume(shape != "{}.0" or said != gold)
+    response = rf"so the answer is $\boxed{{{answer}}}$"
+    official = aime.process_results({"answer": gold}, [response])["exact_match"]
+    ours = RULES["integer"](Sample("s", "", str(gold)), answer)
+    assert ours == official, (gold, answer)
 
 
 @MANY
