@@ -15,6 +15,9 @@ import pytest
 from eval.scoring import ocr_text
 from eval.scoring.ocrbench import CATEGORIES, score
 
+# nltk warns of pages that have no run of words in common
+pytestmark = pytest.mark.filterwarnings("ignore:\\s*The hypothesis contains 0 counts")
+
 TABLE = "<table><tr><td>uv</td><td>c</td></tr><tr><td>1</td><td>22</td></tr></table>"
 MARKDOWN = "| a | b |\n|---|---|\n| 1 | 22 |\n| 3 | x |"
 PAGE = "# Head\nline one of text\n## Next\nline two\n| a | b |\n|---|---|\n| 1 | 2 |"

@@ -6,11 +6,16 @@ import time
 import pytest
 from scripted_world import World, asked_of, some_right, student_with
 
+from steps.epoch import one_step
+from steps.run_setup import open_run
+from steps.world import build_world
 from zppo_core.ahead import Ahead
 from zppo_core.config import load
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError
 from zppo_core.phases import Clock
+from zppo_core.store.journal import Journal
+from zppo_core.store.objects import LocalStore, open_store
 
 HARD = {"teacher.scope": "hard"}
 
@@ -45,6 +50,29 @@ def test_overlap_changes_no_draw_no_prompt_and_no_account_of_them(tmp_path) -> N
         ]  # fmt: skip
         assert draws[0] == draws[1]
         assert draws[0]
+
+
+def test_real_engines_side_by_side_sample_the_same_tokens(tmp_path) -> None:
+    found = []
+    for slices in (1, 3):
+        folder = tmp_path / str(slices)
+        sets = [
+            f"store.root={folder}/runs", f"store.cache={folder}/cache", "teacher.scope=hard",
+            f"compute.overlap={slices}", "rollout.new_prompts=12", "data.train_questions=120",
+        ]  # fmt: skip
+        setup = open_run("nano", "zppo", "0", ";".join(sets), "test", "")
+        world = build_world(load("nano", sets), open_store(f"{folder}/cache"),
+                            lambda phase: lambda done, total: None)  # fmt: skip
+        journal = Journal(LocalStore(folder), "journal")
+        results = [one_step(world, journal, setup, lambda step, phase: None)[0] for _ in range(2)]
+        found.append(
+            [
+                [c.token_ids_T.tolist() for g in (*r.plain, *r.augmented) for c in g.completions]
+                + [d.draw.text for own in r.teacher.draws.values() for d in own]
+                for r in results
+            ]
+        )
+    assert found[0] == found[1]
 
 
 def test_the_teacher_draws_while_the_student_samples(tmp_path) -> None:
