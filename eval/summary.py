@@ -193,7 +193,7 @@ def summary_text(data: dict[str, Any]) -> str:
             parts.append(title + "\n" + table(columns, rows))
             parts += [
                 f"New weights for the student's engine: {t['sync_bytes'] / 1e6:,.1f} MB copied "
-                f"in {duration(t['sync_seconds'])}"
+                f"in {duration(t['sync_seconds'])}\n"
                 for t in own
                 if t["sync_bytes"] is not None
             ]
