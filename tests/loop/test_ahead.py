@@ -2,20 +2,25 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
+import torch
 from scripted_world import World, asked_of, some_right, student_with
 
 from steps.epoch import one_step
 from steps.run_setup import open_run
-from steps.world import build_world
+from steps.world import TimedEngine, build_world
+from steps.world import World as RealWorld
 from zppo_core.ahead import Ahead
 from zppo_core.config import load
+from zppo_core.engines.base import Sampling
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError
 from zppo_core.phases import Clock
 from zppo_core.store.journal import Journal
 from zppo_core.store.objects import LocalStore, open_store
+from zppo_core.types import Prompt
 
 HARD = {"teacher.scope": "hard"}
 
@@ -170,3 +175,39 @@ def test_time_of_two_roles_at_once_counts_once_in_all_and_for_each() -> None:
 def test_an_overlap_that_cannot_be_is_refused(sets, words) -> None:
     with pytest.raises(UserError, match=words):
         load("4B", sets)
+
+
+def test_an_engine_takes_one_batch_at_a_time() -> None:
+    inside, most = [], []
+
+    class Slow(ScriptedEngine):
+        def generate(self, prompts, *rest):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.1)
+            inside.pop()
+            return super().generate(prompts, *rest)
+
+    engine = TimedEngine(Slow(lambda p, m: "x", "teacher"), Clock(), "teacher")
+    ask = ([Prompt("?")], Sampling(8, 1), [0])
+    threads = [threading.Thread(target=engine.generate, args=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("engine", "copied"), [("hf", 0), ("vllm", 4 * 6 + 2 * 3)])
+def test_a_sync_tells_the_bytes_that_were_copied(engine, copied) -> None:
+    model = torch.nn.ParameterDict({"a": torch.zeros(2, 3), "b": torch.zeros(3).bfloat16()})
+    got = {}
+    roles = SimpleNamespace(student=SimpleNamespace(load_weights=lambda w, v: got.update(w)))
+    world = SimpleNamespace(
+        trainer=SimpleNamespace(publish=lambda: None), model=model, roles=roles,
+        config=load("nano", [f"compute.engine={engine}"]), state=SimpleNamespace(step=3),
+    )  # fmt: skip
+    spent = RealWorld.sync(world)
+    assert spent["sync_bytes"] == copied
+    assert spent["sync_seconds"] >= 0
+    assert len(got) == 2

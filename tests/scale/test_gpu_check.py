@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from zppo_core import memory
-
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SIZES = {"device": "cpu", "prompt": 40, "response": 16, "groups": 2, "budget": 512}
 
@@ -42,5 +40,10 @@ def test_a_wrong_log_probability_fails_the_check(gpu_check, monkeypatch) -> None
     ("name", "rank", "fits"), [("0.8B", 0, 80), ("4B", 0, 140), ("4B", 16, 40)]
 )
 def test_what_an_update_needs_is_told_beforehand(gpu_check, name, rank, fits) -> None:
-    assert gpu_check.needed_gib(gpu_check.shape_of(name), 16_384, rank) < fits
-    assert gpu_check.needed_gib(memory.shapes()["Qwen/Qwen3.5-9B"], 16_384, 0) > 140
+    assert gpu_check.needed_gib(name, 16_384, rank) < fits
+    assert gpu_check.needed_gib("9B", 16_384, 0) > 140
+
+
+def test_more_memory_than_estimated_fails_the_check(gpu_check) -> None:
+    assert gpu_check.fits(31.0, 32.0)
+    assert not gpu_check.fits(33.0, 32.0)
