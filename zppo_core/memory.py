@@ -156,12 +156,14 @@ def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
     )  # fmt: skip
     beside: tuple[Need, ...] = ()
     uses = METHODS[config.run.method].uses_teacher and not config.teacher.endpoint
-    if uses and teacher is not None and c.teacher_gpus:
-        tokens = config.data.max_prompt_tokens + config.rollout.max_tokens
-        own = teacher.params * teacher.bytes / c.teacher_gpus
-        one = (teacher.cache_bytes * tokens + teacher.state_bytes) / c.teacher_gpus
+    if uses and teacher is not None:
+        tokens, gpus = config.data.max_prompt_tokens + config.rollout.max_tokens, c.teacher_gpus
+        own = teacher.params * teacher.bytes / max(gpus, 1)
+        one = (teacher.cache_bytes * tokens + teacher.state_bytes) / max(gpus, 1)
         beside = (Need("weights", own / GIB), Need("cache of one response", one / GIB),
                   Need("CUDA", CONTEXT))  # fmt: skip
+        if gpus == 0:  # it takes turns with the student's engine, beside what learns
+            beside += (Need("student", weights / GIB), Need("optimizer", optimizer / GIB))
     return Estimate(update, rollout, beside)
 
 

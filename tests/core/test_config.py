@@ -77,6 +77,9 @@ def test_layouts_fit_the_gpus_they_are_named_after() -> None:
     for scale in ("0.8B", "2B", "4B", "9B"):
         assert memory.fault(load(f"{scale}@one-gpu", endpoint), 80) == ""
         assert memory.fault(load(f"{scale}@eight-gpus"), 80) == ""
+    # without an address the teacher's 27 B would take turns on the same GPU
+    assert "teacher.endpoint" in memory.fault(load("4B@lora-24gb"), 24)
+    assert memory.fault(load("4B@one-gpu"), 80) == ""
     assert "vLLM gets" in memory.fault(load("9B@lora-24gb", endpoint), 24)
 
 
