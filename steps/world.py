@@ -7,9 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from steps.engines import Teacher, student_engine, teachers
+from steps.hosts import Hosts
 from steps.prepare_data import build_corpus
 from zppo_core.compression import Compressor
 from zppo_core.config import Config
@@ -130,6 +131,7 @@ class World:
     renderer: Any
     teacher: Teacher | None  # the first, None where no teacher takes part
     clock: Clock = field(default_factory=Clock)
+    hosts: Hosts | None = None  # those beside this one
 
     @property
     def teacher_params(self) -> int:
@@ -138,6 +140,8 @@ class World:
 
     def close(self) -> None:
         """End processes of its own."""
+        if self.hosts is not None:
+            self.hosts.close()
         close = getattr(self.trainer, "close", None)
         if close is not None:
             close()
@@ -190,8 +194,8 @@ def workers_of(config: Config) -> Workers | None:
                    threads)  # fmt: skip
 
 
-def build_trainer(config: Config, student: Any, renderer: Any,
-                  teacher: Any = None) -> Trainer | RemoteTrainer:  # fmt: skip
+def build_trainer(config: Config, student: Any, renderer: Any, teacher: Any = None,
+                  hosts: Hosts | None = None) -> Trainer | RemoteTrainer:  # fmt: skip
     """The student's trainer: in this process, or in workers that DeepSpeed shares it among."""
     workers = workers_of(config)
     if workers is None:
@@ -204,7 +208,7 @@ def build_trainer(config: Config, student: Any, renderer: Any,
     from zppo_core.training.remote import RemoteTrainer
 
     return RemoteTrainer(student, config.student.model, workers, config.trainer, config.optimizer,
-                         config.loss)  # fmt: skip
+                         config.loss, None if hosts is None else hosts.program)  # fmt: skip
 
 
 def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Progress]) -> World:
@@ -224,13 +228,17 @@ def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Pr
     clock, templates = Clock(), Templates(config.data.prompts)
     corpus = build_corpus(config)
     helpers = teachers(config, renderer, judging=corpus.judged() > 0)
-    engines = tuple(TimedEngine(t.engine, clock, "teacher") for t in helpers)
     sampler = student_engine(config, student, renderer)
+    distilled = helpers[0].model if method.loss != "surrogate" else None
+    hosts = Hosts(config) if config.compute.update_hosts > 1 else None
+    trainer = build_trainer(config, student, renderer, distilled, hosts)
+    if hosts is not None:
+        hosts.meet(cast("RemoteTrainer", trainer), len(helpers), corpus.judged() > 0)
+        sampler, helpers = hosts.join("student", sampler), hosts.join_teachers(helpers)
+    engines = tuple(TimedEngine(t.engine, clock, "teacher") for t in helpers)
     sharers = [sampler] if config.compute.teacher_gpus else [sampler, *(t.engine for t in helpers)]
     writer = engines[0] if engines and config.reformulation.compression == "teacher" else None
     count = (helpers[0].renderer or renderer if helpers else renderer).encode_text
-    distilled = helpers[0].model if method.loss != "surrogate" else None
-    trainer = build_trainer(config, student, renderer, distilled)
     memo = Memo(cache)
     judge, own = Judge(engines[0], templates, memo) if corpus.judged() else None, config.data.reward
     cap, retries = config.reformulation.candidate_tokens, config.reformulation.retries
@@ -250,4 +258,4 @@ def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Pr
         config.replay.capacity, config.replay.threshold, config.replay.refresh
     )
     return World(config, corpus, roles, RolloutState(buffer), trainer, student,
-                 renderer, helpers[0] if method.uses_teacher else None, clock)  # fmt: skip
+                 renderer, helpers[0] if method.uses_teacher else None, clock, hosts)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Several engines of the same weights as one: an engine a GPU, prompts dealt out among them."""
+"""Several engines of the same weights as one, a GPU or a host each; prompts are dealt out."""
 
 from __future__ import annotations
 
@@ -60,9 +60,11 @@ class EnginePool:
 
     def sleep(self) -> None:
         """Engines that can sleep leave their GPUs to others."""
-        self._each(lambda i: self.engines[i].sleep())
+        able = [e for e in self.engines if hasattr(e, "sleep")]
+        self._each(lambda i: able[i].sleep(), len(able))
 
-    def _each(self, act: Any) -> list[Any]:
+    def _each(self, act: Any, count: int | None = None) -> list[Any]:
         """`act` of every engine's number; the first fault in their order is raised."""
+        numbers = range(len(self.engines) if count is None else count)
         with ThreadPoolExecutor(len(self.engines)) as pool:
-            return list(pool.map(act, range(len(self.engines))))
+            return list(pool.map(act, numbers))

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from multiprocessing import AuthenticationError
-from multiprocessing.connection import Connection, Listener
+from multiprocessing.connection import Connection
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
 import torch
 
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
+from zppo_core.connections import Door
 from zppo_core.errors import UserError
 from zppo_core.store.checkpoint import Checkpoint
 from zppo_core.training import wire
@@ -71,10 +68,15 @@ class Workers:
 
 
 class RemoteTrainer:
-    """`Trainer`'s methods, done by workers. UserError with the end of their log if they die."""
+    """`Trainer`'s methods, done by workers. UserError with the end of their log if they die.
+
+    `program` is started by the workers of each further host: its "module", and the "address" that
+    it is given. Weights that `publish` brings here are left in a file for it there.
+    """
 
     def __init__(self, model: Any, name: str, workers: Workers, trainer: TrainerConfig,
-                 optimizer: OptimizerConfig, loss: LossConfig) -> None:  # fmt: skip
+                 optimizer: OptimizerConfig, loss: LossConfig,
+                 program: Mapping[str, str] | None = None) -> None:  # fmt: skip
         self.model, self.settings = model, optimizer
         self._folder = tempfile.TemporaryDirectory(prefix="zppo-update-", dir=_memory())
         self._log = Path(self._folder.name) / "workers.log"
@@ -83,6 +85,7 @@ class RemoteTrainer:
             "device": workers.device, "threads": workers.threads, "trainer": asdict(trainer),
             "optimizer": asdict(optimizer), "loss": asdict(loss),
             "sharding": {"stage": workers.stage, "offload": workers.offload},
+            "program": program and dict(program),
         }  # fmt: skip
         self._connection = self._start(workers)
         about = wire.unpack(self._ask(wire.pack(spec)))[0]
@@ -91,11 +94,9 @@ class RemoteTrainer:
         self.mode_reason = f"{about['why']}, {count} processes, ZeRO-{workers.stage}"
 
     def _start(self, workers: Workers) -> Connection:
-        key = secrets.token_bytes(32)
-        listener = Listener(("127.0.0.1", 0), authkey=key)
-        host, port = listener.address[:2]
+        door = Door()
         environment = os.environ | {
-            "ZPPO_STEP": f"{host}:{port}", "ZPPO_STEP_KEY": key.hex(),
+            "ZPPO_STEP": door.address, "ZPPO_STEP_KEY": door.key.hex(),
             "ZPPO_BACKEND": workers.backend, "ZPPO_DEVICE": workers.device,
             "OMP_NUM_THREADS": str(workers.threads), "DS_ACCELERATOR": workers.device,
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
@@ -107,28 +108,16 @@ class RemoteTrainer:
             )  # fmt: skip
         for other in range(1, workers.hosts):
             print(f"update: waiting for host {other}: {workers.elsewhere(other)}", flush=True)
-        found: list[Connection] = []
-
-        def accept() -> None:
-            while not found:
-                try:
-                    found.append(listener.accept())
-                except (AuthenticationError, EOFError, ConnectionError):
-                    continue  # not one of ours
-                except OSError:
-                    return  # closed
-
-        waiting = Thread(target=accept, daemon=True)
-        waiting.start()
-        deadline = time.monotonic() + PATIENCE
-        while not found:
-            waiting.join(0.2)
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                listener.close()
-                self._process.kill()
-                raise self._dead("did not start")
-        listener.close()
+        found = door.accept(1, PATIENCE, self.alive)
+        door.close()
+        if not found:
+            self._process.kill()
+            raise self._dead("did not start")
         return found[0]
+
+    def alive(self) -> bool:
+        """Whether this host's workers run."""
+        return self._process.poll() is None
 
     def _dead(self, what: str) -> UserError:
         lines = [line for line in self._log.read_text(errors="replace")[-TAIL:].splitlines()

@@ -7,17 +7,24 @@ ZPPO_STEP_KEY, and hands each on to all ranks. Ranks on other hosts need to know
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from multiprocessing.connection import Client, Connection
+from datetime import timedelta
+from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from safetensors.torch import save_file
 
 from zppo_core import models
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
+from zppo_core.connections import connect
 from zppo_core.store.checkpoint import MASTER
 from zppo_core.training import wire
 from zppo_core.training.deepspeed import MOMENTS, ShardedTrainer, Sharding, join
@@ -39,19 +46,49 @@ def build(spec: Mapping[str, Any]) -> ShardedTrainer:
     )  # fmt: skip
 
 
-def shared(data: bytes | None, device: str) -> bytes:
-    """`data` of rank 0, on every rank."""
-    size = torch.tensor([0 if data is None else len(data)], dtype=torch.long, device=device)
-    dist.broadcast(size, 0)
+def shared(data: bytes | None, group: Any) -> bytes:
+    """`data` of rank 0, on every rank of `group`."""
+    size = torch.tensor([0 if data is None else len(data)], dtype=torch.long)
+    dist.broadcast(size, 0, group)
     if data is None:
-        body = torch.empty(int(size), dtype=torch.uint8, device=device)
+        body = torch.empty(int(size), dtype=torch.uint8)
     else:
-        body = torch.frombuffer(bytearray(data), dtype=torch.uint8).to(device)
-    dist.broadcast(body, 0)
-    return body.cpu().numpy().tobytes()
+        body = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    dist.broadcast(body, 0, group)
+    return body.numpy().tobytes()
 
 
-def obey(trainer: ShardedTrainer, message: bytes) -> bytes:
+class Program:
+    """What runs beside the workers of a further host, and the file where its weights are left."""
+
+    def __init__(self, about: Mapping[str, str]) -> None:
+        memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
+        self.folder = Path(tempfile.mkdtemp(prefix="zppo-host-", dir=memory))
+        self.weights = self.folder / "weights.safetensors"
+        # torchrun's own variables are about another process group
+        own = {k: v for k, v in os.environ.items() if not k.startswith(("TORCHELASTIC", "GROUP"))}
+        for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR",
+                     "MASTER_PORT", "ROLE_RANK", "ROLE_WORLD_SIZE", "ROLE_NAME"):  # fmt: skip
+            own.pop(name, None)
+        own |= {"ZPPO_ENGINES": about["address"], "ZPPO_WEIGHTS": str(self.weights),
+                "ZPPO_HOST": os.environ["GROUP_RANK"]}  # fmt: skip
+        own["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+        self._process = subprocess.Popen([sys.executable, "-m", about["module"]], env=own)
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def further_host() -> bool:
+    """Whether this rank is the first of a host other than the step's."""
+    return os.environ.get("LOCAL_RANK") == "0" and os.environ.get("GROUP_RANK", "0") != "0"
+
+
+def obey(trainer: ShardedTrainer, message: bytes, group: Any = None,
+         program: Program | None = None) -> bytes:  # fmt: skip
     """Carry out one command, on every rank; the answer is rank 0's."""
     header, arrays = wire.unpack(message)
     command = header["command"]
@@ -61,7 +98,11 @@ def obey(trainer: ShardedTrainer, message: bytes) -> bytes:
         groups = wire.groups_of(header, arrays)
         return wire.pack(asdict(trainer.update(groups, header["tokens"])))
     if command == "weights":
-        _write(trainer, whole_weights(trainer), header["path"])
+        weights = whole_weights(trainer, trainer.rank == 0 or program is not None)
+        _write(trainer, weights, header["path"])
+        if program is not None:
+            save_file(weights, program.weights)
+        dist.barrier(group)  # all hosts have theirs before the step says "load"
         return wire.pack({})
     if command == "save":
         save(trainer, header["path"])
@@ -72,16 +113,16 @@ def obey(trainer: ShardedTrainer, message: bytes) -> bytes:
     raise ValueError(f"no command {command!r}")
 
 
-def whole_weights(trainer: ShardedTrainer) -> dict[str, torch.Tensor]:
-    """The student's parameters in its own type, gathered from all ranks."""
+def whole_weights(trainer: ShardedTrainer, keep: bool) -> dict[str, torch.Tensor]:
+    """The student's parameters in its own type, gathered from all ranks; none if not to `keep`."""
     import deepspeed
 
     sharded = trainer.sharding.stage == 3
     found = {}
     for name, parameter in trainer.model.named_parameters():
         with deepspeed.zero.GatheredParameters([parameter], enabled=sharded):
-            if trainer.rank == 0:
-                found[name] = parameter.detach().cpu().clone()
+            if keep:
+                found[name] = parameter.detach().cpu().clone().contiguous()
     return found
 
 
@@ -127,8 +168,6 @@ def load(trainer: ShardedTrainer, student: str, optimizer: str) -> None:
 
 
 def _write(trainer: ShardedTrainer, tensors: Mapping[str, torch.Tensor], path: str) -> None:
-    from safetensors.torch import save_file
-
     if trainer.rank == 0:
         save_file({k: v.contiguous() for k, v in tensors.items()}, path)
 
@@ -137,28 +176,32 @@ def main() -> int:
     """Serve until the step says "stop" or goes away."""
     device = os.environ.get(DEVICE, "cpu")
     rank = join(os.environ.get(BACKEND, "gloo"), device)
-    on = f"cuda:{torch.cuda.current_device()}" if device == "cuda" else "cpu"
+    # ranks wait here while the step samples, as long as that takes and without spinning on a GPU
+    commands = dist.new_group(backend="gloo", timeout=timedelta(days=7))
     connection: Connection | None = None
     if rank == 0:
-        host, _, port = os.environ[ADDRESS].rpartition(":")
-        key = bytes.fromhex(os.environ[KEY])
-        connection = Client((host, int(port)), authkey=key)
-    spec, _ = wire.unpack(shared(connection.recv_bytes() if connection else None, on))
+        connection = connect(os.environ[ADDRESS], bytes.fromhex(os.environ[KEY]))
+    spec, _ = wire.unpack(shared(connection.recv_bytes() if connection else None, commands))
     trainer = build(spec)
-    if connection:
-        connection.send_bytes(wire.pack({"mode": trainer.mode, "why": trainer.mode_reason}))
-    while True:
-        try:
-            own = connection.recv_bytes() if connection else None
-        except EOFError:  # the step is gone
-            own = wire.pack({"command": "stop"})
-        message = shared(own, on)
-        if wire.unpack(message)[0]["command"] == "stop":
-            dist.destroy_process_group()
-            return 0
-        answer = obey(trainer, message)
+    program = Program(spec["program"]) if spec["program"] and further_host() else None
+    try:
         if connection:
-            connection.send_bytes(answer)
+            connection.send_bytes(wire.pack({"mode": trainer.mode, "why": trainer.mode_reason}))
+        while True:
+            try:
+                own = connection.recv_bytes() if connection else None
+            except EOFError:  # the step is gone
+                own = wire.pack({"command": "stop"})
+            message = shared(own, commands)
+            if wire.unpack(message)[0]["command"] == "stop":
+                dist.destroy_process_group()
+                return 0
+            answer = obey(trainer, message, commands, program)
+            if connection:
+                connection.send_bytes(answer)
+    finally:
+        if program is not None:
+            program.close()
 
 
 if __name__ == "__main__":

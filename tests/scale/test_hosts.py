@@ -1,0 +1,199 @@
+"""Rollouts on several hosts: two torchrun groups of this machine stand for them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from multiprocessing import Pipe
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from steps.world import World, build_world
+from steps.world import workers_of as workers
+from zppo_core.config import Config, load
+from zppo_core.connections import Door, connect
+from zppo_core.engines.base import Sampling
+from zppo_core.engines.host import (
+    HostEngine,
+    completions_of,
+    pack_completions,
+    pack_prompts,
+    prompts_of,
+    serve,
+)
+from zppo_core.engines.pool import EnginePool
+from zppo_core.errors import UserError
+from zppo_core.store.objects import open_store
+from zppo_core.training.wire import unpack
+from zppo_core.types import Completion, Prompt
+
+ROOT = Path(__file__).resolve().parents[2]
+GREEDY = Sampling(max_tokens=12, n=2, temperature=0.0)
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def two_hosts() -> Config:
+    return load(
+        "nano",
+        [
+            "compute.update_hosts=2", "compute.update_processes=1", "compute.threads=1",
+            f"compute.rendezvous=127.0.0.1:{free_port()}", "data.train_questions=8",
+            "optimizer.lr=0.01",
+        ],
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def second_host(config: Config) -> Iterator[subprocess.Popen[bytes]]:
+    """The line that the flow prints for host 1, run as it stands."""
+    found = workers(config)
+    assert found is not None
+    words = shlex.split(found.elsewhere(1).replace(" python ", f" {sys.executable} "))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(["env", *words], cwd=ROOT, env=environment, start_new_session=True)
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def ask(built: World, engine: Any, version: int) -> list[list[list[int]]]:
+    asked = [built.corpus[q] for q in built.corpus.new_ids(0, 5)]
+    prompts = [Prompt(q.text, q.images) for q in asked]
+    outputs = engine.generate(prompts, GREEDY, list(range(5)))
+    assert {c.version for group in outputs for c in group} == {version}
+    return [[c.token_ids_T.tolist() for c in group] for group in outputs]
+
+
+def test_rollouts_of_two_hosts_are_those_of_one_before_and_after_an_update(tmp_path: Path) -> None:
+    import world as helper
+
+    config, store = two_hosts(), open_store(str(tmp_path))
+    with second_host(config) as other:
+        built = build_world(config, store, lambda phase: lambda done, all_: None)
+        try:
+            for role in (built.roles.student, *built.roles.teachers):
+                pool = role.inner
+                assert isinstance(pool, EnginePool)
+                assert isinstance(pool.engines[1], HostEngine)
+                here, there = pool.engines
+                assert there.host == 1
+                built.sync()
+                # host 1 alone, and its share of a batch, say what this host does
+                expected = ask(built, here, 0)
+                assert ask(built, there, 0) == expected == ask(built, pool, 0)
+            pool = built.roles.student.inner
+            before = ask(built, pool, 0)
+            groups = helper.groups(helper.prompts(4, 2, 1), [2, 1, 4, 3, 2, 1, 2], 0)
+            for _ in range(3):
+                built.trainer.update(groups)
+            built.state.step = 1
+            built.sync()
+            after = ask(built, pool.engines[1], 1)
+            assert after == ask(built, pool.engines[0], 1)
+            assert after != before, "the update changed nothing: the test shows nothing"
+
+            children = psutil.Process(other.pid).children(recursive=True)
+            programs = [c for c in children if "steps.engine_host" in c.cmdline()]
+            assert len(programs) == 1
+            programs[0].kill()
+            with pytest.raises(UserError, match=r"host 1 went away .*resume"):
+                ask(built, pool, 1)
+        finally:
+            built.close()
+        other.wait(60)
+        assert not [c for c in psutil.process_iter() if "steps.engine_host" in _words(c)]
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
+
+
+class Broken:
+    name, version, slept = "broken", 0, 0
+
+    def generate(self, *_: Any) -> Any:
+        raise ValueError("no such token\nand more")
+
+    def load_weights(self, weights: Any, version: int) -> None:
+        self.loaded, self.version = weights, version
+
+    def sleep(self) -> None:
+        self.slept += 1
+
+
+def test_a_fault_there_is_one_line_here_and_commands_arrive() -> None:
+    here, there = Pipe()
+    engine = Broken()
+    thread = threading.Thread(target=serve, args=(engine, there, lambda: {"w": 1}))
+    thread.start()
+    host = HostEngine(here, 3, "broken", 0)
+    with pytest.raises(UserError, match=r"^host 3: ValueError: no such token$"):
+        host.generate([Prompt("?")], GREEDY, [0])
+    host.load_weights({}, 7)
+    host.sleep()
+    assert (engine.loaded, engine.version, engine.slept, host.version) == ({"w": 1}, 7, 1, 7)
+    assert host.generate([], GREEDY, []) == []
+    host.close()
+    thread.join(10)
+    assert not thread.is_alive(), "the server outlives the step"
+
+
+def test_prompts_and_completions_survive_the_way() -> None:
+    prompts = [
+        Prompt("a", (b"\x89PNG", b"\x00\xff"), True, (("q", "r"),), (4, 5)), Prompt("ü\n", ()),
+    ]  # fmt: skip
+    assert prompts_of(*unpack(pack_prompts({"seeds": [1]}, prompts))) == prompts
+    ids, logp = np.array([1, 2], np.int32), np.array([0.0, -1.5], np.float32)
+    sent = [
+        Completion("x", ids, logp, "stop", 3, 1),
+        Completion("", ids[:0], logp[:0], "length", 3),
+    ]
+    for a, b in zip(sent, completions_of(*unpack(pack_completions(sent))), strict=True):
+        assert (a.text, a.finish, a.version, a.forced) == (b.text, b.finish, b.version, b.forced)
+        for name in ("token_ids_T", "logp_T"):
+            x, y = getattr(a, name), getattr(b, name)
+            assert x.dtype == y.dtype
+            assert np.array_equal(x, y)
+
+
+def test_who_does_not_know_the_key_stays_out() -> None:
+    door = Door()
+    refused: list[Exception] = []
+
+    def stranger() -> None:
+        try:
+            connect(door.address, b"wrong")
+        except Exception as error:
+            refused.append(error)
+        connect(door.address, door.key)
+
+    thread = threading.Thread(target=stranger)
+    thread.start()
+    assert len(door.accept(1, 10, lambda: True)) == 1
+    thread.join()
+    assert len(refused) == 1
+    assert door.accept(1, 0.1, lambda: True) == []
+    assert door.accept(1, 60, lambda: False) == []
+    door.close()
