@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from steps.epoch import Heartbeat
@@ -22,9 +23,12 @@ def cache_teacher(setup: Setup) -> dict[str, Any]:
     """
     config = config_of(setup)
     method = METHODS[config.run.method]
-    if not method.uses_teacher or config.teacher.prefill == 0:
+    elsewhere = config.compute.rendezvous == "auto"  # flows/hosts_flow.py trains
+    if not method.uses_teacher or config.teacher.prefill == 0 or elsewhere:
         print("no teacher draws to make beforehand")
         return {"draws": 0, "hits": 0, "tokens": 0}
+    # this host alone: nobody waits for a rendezvous yet
+    config = replace(config, compute=replace(config.compute, update_hosts=1))
     world = build_world(config, open_store(setup["cache"]), Heartbeat().progress)
     cache = world.roles.draws
     n = config.rollout.new_prompts
@@ -33,8 +37,11 @@ def cache_teacher(setup: Setup) -> dict[str, Any]:
     wanted = order[: share(config.teacher.prefill, len(order))]
     requests = [teacher_request(world.corpus[q], 0, world.roles, config) for q in wanted]
     sampling = Sampling(config.rollout.max_tokens, config.teacher.rollouts)
-    for teacher in world.roles.teachers:
-        cache.draws(requests, teacher, sampling, world.roles.progress("teacher draws"))
+    try:
+        for teacher in world.roles.teachers:
+            cache.draws(requests, teacher, sampling, world.roles.progress("teacher draws"))
+    finally:
+        world.close()
     stats = cache.counters
     print(f"teacher draws: {stats.hits} found, {stats.misses} made, {stats.tokens} tokens")
     spent = {

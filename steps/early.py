@@ -114,6 +114,10 @@ def prepare_process(training: bool = True) -> Arguments:
     if not os.environ.get("METAFLOW_USER"):
         os.environ["METAFLOW_USER"] = _user()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Metaflow starts further hosts' tasks with "python", which must be this one
+    own, path = os.path.dirname(sys.executable), os.environ.get("PATH", "")
+    if path.split(os.pathsep)[0] != own:
+        os.environ["PATH"] = os.pathsep.join((own, path))
     arguments = parse(sys.argv[1:])
     sys.argv[1:] = merge_sets(sys.argv[1:])
     if arguments.command in ("run", "resume") and not _has_option(sys.argv, "--max-workers"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from steps.cards.epoch import EpochCard
@@ -14,9 +15,11 @@ from steps.run_setup import Setup, config_of, prefix_of
 from steps.stage import record_stage
 from steps.world import World, build_world
 from zppo_core.engines.base import Progress
+from zppo_core.errors import UserError
 from zppo_core.phases import PhaseRecorder, step_unit
 from zppo_core.rollout_step import rollout_step
 from zppo_core.step_types import StepResult
+from zppo_core.store.checkpoint import latest_checkpoint
 from zppo_core.store.journal import Journal
 from zppo_core.store.lock import RunLock
 from zppo_core.store.objects import open_store
@@ -32,15 +35,19 @@ HEARTBEAT = 5.0  # seconds between lines of a phase that takes long
 After = Callable[[int, str], None]
 
 
-def epoch(
-    setup: Setup, steps_done: int, card: Any = None, after: After = lambda step, phase: None
-) -> int:
+def epoch(setup: Setup, steps_done: int, card: Any = None,
+          after: After = lambda step, phase: None, rendezvous: str = "") -> int:  # fmt: skip
     """Advance the run from `steps_done` by at most `run.steps_per_task`; the new count.
 
     A task that died goes on from the last checkpoint; phases that were committed since are read
     back, not computed again. `after` is told of each commit (the kill tests use it).
+    `rendezvous` is where the hosts meet, if the configuration leaves that to flows/hosts_flow.py.
     """
     config = config_of(setup)
+    if config.compute.rendezvous == "auto":
+        if not rendezvous:
+            return trained_elsewhere(setup)
+        config = replace(config, compute=replace(config.compute, rendezvous=rendezvous))
     check_machine(config)
     target = min(steps_done + config.run.steps_per_task, setup["rollout_steps"])
     total, every = setup["rollout_steps"], config.store.checkpoint_every
@@ -70,6 +77,17 @@ def epoch(
             print(f"judge: {judge.malformed} malformed verdicts, graded wrong", flush=True)
         record_stage(setup, f"epoch/{steps_done}", world.clock.model_seconds)
         return max(target, min(world.state.step, setup["rollout_steps"]))
+
+
+def trained_elsewhere(setup: Setup) -> int:
+    """The steps that flows/hosts_flow.py took; UserError if it is not done."""
+    found = latest_checkpoint(open_store(setup["store"]), prefix_of(setup))
+    if found is None or found.step < setup["rollout_steps"]:
+        raise UserError(
+            "several hosts train by flows/hosts_flow.py; run it with this --name first, or start "
+            "the others by hand with --set compute.rendezvous=HOST:29500"
+        )
+    return found.step
 
 
 def one_step(world: World, journal: Journal, setup: Setup,

@@ -174,8 +174,11 @@ def set_threads(config: Config, alone: bool = True) -> None:
     torch.set_num_threads(1 if shared else config.compute.threads or os.cpu_count() or 1)
 
 
-def workers_of(config: Config) -> Workers | None:
-    """The processes that share the update; None: this process alone."""
+def workers_of(config: Config, rendezvous: str = "") -> Workers | None:
+    """The processes that share the update; None: this process alone.
+
+    `rendezvous` replaces that of the configuration.
+    """
     from zppo_core.training.remote import Workers
 
     c = config.compute
@@ -190,8 +193,8 @@ def workers_of(config: Config) -> Workers | None:
     if processes == 1 and c.update_hosts == 1 and not c.offload:
         return None
     threads = max(1, (c.threads or os.cpu_count() or 1) // processes)
-    return Workers(processes, c.device, c.zero_stage, c.offload, c.update_hosts, c.rendezvous,
-                   threads)  # fmt: skip
+    return Workers(processes, c.device, c.zero_stage, c.offload, c.update_hosts,
+                   rendezvous or c.rendezvous, threads)  # fmt: skip
 
 
 def build_trainer(config: Config, student: Any, renderer: Any, teacher: Any = None,

@@ -178,7 +178,7 @@ class ComputeConfig:
     zero_stage: int = 2  # 1 shares the optimizer, 2 gradients too, 3 weights too
     offload: bool = False  # optimizer in main memory
     update_hosts: int = 1  # nodes that update together; more than one meet at `rendezvous`
-    rendezvous: str = ""  # host:port of this node, as the others see it
+    rendezvous: str = ""  # host:port of this node, as the others see it; auto: flows/hosts_flow.py
     # slices of the plain rollouts; the teacher draws for one while the student samples the next
     # (with teacher.scope = "hard", and GPUs of its own); 1: one role after the other
     overlap: int = 1
@@ -362,8 +362,10 @@ def _validate(c: Config) -> None:
             "distillation runs in one process; set compute.update_processes=1",
         ),
         (
-            c.compute.update_hosts == 1 or ":" in c.compute.rendezvous,
-            "compute.rendezvous is where several hosts meet, like 10.0.0.1:29500",
+            c.compute.update_hosts == 1
+            or c.compute.rendezvous == "auto"
+            or ":" in c.compute.rendezvous,
+            "compute.rendezvous is where several hosts meet, like 10.0.0.1:29500, or auto",
         ),
         (c.trainer.lora_rank >= 0, "trainer.lora_rank must be >= 0"),
         (

@@ -1,0 +1,68 @@
+"""Training over several hosts of a cluster; zppo_flow.py of the same --name evaluates:
+
+python flows/hosts_flow.py run --scale 4B@eight-nodes --name NAME --with kubernetes
+python flows/zppo_flow.py  run --scale 4B@eight-nodes --name NAME --with kubernetes
+
+start ─ prepare_data ─ train (a task on each of compute.update_hosts) ─ join ─ end
+"""
+
+from steps.early import machine, prepare_process
+
+MACHINE = machine(prepare_process())
+
+from metaflow import FlowSpec, Parameter, card, current, parallel, resources, step  # noqa: E402
+
+
+class HostsFlow(FlowSpec):
+    """All rollout steps in one task: the first host takes them, the others sample and update."""
+
+    scale = Parameter("scale", default="4B@eight-nodes", help="a scale with a layout of many hosts")
+    method = Parameter("method", default="", help="a method of the paper; empty: the preset's")
+    seed = Parameter("seed", default="", help="seed of every random stream; empty: the preset's")
+    run_name = Parameter("name", required=True, help="names the run in store and database")
+    overrides = Parameter("set", default="", help="section.field=value; may be repeated")
+
+    @step
+    def start(self):
+        """Resolve the configuration and open the run's store."""
+        from steps.run_setup import open_run
+
+        self.setup = open_run(
+            self.scale, self.method, self.seed, self.overrides, current.run_id, self.run_name
+        )
+        self.next(self.prepare_data)
+
+    @step
+    def prepare_data(self):
+        """Build or check the corpus; one task for each host."""
+        from steps.prepare_data import prepare_data
+        from steps.run_setup import config_of
+
+        self.data = prepare_data(self.setup)
+        self.next(self.train, num_parallel=config_of(self.setup).compute.update_hosts)
+
+    @card(type="blank", id="epoch", refresh_interval=2)
+    @parallel
+    @resources(gpu=MACHINE.gpu, cpu=MACHINE.cpu, memory=MACHINE.memory)
+    @step
+    def train(self):
+        """On the first host all rollout steps, on the others what they need there."""
+        from steps.cluster import train
+
+        self.steps_done = train(self.setup, current.parallel, current.card["epoch"])
+        self.next(self.join)
+
+    @step
+    def join(self, inputs):
+        """All hosts have ended."""
+        self.steps_done = max(i.steps_done for i in inputs)
+        self.next(self.end)
+
+    @step
+    def end(self):
+        """Say what was done."""
+        print(f"{self.run_name}: {self.steps_done} rollout steps; zppo_flow.py evaluates it")
+
+
+if __name__ == "__main__":
+    HostsFlow()
