@@ -177,7 +177,7 @@ class ComputeConfig:
     update_processes: int = 0
     zero_stage: int = 2  # 1 shares the optimizer, 2 gradients too, 3 weights too
     offload: bool = False  # optimizer in main memory
-    update_hosts: int = 1  # nodes that update together; more than one meet at `rendezvous`
+    update_hosts: int = 1  # nodes that sample and update together; several meet at `rendezvous`
     rendezvous: str = ""  # host:port of this node, as the others see it; auto: flows/hosts_flow.py
     # slices of the plain rollouts; the teacher draws for one while the student samples the next
     # (with teacher.scope = "hard", and GPUs of its own); 1: one role after the other

@@ -76,9 +76,12 @@ class Program:
         self._process = subprocess.Popen([sys.executable, "-m", about["module"]], env=own)
 
     def close(self) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.wait()
+        """Wait until it has ended its own processes, as it does when the step goes away."""
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
