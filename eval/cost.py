@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eval.database import DEFAULT_DATABASE, open_database
+from eval.paper_tables import reference
 from eval.render import duration, scientific, table
 from eval.summary import find_run, records
 from zppo_core.config import Config, load
@@ -33,8 +34,9 @@ HARD_SHARE = 0.46  # of the questions asked that want teacher rollouts, fitted t
 
 @dataclass(frozen=True)
 class Plan:
-    """FLOPs of a run by role and activity, every sequence at its longest."""
+    """Tokens and FLOPs of a run by role and activity, every sequence at its longest."""
 
+    tokens: dict[str, float]
     flops: dict[str, float]
 
     @property
@@ -49,36 +51,47 @@ def plan(config: Config, student: float, teacher: float = TEACHER, steps: int = 
     length = rollout.max_tokens + PROMPT_TOKENS
     asked = rollout.new_prompts * (1 + config.replay.ratio * method.replay)
     per_step = rollout.group_size * length * steps
-    made = {"student generates": 2 * student * asked * per_step}
+    # tokens, and FLOPs of each
+    made = {"student generates": (asked * per_step, 2 * student)}
     drawn = config.teacher.rollouts / rollout.group_size
     if method.loss == "surrogate":
         extra = rollout.new_prompts * config.reformulation.ratio * bool(method.reformulations)
         tokens, updates = (asked + extra) * per_step, config.optimizer.updates
         made = {
-            "student generates": 2 * student * tokens,
-            "student rescores": 2 * student * tokens * (updates > 1),
-            "student trains": 6 * student * tokens * updates,
+            "student generates": (tokens, 2 * student),
+            "student rescores": (tokens * (updates > 1), 2 * student),
+            "student trains": (tokens, 6 * student * updates),
         }
         if method.uses_teacher:
-            made["teacher generates"] = 2 * teacher * HARD_SHARE * asked * drawn * per_step
+            made["teacher generates"] = (HARD_SHARE * asked * drawn * per_step, 2 * teacher)
     elif method.loss == "on_distill":
-        made["student trains"] = 6 * student * asked * per_step
-        made["teacher rescores"] = 2 * teacher * asked * per_step
+        made["student trains"] = (asked * per_step, 6 * student)
+        made["teacher rescores"] = (asked * per_step, 2 * teacher)
     else:
-        made["student trains"] = 6 * student * asked * drawn * per_step
-        made["teacher generates"] = 2 * teacher * asked * drawn * per_step
-    return Plan(made)
+        made["student trains"] = (asked * drawn * per_step, 6 * student)
+        made["teacher generates"] = (asked * drawn * per_step, 2 * teacher)
+    return Plan({k: n for k, (n, _) in made.items()}, {k: n * f for k, (n, f) in made.items()})
 
 
 def plan_text(scale: str, method: str) -> str:
-    """The planned FLOPs of a preset as a table; UserError for a scale of unknown size."""
+    """The planned cost of a preset as a table; UserError for a scale of unknown size.
+
+    Below it the hours that the paper's Table 9 gives for the same run.
+    """
     if scale not in PARAMETERS:
         raise UserError(f"--plan {scale}: one of {', '.join(PARAMETERS)}")
     config = load(scale, [f"run.method={method}"])
     found = plan(config, PARAMETERS[scale])
-    rows = [[name, scientific(value)] for name, value in found.flops.items() if value]
-    rows.append(["all", scientific(found.total)])
-    return f"{method}, {scale}, at most\n" + table(["activity", "FLOPs"], rows)
+    rows = [
+        [name, scientific(found.tokens[name]), scientific(value)]
+        for name, value in found.flops.items()
+        if value
+    ]
+    rows.append(["all", scientific(sum(found.tokens.values())), scientific(found.total)])
+    shown = f"{method}, {scale}, at most\n" + table(["activity", "tokens", "FLOPs"], rows)
+    key = ("9", scale, method)
+    hours = [r["hours"] for r in reference("cost") if (r["table"], r["scale"], r["method"]) == key]
+    return shown + f"\nThe paper's run took {hours[0]} hours (Table 9)" if hours else shown
 
 
 def run_text(database: str, run: str | None) -> str:

@@ -57,6 +57,11 @@ def test_a_runs_two_columns_are_the_databases(database_path, capsys):
 
 def test_the_command_plans_and_refuses(capsys):
     assert cost.main(["--plan", "4B"]) == 0
-    assert "1.8e21" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "1.8e21" in said
+    # 200 steps of (480 + 96) groups of 8 responses of 16,384 tokens
+    assert "1.5e10" in said
+    assert pytest.approx(1.5e10, rel=0.01) == 200 * (480 + 96) * 8 * 16_384
+    assert said.strip().endswith("took 92 hours (Table 9)")
     assert cost.main(["--plan", "7B"]) == 2
     assert "0.8B, 2B, 4B, 9B" in capsys.readouterr().err
