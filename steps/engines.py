@@ -79,20 +79,21 @@ def teacher_engine(config: Config) -> Engine:
     return _teacher(config, config.teacher.model, renderer, False, length).engine
 
 
-def teachers(config: Config, student_renderer: Any, judging: bool = False) -> list[Teacher]:
+def teachers(config: Config, student_renderer: Any, judging: bool = False,
+             near: bool = False) -> list[Teacher]:  # fmt: skip
     """The teachers of the run's method, in order; none if it has no use for one.
 
-    `judging`: the corpus has free-form gold answers, so that every method needs the first.
+    `judging`: the corpus has free-form gold answers, so that every method needs the first. `near`:
+    this process needs their weights, whatever engine samples.
     """
     method = METHODS[config.run.method]
     if not method.uses_teacher:
         return [_teacher(config, config.teacher.model, student_renderer, False)] if judging else []
     names = [config.teacher.model, *filter(None, config.teacher.more_models.split(","))]
-    distils = method.loss != "surrogate"
-    return [_teacher(config, name.strip(), student_renderer, distils) for name in names]
+    return [_teacher(config, name.strip(), student_renderer, near) for name in names]
 
 
-def _teacher(config: Config, name: str, student_renderer: Any, distils: bool,
+def _teacher(config: Config, name: str, student_renderer: Any, near: bool,
              length: int = 0) -> Teacher:  # fmt: skip
     import torch
 
@@ -107,8 +108,7 @@ def _teacher(config: Config, name: str, student_renderer: Any, distils: bool,
         )  # fmt: skip
         remote.check()
         return Teacher(remote, None, None, 0)
-    # distillation takes the logits of weights that lie beside the student's
-    if config.compute.engine == "hf" or distils:
+    if config.compute.engine == "hf" or near:
         from zppo_core.engines.hf import HfEngine
 
         dtype = getattr(torch, config.student.dtype)

@@ -184,11 +184,7 @@ def workers_of(config: Config, rendezvous: str = "") -> Workers | None:
     c = config.compute
     processes = c.update_processes
     if processes == 0:
-        on_gpus = (
-            c.device == "cuda"
-            and METHODS[config.run.method].loss == "surrogate"
-            and config.trainer.lora_rank == 0
-        )
+        on_gpus = c.device == "cuda" and config.trainer.lora_rank == 0
         processes = c.student_gpus if on_gpus else 1
     if processes == 1 and c.update_hosts == 1 and not c.offload:
         return None
@@ -210,8 +206,11 @@ def build_trainer(config: Config, student: Any, renderer: Any, teacher: Any = No
         )  # fmt: skip
     from zppo_core.training.remote import RemoteTrainer
 
-    return RemoteTrainer(student, config.student.model, workers, config.trainer, config.optimizer,
-                         config.loss, None if hosts is None else hosts.program)  # fmt: skip
+    distils = METHODS[config.run.method].loss != "surrogate"
+    return RemoteTrainer(
+        student, config.student.model, workers, config.trainer, config.optimizer, config.loss,
+        None if hosts is None else hosts.program, config.teacher.model if distils else "",
+    )  # fmt: skip
 
 
 def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Progress]) -> World:
@@ -228,11 +227,13 @@ def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Pr
     copy = config.compute.engine == "vllm" and workers_of(config) is not None
     device = "cpu" if copy else config.compute.device
     student, renderer = models.load(config.student.model, dtype, device)
+    distils = method.loss != "surrogate"
     clock, templates = Clock(), Templates(config.data.prompts)
     corpus = build_corpus(config)
-    helpers = teachers(config, renderer, judging=corpus.judged() > 0)
+    near = distils and workers_of(config) is None
+    helpers = teachers(config, renderer, judging=corpus.judged() > 0, near=near)
     sampler = student_engine(config, student, renderer)
-    distilled = helpers[0].model if method.loss != "surrogate" else None
+    distilled = helpers[0].model if near else None
     hosts = Hosts(config) if config.compute.update_hosts > 1 else None
     trainer = build_trainer(config, student, renderer, distilled, hosts)
     if hosts is not None:

@@ -173,7 +173,7 @@ class ComputeConfig:
     engine_memory: float = 0.4  # share of a GPU that a vLLM engine beside the trainer takes
     nodes: int = 8
     # processes on each node that share the update by DeepSpeed; 0: one a student GPU, and this
-    # process alone where there is no second GPU or the loss is a distillation
+    # process alone where there is no second GPU or adapters learn
     update_processes: int = 0
     zero_stage: int = 2  # 1 shares the optimizer, 2 gradients too, 3 weights too
     offload: bool = False  # optimizer in main memory
@@ -357,10 +357,6 @@ def _validate(c: Config) -> None:
             "teacher.endpoint",
         ),
         (c.compute.zero_stage in (1, 2, 3), "compute.zero_stage is 1, 2 or 3"),
-        (
-            c.compute.update_processes < 2 or METHODS[c.run.method].loss == "surrogate",
-            "distillation runs in one process; set compute.update_processes=1",
-        ),
         (
             c.compute.update_hosts == 1
             or c.compute.rendezvous == "auto"

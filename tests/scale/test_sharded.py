@@ -14,11 +14,12 @@ import torch
 import world
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from zppo_core import models
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.errors import UserError
-from zppo_core.store.checkpoint import latest_checkpoint, save_checkpoint
+from zppo_core.store.checkpoint import MASTER, latest_checkpoint, save_checkpoint
 from zppo_core.store.objects import LocalStore
 from zppo_core.training import wire
 from zppo_core.training.deepspeed import deal
@@ -36,15 +37,28 @@ def groups(seed: int = 0):
     return world.groups(world.prompts(4, 2, 1), [2, 1, 4, 3, 2, 1, 2], seed)
 
 
-def alone() -> Trainer:
-    model, renderer = models.load(NAME, torch.float32)
-    return Trainer(model, renderer.forbidden_ids, renderer.pad_id, SMALL, OPTIMIZER, LossConfig())
+def alone(dtype: torch.dtype = torch.float32, optimizer: OptimizerConfig = OPTIMIZER,
+          teacher: str = "") -> Trainer:  # fmt: skip
+    model, renderer = models.load(NAME, dtype)
+    other = models.load(teacher, dtype)[0] if teacher else None
+    return Trainer(model, renderer.forbidden_ids, renderer.pad_id, SMALL, optimizer, LossConfig(),
+                   teacher=other)  # fmt: skip
 
 
-def remote(processes: int, stage: int) -> RemoteTrainer:
-    model, _ = models.load(NAME, torch.float32)
+def remote(processes: int, stage: int, dtype: torch.dtype = torch.float32,
+           optimizer: OptimizerConfig = OPTIMIZER, teacher: str = "") -> RemoteTrainer:  # fmt: skip
+    model, _ = models.load(NAME, dtype)
     workers = Workers(processes, stage=stage)
-    return RemoteTrainer(model, NAME, workers, SMALL, OPTIMIZER, LossConfig())
+    return RemoteTrainer(model, NAME, workers, SMALL, optimizer, LossConfig(), teacher=teacher)
+
+
+def masters(trainer: Trainer | RemoteTrainer, folder: Path) -> torch.Tensor:
+    """The float32 weights of a trainer as its checkpoint has them, flat."""
+    folder.mkdir()
+    trainer.write_state(folder)
+    kept = load_file(folder / "optimizer.safetensors")
+    named = trainer.model.named_parameters()
+    return torch.cat([kept.get(f"{n}:{MASTER}", p.detach()).float().flatten() for n, p in named])
 
 
 def apart(a: torch.nn.Module, b: torch.nn.Module, start: torch.nn.Module) -> float:
@@ -83,6 +97,77 @@ def test_two_updates_of_many_ranks_are_those_of_one_process(processes: int, stag
         assert f"{processes} processes, ZeRO-{stage}" in many.mode_reason
     finally:
         many.close()
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_low_precision_is_shared_out_as_one_process_trains_it(stage: int, tmp_path: Path) -> None:
+    """Masters, sums of micro-batches, decays and norms are float32 on ranks, too.
+
+    Steps are in proportion to the gradient here, or Adam would enlarge what rounding has left. Sums
+    in bfloat16 are 1 % and more apart; decays rounded to it, as DeepSpeed would, 90 %.
+    """
+    steady = OptimizerConfig(lr=1.0, weight_decay=0.0, max_grad_norm=0.01, eps=100.0)
+    one, many = alone(torch.bfloat16, steady), remote(2, stage, torch.bfloat16, steady)
+    start = masters(one, tmp_path / "start")
+    try:
+        for seed in range(2):
+            mine, theirs = one.update(groups(seed)), many.update(groups(seed))
+            assert mine.grad_norm > 0.01  # it is clipped, by the norm of all gradients
+            assert theirs.grad_norm == pytest.approx(mine.grad_norm, rel=1e-3)
+        many.publish()
+        a, b = masters(one, tmp_path / "one"), masters(many, tmp_path / "many")
+        assert float((a - b).norm() / (a - start).norm()) < 1e-3
+        types = {n: p.dtype for n, p in many.model.named_parameters()}
+        assert {d for n, d in types.items() if n.endswith("A_log")} == {torch.float32}
+        for name, parameter in one.model.named_parameters():
+            if types[name] == torch.float32:
+                assert torch.allclose(dict(many.model.named_parameters())[name], parameter)
+        # what two ranks have left one process takes up, and they both go on alike
+        store = LocalStore(tmp_path / "store")
+        save_checkpoint(store, "", 1, many.write_state, keep=1)
+        found = latest_checkpoint(store, "")
+        assert found is not None
+        later = alone(torch.bfloat16, steady)
+        later.model.load_state_dict(many.model.state_dict())
+        for trainer in (later, many):
+            trainer.read_state(found)
+            trainer.update(groups(2))
+        many.publish()
+        c, d = masters(later, tmp_path / "later"), masters(many, tmp_path / "on")
+        assert float((c - d).norm() / (c - b).norm()) < 1e-3
+    finally:
+        many.close()
+
+
+def test_three_ranks_distil_as_one_process_does() -> None:
+    one, many = alone(teacher="nano:teacher"), remote(3, 3, teacher="nano:teacher")
+    start, _ = models.load(NAME, torch.float32)
+    try:
+        for seed in range(2):
+            mine, theirs = one.distill(groups(seed)), many.distill(groups(seed))
+            assert 0 < mine.loss < 0.7
+            for name in ("loss", "grad_norm", "entropy"):
+                expected = pytest.approx(getattr(mine, name), rel=1e-3, abs=1e-4)
+                assert getattr(theirs, name) == expected, name
+            assert (theirs.tokens, theirs.groups) == (mine.tokens, mine.groups)
+        many.publish()
+        assert apart(many.model, one.model, start) < 0.01
+        assert many.distill([]).groups == 0
+    finally:
+        many.close()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gradient_that_is_not_finite_ends_the_step_with_its_own_line(dtype: torch.dtype) -> None:
+    trainer = remote(2, 2, dtype)
+    batch = groups()
+    weights = batch[0].suffixes[0].weights_T
+    weights[:] = np.nan
+    try:
+        with pytest.raises(UserError, match="gradient is not finite"):
+            trainer.update(batch)
+    finally:
+        trainer.close()
 
 
 def test_what_two_ranks_save_one_or_three_take_up(tmp_path: Path) -> None:

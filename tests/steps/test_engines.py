@@ -130,9 +130,10 @@ def test_vllm_engines_have_a_gpu_each_and_the_teacher_its_own(monkeypatch) -> No
     assert (beside.settings["devices"], beside.settings["gpu_memory_utilization"]) == ("", 0.4)
     cpu: Any = engines.student_engine(load("nano", ["compute.engine=vllm"]), None, renderer)
     assert cpu.settings == {"max_model_len": 4096 + 9 * 64 + engines.ROOM + 64}
-    # distillation needs the weights themselves
+    # distillation in this process needs the weights themselves
     distil = load("nano", ["compute.engine=vllm", "run.method=on_distill"])
-    assert engines.teachers(distil, renderer)[0].model is not None
+    assert engines.teachers(distil, renderer, near=True)[0].model is not None
+    assert engines.teachers(distil, renderer)[0].model is None
 
 
 def test_engines_on_the_trainers_gpu_sleep_while_it_works() -> None:

@@ -9,8 +9,8 @@ rank with nothing left runs a pass whose loss is zero, because every pass has co
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ from zppo_core.errors import UserError
 from zppo_core.rendering import EncodedPrompt
 from zppo_core.training.batching import Piece, micro_batches
 from zppo_core.training.groups import TrainGroup
+from zppo_core.training.lm_head import jensen_shannon, log_probs
+from zppo_core.training.precise import Precise
 from zppo_core.training.updater import NO_UPDATE, Trainer, UpdateMetrics, adamw
 
 PERSISTENT = 100_000  # entries: norms, gates and convolutions stay whole on every rank in ZeRO-3
@@ -117,10 +119,12 @@ class Whole(nn.Module):
         own = {id(layer): g for layer, g in zip(layers, self.gathered, strict=True)}
         self.text.call_layer = lambda f, layer, *rest: own[id(layer)](f, *rest)
 
-    def forward(self, groups: Sequence[TrainGroup],
-                seen: EncodedPrompt | None = None,
-                ) -> tuple[torch.Tensor, torch.Tensor, int]:  # fmt: skip
-        """`seen` is a prompt with pictures that another rank has and this one has not."""
+    def forward(self, groups: Sequence[TrainGroup], seen: EncodedPrompt | None = None,
+                distil: bool = False) -> tuple[torch.Tensor, torch.Tensor, int]:  # fmt: skip
+        """Log-probabilities of `groups`, or their divergence to the teacher if they `distil`.
+
+        `seen` is a prompt with pictures that another rank has and this one has not.
+        """
         trainer = self._trainer[0]
         if seen is not None:
             assert seen.pixel_values is not None
@@ -128,7 +132,8 @@ class Whole(nn.Module):
             device = trainer.device
             self.text.companion = seen.pixel_values.to(device), seen.image_grid_thw.to(device)
         try:
-            return Trainer._log_probs(trainer, groups)
+            way = Trainer._divergence if distil else Trainer._log_probs
+            return way(trainer, groups)
         finally:
             self.text.companion = None
 
@@ -151,17 +156,17 @@ class ShardedTrainer(Trainer):
     def _prepare(self, settings: OptimizerConfig) -> None:
         import deepspeed
 
-        if self.teacher is not None:
-            raise UserError("distillation runs in one process; set compute.update_processes=1")
         self.world, self.rank = dist.get_world_size(), dist.get_rank()
         for tensor in (*self.model.parameters(), *self.model.buffers()):
             dist.broadcast(tensor.data, 0)
+        self.precise = Precise(self.model, settings)
         whole = Whole(self.model, self)
         self.named = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self.engine, *_ = deepspeed.initialize(
             model=whole, optimizer=adamw(self.named.values(), settings),
             config=self._settings(settings),
         )  # fmt: skip
+        self.precise.clip_with(self.engine.optimizer)
         self._make_states()
 
     def _make_states(self) -> None:
@@ -177,7 +182,6 @@ class ShardedTrainer(Trainer):
             zero._lazy_init_hp_params_optimizer_state()
 
     def _settings(self, settings: OptimizerConfig) -> dict[str, Any]:
-        half = any(p.dtype == torch.bfloat16 for p in self.named.values())
         zero: dict[str, Any] = {
             "stage": self.sharding.stage, "overlap_comm": self.device.type == "cuda",
             "stage3_param_persistence_threshold": PERSISTENT, "stage3_model_persistence_threshold":
@@ -185,21 +189,29 @@ class ShardedTrainer(Trainer):
         }  # fmt: skip
         if self.sharding.offload:
             zero["offload_optimizer"] = {"device": "cpu", "pin_memory": self.device.type == "cuda"}
+        # not in its bf16 mode: types are as they were loaded, and micro-batches add up in float32
         return {
             "train_micro_batch_size_per_gpu": 1, "gradient_accumulation_steps": 1,
             "gradient_clipping": settings.max_grad_norm, "steps_per_print": 2**31,
-            "bf16": {"enabled": half}, "zero_optimization": zero,
-            "zero_force_ds_cpu_optimizer": False, "zero_allow_untested_optimizer": True,
-            "communication_data_type": "fp32",
+            "zero_optimization": zero, "zero_force_ds_cpu_optimizer": False,
+            "zero_allow_untested_optimizer": True, "communication_data_type": "fp32",
         }  # fmt: skip
 
     def _head(self, hidden: torch.Tensor,
               chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
-        from zppo_core.training.lm_head import log_probs
-
         # the tensor is handed through, for ZeRO-3 finds by it where the backward pass begins
         def through(head: Any, hidden_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             return log_probs(hidden_, head.weight, head.bias, chosen, self.forbidden)
+
+        found: tuple[torch.Tensor, torch.Tensor] = self.engine.module.head(through, hidden)
+        return found
+
+    def _compare(self, hidden: torch.Tensor,
+                 seen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+        other = self.teacher.get_output_embeddings().weight
+
+        def through(head: Any, hidden_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return jensen_shannon(hidden_, head.weight, seen, other, self.forbidden)
 
         found: tuple[torch.Tensor, torch.Tensor] = self.engine.module.head(through, hidden)
         return found
@@ -262,26 +274,18 @@ class ShardedTrainer(Trainer):
         total = sum(g.tokens for g in groups)
         divisor = float(total if tokens is None else tokens)
         sums, worst, computed = np.zeros(7), 0.0, 0
-        rounds = self._rounds(groups)
-        for i, turn in enumerate(rounds):
-            self.engine.set_gradient_accumulation_boundary(i == len(rounds) - 1)
+
+        def loss_of(turn: Round) -> torch.Tensor:
+            nonlocal sums, worst, computed
             logp, entropy, n = self.engine(turn.parts, turn.seen)
             terms, statistics = self._terms(turn.parts, logp, entropy)
-            # DeepSpeed takes the mean over ranks, we the sum
-            loss = terms.sum() * (self.world / divisor)
-            self.engine.backward(loss * 0.0 if turn.idle else loss)
             if not turn.idle:
                 computed += n
                 sums += np.array([terms.sum().item(), *statistics[:-1]])
                 worst = max(worst, statistics[-1])
-        self.engine.step()
-        norm = float(self.engine.get_global_grad_norm() or 0.0)
-        if not np.isfinite(norm):
-            raise UserError(
-                f"the gradient is not finite (norm {norm}); lower optimizer.lr or raise precision "
-                "with --set student.dtype=float32"
-            )
-        passes = sum(not turn.idle for turn in rounds)
+            return terms.sum() / divisor
+
+        norm, passes = self._step_over(self._rounds(groups), loss_of)
         seen = torch.tensor([*sums, computed, passes], dtype=torch.float64)
         high = torch.tensor([worst], dtype=torch.float64)
         seen, high = self._over_ranks(seen, dist.ReduceOp.SUM), self._over_ranks(high)
@@ -293,6 +297,51 @@ class ShardedTrainer(Trainer):
             seconds=time.perf_counter() - started, mismatch_mean=rest[5],
             mismatch_max=float(high[0]),
         )  # fmt: skip
+
+    def distill(self, groups: Sequence[TrainGroup]) -> UpdateMetrics:
+        """See `Trainer.distill`; the teacher is whole on every rank."""
+        if not groups:
+            return NO_UPDATE
+        if self.teacher is None:
+            raise UserError("distillation needs a teacher with weights; set teacher.model")
+        started = time.perf_counter()
+        own, sums, computed = sum(g.tokens for g in groups), np.zeros(2), 0
+
+        def loss_of(turn: Round) -> torch.Tensor:
+            nonlocal sums, computed
+            divergence, entropy, n = self.engine(turn.parts, turn.seen, True)
+            if not turn.idle:
+                computed += n
+                sums += np.array([divergence.sum().item(), entropy.sum().item()])
+            return divergence.sum() / own
+
+        norm, passes = self._step_over(self._rounds(groups), loss_of)
+        seen = torch.tensor([*sums, computed, passes], dtype=torch.float64)
+        seen = self._over_ranks(seen, dist.ReduceOp.SUM)
+        return replace(
+            NO_UPDATE, loss=float(seen[0]) / own, grad_norm=norm, entropy=float(seen[1]) / own,
+            tokens=own, groups=len(groups), micro_batches=int(seen[3]),
+            computed_tokens=int(seen[2]), seconds=time.perf_counter() - started,
+        )  # fmt: skip
+
+    def _step_over(self, rounds: Sequence[Round],
+                   loss_of: Callable[[Round], torch.Tensor]) -> tuple[float, int]:  # fmt: skip
+        """One step on the sum of all ranks' losses; the gradient's norm and this rank's passes."""
+        self.precise.zero_grad()
+        for i, turn in enumerate(rounds):
+            self.engine.set_gradient_accumulation_boundary(i == len(rounds) - 1)
+            loss = loss_of(turn) * self.world  # DeepSpeed takes the mean over ranks, we the sum
+            self.engine.backward(loss * 0.0 if turn.idle else loss)
+        self.precise.reduce()
+        self.engine.step()
+        norm = self.precise.together(float(self.engine.get_global_grad_norm() or 0.0))
+        if not np.isfinite(norm):
+            raise UserError(
+                f"the gradient is not finite (norm {norm}); lower optimizer.lr or raise precision "
+                "with --set student.dtype=float32"
+            )
+        self.precise.step(norm)
+        return norm, sum(not turn.idle for turn in rounds)
 
     def _over_ranks(self, values: torch.Tensor, how: Any = dist.ReduceOp.MAX) -> torch.Tensor:
         on = values.to(self.device)
@@ -306,6 +355,13 @@ class ShardedTrainer(Trainer):
         for name, parameter in self.named.items():
             moments = [safe_get_full_optimizer_state(parameter, m) for m in MOMENTS]
             yield name, safe_get_full_fp32_param(parameter), moments
+        for name, tensor in self.precise.tensors.items():
+            yield name, tensor.detach(), self.precise.moments(name, MOMENTS)
+
+    @property
+    def learning(self) -> dict[str, torch.Tensor]:
+        """Every weight that learns, in the order of `states`; DeepSpeed's may be in parts."""
+        return {**self.named, **self.precise.tensors}
 
     @property
     def steps(self) -> int:
@@ -316,6 +372,10 @@ class ShardedTrainer(Trainer):
                 steps: int) -> None:  # fmt: skip
         """Take up what `states` gave, on any number of ranks."""
         for name, weight, moments in states:
+            if name in self.precise.tensors:
+                kept = dict(zip(MOMENTS, moments, strict=True))
+                self.precise.put(name, weight, kept, steps)
+                continue
             self._put(self.named[name], weight, None)
             for kind, value in zip(MOMENTS, moments, strict=True):
                 self._put(self.named[name], value, kind)

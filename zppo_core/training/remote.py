@@ -29,7 +29,7 @@ from zppo_core.training.groups import TrainGroup
 from zppo_core.training.updater import NO_UPDATE, UpdateMetrics, adamw
 
 PATIENCE = 600.0  # seconds until all workers must have met
-TAIL = 2000  # characters of the workers' log in a message
+TAIL = 20_000  # characters at the end of the workers' log that are looked through
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,15 @@ class Workers:
 class RemoteTrainer:
     """`Trainer`'s methods, done by workers. UserError with the end of their log if they die.
 
-    `program` is started by the workers of each further host: its "module", and the "address" that
-    it is given. Weights that `publish` brings here are left in a file for it there.
+    `teacher` names the model that `distill` looks at, which every worker loads. `program` is
+    started by the workers of each further host: its "module", and the "address" that it is given.
+    Weights that `publish` brings here are left in a file for it there.
     """
 
     def __init__(self, model: Any, name: str, workers: Workers, trainer: TrainerConfig,
                  optimizer: OptimizerConfig, loss: LossConfig,
-                 program: Mapping[str, str] | None = None) -> None:  # fmt: skip
+                 program: Mapping[str, str] | None = None,
+                 teacher: str = "") -> None:  # fmt: skip
         self.model, self.settings = model, optimizer
         self._folder = tempfile.TemporaryDirectory(prefix="zppo-update-", dir=_memory())
         self._log = Path(self._folder.name) / "workers.log"
@@ -85,7 +87,7 @@ class RemoteTrainer:
             "device": workers.device, "threads": workers.threads, "trainer": asdict(trainer),
             "optimizer": asdict(optimizer), "loss": asdict(loss),
             "sharding": {"stage": workers.stage, "offload": workers.offload},
-            "program": program and dict(program),
+            "program": program and dict(program), "teacher": teacher,
         }  # fmt: skip
         self._connection = self._start(workers)
         about = wire.unpack(self._ask(wire.pack(spec)))[0]
@@ -121,7 +123,7 @@ class RemoteTrainer:
 
     def _dead(self, what: str) -> UserError:
         lines = [line for line in self._log.read_text(errors="replace")[-TAIL:].splitlines()
-                 if "Error" in line]  # fmt: skip
+                 if "Error" in line and "ChildFailedError" not in line]  # fmt: skip
         why = lines[-1].strip() if lines else "no error in their log"
         return UserError(f"the update workers {what} ({why}); resume goes on at the last phase")
 
@@ -131,10 +133,14 @@ class RemoteTrainer:
             while not self._connection.poll(0.5):
                 if self._process.poll() is not None:
                     raise self._dead("died")
-            return self._connection.recv_bytes()
+            answer = self._connection.recv_bytes()
         except (EOFError, OSError):
             self._process.wait(60)
             raise self._dead("died") from None
+        said = wire.header_of(answer).get("error")
+        if said is not None:
+            raise UserError(said)
+        return answer
 
     def score(self, groups: Sequence[TrainGroup]) -> list[tuple[np.ndarray, ...]]:
         """See `Trainer.score`."""
@@ -150,8 +156,11 @@ class RemoteTrainer:
         return UpdateMetrics(**wire.unpack(self._ask(message))[0])
 
     def distill(self, groups: Sequence[TrainGroup]) -> UpdateMetrics:
-        """Refuse: the teacher's weights are in one process."""
-        raise UserError("distillation runs in one process; set compute.update_processes=1")
+        """See `Trainer.distill`; needs `teacher`."""
+        if not groups:
+            return NO_UPDATE
+        message = wire.pack_groups({"command": "distill"}, groups)
+        return UpdateMetrics(**wire.unpack(self._ask(message))[0])
 
     def publish(self) -> None:
         """Bring the workers' weights into `model`."""

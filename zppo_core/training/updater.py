@@ -195,20 +195,11 @@ class Trainer:
         self.masters.zero_grad()
         sums = np.zeros(2)
         batches = self._batches(groups)
-        head, teacher_head = (m.get_output_embeddings() for m in (self.model, self.teacher))
         for batch in batches:
-            parts = [part for _, part in batch]
-            masks = np.concatenate([s.mask_T for g in parts for s in g.suffixes])
-            mask = torch.as_tensor(masks, device=self.device)
-            with torch.no_grad():
-                seen, n = self.teacher_forward(parts)
-            hidden, m = self.forward(parts)
-            divergence, entropy = jensen_shannon(
-                hidden[mask], head.weight, seen[mask], teacher_head.weight, self.forbidden
-            )
+            divergence, entropy, n = self._divergence([part for _, part in batch])
             (divergence.sum() / own).backward()
             self.masters.collect()
-            computed += n + m
+            computed += n
             sums += np.array([divergence.sum().item(), entropy.sum().item()])
         norm = self._step()
         loss, entropy_mean = sums / own
@@ -217,6 +208,20 @@ class Trainer:
             groups=len(groups), micro_batches=len(batches), computed_tokens=computed,
             seconds=time.perf_counter() - started,
         )  # fmt: skip
+
+    def _divergence(self, groups: Sequence[TrainGroup]) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """Divergence to the teacher and entropy of every counted token of `groups`, flat."""
+        masks = np.concatenate([s.mask_T for g in groups for s in g.suffixes])
+        mask = torch.as_tensor(masks, device=self.device)
+        with torch.no_grad():
+            seen, n = self.teacher_forward(groups)
+        hidden, m = self.forward(groups)
+        return *self._compare(hidden[mask], seen[mask]), n + m
+
+    def _compare(self, hidden: torch.Tensor,
+                 seen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+        head, other = (m.get_output_embeddings().weight for m in (self.model, self.teacher))
+        return jensen_shannon(hidden, head, seen, other, self.forbidden)
 
     def _terms(self, groups: Sequence[TrainGroup], logp: torch.Tensor,
                entropy: torch.Tensor) -> tuple[torch.Tensor, list[float]]:  # fmt: skip

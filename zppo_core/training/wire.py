@@ -24,10 +24,15 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = No
     return len(text).to_bytes(8, "big") + text + body
 
 
+def header_of(data: bytes) -> dict[str, Any]:
+    """The header of what `pack` packed."""
+    found: dict[str, Any] = json.loads(data[8 : 8 + int.from_bytes(data[:8], "big")])
+    return found
+
+
 def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What `pack` packed."""
-    n = int.from_bytes(data[:8], "big")
-    return json.loads(data[8 : 8 + n]), load(data[8 + n :])
+    return header_of(data), load(data[8 + int.from_bytes(data[:8], "big") :])
 
 
 def pack_groups(header: Mapping[str, Any], groups: Sequence[TrainGroup]) -> bytes:

@@ -25,6 +25,7 @@ from safetensors.torch import save_file
 from zppo_core import models
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.connections import connect
+from zppo_core.errors import UserError
 from zppo_core.store.checkpoint import MASTER
 from zppo_core.training import wire
 from zppo_core.training.deepspeed import MOMENTS, ShardedTrainer, Sharding, join
@@ -37,12 +38,15 @@ def build(spec: Mapping[str, Any]) -> ShardedTrainer:
     torch.set_num_threads(spec["threads"])
     dtype = getattr(torch, spec["dtype"])
     model, renderer = models.load(spec["model"], dtype, spec["device"])
+    teacher = None
+    if spec["teacher"]:
+        teacher = models.load(spec["teacher"], dtype, spec["device"])[0]
     optimizer = dict(spec["optimizer"])
     optimizer["betas"] = tuple(optimizer["betas"])
     return ShardedTrainer.on(
         Sharding(**spec["sharding"]), model, renderer.forbidden_ids, renderer.pad_id,
         TrainerConfig(**spec["trainer"]), OptimizerConfig(**optimizer), LossConfig(**spec["loss"]),
-        spec["device"],
+        spec["device"], teacher,
     )  # fmt: skip
 
 
@@ -100,6 +104,8 @@ def obey(trainer: ShardedTrainer, message: bytes, group: Any = None,
     if command == "update":
         groups = wire.groups_of(header, arrays)
         return wire.pack(asdict(trainer.update(groups, header["tokens"])))
+    if command == "distill":
+        return wire.pack(asdict(trainer.distill(wire.groups_of(header, arrays))))
     if command == "weights":
         weights = whole_weights(trainer, trainer.rank == 0 or program is not None)
         _write(trainer, weights, header["path"])
@@ -126,6 +132,9 @@ def whole_weights(trainer: ShardedTrainer, keep: bool) -> dict[str, torch.Tensor
         with deepspeed.zero.GatheredParameters([parameter], enabled=sharded):
             if keep:
                 found[name] = parameter.detach().cpu().clone().contiguous()
+    if keep:
+        precise = trainer.precise.tensors.items()
+        found |= {name: tensor.detach().cpu().clone() for name, tensor in precise}
     return found
 
 
@@ -139,7 +148,7 @@ def save(trainer: ShardedTrainer, path: str) -> None:
         if steps:
             tensors |= {f"{name}:{m}": v.cpu() for m, v in zip(MOMENTS, moments, strict=True)}
             tensors[f"{name}:step"] = torch.tensor(float(steps))
-        if trainer.named[name].dtype != torch.float32:
+        if trainer.learning[name].dtype != torch.float32:
             tensors[f"{name}:{MASTER}"] = weight.cpu()
     _write(trainer, tensors, path)
 
@@ -160,7 +169,7 @@ def load(trainer: ShardedTrainer, student: str, optimizer: str) -> None:
         return on
 
     def states() -> Iterator[tuple[str, torch.Tensor, list[torch.Tensor]]]:
-        for name, parameter in trainer.named.items():
+        for name, parameter in trainer.learning.items():
             shape = getattr(parameter, "ds_shape", parameter.shape)
             weight = take(state.get(f"{name}:{MASTER}", given.get(name)), shape)
             yield name, weight, [take(state.get(f"{name}:{m}"), shape) for m in MOMENTS]
@@ -184,10 +193,11 @@ def main() -> int:
     connection: Connection | None = None
     if rank == 0:
         connection = connect(os.environ[ADDRESS], bytes.fromhex(os.environ[KEY]))
-    spec, _ = wire.unpack(shared(connection.recv_bytes() if connection else None, commands))
-    trainer = build(spec)
-    program = Program(spec["program"]) if spec["program"] and further_host() else None
+    program: Program | None = None
     try:
+        spec, _ = wire.unpack(shared(connection.recv_bytes() if connection else None, commands))
+        trainer = build(spec)
+        program = Program(spec["program"]) if spec["program"] and further_host() else None
         if connection:
             connection.send_bytes(wire.pack({"mode": trainer.mode, "why": trainer.mode_reason}))
         while True:
@@ -196,12 +206,16 @@ def main() -> int:
             except EOFError:  # the step is gone
                 own = wire.pack({"command": "stop"})
             message = shared(own, commands)
-            if wire.unpack(message)[0]["command"] == "stop":
+            if wire.header_of(message)["command"] == "stop":
                 dist.destroy_process_group()
                 return 0
             answer = obey(trainer, message, commands, program)
             if connection:
                 connection.send_bytes(answer)
+    except UserError as error:  # every rank has it: what raises one is the same on all
+        if connection:
+            connection.send_bytes(wire.pack({"error": str(error)}))
+        return 2
     finally:
         if program is not None:
             program.close()
