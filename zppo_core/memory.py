@@ -20,6 +20,7 @@ GIB = 2**30
 VOCAB = 248_320
 HEAD_DIM, LINEAR_DIM, KEY_HEADS, KERNEL, EVERY = 256, 128, 16, 4, 4  # common to the family
 CHUNK_ELEMENTS = 1 << 23  # logits that are there at once, as in training/lm_head.py
+BUCKET = 200_000_000  # gradients that ranks exchange at once, as in training/deepspeed.py
 CONTEXT = 2.0  # GiB that CUDA, kernels and communication take
 
 
@@ -137,25 +138,32 @@ def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
         return None
     ranks = max(c.update_processes or c.student_gpus, 1) * c.update_hosts
     width = 2 if config.student.dtype == "bfloat16" else 4
-    size = student.params
-    weights = size * width / (ranks if c.zero_stage == 3 else 1)
-    gradients = size * width / (ranks if c.zero_stage >= 2 else 1)
+    size, shared = student.params, ranks > 1 or c.offload
+    weights = size * width / (ranks if shared and c.zero_stage == 3 else 1)
+    # a micro-batch's own and the float32 sum; from ZeRO-2 on a rank's part of the sum, and buckets
+    gradients = float(size * (width + 4 if width < 4 else 4))
+    if shared and c.zero_stage >= 2:
+        gradients = size * 4 / ranks + 2 * BUCKET * 4
     optimizer = 0.0 if c.offload else size * 12 / ranks
+    method = METHODS[config.run.method]
     if trainer.lora_rank:  # float32 adapters of about 2 r (in + out) a map, in one process
         adapters = 7 * student.layers * trainer.lora_rank * (student.hidden + student.ffn)
         weights, gradients, optimizer = size * width, adapters * 4, adapters * 12
     activations = student.activation_bytes(trainer.token_budget, trainer.checkpointing)
-    update = (
+    update: tuple[Need, ...] = (
         Need("weights", weights / GIB), Need("gradients", gradients / GIB),
         Need("optimizer", optimizer / GIB), Need("activations", activations / GIB),
         Need("CUDA", CONTEXT),
     )  # fmt: skip
-    rollout = (
+    rollout: tuple[Need, ...] = (
         Need("weights", weights / GIB), Need("optimizer", optimizer / GIB),
         Need("vLLM", c.engine_memory * gpu_gib), Need("CUDA", CONTEXT),
     )  # fmt: skip
+    if method.loss != "surrogate" and teacher is not None:  # whole on every rank
+        seen = Need("teacher", teacher.params * teacher.bytes / GIB)
+        update, rollout = (*update, seen), (*rollout, seen)
     beside: tuple[Need, ...] = ()
-    uses = METHODS[config.run.method].uses_teacher and not config.teacher.endpoint
+    uses = method.uses_teacher and not config.teacher.endpoint
     if uses and teacher is not None:
         tokens, gpus = config.data.max_prompt_tokens + config.rollout.max_tokens, c.teacher_gpus
         own = teacher.params * teacher.bytes / max(gpus, 1)

@@ -9,7 +9,7 @@ from transformers.models.qwen3_5 import Qwen3_5TextConfig
 
 from zppo_core import memory
 from zppo_core.config import load
-from zppo_core.training import lm_head
+from zppo_core.training import deepspeed, lm_head
 
 GIB = 2**30
 SIZES = {"Qwen/Qwen3.5-0.8B": 0.8e9, "Qwen/Qwen3.5-2B": 2e9, "Qwen/Qwen3.5-4B": 4e9,
@@ -32,14 +32,15 @@ def test_parameters_are_those_that_transformers_makes(name: str) -> None:
 
 
 def test_the_4b_preset_by_hand() -> None:
-    """6 ranks, ZeRO-2, bfloat16: 2 P of weights, 2 P / 6 of gradients, 12 P / 6 of optimizer."""
+    """6 ranks, ZeRO-2, bfloat16: 2 P of weights, 4 P / 6 and two buckets of gradients, 12 P / 6 of
+    optimizer."""
     config = load("4B")
     found = memory.estimate(config)
     assert found is not None
     p = memory.shapes()["Qwen/Qwen3.5-4B"].params
     needs = {n.what: n.gib for n in found.update}
     assert needs["weights"] == pytest.approx(2 * p / GIB)
-    assert needs["gradients"] == pytest.approx(2 * p / 6 / GIB)
+    assert needs["gradients"] == pytest.approx((4 * p / 6 + 8 * memory.BUCKET) / GIB)
     assert needs["optimizer"] == pytest.approx(12 * p / 6 / GIB)
     # keys and values: 8 full layers x 2 x 4 heads x 256 x 2 bytes a token
     assert memory.shapes()["Qwen/Qwen3.5-4B"].cache_bytes == 8 * 2 * 4 * 256 * 2
@@ -47,8 +48,25 @@ def test_the_4b_preset_by_hand() -> None:
     assert found.teacher[0].gib == pytest.approx(teacher.params / 2 / GIB)
 
 
-def test_the_chunk_of_logits_is_the_heads() -> None:
+def test_one_process_and_distillation_by_hand() -> None:
+    """One process has a micro-batch's gradients in bfloat16 beside their float32 sum, and the
+    teacher that a distillation looks at lies on every rank."""
+    p = memory.shapes()["Qwen/Qwen3.5-4B"].params
+    alone = memory.estimate(load("4B", ["compute.update_processes=1"]))
+    distil = memory.estimate(load("4B", ["run.method=on_distill"]))
+    assert alone is not None
+    assert distil is not None
+    needs = {n.what: n.gib for n in alone.update}
+    assert needs["gradients"] == pytest.approx(6 * p / GIB)
+    assert needs["weights"] == pytest.approx(2 * p / GIB)
+    teacher = memory.shapes()["Qwen/Qwen3.5-27B-FP8"]
+    for phase in (distil.update, distil.rollout):
+        assert {n.what: n.gib for n in phase}["teacher"] == pytest.approx(teacher.params / GIB)
+
+
+def test_constants_are_those_of_the_trainer() -> None:
     assert lm_head.CHUNK_ELEMENTS == memory.CHUNK_ELEMENTS
+    assert deepspeed.BUCKET == memory.BUCKET
 
 
 def test_every_preset_fits_the_papers_gpus_and_says_so() -> None:

@@ -22,8 +22,8 @@ from zppo_core.errors import UserError
 from zppo_core.store.checkpoint import MASTER, latest_checkpoint, save_checkpoint
 from zppo_core.store.objects import LocalStore
 from zppo_core.training import wire
-from zppo_core.training.deepspeed import deal
 from zppo_core.training.remote import RemoteTrainer, Workers
+from zppo_core.training.shares import deal
 from zppo_core.training.updater import Trainer
 
 NAME = "nano:student"
@@ -37,6 +37,11 @@ def groups(seed: int = 0):
     return world.groups(world.prompts(4, 2, 1), [2, 1, 4, 3, 2, 1, 2], seed)
 
 
+def texts():
+    """Groups without pictures: the vision tower has no gradient, and still its momentum."""
+    return world.groups(world.prompts(0, 4, 0), [2, 1, 4, 3], 1)
+
+
 def alone(dtype: torch.dtype = torch.float32, optimizer: OptimizerConfig = OPTIMIZER,
           teacher: str = "") -> Trainer:  # fmt: skip
     model, renderer = models.load(NAME, dtype)
@@ -46,9 +51,10 @@ def alone(dtype: torch.dtype = torch.float32, optimizer: OptimizerConfig = OPTIM
 
 
 def remote(processes: int, stage: int, dtype: torch.dtype = torch.float32,
-           optimizer: OptimizerConfig = OPTIMIZER, teacher: str = "") -> RemoteTrainer:  # fmt: skip
+           optimizer: OptimizerConfig = OPTIMIZER, teacher: str = "",
+           offload: bool = False) -> RemoteTrainer:  # fmt: skip
     model, _ = models.load(NAME, dtype)
-    workers = Workers(processes, stage=stage)
+    workers = Workers(processes, stage=stage, offload=offload)
     return RemoteTrainer(model, NAME, workers, SMALL, optimizer, LossConfig(), teacher=teacher)
 
 
@@ -91,27 +97,33 @@ def test_two_updates_of_many_ranks_are_those_of_one_process(processes: int, stag
                          "mismatch_max", "clip_low_share"):  # fmt: skip
                 expected = pytest.approx(getattr(mine, name), rel=1e-3, abs=1e-4)
                 assert getattr(theirs, name) == expected, name
+        one.update(texts())
+        many.update(texts())
         many.publish()
         assert apart(many.model, one.model, start) < 0.01
+        assert apart(many.model.model.visual, one.model.model.visual, start.model.visual) < 0.01
         assert many.update([]).groups == 0
         assert f"{processes} processes, ZeRO-{stage}" in many.mode_reason
     finally:
         many.close()
 
 
-@pytest.mark.parametrize("stage", [1, 2, 3])
-def test_low_precision_is_shared_out_as_one_process_trains_it(stage: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("stage", "offload"), [(1, False), (2, True), (3, False)])
+def test_low_precision_is_shared_out_as_one_process_trains_it(
+    stage: int, offload: bool, tmp_path: Path
+) -> None:
     """Masters, sums of micro-batches, decays and norms are float32 on ranks, too.
 
     Steps are in proportion to the gradient here, or Adam would enlarge what rounding has left. Sums
     in bfloat16 are 1 % and more apart; decays rounded to it, as DeepSpeed would, 90 %.
     """
     steady = OptimizerConfig(lr=1.0, weight_decay=0.0, max_grad_norm=0.01, eps=100.0)
-    one, many = alone(torch.bfloat16, steady), remote(2, stage, torch.bfloat16, steady)
+    one = alone(torch.bfloat16, steady)
+    many = remote(2, stage, torch.bfloat16, steady, offload=offload)
     start = masters(one, tmp_path / "start")
     try:
-        for seed in range(2):
-            mine, theirs = one.update(groups(seed)), many.update(groups(seed))
+        for batch in (groups(0), texts()):
+            mine, theirs = one.update(batch), many.update(batch)
             assert mine.grad_norm > 0.01  # it is clipped, by the norm of all gradients
             assert theirs.grad_norm == pytest.approx(mine.grad_norm, rel=1e-3)
         many.publish()

@@ -21,12 +21,13 @@ from torch import nn
 from zppo_core.config import OptimizerConfig
 from zppo_core.errors import UserError
 from zppo_core.rendering import EncodedPrompt
-from zppo_core.training.batching import Piece, micro_batches
 from zppo_core.training.groups import TrainGroup
 from zppo_core.training.lm_head import jensen_shannon, log_probs
 from zppo_core.training.precise import Precise
+from zppo_core.training.shares import Round, rounds
 from zppo_core.training.updater import NO_UPDATE, Trainer, UpdateMetrics, adamw
 
+BUCKET = 200_000_000  # entries that are exchanged at once
 PERSISTENT = 100_000  # entries: norms, gates and convolutions stay whole on every rank in ZeRO-3
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -56,31 +57,6 @@ def join(backend: str, device: str = "cpu") -> int:
     if device == "cuda":
         torch.cuda.set_device(dist.get_rank() % torch.cuda.device_count())
     return dist.get_rank()
-
-
-Batch = list[tuple[Piece, TrainGroup]]
-
-
-@dataclass(frozen=True)
-class Round:
-    """One pass of a rank; `idle` ones count for nothing. `seen`: see `Whole.forward`."""
-
-    batch: Batch
-    idle: bool
-    seen: EncodedPrompt | None
-
-    @property
-    def parts(self) -> list[TrainGroup]:
-        return [part for _, part in self.batch]
-
-
-def _length(batch: Batch) -> int:
-    return sum(len(s.token_ids_T) for _, g in batch for s in g.suffixes)
-
-
-def _picture(batch: Batch) -> EncodedPrompt | None:
-    """The first prompt with pictures."""
-    return next((g.prompt for _, g in batch if g.prompt.pixel_values is not None), None)
 
 
 class Gathered(nn.Module):
@@ -172,20 +148,26 @@ class ShardedTrainer(Trainer):
     def _make_states(self) -> None:
         """DeepSpeed makes the optimizer's state at the first step; we may have one to put in."""
         zero = self.engine.optimizer
-        third = self.sharding.stage == 3
-        for flat in (
-            zero.fp32_partitioned_groups_flat if third else (zero.single_partition_of_fp32_groups)
-        ):
+        for flat in self._flat():
             moments = {m: torch.zeros_like(flat) for m in MOMENTS}
             zero.optimizer.state[flat] = {"step": torch.tensor(0.0), **moments}
-        if not third:
+        if self.sharding.stage < 3:
             zero._lazy_init_hp_params_optimizer_state()
+
+    def _flat(self) -> list[torch.Tensor]:
+        """This rank's part of the float32 weights, as DeepSpeed keeps them."""
+        zero = self.engine.optimizer
+        third = self.sharding.stage == 3
+        found: list[torch.Tensor] = (
+            zero.fp32_partitioned_groups_flat if third else zero.single_partition_of_fp32_groups
+        )
+        return found
 
     def _settings(self, settings: OptimizerConfig) -> dict[str, Any]:
         zero: dict[str, Any] = {
             "stage": self.sharding.stage, "overlap_comm": self.device.type == "cuda",
             "stage3_param_persistence_threshold": PERSISTENT, "stage3_model_persistence_threshold":
-            2**62,
+            2**62, "reduce_bucket_size": BUCKET, "allgather_bucket_size": BUCKET,
         }  # fmt: skip
         if self.sharding.offload:
             zero["offload_optimizer"] = {"device": "cpu", "pin_memory": self.device.type == "cuda"}
@@ -218,24 +200,8 @@ class ShardedTrainer(Trainer):
 
     def _rounds(self, groups: Sequence[TrainGroup]) -> list[Round]:
         """This rank's passes over `groups`; as many as the rank with most has."""
-        owners = deal(groups, self.world)
-        shared, budget = self.mode == "shared_prefix", self.trainer.token_budget
-        plans: list[list[Batch]] = []
-        for rank in range(self.world):
-            mine = [i for i, owner in enumerate(owners) if owner == rank]
-            batches = micro_batches([groups[i] for i in mine], budget, shared) if mine else []
-            plans.append([[((mine[p[0]], p[1], p[2]), g) for p, g in batch] for batch in batches])
-        shortest = min((batch for plan in plans for batch in plan), key=_length)
-        rounds = []
-        for i in range(max(map(len, plans))):
-            taken = [plan[i] if i < len(plan) else shortest for plan in plans]
-            with_pictures = [p for batch in taken if (p := _picture(batch)) is not None]
-            own = taken[self.rank]
-            lacks = with_pictures and _picture(own) is None
-            rounds.append(
-                Round(own, i >= len(plans[self.rank]), with_pictures[0] if lacks else None)
-            )
-        return rounds
+        shared, offload = self.mode == "shared_prefix", self.sharding.offload
+        return rounds(groups, self.world, self.rank, self.trainer.token_budget, shared, offload)
 
     @torch.no_grad()
     def score(self, groups: Sequence[TrainGroup]) -> list[tuple[np.ndarray, ...]]:
@@ -327,7 +293,7 @@ class ShardedTrainer(Trainer):
     def _step_over(self, rounds: Sequence[Round],
                    loss_of: Callable[[Round], torch.Tensor]) -> tuple[float, int]:  # fmt: skip
         """One step on the sum of all ranks' losses; the gradient's norm and this rank's passes."""
-        self.precise.zero_grad()
+        self._zero_grad()
         for i, turn in enumerate(rounds):
             self.engine.set_gradient_accumulation_boundary(i == len(rounds) - 1)
             loss = loss_of(turn) * self.world  # DeepSpeed takes the mean over ranks, we the sum
@@ -342,6 +308,16 @@ class ShardedTrainer(Trainer):
             )
         self.precise.step(norm)
         return norm, sum(not turn.idle for turn in rounds)
+
+    def _zero_grad(self) -> None:
+        """Forget all gradients: DeepSpeed would take those of the step before where none is new."""
+        self.precise.zero_grad()
+        if self.sharding.offload:
+            for flat in self._flat():
+                if flat.grad is not None:
+                    flat.grad.zero_()
+        if self.sharding.stage == 3:
+            self.engine.optimizer.grad_partitions_flat_buffer.zero_()
 
     def _over_ranks(self, values: torch.Tensor, how: Any = dist.ReduceOp.MAX) -> torch.Tensor:
         on = values.to(self.device)
@@ -408,16 +384,3 @@ class ShardedTrainer(Trainer):
     def _counters(self) -> list[torch.Tensor]:
         inner = getattr(self.engine.optimizer, "optimizer", self.engine.optimizer)
         return [state["step"] for state in inner.state.values() if "step" in state]
-
-
-def deal(groups: Sequence[TrainGroup], ranks: int) -> list[int]:
-    """The rank of each group: the costliest first, each to the rank with least to do so far.
-
-    Cost is tokens: the prompt once and every response. Depends on the groups alone.
-    """
-    cost = [g.prompt.length + sum(len(s.token_ids_T) for s in g.suffixes) for g in groups]
-    load, owners = [0] * ranks, [0] * len(groups)
-    for i in sorted(range(len(groups)), key=lambda i: (-cost[i], i)):
-        owners[i] = min(range(ranks), key=lambda r: (load[r], r))
-        load[owners[i]] += cost[i]
-    return owners

@@ -41,6 +41,15 @@ class Masters:
             master.grad = own if master.grad is None else master.grad.add_(own)
             parameter.grad = None
 
+    def fill(self) -> None:
+        """Zeros where a mini-batch gave no gradient, as for the vision tower without pictures.
+
+        AdamW would leave such weights out, decay and momentum too; on many ranks it takes them all.
+        """
+        for tensor in self.tensors.values():
+            if tensor.grad is None:
+                tensor.grad = torch.zeros_like(tensor)
+
     @torch.no_grad()
     def refresh(self) -> None:
         """Take the parameters' values."""

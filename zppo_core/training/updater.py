@@ -170,6 +170,7 @@ class Trainer:
 
     def _step(self) -> float:
         """Clip and step; the gradient's norm before clipping."""
+        self.masters.fill()
         weights = self.masters.tensors.values()
         norm = torch.nn.utils.clip_grad_norm_(weights, self.max_grad_norm).item()
         if not np.isfinite(norm):
