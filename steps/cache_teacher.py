@@ -11,7 +11,8 @@ from steps.stage import record_stage
 from steps.world import build_world
 from zppo_core.engines.base import Sampling
 from zppo_core.methods import METHODS
-from zppo_core.rollout_step import share, teacher_request
+from zppo_core.reformulation import share
+from zppo_core.rollout_step import teacher_request
 from zppo_core.store.objects import open_store
 
 

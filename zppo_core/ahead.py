@@ -1,40 +1,44 @@
-"""Teacher draws that begin while the student still samples: neither role waits for the other."""
+"""Work of one role that goes on while another samples: neither waits for the other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
+from typing import Generic, TypeVar
 
-from zppo_core.teacher_cache import Draw
-
-Draws = dict[str, list[Draw]]  # question -> draws of every teacher
+T = TypeVar("T")
 
 
-class Ahead:
-    """Draws in the background, batch after batch, in the order of submission.
+class Ahead(Generic[T]):
+    """Pieces of work in the background, one after the other in the order of submission.
 
-    Draws are keyed by question, visit and index, so that when they are made changes none of them.
-    On the way out what has not begun is dropped; what runs is waited for.
+    What is done here is keyed by what it is done for, so that when it is done changes nothing. On
+    the way out what has not begun is dropped; what runs is waited for.
     """
 
-    def __init__(self, draw: Callable[[Sequence[str]], Draws]) -> None:
-        self._draw = draw
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="teacher ahead")
-        self._begun: list[Future[Draws]] = []
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+        self._begun: list[Future[T]] = []
 
-    def begin(self, question_ids: Sequence[str]) -> None:
-        """Have draws made for these questions, after those begun before."""
-        if question_ids:
-            self._begun.append(self._pool.submit(self._draw, list(question_ids)))
+    def begin(self, work: Callable[[], T]) -> None:
+        """Have `work` done, after what was begun before."""
+        self._begun.append(self._pool.submit(work))
 
-    def collect(self) -> Draws:
-        """All that was begun, by question; raises what the teacher raised."""
-        return {q: draws for future in self._begun for q, draws in future.result().items()}
+    def collect(self) -> list[T]:
+        """The results of all that was begun, in order; raises what a piece raised."""
+        return [future.result() for future in self._begun]
 
-    def __enter__(self) -> Ahead:
+    def __enter__(self) -> Ahead[T]:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:  # fmt: skip
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def slices(things: Sequence[T], n: int) -> list[Sequence[T]]:
+    """`things` in order, in at most `n` parts of about the same length, none of them empty."""
+    n = min(n, len(things))
+    ends = [len(things) * (i + 1) // n for i in range(n)]
+    return [things[start:end] for start, end in zip([0, *ends], ends, strict=False)]

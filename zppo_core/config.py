@@ -179,8 +179,9 @@ class ComputeConfig:
     offload: bool = False  # optimizer in main memory
     update_hosts: int = 1  # nodes that sample and update together; several meet at `rendezvous`
     rendezvous: str = ""  # host:port of this node, as the others see it; auto: flows/hosts_flow.py
-    # slices of the plain rollouts; the teacher draws for one while the student samples the next
-    # (with teacher.scope = "hard", and GPUs of its own); 1: one role after the other
+    # slices of a phase; 1: one role after the other. While the student samples a slice the teacher,
+    # on GPUs of its own, judges the one before, draws for it (if teacher.scope = "hard") and
+    # compresses for the next
     overlap: int = 1
     cpus: int = 64
     memory_mb: int = 1_000_000
@@ -344,10 +345,6 @@ def _validate(c: Config) -> None:
         (c.optimizer.updates > 0, "optimizer.updates must be >= 1"),
         (c.trainer.token_budget > 0, "trainer.token_budget must be >= 1"),
         (c.compute.overlap > 0, "compute.overlap must be >= 1"),
-        (
-            c.compute.overlap == 1 or c.teacher.scope == "hard",
-            'compute.overlap draws for every hard question; set teacher.scope="hard" too',
-        ),
         (
             c.compute.overlap == 1
             or c.compute.device == "cpu"

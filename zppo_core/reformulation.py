@@ -19,6 +19,11 @@ class Rng(Protocol):
 NEEDS_TEACHER: tuple[Reformulation, ...] = ("bcq", "hint", "prefix")
 
 
+def share(ratio: float, n: int) -> int:
+    """floor(ratio * n), safe against the rounding of the ratio."""
+    return int(ratio * n + 1e-9)
+
+
 def hardest_first(accuracies: Sequence[float], rng: Rng) -> list[int]:
     """Indices by ascending accuracy; ties in a seeded random order."""
     order = list(range(len(accuracies)))

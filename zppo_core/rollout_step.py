@@ -8,17 +8,18 @@ student; teacher text stands in prompts alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from zppo_core.advantages import group_advantages
-from zppo_core.ahead import Ahead, Draws
+from zppo_core.ahead import Ahead, slices
+from zppo_core.candidates import Instance, PromptWriter, choose
 from zppo_core.config import Config
 from zppo_core.engines.base import Sampling
 from zppo_core.errors import UserError
 from zppo_core.methods import METHODS, Method
-from zppo_core.reformulation import choose_wrong, plan_lazily
+from zppo_core.reformulation import plan_lazily, share
 from zppo_core.replay_buffer import BufferEvent
 from zppo_core.step_types import (
     Ask,
@@ -35,7 +36,10 @@ from zppo_core.streams import derive_seed, stream
 from zppo_core.teacher_cache import Draw, DrawRequest
 from zppo_core.training.groups import TrainGroup, given_suffix, to_train_group
 from zppo_core.training.updater import sampler_mismatch
-from zppo_core.types import Group, Kind, Prompt, Question
+from zppo_core.types import Completion, Group, Kind, Prompt, Question
+
+Draws = dict[str, list[Draw]]  # question -> draws of every teacher
+Sampled = dict[str, tuple[Completion, ...]]  # uid -> the student's responses
 
 
 class StaleWeightsError(RuntimeError):
@@ -66,11 +70,12 @@ def rollout_step(state: RolloutState, roles: Roles, corpus: Corpus, config: Conf
     )
 
     # 4. reformulate; 5. student rollouts on the reformulated prompts
+    early: Sampled = {}  # prompts that the student has had while others were being written
     reformulated = record(
-        "reformulate", lambda: reformulate(hard, teacher, step, roles, corpus, config)
+        "reformulate", lambda: reformulate(hard, teacher, early, step, roles, corpus, config)
     )
     augmented = record(
-        "augmented", lambda: student_rollouts(reformulated, step, roles, corpus, config)
+        "augmented", lambda: augmented_rollouts(reformulated, early, step, roles, corpus, config)
     )
 
     # 6. update the student on all groups, then the buffer from plain rollouts only
@@ -89,22 +94,16 @@ def rollout_step(state: RolloutState, roles: Roles, corpus: Corpus, config: Conf
                       tuple(events), len(state.buffer))  # fmt: skip
 
 
-def share(ratio: float, n: int) -> int:
-    """floor(ratio * n), safe against the rounding of the ratio."""
-    return int(ratio * n + 1e-9)
-
-
 def plain_ask(question: Question, kind: Kind, roles: Roles, config: Config) -> Ask:
     """The question as it stands, followed by the closer."""
     text = roles.templates.with_closer(question.text)
     return Ask(question.id, kind, Prompt(text, question.images, config.student.thinking))
 
 
-def student_rollouts(asks: Sequence[Ask], step: int, roles: Roles, corpus: Corpus,
-                     config: Config) -> list[Group]:  # fmt: skip
-    """G_S graded student rollouts on each ask, as groups; refuses stale weights."""
+def sample(asks: Sequence[Ask], step: int, roles: Roles, config: Config) -> Sampled:
+    """G_S student rollouts on each ask, not graded yet; refuses stale weights."""
     if not asks:
-        return []
+        return {}
     rollout = config.rollout
     sampling = Sampling(rollout.max_tokens, rollout.group_size, rollout.temperature, rollout.top_p)
     seeds = [derive_seed(config.run.seed, "student sampling", ask.uid(step)) for ask in asks]
@@ -119,6 +118,13 @@ def student_rollouts(asks: Sequence[Ask], step: int, roles: Roles, corpus: Corpu
                     f"{ask.uid(step)} was sampled by weights {completion.version}, not {step}; "
                     "the engine missed a weight sync"
                 )
+    return {ask.uid(step): tuple(c) for ask, c in zip(asks, outputs, strict=True)}
+
+
+def grade(asks: Sequence[Ask], sampled: Sampled, step: int, roles: Roles,
+          corpus: Corpus) -> list[Group]:  # fmt: skip
+    """The groups of `asks`, graded."""
+    outputs = [sampled[ask.uid(step)] for ask in asks]
     pairs = [
         (corpus[ask.question_id], completion.text)
         for ask, completions in zip(asks, outputs, strict=True)
@@ -126,7 +132,7 @@ def student_rollouts(asks: Sequence[Ask], step: int, roles: Roles, corpus: Corpu
     ]
     grades = iter(roles.grading.grade_all(pairs))
     return [
-        Group(ask.uid(step), ask.question_id, ask.kind, ask.prompt, tuple(completions),
+        Group(ask.uid(step), ask.question_id, ask.kind, ask.prompt, completions,
               tuple(next(grades) for _ in completions))
         for ask, completions in zip(asks, outputs, strict=True)
     ]  # fmt: skip
@@ -136,22 +142,38 @@ def plain_rollouts(asks: Sequence[Ask], ahead: Draws, state: RolloutState, roles
                    corpus: Corpus, config: Config) -> list[Group]:  # fmt: skip
     """Student rollouts on X, in `compute.overlap` slices.
 
-    While the student samples a slice, the teacher draws for the hard questions of those before it;
-    the draws go into `ahead`.
+    While the student samples a slice, those before it are graded and the teacher draws for their
+    questions, where it is clear by then that it will have to; the draws go into `ahead`.
     """
-    slices = min(config.compute.overlap, len(asks))
-    if slices < 2 or not METHODS[config.run.method].reformulations:
-        return student_rollouts(asks, state.step, roles, corpus, config)
-    groups: list[Group] = []
-    ends = [len(asks) * (i + 1) // slices for i in range(slices)]
-    with Ahead(lambda ids: ask_teachers(ids, state.visits, roles, corpus, config)) as teacher:
-        for start, end in zip([0, *ends], ends, strict=False):
-            own = student_rollouts(asks[start:end], state.step, roles, corpus, config)
-            groups += own
-            if end < len(asks):  # the last slice has none to hide behind
-                teacher.begin([g.question_id for g in own if g.accuracy < config.replay.threshold])
-        ahead |= teacher.collect()
-    return groups
+    method, step = METHODS[config.run.method], state.step
+    for_all = method.loss == "off_distill"
+    for_hard = bool(method.reformulations) and config.teacher.scope == "hard"
+
+    def follow(part: Sequence[Ask], sampled: Sampled, last: bool) -> list[Group]:
+        groups = grade(part, sampled, step, roles, corpus)
+        hard = [g for g in groups if g.accuracy < config.replay.threshold]
+        wanted = [g.question_id for g in (groups if for_all else hard if for_hard else [])]
+        if wanted and not last:  # the last slice has none to hide behind
+            ahead.update(ask_teachers(wanted, state.visits, roles, corpus, config))
+        return groups
+
+    parts = slices(asks, config.compute.overlap)
+    with Ahead[list[Group]]() as behind:
+        for i, part in enumerate(parts):
+            sampled = sample(part, step, roles, config)
+            behind.begin(partial(follow, part, sampled, i == len(parts) - 1))
+        return [group for groups in behind.collect() for group in groups]
+
+
+def augmented_rollouts(asks: Sequence[Ask], early: Sampled, step: int, roles: Roles,
+                       corpus: Corpus, config: Config) -> list[Group]:  # fmt: skip
+    """Student rollouts on the reformulated prompts but for the `early` ones; slices as above."""
+    with Ahead[list[Group]]() as behind:
+        for part in slices(asks, config.compute.overlap):
+            missing = [ask for ask in part if ask.uid(step) not in early]
+            sampled = early | sample(missing, step, roles, config)
+            behind.begin(partial(grade, part, sampled, step, roles, corpus))
+        return [group for groups in behind.collect() for group in groups]
 
 
 def teacher_rollouts(plain: Sequence[Group], hard: Sequence[Group], cap: int, ahead: Draws,
@@ -220,78 +242,30 @@ def teacher_request(question: Question, visit: int, roles: Roles, config: Config
     return DrawRequest(question.id, prompt, visit)
 
 
-@dataclass(frozen=True, eq=False)
-class Chosen:
-    """What an instance is made of: a right teacher rollout, wrong rollouts of the student."""
+def reformulate(hard: Sequence[Group], teacher: TeacherPhase, early: Sampled, step: int,
+                roles: Roles, corpus: Corpus, config: Config) -> list[Ask]:  # fmt: skip
+    """Turn the planned instances into prompts: choose, compress, anonymise (sections 2 and 5).
 
-    right: Draw | None
-    wrong: tuple[str, ...]
-
-
-def choose(kind: Kind, group: Group, draws: Sequence[TeacherDraw],
-           rng: np.random.Generator) -> Chosen:  # fmt: skip
-    """One of each for BCQ, uniformly; all wrong rollouts for NCQ; a right one for the others."""
-    pairs = zip(group.completions, group.grades, strict=True)
-    wrong = [(c.text, g.answer) for c, g in pairs if g.reward == 0.0]
-    if kind == "ncq":
-        return Chosen(None, tuple(text for text, _ in wrong))
-    right = [d.draw for d in draws if d.grade.reward == 1.0]
-    positive = right[int(rng.random() * len(right))]
-    if kind != "bcq":
-        return Chosen(positive, ())
-    return Chosen(positive, (wrong[choose_wrong([answer for _, answer in wrong], rng)][0],))
-
-
-def reformulate(hard: Sequence[Group], teacher: TeacherPhase, step: int, roles: Roles,
-                corpus: Corpus, config: Config) -> list[Ask]:  # fmt: skip
-    """Turn the planned instances into prompts: choose, compress, anonymise (sections 2 and 5)."""
+    While the teacher compresses for a slice, the student samples the prompts of those before it;
+    what it has sampled goes into `early`.
+    """
     groups = {g.question_id: g for g in hard}
-    rngs = [stream(config.run.seed, "candidates", step, q, kind) for q, kind in teacher.plan]
-    chosen = [
-        choose(kind, groups[q], teacher.draws.get(q, ()), rng)
-        for (q, kind), rng in zip(teacher.plan, rngs, strict=True)
-    ]
-    # one batch for all: a text that stands in two prompts is compressed once
-    shown = [
-        c if kind in ("bcq", "ncq") else Chosen(None, ())
-        for (_, kind), c in zip(teacher.plan, chosen, strict=True)
-    ]
-    texts = list(dict.fromkeys(t for c in shown for t in (*_text(c.right), *c.wrong)))
-    seed = derive_seed(config.run.seed, "compression", step)
-    short = dict(zip(texts, roles.compressor.compress(texts, seed), strict=True))
-    hinted = [
-        (q, c.right) for (q, kind), c in zip(teacher.plan, chosen, strict=True)
-        if kind == "hint" and c.right is not None
-    ]  # fmt: skip
-    hints = iter(roles.hints.write([(corpus[q].text, d.text) for q, d in hinted], seed))
-
-    asks = []
-    for (question_id, kind), rng, c in zip(teacher.plan, rngs, chosen, strict=True):
-        question = corpus[question_id]
-        forced: tuple[int, ...] = ()
-        text, first, positive = roles.templates.with_closer(question.text), None, None
-        negatives = tuple(short[t] for t in c.wrong)
-        if kind == "ncq":
-            answers = [n.answer for n in negatives if n.answer is not None]
-            text = roles.templates.ncq(question.text, answers, [n.text for n in negatives])
-        elif c.right is None:
-            raise ValueError(f"{question_id}: {kind} was planned without a right teacher rollout")
-        elif kind == "bcq":
-            positive, first = short[c.right.text], bool(rng.random() < 0.5)
-            text = roles.templates.bcq(question.text, positive.text, negatives[0].text, first)
-        elif kind == "hint":
-            positive = next(hints)
-            text = roles.templates.hint(question.text, positive.text)
-        else:
-            length = share(config.reformulation.prefix_share, len(c.right.token_ids_T))
-            forced = tuple(int(t) for t in c.right.token_ids_T[:length])
-        prompt = Prompt(text, question.images, config.student.thinking, forced=forced)
-        asks.append(Ask(question_id, kind, prompt, first, positive, negatives))
+    instances = []
+    for question_id, kind in teacher.plan:
+        rng = stream(config.run.seed, "candidates", step, question_id, kind)
+        chosen = choose(kind, groups[question_id], teacher.draws.get(question_id, ()), rng)
+        instances.append(Instance(corpus[question_id], kind, chosen, rng))
+    writer = PromptWriter(roles, config, derive_seed(config.run.seed, "compression", step))
+    asks: list[Ask] = []
+    parts = slices(instances, config.compute.overlap)
+    with Ahead[Sampled]() as student:
+        for i, part in enumerate(parts):
+            asks += (written := writer.write(part))
+            if i < len(parts) - 1:
+                student.begin(partial(sample, written, step, roles, config))
+        for sampled in student.collect():
+            early |= sampled
     return asks
-
-
-def _text(draw: Draw | None) -> tuple[str, ...]:
-    return () if draw is None else (draw.text,)
 
 
 def update_student(groups: Sequence[Group], step: int, roles: Roles,

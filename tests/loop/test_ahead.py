@@ -1,7 +1,8 @@
-"""Teacher draws beside student rollouts: at the same time, with the same results."""
+"""The teacher draws, judges and compresses beside student rollouts, with the same results."""
 
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,7 @@ from steps.epoch import one_step
 from steps.run_setup import open_run
 from steps.world import TimedEngine, build_world
 from steps.world import World as RealWorld
-from zppo_core.ahead import Ahead
+from zppo_core.ahead import Ahead, slices
 from zppo_core.config import load
 from zppo_core.engines.base import Sampling
 from zppo_core.engines.scripted import ScriptedEngine
@@ -38,16 +39,24 @@ def teacher() -> ScriptedEngine:
     return ScriptedEngine(answer, "teacher")
 
 
-def test_overlap_changes_no_draw_no_prompt_and_no_account_of_them(tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("method", "scope"), [("zppo", "hard"), ("zppo", "augmented"), ("off_distill", "augmented"),
+                          ("grpo_replay_hint", "augmented")],
+)  # fmt: skip
+def test_overlap_changes_no_draw_no_prompt_and_no_account_of_them(tmp_path, method, scope) -> None:
     results = {}
-    for slices in (1, 3):
-        world = World(tmp_path / str(slices), student_with(some_right), teacher(),
-                      **HARD, **{"compute.overlap": slices})  # fmt: skip
-        results[slices] = [world.step(), world.step()]
+    for n in (1, 3):
+        world = World(tmp_path / str(n), student_with(some_right), teacher(), method=method,
+                      **{"teacher.scope": scope, "compute.overlap": n})  # fmt: skip
+        results[n] = [world.step(), world.step()]
     for one, three in zip(results[1], results[3], strict=True):
         assert [g.uid for g in one.plain] == [g.uid for g in three.plain]
         assert one.teacher.plan == three.teacher.plan
-        assert [a.prompt.text for a in one.asks] == [a.prompt.text for a in three.asks]
+        assert one.asks == three.asks  # prompts, candidates, attempts and teacher tokens
+        assert [g.uid for g in one.augmented] == [g.uid for g in three.augmented]
+        for mine, theirs in zip(one.augmented, three.augmented, strict=True):
+            assert [c.text for c in mine.completions] == [c.text for c in theirs.completions]
+            assert mine.grades == theirs.grades
         draws = [
             [(d.question_id, d.visit, d.index, d.draw.text, d.draw.cached, d.grade.reward)
              for own in r.teacher.draws.values() for d in own]
@@ -59,11 +68,11 @@ def test_overlap_changes_no_draw_no_prompt_and_no_account_of_them(tmp_path) -> N
 
 def test_real_engines_side_by_side_sample_the_same_tokens(tmp_path) -> None:
     found = []
-    for slices in (1, 3):
-        folder = tmp_path / str(slices)
+    for n in (1, 3):
+        folder = tmp_path / str(n)
         sets = [
             f"store.root={folder}/runs", f"store.cache={folder}/cache", "teacher.scope=hard",
-            f"compute.overlap={slices}", "rollout.new_prompts=12", "data.train_questions=120",
+            f"compute.overlap={n}", "rollout.new_prompts=12", "data.train_questions=120",
         ]  # fmt: skip
         setup = open_run("nano", "zppo", "0", ";".join(sets), "test", "")
         world = build_world(load("nano", sets), open_store(f"{folder}/cache"),
@@ -82,12 +91,12 @@ def test_real_engines_side_by_side_sample_the_same_tokens(tmp_path) -> None:
 
 def test_the_teacher_draws_while_the_student_samples(tmp_path) -> None:
     drawing, sampling = threading.Event(), threading.Event()
-    slices = []
+    parts = []
 
     class Student(ScriptedEngine):
         def generate(self, prompts, *rest):
-            slices.append(len(prompts))
-            if len(slices) == 2:
+            parts.append(len(prompts))
+            if len(parts) == 2:
                 assert drawing.wait(20)  # the teacher is at work on the first slice
                 sampling.set()
             return super().generate(prompts, *rest)
@@ -103,7 +112,74 @@ def test_the_teacher_draws_while_the_student_samples(tmp_path) -> None:
     world = World(tmp_path, student, Teacher(teacher().answer, "teacher"),
                   **HARD, **{"compute.overlap": 2})  # fmt: skip
     world.step()
-    assert slices[:2] == [4, 4]
+    assert parts[:2] == [4, 4]
+
+
+def test_the_teacher_compresses_while_the_student_has_the_prompts_before(tmp_path) -> None:
+    compressing, sampling = threading.Event(), threading.Event()
+    asked = []
+
+    class Student(ScriptedEngine):
+        def generate(self, prompts, *rest):
+            if "short" in prompts[0].text:  # a candidate
+                asked.append(len(prompts))
+                if len(asked) == 1:
+                    sampling.set()
+                    assert compressing.wait(20)  # the teacher is at the next slice
+            return super().generate(prompts, *rest)
+
+    class Teacher(ScriptedEngine):
+        def generate(self, prompts, *rest):
+            if "<response>" in prompts[0].text:
+                texts.append(len(prompts))
+                if len(texts) == 2:
+                    compressing.set()
+                    assert sampling.wait(20)  # and the student at the first
+            return super().generate(prompts, *rest)
+
+    texts: list[int] = []
+    student = Student(student_with(lambda p, m: m == 0).answer, "student")
+    world = World(tmp_path, student, Teacher(teacher().answer, "teacher"),
+                  **{"compute.overlap": 2})  # fmt: skip
+    result = world.step()
+    assert sum(asked) == len(result.asks) == 4
+    assert len(asked) == 2
+
+
+def test_the_judge_grades_while_the_student_samples_the_next_slice(tmp_path) -> None:
+    judging, sampling = threading.Event(), threading.Event()
+    parts = []
+
+    class Student(ScriptedEngine):
+        def generate(self, prompts, *rest):
+            parts.append(len(prompts))
+            if len(parts) == 2:
+                assert judging.wait(20)  # the first slice is with the judge
+                sampling.set()
+            return super().generate(prompts, *rest)
+
+    class Judging:
+        def __init__(self, inner) -> None:
+            self.inner = inner
+
+        def grade_all(self, pairs):
+            if not judging.is_set():
+                judging.set()
+                assert sampling.wait(20)
+            return self.inner.grade_all(pairs)
+
+    student = Student(student_with(some_right).answer, "student")
+    world = World(tmp_path, student, teacher(), **{"compute.overlap": 2})
+    world.roles = replace(world.roles, grading=Judging(world.roles.grading))
+    world.step()
+    assert parts[:2] == [4, 4]
+
+
+def test_slices_are_all_things_in_order_and_none_is_empty() -> None:
+    assert slices([], 3) == []
+    assert slices([1, 2], 3) == [[1], [2]]
+    assert [len(s) for s in slices(range(10), 4)] == [2, 3, 2, 3]
+    assert [x for s in slices(range(10), 4) for x in s] == list(range(10))
 
 
 def test_what_the_teacher_raises_ends_the_phase(tmp_path) -> None:
@@ -115,7 +191,7 @@ def test_what_the_teacher_raises_ends_the_phase(tmp_path) -> None:
                   **HARD, **{"compute.overlap": 4})  # fmt: skip
     with pytest.raises(ConnectionError, match="gone"):
         world.step()
-    assert not [t for t in threading.enumerate() if t.name.startswith("teacher ahead")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("ahead")]
 
 
 def test_a_failed_student_drops_what_has_not_begun() -> None:
@@ -124,12 +200,11 @@ def test_a_failed_student_drops_what_has_not_begun() -> None:
     def draw(question_ids):
         begun.append(question_ids)
         time.sleep(0.2)
-        return {}
 
     def phase() -> None:
-        with Ahead(draw) as ahead:
-            ahead.begin(["a"])
-            ahead.begin(["b"])
+        with Ahead() as ahead:
+            ahead.begin(lambda: draw(["a"]))
+            ahead.begin(lambda: draw(["b"]))
             while not begun:
                 time.sleep(0.01)
             raise RuntimeError("the student died")
@@ -167,7 +242,6 @@ def test_time_of_two_roles_at_once_counts_once_in_all_and_for_each() -> None:
 @pytest.mark.parametrize(
     ("sets", "words"),
     [
-        (["compute.overlap=2"], "teacher.scope"),
         (["compute.overlap=2", "teacher.scope=hard", "compute.teacher_gpus=0"], "beside"),
         (["compute.overlap=0"], ">= 1"),
     ],
