@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,8 +101,11 @@ def shape(name: str) -> tuple[int, int, bool]:
 
 def quiet() -> None:
     """No bars for loads of a second, no advice on kernels that a CPU cannot run."""
+    import torch
     from transformers.utils import logging
 
+    # DeepSpeed, which transformers imports, warns in every task that has no GPU unless it is told
+    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
     logging.disable_progress_bar()
     logging.set_verbosity_error()
 

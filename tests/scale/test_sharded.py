@@ -28,6 +28,8 @@ from zppo_core.training.updater import Trainer
 
 NAME = "nano:student"
 OPTIMIZER = OptimizerConfig(lr=1e-3, weight_decay=0.1, max_grad_norm=1.0)
+# steps in proportion to the gradient: Adam's first ones would enlarge what rounding leaves
+STEADY = OptimizerConfig(lr=1.0, weight_decay=0.0, max_grad_norm=0.01, eps=100.0)
 # at most a group in a micro-batch: with three ranks some have nothing to do in the last round
 SMALL = TrainerConfig(token_budget=80, checkpointing=True)
 
@@ -112,14 +114,9 @@ def test_two_updates_of_many_ranks_are_those_of_one_process(processes: int, stag
 def test_low_precision_is_shared_out_as_one_process_trains_it(
     stage: int, offload: bool, tmp_path: Path
 ) -> None:
-    """Masters, sums of micro-batches, decays and norms are float32 on ranks, too.
-
-    Steps are in proportion to the gradient here, or Adam would enlarge what rounding has left. Sums
-    in bfloat16 are 1 % and more apart; decays rounded to it, as DeepSpeed would, 90 %.
-    """
-    steady = OptimizerConfig(lr=1.0, weight_decay=0.0, max_grad_norm=0.01, eps=100.0)
-    one = alone(torch.bfloat16, steady)
-    many = remote(2, stage, torch.bfloat16, steady, offload=offload)
+    """Masters, sums of micro-batches, decays and norms are float32 on ranks, too."""
+    one = alone(torch.bfloat16, STEADY)
+    many = remote(2, stage, torch.bfloat16, STEADY, offload=offload)
     start = masters(one, tmp_path / "start")
     try:
         for batch in (groups(0), texts()):
@@ -139,7 +136,7 @@ def test_low_precision_is_shared_out_as_one_process_trains_it(
         save_checkpoint(store, "", 1, many.write_state, keep=1)
         found = latest_checkpoint(store, "")
         assert found is not None
-        later = alone(torch.bfloat16, steady)
+        later = alone(torch.bfloat16, STEADY)
         later.model.load_state_dict(many.model.state_dict())
         for trainer in (later, many):
             trainer.read_state(found)
