@@ -59,7 +59,7 @@ two-hosts: setup  ## an update over two hosts, one killed: network namespaces, n
 eval-fixtures: setup  ## small data sets with the real schemas of the 31 benchmarks, in results/fixtures
 	$(BIN)/python -m eval.fixtures --out results/fixtures
 
-evidence: setup  ## nine methods, five seeds, docs/evidence.md: hours; stop and start it at will
+evidence: setup  ## eight methods, five seeds, docs/evidence.md: hours; stop and start it at will
 	$(BIN)/python flows/sweep_flow.py run --preset evidence --max-workers 2
 
 clean:  ## remove what runs and tests leave behind (not .venv)

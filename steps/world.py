@@ -184,8 +184,7 @@ def workers_of(config: Config, rendezvous: str = "") -> Workers | None:
     c = config.compute
     processes = c.update_processes
     if processes == 0:
-        on_gpus = c.device == "cuda" and config.trainer.lora_rank == 0
-        processes = c.student_gpus if on_gpus else 1
+        processes = c.student_gpus if c.device == "cuda" else 1
     if processes == 1 and c.update_hosts == 1 and not c.offload:
         return None
     threads = max(1, (c.threads or os.cpu_count() or 1) // processes)

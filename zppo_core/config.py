@@ -173,7 +173,7 @@ class ComputeConfig:
     engine_memory: float = 0.4  # share of a GPU that a vLLM engine beside the trainer takes
     nodes: int = 8
     # processes on each node that share the update by DeepSpeed; 0: one a student GPU, and this
-    # process alone where there is no second GPU or adapters learn
+    # process alone where there is no second GPU
     update_processes: int = 0
     zero_stage: int = 2  # 1 shares the optimizer, 2 gradients too, 3 weights too
     offload: bool = False  # optimizer in main memory
@@ -361,10 +361,6 @@ def _validate(c: Config) -> None:
             "compute.rendezvous is where several hosts meet, like 10.0.0.1:29500, or auto",
         ),
         (c.trainer.lora_rank >= 0, "trainer.lora_rank must be >= 0"),
-        (
-            c.trainer.lora_rank == 0 or (c.compute.update_processes < 2 and not c.compute.offload),
-            "adapters are trained in one process; set compute.update_processes=1",
-        ),
         (c.evaluation.shard > 0, "evaluation.shard must be >= 1"),
         (c.store.checkpoint_every > 0, "store.checkpoint_every must be >= 1"),
         (c.store.keep_checkpoints > 0, "store.keep_checkpoints must be >= 1"),

@@ -142,13 +142,14 @@ def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
     weights = size * width / (ranks if shared and c.zero_stage == 3 else 1)
     # a micro-batch's own and the float32 sum; from ZeRO-2 on a rank's part of the sum, and buckets
     gradients = float(size * (width + 4 if width < 4 else 4))
+    learning = size
+    if trainer.lora_rank:  # float32 adapters of about r (in + out) a map
+        learning = 7 * student.layers * trainer.lora_rank * (student.hidden + student.ffn)
+        gradients = learning * 4
     if shared and c.zero_stage >= 2:
-        gradients = size * 4 / ranks + 2 * BUCKET * 4
-    optimizer = 0.0 if c.offload else size * 12 / ranks
+        gradients = learning * 4 / ranks + 2 * min(BUCKET, learning) * 4
+    optimizer = 0.0 if c.offload else learning * 12 / ranks
     method = METHODS[config.run.method]
-    if trainer.lora_rank:  # float32 adapters of about 2 r (in + out) a map, in one process
-        adapters = 7 * student.layers * trainer.lora_rank * (student.hidden + student.ffn)
-        weights, gradients, optimizer = size * width, adapters * 4, adapters * 12
     activations = student.activation_bytes(trainer.token_budget, trainer.checkpointing)
     update: tuple[Need, ...] = (
         Need("weights", weights / GIB), Need("gradients", gradients / GIB),

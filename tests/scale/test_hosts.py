@@ -48,13 +48,13 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
-def two_hosts() -> Config:
+def two_hosts(*more: str) -> Config:
     return load(
         "nano",
         [
             "compute.update_hosts=2", "compute.update_processes=1", "compute.threads=1",
             f"compute.rendezvous=127.0.0.1:{free_port()}", "data.train_questions=8",
-            "optimizer.lr=0.01",
+            "optimizer.lr=0.01", *more,
         ],
     )  # fmt: skip
 
@@ -83,10 +83,13 @@ def ask(built: World, engine: Any, version: int) -> list[list[list[int]]]:
     return [[c.token_ids_T.tolist() for c in group] for group in outputs]
 
 
-def test_rollouts_of_two_hosts_are_those_of_one_before_and_after_an_update(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [(), ("trainer.lora_rank=4", "optimizer.lr=0.1")])
+def test_rollouts_of_two_hosts_are_those_of_one_before_and_after_an_update(
+    more: tuple[str, ...], tmp_path: Path
+) -> None:
     import world as helper
 
-    config, store = two_hosts(), open_store(str(tmp_path))
+    config, store = two_hosts(*more), open_store(str(tmp_path))
     with second_host(config) as other:
         built = build_world(config, store, lambda phase: lambda done, all_: None)
         try:

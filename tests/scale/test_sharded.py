@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from safetensors.torch import load_file
 from zppo_core import models
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.errors import UserError
+from zppo_core.models import weights_name
 from zppo_core.store.checkpoint import MASTER, latest_checkpoint, save_checkpoint
 from zppo_core.store.objects import LocalStore
 from zppo_core.training import wire
@@ -32,6 +34,7 @@ OPTIMIZER = OptimizerConfig(lr=1e-3, weight_decay=0.1, max_grad_norm=1.0)
 STEADY = OptimizerConfig(lr=1.0, weight_decay=0.0, max_grad_norm=0.01, eps=100.0)
 # at most a group in a micro-batch: with three ranks some have nothing to do in the last round
 SMALL = TrainerConfig(token_budget=80, checkpointing=True)
+ADAPTERS = replace(SMALL, lora_rank=4)
 
 
 def groups(seed: int = 0):
@@ -45,19 +48,19 @@ def texts():
 
 
 def alone(dtype: torch.dtype = torch.float32, optimizer: OptimizerConfig = OPTIMIZER,
-          teacher: str = "") -> Trainer:  # fmt: skip
+          teacher: str = "", trainer: TrainerConfig = SMALL) -> Trainer:  # fmt: skip
     model, renderer = models.load(NAME, dtype)
     other = models.load(teacher, dtype)[0] if teacher else None
-    return Trainer(model, renderer.forbidden_ids, renderer.pad_id, SMALL, optimizer, LossConfig(),
+    return Trainer(model, renderer.forbidden_ids, renderer.pad_id, trainer, optimizer, LossConfig(),
                    teacher=other)  # fmt: skip
 
 
 def remote(processes: int, stage: int, dtype: torch.dtype = torch.float32,
            optimizer: OptimizerConfig = OPTIMIZER, teacher: str = "",
-           offload: bool = False) -> RemoteTrainer:  # fmt: skip
+           offload: bool = False, trainer: TrainerConfig = SMALL) -> RemoteTrainer:  # fmt: skip
     model, _ = models.load(NAME, dtype)
     workers = Workers(processes, stage=stage, offload=offload)
-    return RemoteTrainer(model, NAME, workers, SMALL, optimizer, LossConfig(), teacher=teacher)
+    return RemoteTrainer(model, NAME, workers, trainer, optimizer, LossConfig(), teacher=teacher)
 
 
 def masters(trainer: Trainer | RemoteTrainer, folder: Path) -> torch.Tensor:
@@ -144,6 +147,49 @@ def test_low_precision_is_shared_out_as_one_process_trains_it(
         many.publish()
         c, d = masters(later, tmp_path / "later"), masters(many, tmp_path / "on")
         assert float((c - d).norm() / (c - b).norm()) < 1e-3
+    finally:
+        many.close()
+
+
+def adapters(trainer: Trainer | RemoteTrainer) -> torch.Tensor:
+    """All that learns, flat."""
+    learning = [p for p in trainer.model.parameters() if p.requires_grad]
+    return torch.cat([p.detach().flatten() for p in learning])
+
+
+@pytest.mark.parametrize(
+    ("processes", "stage", "dtype"), [(3, 2, torch.float32), (2, 3, torch.bfloat16)]
+)
+def test_ranks_share_adapters_and_what_they_save_one_process_takes_up(
+    processes: int, stage: int, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    # B is zero at first: the first step moves it alone, and A learns from the second one on
+    pace = replace(STEADY, lr=1e4)
+    # the order of sums is 1e-7; beside a bfloat16 base that alone turns into 2e-3 a step later
+    later_on = 1e-4 if dtype == torch.float32 else 5e-3
+    one = alone(dtype, pace, trainer=ADAPTERS)
+    many = remote(processes, stage, dtype, pace, trainer=ADAPTERS)
+    base = weights_name(one.model)
+    start = adapters(one)
+    try:
+        for seed, near in enumerate((1e-5, later_on)):
+            mine, theirs = one.update(groups(seed)), many.update(groups(seed))
+            many.publish()
+            assert theirs.grad_norm == pytest.approx(mine.grad_norm, rel=near)
+            assert (adapters(many) - adapters(one)).norm() < near * (adapters(one) - start).norm()
+        assert weights_name(many.model) != base  # merged, and moved
+        store = LocalStore(tmp_path)
+        save_checkpoint(store, "", 1, many.write_state, keep=1)
+        found = latest_checkpoint(store, "")
+        assert found is not None
+        later, again = alone(dtype, pace, trainer=ADAPTERS), adapters(many)
+        for trainer in (later, many):
+            trainer.read_state(found)
+            trainer.update(groups(2))
+        many.publish()
+        moved = (adapters(many) - again).norm()
+        assert moved > 0
+        assert (adapters(later) - adapters(many)).norm() < later_on * moved
     finally:
         many.close()
 

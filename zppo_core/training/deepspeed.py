@@ -164,10 +164,11 @@ class ShardedTrainer(Trainer):
         return found
 
     def _settings(self, settings: OptimizerConfig) -> dict[str, Any]:
+        bucket = min(BUCKET, sum(p.numel() for p in self.named.values()))  # allocated as a whole
         zero: dict[str, Any] = {
             "stage": self.sharding.stage, "overlap_comm": self.device.type == "cuda",
             "stage3_param_persistence_threshold": PERSISTENT, "stage3_model_persistence_threshold":
-            2**62, "reduce_bucket_size": BUCKET, "allgather_bucket_size": BUCKET,
+            2**62, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket,
         }  # fmt: skip
         if self.sharding.offload:
             zero["offload_optimizer"] = {"device": "cpu", "pin_memory": self.device.type == "cuda"}

@@ -1,4 +1,4 @@
-"""Low-rank adapters on a student's linear maps (peft), for one small GPU.
+"""Low-rank adapters on a student's linear maps (peft), for small GPUs.
 
 Only the adapters learn; the base keeps its type and has neither gradients nor optimizer. Engines of
 other processes, checkpoints and evaluation see the merged weights, under the names of the base.
@@ -6,7 +6,7 @@ other processes, checkpoints and evaluation see the merged weights, under the na
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -47,16 +47,27 @@ def adapted(model: Any) -> bool:
 @torch.no_grad()
 def merged(model: Any) -> dict[str, torch.Tensor]:
     """The state dict of the model without adapters, their products added to the base."""
-    state: dict[str, torch.Tensor] = model.state_dict()
-    plain = {k: v for k, v in state.items() if "lora_" not in k}
-    deltas = {f"{name}.base_layer.weight": module.get_delta_weight(ADAPTER)
-              for name, module in _layers(model)}  # fmt: skip
+    return merge(model.state_dict(), scaling(model))
+
+
+def merge(state: Mapping[str, torch.Tensor], factor: float) -> dict[str, torch.Tensor]:
+    """`state` under the names of the base, with B A times `factor` added where adapters are."""
     found = {}
-    for name, value in plain.items():
-        delta = deltas.get(name)
-        whole = value if delta is None else (value.float() + delta.float()).to(value.dtype)
-        found[name.replace(".base_layer.", ".")] = whole
+    for name, value in state.items():
+        if "lora_" in name:
+            continue
+        stem, middle, leaf = name.rpartition(".base_layer.")
+        if middle and leaf == "weight":
+            a, b = (state[f"{stem}.lora_{m}.{ADAPTER}.weight"].float() for m in "AB")
+            value = (value.float() + b @ a * factor).to(value.dtype)
+        found[name.replace(".base_layer.", ".")] = value
     return found
+
+
+def scaling(model: Any) -> float:
+    """What products of adapters are multiplied by: alpha / rank; 1 without adapters."""
+    factors = (m.scaling[ADAPTER] for m in model.modules() if ADAPTER in getattr(m, "lora_A", {}))
+    return float(next(factors, 1.0))
 
 
 def parameters(model: Any) -> dict[str, torch.Tensor]:
@@ -66,9 +77,3 @@ def parameters(model: Any) -> dict[str, torch.Tensor]:
         return named
     names = {n.replace(".base_layer.", ".") for n in named if "lora_" not in n}
     return {n: v for n, v in merged(model).items() if n in names}
-
-
-def _layers(model: Any) -> Iterator[tuple[str, Any]]:
-    for name, module in model.named_modules():
-        if hasattr(module, "get_delta_weight") and ADAPTER in getattr(module, "lora_A", {}):
-            yield name, module

@@ -24,7 +24,7 @@ from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.connections import Door
 from zppo_core.errors import UserError
 from zppo_core.store.checkpoint import Checkpoint
-from zppo_core.training import wire
+from zppo_core.training import lora, wire
 from zppo_core.training.groups import TrainGroup
 from zppo_core.training.updater import NO_UPDATE, UpdateMetrics, adamw
 
@@ -80,6 +80,9 @@ class RemoteTrainer:
                  program: Mapping[str, str] | None = None,
                  teacher: str = "") -> None:  # fmt: skip
         self.model, self.settings = model, optimizer
+        if trainer.lora_rank:  # as the workers do: what comes from them are the adapters alone
+            lora.add(model, trainer.lora_rank, trainer.lora_alpha)
+        self._everything = trainer.lora_rank == 0 or program is not None
         self._folder = tempfile.TemporaryDirectory(prefix="zppo-update-", dir=_memory())
         self._log = Path(self._folder.name) / "workers.log"
         spec = {
@@ -167,7 +170,7 @@ class RemoteTrainer:
         from safetensors.torch import load_file
 
         path = str(Path(self._folder.name) / "weights.safetensors")
-        self._ask(wire.pack({"command": "weights", "path": path}))
+        self._ask(wire.pack({"command": "weights", "path": path, "everything": self._everything}))
         named = dict(self.model.named_parameters())
         with torch.no_grad():
             for name, value in load_file(path).items():
@@ -189,7 +192,8 @@ class RemoteTrainer:
 
         with tempfile.TemporaryDirectory(dir=_memory()) as place:
             student, optimizer = Path(place) / "student", Path(place) / "optimizer"
-            weights = {n: p.detach().cpu() for n, p in self.model.named_parameters()}
+            weights = {n: p.detach().cpu() for n, p in self.model.named_parameters()
+                       if p.requires_grad}  # fmt: skip
             save_file({n: w.contiguous() for n, w in weights.items()}, student)
             optimizer.write_bytes(checkpoint.read("optimizer.safetensors"))
             self._ask(wire.pack({"command": "load", "student": str(student),

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import asdict
 from datetime import timedelta
 from multiprocessing.connection import Connection
@@ -27,7 +27,7 @@ from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.connections import connect
 from zppo_core.errors import UserError
 from zppo_core.store.checkpoint import MASTER
-from zppo_core.training import wire
+from zppo_core.training import lora, wire
 from zppo_core.training.deepspeed import MOMENTS, ShardedTrainer, Sharding, join
 
 ADDRESS, KEY, BACKEND, DEVICE = "ZPPO_STEP", "ZPPO_STEP_KEY", "ZPPO_BACKEND", "ZPPO_DEVICE"
@@ -107,10 +107,14 @@ def obey(trainer: ShardedTrainer, message: bytes, group: Any = None,
     if command == "distill":
         return wire.pack(asdict(trainer.distill(wire.groups_of(header, arrays))))
     if command == "weights":
-        weights = whole_weights(trainer, trainer.rank == 0 or program is not None)
-        _write(trainer, weights, header["path"])
+        keep, learning = trainer.rank == 0 or program is not None, trainer.learning
+        found = whole_weights(trainer, keep, None if header["everything"] else set(learning))
+        # the step has the base of adapters
+        low_rank = trainer.low_rank
+        own = {n: w for n, w in found.items() if not low_rank or n in learning}
+        _write(trainer, own, header["path"])
         if program is not None:
-            save_file(weights, program.weights)
+            save_file(lora.merge(found, lora.scaling(trainer.model)), program.weights)
         dist.barrier(group)  # all hosts have theirs before the step says "load"
         return wire.pack({})
     if command == "save":
@@ -122,13 +126,19 @@ def obey(trainer: ShardedTrainer, message: bytes, group: Any = None,
     raise ValueError(f"no command {command!r}")
 
 
-def whole_weights(trainer: ShardedTrainer, keep: bool) -> dict[str, torch.Tensor]:
-    """The student's parameters in its own type, gathered from all ranks; none if not to `keep`."""
+def whole_weights(trainer: ShardedTrainer, keep: bool,
+                  only: Set[str] | None = None) -> dict[str, torch.Tensor]:  # fmt: skip
+    """The student's parameters in its own type, gathered from all ranks; none if not to `keep`.
+
+    `only` these names; None: all.
+    """
     import deepspeed
 
     sharded = trainer.sharding.stage == 3
     found = {}
     for name, parameter in trainer.model.named_parameters():
+        if only is not None and name not in only:
+            continue
         with deepspeed.zero.GatheredParameters([parameter], enabled=sharded):
             if keep:
                 found[name] = parameter.detach().cpu().clone().contiguous()
@@ -148,7 +158,7 @@ def save(trainer: ShardedTrainer, path: str) -> None:
         if steps:
             tensors |= {f"{name}:{m}": v.cpu() for m, v in zip(MOMENTS, moments, strict=True)}
             tensors[f"{name}:step"] = torch.tensor(float(steps))
-        if trainer.learning[name].dtype != torch.float32:
+        if trainer.learning[name].dtype != torch.float32 or trainer.low_rank:
             tensors[f"{name}:{MASTER}"] = weight.cpu()
     _write(trainer, tensors, path)
 
