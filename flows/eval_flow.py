@@ -47,7 +47,7 @@ class EvalFlow(FlowSpec):
         self.next(self.evaluate, foreach="items")
 
     @card(type="blank", id="evaluation")
-    @resources(gpu=MACHINE.gpu, cpu=MACHINE.cpu, memory=MACHINE.memory)
+    @resources(**MACHINE.needs)
     @step
     def evaluate(self):
         """The model on one benchmark; stored scores of the same weights count."""

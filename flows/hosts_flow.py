@@ -43,7 +43,7 @@ class HostsFlow(FlowSpec):
 
     @card(type="blank", id="epoch", refresh_interval=2)
     @parallel
-    @resources(gpu=MACHINE.gpu, cpu=MACHINE.cpu, memory=MACHINE.memory)
+    @resources(**MACHINE.needs)
     @step
     def train(self):
         """On the first host all rollout steps, on the others what they need there."""

@@ -44,7 +44,7 @@ class ZPPOFlow(FlowSpec):
         self.data = prepare_data(self.setup)
         self.next(self.cache_teacher)
 
-    @resources(gpu=MACHINE.gpu, cpu=MACHINE.cpu, memory=MACHINE.memory)
+    @resources(**MACHINE.needs)
     @step
     def cache_teacher(self):
         """Draw the teacher's visit-0 rollouts up to the budget, into the shared cache."""
@@ -55,7 +55,7 @@ class ZPPOFlow(FlowSpec):
         self.next(self.epoch)
 
     @card(type="blank", id="epoch", refresh_interval=2)
-    @resources(gpu=MACHINE.gpu, cpu=MACHINE.cpu, memory=MACHINE.memory)
+    @resources(**MACHINE.needs)
     @step
     def epoch(self):
         """Some rollout steps of Algorithm 1, engines kept alive; loops until all are done."""
@@ -74,7 +74,7 @@ class ZPPOFlow(FlowSpec):
         self.next(self.evaluate, foreach="items")
 
     @card(type="blank", id="evaluation")
-    @resources(gpu=MACHINE.gpu, cpu=MACHINE.cpu, memory=MACHINE.memory)
+    @resources(**MACHINE.needs)
     @step
     def evaluate(self):
         """Base, student and teacher on one benchmark; stored scores of the same weights count."""

@@ -11,12 +11,13 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import eval as _packed  # noqa: F401 - Metaflow sends what is imported when the flow is read
 from zppo_core import config
 from zppo_core.config import Config
 from zppo_core.errors import UserError
+from zppo_core.startup import hurry
 
 _FIELD = re.compile(r"\w+\.\w+\s*=")
 _OPTIONS = ("--scale", "--method", "--seed", "--set", "--model")
@@ -111,6 +112,7 @@ def prepare_process(training: bool = True) -> Arguments:
     Metaflow refuses root without a user name, so one is set; the packages it starts tasks from
     inherit the environment. Without `training` the flow checks its own needs in its first step.
     """
+    hurry()
     if not os.environ.get("METAFLOW_USER"):
         os.environ["METAFLOW_USER"] = _user()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -124,10 +126,12 @@ def prepare_process(training: bool = True) -> Arguments:
         # Metaflow's 16 at once would not fit a small machine's memory
         sys.argv += ["--max-workers", str(os.cpu_count() or 1)]
     if training and arguments.command == "run" and not {"--help", "-h"} & set(sys.argv):
-        from steps.preflight import check, check_machine
+        from steps.preflight import check, check_cluster, check_machine
 
         try:
             wanted = arguments.config()
+            if _runs_elsewhere(sys.argv):
+                check_cluster(wanted)
             check(wanted)
             if not _runs_elsewhere(sys.argv):
                 check_machine(wanted)
@@ -159,11 +163,17 @@ def _user() -> str:
 
 @dataclass(frozen=True)
 class Machine:
-    """What `@resources` asks for one step."""
+    """What a step that runs a model needs."""
 
     gpu: int
     cpu: int
     memory: int  # MiB
+    shared_memory: int  # MiB of /dev/shm: weights on their way, and NCCL
+
+    @property
+    def needs(self) -> dict[str, int]:
+        """The arguments of Metaflow's `@resources`."""
+        return asdict(self)
 
 
 def machine(arguments: Arguments) -> Machine:
@@ -176,4 +186,5 @@ def machine(arguments: Arguments) -> Machine:
         compute = arguments.config().compute
     except UserError:
         compute = config.load("nano").compute
-    return Machine(compute.student_gpus + compute.teacher_gpus, compute.cpus, compute.memory_mb)
+    gpus = compute.student_gpus + compute.teacher_gpus
+    return Machine(gpus, compute.cpus, compute.memory_mb, compute.memory_mb // 4)

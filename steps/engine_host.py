@@ -8,7 +8,9 @@ ZPPO_WEIGHTS the file in which the workers leave new weights. It ends when the s
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -18,6 +20,7 @@ from zppo_core import connections, models
 from zppo_core.config import Config, from_dict
 from zppo_core.engines.base import Engine
 from zppo_core.engines.host import serve
+from zppo_core.startup import hurry
 from zppo_core.training.wire import pack, unpack
 
 
@@ -39,6 +42,19 @@ def engines_here(config: Config, judging: bool) -> dict[str, Engine]:
 
 
 def main() -> int:
+    """Answer until the step goes away; the folder of weights goes too, if a killed worker left it.
+
+    torchrun ends workers in ways that leave them no time to clear up.
+    """
+    hurry()
+    try:
+        answer()
+    finally:
+        shutil.rmtree(Path(os.environ["ZPPO_WEIGHTS"]).parent, ignore_errors=True)
+    return 0
+
+
+def answer() -> None:
     """Connect, build what the step describes, answer; a connection and a thread for each role."""
     address, _, key = os.environ["ZPPO_ENGINES"].rpartition(":")
     host, file = int(os.environ["ZPPO_HOST"]), os.environ["ZPPO_WEIGHTS"]
@@ -67,7 +83,6 @@ def main() -> int:
         answering[-1].start()
     for thread in answering:
         thread.join()
-    return 0
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def evaluation_engine(config: Config, model: Any = None) -> Engine:
         return HfEngine(model, renderer, "student")
     engine = student_engine(config, None, renderer, EVALUATION_ROOM + config.evaluation.max_tokens)
     if model is not None:
-        engine.load_weights(dict(model.state_dict()), 1)
+        engine.load_weights(dict(model.named_parameters()), 1)  # tied weights once
     return engine
 
 

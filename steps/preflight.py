@@ -114,6 +114,19 @@ def check_checkpoint(role: str, model: str) -> None:
         )
 
 
+def check_cluster(config: Config) -> None:
+    """Tasks of a cluster share no folder of a relative path: what outlives one lies elsewhere."""
+    places = {"store.root": config.store.root, "store.cache": config.store.cache}
+    if config.data.source == "zppo77k":
+        places["data.corpus"] = config.data.corpus
+    for field, place in places.items():
+        if place and not place.startswith(("s3://", "/")):
+            raise UserError(
+                f"tasks on a cluster do not share the folder {place} of {field}; use --set {field}="
+                "s3://bucket/prefix, or the absolute path of a volume that all of them mount"
+            )
+
+
 def check_store(config: Config) -> None:
     """Local stores and the database's folder must be writable."""
     folders = {

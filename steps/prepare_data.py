@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,10 @@ from zppo_core.config import Config
 from zppo_core.data.corpus import ListCorpus, TableCorpus
 from zppo_core.data.similar import Signature, signature
 from zppo_core.errors import UserError
+from zppo_core.store.objects import get_tree, open_store, put_tree
+
+MANIFEST = "manifest.json"
+EXTRAS = ("card.md", "card.png", "rejects.parquet")
 
 
 def build_corpus(config: Config) -> ListCorpus:
@@ -22,7 +30,7 @@ def build_corpus(config: Config) -> ListCorpus:
         # the same questions for every seed, so that runs share teacher draws; the seed orders them
         return ListCorpus(train_questions(config.data.train_questions, seed=0), config.run.seed)
     if config.data.source == "zppo77k":
-        return TableCorpus(config.data.corpus, config.run.seed)
+        return TableCorpus(corpus_here(config.data.corpus), config.run.seed)
     from zppo_core.data.table import read_table
 
     questions, report = read_table(config.data.source, config.data.columns)
@@ -30,8 +38,54 @@ def build_corpus(config: Config) -> ListCorpus:
     return ListCorpus(questions, config.run.seed)
 
 
+def corpus_here(place: str) -> Path:
+    """The folder of a corpus; one on S3 is copied to this machine, once.
+
+    UserError if there is no finished corpus on S3.
+    """
+    if not place.startswith("s3://"):
+        return Path(place)
+    folder = _copy_of(place)
+    if folder.is_dir():
+        return folder
+    store = open_store(place)
+    if not store.exists(MANIFEST):
+        raise UserError(f"no finished corpus in {place}; run prepare_data, or build it there")
+    print(f"corpus: copied from {place} to {folder}", flush=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
+        get_tree(store, "corpus", Path(aside) / "whole" / "corpus")
+        store.get_file(MANIFEST, Path(aside) / "whole" / MANIFEST)
+        with suppress(OSError):  # another task of this machine was quicker
+            (Path(aside) / "whole").rename(folder)
+    return folder
+
+
+def _copy_of(place: str) -> Path:
+    base = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+    return base / "zppo" / "corpora" / hashlib.sha256(place.encode()).hexdigest()[:16]
+
+
 def build_77k(config: Config) -> None:
-    """Build ZPPO-77K where `data.corpus` names, or go on with it; nothing if it is there."""
+    """Build ZPPO-77K where `data.corpus` names, or go on with it; nothing if it is there.
+
+    For S3 it is built on this machine and put there when it is whole.
+    """
+    place = config.data.corpus
+    if not place.startswith("s3://"):
+        _build(config, Path(place))
+        return
+    store = open_store(place)
+    if store.exists(MANIFEST):
+        return
+    folder = _copy_of(place).with_suffix(".build")
+    _build(config, folder)
+    put_tree(folder / "corpus", store, "corpus")
+    for name in (*EXTRAS, MANIFEST):  # last: it says that the rest is there
+        store.put_file(name, folder / name)
+
+
+def _build(config: Config, folder: Path) -> None:
     from steps.epoch import Heartbeat
     from zppo_core import models
     from zppo_core.data.build77k import Recipe, build
@@ -40,7 +94,7 @@ def build_77k(config: Config) -> None:
     from zppo_core.prompts import Templates
 
     data = config.data
-    if (Path(data.corpus) / "manifest.json").is_file():
+    if (folder / MANIFEST).is_file():
         return
     renderer = models.load_renderer(config.student.model, 0, images=True)
     templates = Templates(data.prompts)
@@ -51,10 +105,10 @@ def build_77k(config: Config) -> None:
     places: dict[Source, str] = {"vero": data.vero or HUB["vero"],
                                  "mmfine": data.mmfine or HUB["mmfine"]}  # fmt: skip
     recipe = Recipe(config.run.seed, data.max_prompt_tokens, data.drop_overlap)
-    built = build(places, data.corpus, recipe, count_tokens, evaluation_signatures(config),
+    built = build(places, folder, recipe, count_tokens, evaluation_signatures(config),
                   Heartbeat().progress("corpus"))  # fmt: skip
     print(f"{built.kept} of {built.rows} rows kept", flush=True)
-    write_card(data.corpus)
+    write_card(folder)
 
 
 def evaluation_signatures(config: Config) -> Iterator[Signature]:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from threading import Thread
 
+# seconds of silence until a peer is asked, between questions, and how many stay unanswered: a host
+# that lost its power or its network says nothing
+KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 8))
+
 
 class Door:
-    """Listens at `host` on a free port; whoever connects must know `key`."""
+    """Listens on a free port; whoever connects must know `key`.
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
+    `host` is this host's name as others see it: all its addresses then listen, for a host may know
+    itself by another one (Debian: 127.0.1.1). Without it only this host can come in.
+    """
+
+    def __init__(self, host: str = "") -> None:
         self.key = secrets.token_bytes(32)
-        self._listener = Listener((host, 0), authkey=self.key, backlog=64)
-        bound = self._listener.address
-        self.address = f"{bound[0]}:{bound[1]}"
+        bind = "0.0.0.0" if host else "127.0.0.1"
+        self._listener = Listener((bind, 0), authkey=self.key, backlog=64)
+        self.address = f"{host or bind}:{self._listener.address[1]}"
 
     def accept(self, count: int, seconds: float,
                alive: Callable[[], bool]) -> list[Connection]:  # fmt: skip
@@ -27,7 +37,7 @@ class Door:
         def wait() -> None:
             while len(found) < count:
                 try:
-                    found.append(self._listener.accept())
+                    found.append(_watched(self._listener.accept()))
                 except (AuthenticationError, EOFError, ConnectionError):
                     continue  # not one of ours
                 except OSError:
@@ -48,5 +58,14 @@ class Door:
 def connect(address: str, key: bytes) -> Connection:
     """A connection to the `Door` at `address` (host:port)."""
     host, _, port = address.rpartition(":")
-    connection: Connection = Client((host, int(port)), authkey=key)
+    return _watched(Client((host, int(port)), authkey=key))
+
+
+def _watched(connection: Connection) -> Connection:
+    """The connection, whose reads fail within minutes of its other end's silent death."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as same:
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in KEEPALIVE:
+            if hasattr(socket, name):  # not all on macOS
+                same.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     return connection

@@ -171,8 +171,8 @@ def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
         one = (teacher.cache_bytes * tokens + teacher.state_bytes) / max(gpus, 1)
         beside = (Need("weights", own / GIB), Need("cache of one response", one / GIB),
                   Need("CUDA", CONTEXT))  # fmt: skip
-        if gpus == 0:  # it takes turns with the student's engine, beside what learns
-            beside += (Need("student", weights / GIB), Need("optimizer", optimizer / GIB))
+        if gpus == 0 and c.engine == "vllm" and method.loss == "surrogate":  # as large as the other
+            rollout = (*rollout, Need("teacher's vLLM", c.engine_memory * gpu_gib))
     return Estimate(update, rollout, beside)
 
 
@@ -194,15 +194,19 @@ def fault(config: Config, gpu_gib: float) -> str:
             f"vLLM gets {c.engine_memory * gpu_gib:.0f} GiB of a student's GPU and needs "
             f"{engine_gib(config):.0f}; raise compute.engine_memory or take larger GPUs"
         )
-    if found.teacher_gib > gpu_gib:
+    shared = c.teacher_gpus == 0 and c.engine == "vllm"
+    if found.teacher_gib > (share := c.engine_memory * gpu_gib if shared else gpu_gib):
+        whose = "beside the student's engine a teacher" if shared else "a teacher's GPU"
         return (
-            f"a teacher's GPU needs {found.teacher_gib:.0f} of {gpu_gib:.0f} GiB "
+            f"{whose} needs {found.teacher_gib:.0f} of {share:.0f} GiB "
             f"({spelt(found.teacher)}); raise compute.teacher_gpus, or set teacher.endpoint"
         )
     if found.student_gib <= gpu_gib:
         return ""
     why = f"a student's GPU needs {found.student_gib:.0f} of {gpu_gib:.0f} GiB"
-    return f"{why} ({spelt(found.student)}); {_remedy(config, gpu_gib)}"
+    crowded = any(n.what == "teacher's vLLM" for n in found.student)
+    remedy = "set teacher.endpoint" if crowded else _remedy(config, gpu_gib)
+    return f"{why} ({spelt(found.student)}); {remedy}"
 
 
 def spelt(needs: Sequence[Need]) -> str:

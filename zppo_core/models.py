@@ -105,7 +105,8 @@ def quiet() -> None:
     from transformers.utils import logging
 
     # DeepSpeed, which transformers imports, warns in every task that has no GPU unless it is told
-    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+    # counted, not tried: CUDA, once it is up in this process, cannot be used in a fork of it
+    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.device_count() else "cpu")
     logging.disable_progress_bar()
     logging.set_verbosity_error()
 

@@ -133,7 +133,7 @@ def build_processor(tokenizer: Any | None = None) -> ProcessorMixin:
         Qwen2VLImageProcessorPil,
     )
 
-    from zppo_core.rendering import ImageProcessor
+    from zppo_core.processor import ImageProcessor
 
     images = Qwen2VLImageProcessorPil(
         patch_size=8, merge_size=2, temporal_patch_size=2,

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 
 from zppo_core.errors import UserError
 from zppo_core.types import Prompt
@@ -23,20 +22,6 @@ MEMO_BYTES = 2 << 30
 END_TOKENS = ("<|im_end|>", "</s>", "<|endoftext|>", "<|eot_id|>", "<end_of_turn>")
 # added tokens that are ordinary response text
 RESPONSE_TOKENS = ("<think>", "</think>")
-
-
-class ImageProcessor(Qwen3VLProcessor):
-    """Qwen3-VL's processor without a video processor, which would need torchvision.
-
-    Video frames are given as images.
-    """
-
-    def __init__(self, image_processor: Any = None, tokenizer: Any = None, **kwargs: Any) -> None:
-        super().__init__(image_processor, tokenizer, None, **kwargs)
-
-    @classmethod
-    def get_attributes(cls) -> list[str]:
-        return ["image_processor", "tokenizer"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +52,11 @@ class Renderer:
 
     def __init__(self, tokenizer: Any, image_processor: Any = None, vocab_size: int = 0) -> None:
         self.tokenizer = tokenizer
-        self.processor = (
-            None if image_processor is None else ImageProcessor(image_processor, tokenizer)
-        )
+        self.processor: Any = None
+        if image_processor is not None:
+            from zppo_core.processor import ImageProcessor
+
+            self.processor = ImageProcessor(image_processor, tokenizer)
         self.vocab_size = max(vocab_size, len(tokenizer))
         self.end_id = self._end_id()
         self.pad_id: int = (

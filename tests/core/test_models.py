@@ -1,5 +1,6 @@
 """What is particular to Qwen3.5: precise decays and norms, and weights that nobody loads."""
 
+import os
 from pathlib import Path
 
 import torch
@@ -53,3 +54,17 @@ def test_weights_of_multi_token_prediction_outlive_training_and_saving(tmp_path:
     load_weights(tmp_path / "out", model)
     assert models.mtp_weights(str(tmp_path / "out")).keys() == kept.keys()
     assert models.mtp_weights("nano:student") == {}
+
+
+def test_a_process_that_loads_a_model_can_still_be_forked_to_use_a_gpu(monkeypatch) -> None:
+    """torch.cuda.is_available() starts CUDA, which no fork survives; vLLM forks its engines."""
+
+    def start() -> bool:
+        raise AssertionError("CUDA was started")
+
+    monkeypatch.setattr(torch.cuda, "is_available", start)
+    for count, name in ((0, "cpu"), (8, "cuda")):
+        monkeypatch.delenv("DS_ACCELERATOR", raising=False)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda n=count: n)
+        models.quiet()
+        assert os.environ["DS_ACCELERATOR"] == name

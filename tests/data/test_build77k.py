@@ -257,6 +257,36 @@ def test_sources_on_s3_give_the_corpus_of_the_same_folders(tmp_path: Path, s3_ur
 
 
 @pytest.mark.usefixtures("small_caps")
+def test_a_corpus_on_s3_is_built_once_and_copied_where_it_is_read(
+    tmp_path: Path, s3_url: str, monkeypatch, capsys
+) -> None:
+    from steps.prepare_data import build_77k, build_corpus
+    from zppo_core.config import load
+
+    where = places(tmp_path, {"stem-tqa": [vero(i, "tqa") for i in range(8)]}, [mmfine(0)])
+    config = load(
+        "nano",
+        ["data.source=zppo77k", f"data.corpus={s3_url}/corpus", f"data.vero={where['vero']}",
+         f"data.mmfine={where['mmfine']}", "evaluation.suite=nano_rows"],
+    )  # fmt: skip
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "laptop"))
+    with pytest.raises(UserError, match="no finished corpus in s3://"):
+        build_corpus(config)
+    build_77k(config)
+    digests = []
+    for machine in ("laptop", "pod"):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / machine))
+        build_77k(config)  # it is there: nothing happens
+        corpora = [build_corpus(config), build_corpus(config)]
+        assert len(corpora[1]) == 9
+        digests += [c.digest() for c in corpora]
+    assert len(set(digests)) == 1
+    said = capsys.readouterr().out
+    assert said.count("rows kept") == 1
+    assert said.count("copied from") == 2  # once a machine
+
+
+@pytest.mark.usefixtures("small_caps")
 def test_the_corpus_is_read_from_disk_question_by_question(tmp_path: Path) -> None:
     where = places(tmp_path, {"stem-tqa": [vero(i, "tqa") for i in range(8)]}, [mmfine(0)])
     build(where, tmp_path / "out", Recipe(), tokens)

@@ -1,6 +1,7 @@
 """What of the vLLM engine needs no vLLM; the rest is in tests/vllm_engine."""
 
 import importlib.util
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zppo_core import scratch
+from zppo_core.engines import vllm_weights
 from zppo_core.engines.vllm import VllmEngine, text_prompt
 from zppo_core.engines.vllm_weights import (
     cast,
@@ -84,11 +87,28 @@ def test_a_sync_file_holds_the_weights_and_is_gone_afterwards() -> None:
     from safetensors.torch import load_file
 
     weights = given_weights()
-    with shared_file(weights.items()) as path:
+    with shared_file(weights.items(), 1000) as path:
         found = load_file(path)
     assert all(torch.equal(found[n], t) for n, t in weights.items())
     with pytest.raises(FileNotFoundError):
         load_file(path)
+
+
+def test_sums_are_taken_block_by_block(monkeypatch) -> None:
+    tensor = torch.randn(7, 11, generator=torch.Generator().manual_seed(0)).bfloat16()
+    size, total, square = sums(tensor)
+    monkeypatch.setattr(vllm_weights, "BLOCK", 10)  # the last block is shorter
+    assert sums(tensor.t()) == (size, pytest.approx(total), pytest.approx(square))
+    assert size == 77
+    assert total == pytest.approx(float(tensor.double().sum()))
+
+
+@pytest.mark.parametrize(("free", "quick"), [(1 << 40, True), (64 << 20, False)])
+def test_files_lie_in_main_memory_only_if_they_fit(free: int, quick: bool, monkeypatch) -> None:
+    usage = SimpleNamespace(free=free)
+    monkeypatch.setattr(scratch.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(scratch.os, "access", lambda path, mode: True)
+    assert (scratch.quick_folder(1 << 30) == scratch.MEMORY) == quick
 
 
 def test_images_become_one_placeholder_each() -> None:

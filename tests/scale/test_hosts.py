@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from steps.world import World, build_world
 from steps.world import workers_of as workers
 from zppo_core.config import Config, load
-from zppo_core.connections import Door, connect
+from zppo_core.connections import KEEPALIVE, Door, connect
 from zppo_core.engines.base import Sampling
 from zppo_core.engines.host import (
     HostEngine,
@@ -35,6 +36,8 @@ from zppo_core.engines.host import (
 from zppo_core.engines.pool import EnginePool
 from zppo_core.errors import UserError
 from zppo_core.store.objects import open_store
+from zppo_core.training.deepspeed import join
+from zppo_core.training.remote import PATIENCE
 from zppo_core.training.wire import unpack
 from zppo_core.types import Completion, Prompt
 
@@ -117,12 +120,15 @@ def test_rollouts_of_two_hosts_are_those_of_one_before_and_after_an_update(
             children = psutil.Process(other.pid).children(recursive=True)
             programs = [c for c in children if "steps.engine_host" in c.cmdline()]
             assert len(programs) == 1
+            folder = Path(programs[0].environ()["ZPPO_WEIGHTS"]).parent
+            assert folder.is_dir()
             programs[0].kill()
             with pytest.raises(UserError, match=r"host 1 went away .*resume"):
                 ask(built, pool, 1)
         finally:
             built.close()
         other.wait(60)
+        assert not folder.exists()
         assert not [c for c in psutil.process_iter() if "steps.engine_host" in _words(c)]
 
 
@@ -200,3 +206,46 @@ def test_who_does_not_know_the_key_stays_out() -> None:
     assert door.accept(1, 0.1, lambda: True) == []
     assert door.accept(1, 60, lambda: False) == []
     door.close()
+
+
+def test_hosts_are_told_the_name_that_was_given_and_a_dead_line_is_noticed() -> None:
+    """A host may know its own name by a loopback address, as Debian's do."""
+    name = "localhost"
+    door = Door(name)
+    host, _, port = door.address.rpartition(":")
+    assert host == name
+    thread = threading.Thread(target=lambda: connect(f"127.0.0.2:{port}", door.key))
+    thread.start()  # another address of this host than the name's
+    (found,) = door.accept(1, 10, lambda: True)
+    thread.join()
+    door.close()
+    with socket.socket(fileno=os.dup(found.fileno())) as line:
+        assert line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        seconds = [line.getsockopt(socket.IPPROTO_TCP, getattr(socket, n)) for n, _ in KEEPALIVE]
+    assert seconds[0] + seconds[1] * seconds[2] <= 300
+    assert Door().address.startswith("127.0.0.1:")  # this host's own processes alone
+
+
+@pytest.mark.parametrize("rank", [0, 7])
+def test_a_rank_takes_the_gpu_of_its_place_on_its_host(rank: int, monkeypatch) -> None:
+    """On the second host of 6 student's GPUs rank 7 is the second: 6 and 7 are the teacher's."""
+    import deepspeed
+
+    done: list[object] = []
+    monkeypatch.setenv("LOCAL_RANK", str(rank % 6))
+    monkeypatch.setattr(torch.cuda, "set_device", done.append)
+    monkeypatch.setattr(deepspeed, "init_distributed", lambda **_: done.append("met"))
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: rank)
+    assert join("nccl", "cuda") == rank
+    assert done == [rank % 6, "met"]  # before: the group is bound to the device
+
+
+def test_hosts_wait_for_the_first_while_it_loads_its_models() -> None:
+    """Six vLLM engines take longer than the ten minutes that torchrun would wait."""
+    config = load("4B@eight-nodes", ["compute.rendezvous=10.0.0.1:29500"])
+    found = workers(config)
+    assert found is not None
+    for host in (0, 1):
+        command = found.command(host)
+        assert command[command.index("--rdzv-conf") + 1] == f"timeout={PATIENCE}"
+    assert PATIENCE >= 3600

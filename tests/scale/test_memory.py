@@ -97,6 +97,17 @@ def test_a_teacher_that_does_not_fit_is_told_too() -> None:
     assert "teacher.endpoint" in said
 
 
+def test_a_teacher_beside_the_students_engine_has_that_engines_share_of_the_gpu() -> None:
+    assert memory.fault(load("4B@one-gpu"), 80.0) == ""  # 8 of weights, two shares of 32
+    said = memory.fault(load("9B@one-gpu"), 80.0)
+    assert "needs 84 of 80 GiB" in said
+    assert said.endswith("set teacher.endpoint")
+    said = memory.fault(load("4B@lora-24gb"), 24.0)
+    assert said.startswith("beside the student's engine a teacher needs 29 of 10 GiB (weights 25")
+    for layout, gib in (("9B@one-gpu", 80.0), ("4B@lora-24gb", 24.0)):
+        assert memory.fault(load(layout, ["teacher.endpoint=http://there:8000/v1"]), gib) == ""
+
+
 @pytest.mark.parametrize("checkpointing", [True, False])
 def test_activations_are_within_a_factor_of_two_of_what_a_pass_keeps(checkpointing: bool) -> None:
     """Counted by autograd's own hooks on a model of the family with wide layers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -259,6 +260,24 @@ def test_one_workers_death_ends_the_step_with_one_line_and_leaves_no_process() -
     with pytest.raises(UserError, match=r"the update workers died .*resume"):
         trainer.update(groups())
     assert time.monotonic() - begin < 60
+    trainer.close()
+    psutil.wait_procs(children, timeout=20)
+    assert not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_workers_that_do_not_stop_by_themselves_end_with_torchrun(monkeypatch) -> None:
+    """Killed, torchrun would leave them behind, and their GPUs taken."""
+    trainer = remote(2, 2)
+    children = psutil.Process(trainer._process.pid).children(recursive=True)
+    wait = trainer._process.wait
+
+    def impatient(timeout: float | None = None) -> int:
+        if timeout == 30:
+            raise subprocess.TimeoutExpired("torchrun", timeout)
+        return wait(timeout)
+
+    monkeypatch.setattr(trainer._process, "wait", impatient)
+    monkeypatch.setattr(trainer._connection, "send_bytes", lambda message: None)  # nobody stops
     trainer.close()
     psutil.wait_procs(children, timeout=20)
     assert not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]

@@ -136,6 +136,23 @@ def test_vllm_engines_have_a_gpu_each_and_the_teacher_its_own(monkeypatch) -> No
     assert engines.teachers(distil, renderer)[0].model is None
 
 
+def test_a_trained_student_with_tied_weights_is_evaluated_by_their_one_name(monkeypatch) -> None:
+    """0.8B, 2B and 4B are tied: vLLM's model has no head of its own to take lm_head.weight."""
+    given: list[str] = []
+
+    class Takes(Recorded):
+        def load_weights(self, weights: Any, version: int) -> None:
+            given.extend(weights)
+
+    monkeypatch.setattr("zppo_core.engines.vllm.VllmEngine", Takes)
+    model, _ = models.load("nano:student", torch.float32)
+    model.lm_head.weight = model.get_input_embeddings().weight
+    assert "lm_head.weight" in model.state_dict()
+    engines.evaluation_engine(load("nano", ["compute.engine=vllm"]), model)
+    assert "model.language_model.embed_tokens.weight" in given
+    assert "lm_head.weight" not in given
+
+
 def test_engines_on_the_trainers_gpu_sleep_while_it_works() -> None:
     order: list[str] = []
 

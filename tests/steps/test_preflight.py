@@ -8,7 +8,7 @@ import pytest
 
 from steps import early
 from steps.early import machine, merge_sets, parse
-from steps.preflight import check, check_machine
+from steps.preflight import check, check_cluster, check_machine
 from zppo_core.config import load
 from zppo_core.errors import UserError
 
@@ -127,3 +127,25 @@ def test_the_machine_must_have_the_gpus_and_the_memory(tmp_path, monkeypatch) ->
 )  # fmt: skip
 def test_a_laptop_without_gpus_may_send_a_run_to_a_cluster(options, elsewhere: bool) -> None:
     assert early._runs_elsewhere(["run", "--scale", "4B", *options]) == elsewhere
+
+
+def test_what_tasks_of_a_cluster_must_share_may_not_lie_in_a_private_folder() -> None:
+    s3 = ["store.root=s3://bucket/runs", "data.corpus=s3://bucket/corpus"]
+    check_cluster(load("4B", s3))
+    check_cluster(load("4B", ["store.root=/efs/runs", "data.corpus=/efs/corpus"]))
+    check_cluster(load("nano", s3[:1]))  # its questions are made where they are wanted
+    for missing, field in ((s3[1:], "store.root"), (s3[:1], "data.corpus")):
+        with pytest.raises(UserError, match=rf"do not share the folder .* of {field}; use --set"):
+            check_cluster(load("4B", missing))
+    with pytest.raises(UserError, match=r"store\.cache"):
+        check_cluster(load("4B", [*s3, "store.cache=draws"]))
+
+
+def test_weights_on_their_way_have_room_on_a_cluster() -> None:
+    """A container's 64 MiB of shared memory would not take them."""
+    from metaflow.plugins.resources_decorator import ResourcesDecorator
+
+    found = machine(parse(["run", "--scale", "9B"]))
+    assert set(found.needs) <= set(ResourcesDecorator.defaults)
+    assert found.shared_memory * 2**20 > 2 * 9.5e9 * 2
+    assert found.shared_memory < found.memory

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import world
 
 from zppo_core.config import LossConfig, TrainerConfig
@@ -11,7 +12,7 @@ from zppo_core.losses import policy_loss
 from zppo_core.training.batching import micro_batches, padded_tokens
 from zppo_core.training.collate import right_pad
 from zppo_core.training.groups import to_train_group
-from zppo_core.training.hybrid import HybridText
+from zppo_core.training.hybrid import HybridText, each_head, whole_heads
 from zppo_core.training.modes import Packed
 from zppo_core.training.packing import REFERENCE
 from zppo_core.training.updater import sampler_mismatch
@@ -332,3 +333,29 @@ def test_a_foreign_model_trains_padded_with_the_same_guarantees() -> None:
     assert world.relative(*gradients) < 1e-6
     with pytest.raises(UserError, match="llama"):
         world.trainer(model, "shared_prefix")
+
+
+def test_an_update_leaves_the_gpu_to_engines_when_it_publishes(monkeypatch) -> None:
+    """What torch keeps for the next pass would not be there for vLLM's weights and cache."""
+    given_back: list[bool] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: given_back.append(True))
+    trainer = world.trainer(world.model())
+    trainer.publish()
+    assert not given_back
+    trainer.device = torch.device("cuda")
+    trainer.publish()
+    assert given_back
+
+
+def test_masked_attention_on_a_gpu_has_a_head_of_keys_for_each_query() -> None:
+    """With a mask and shared heads CUDA has no kernel but the one that forms all scores."""
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, h, 5, 8, generator=generator) for h in (6, 2, 2))
+    mask = torch.ones(5, 5, dtype=torch.bool).tril()
+    assert whole_heads(q, k, v, mask) == (k, v)  # a CPU shares them
+    on_gpu = tuple(t.to("meta") for t in (q, k, v))
+    assert [t.shape for t in whole_heads(*on_gpu, mask)] == [q.shape, q.shape]
+    assert whole_heads(*on_gpu, None) == on_gpu[1:]  # plainly causal: shared there too
+    shared = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)
+    whole = F.scaled_dot_product_attention(q, *each_head(k, v, 3), attn_mask=mask, enable_gqa=True)
+    assert torch.allclose(shared, whole, atol=1e-6)

@@ -41,8 +41,12 @@ class HostEngine:
         found = completions_of(*self._ask(pack_prompts(header, prompts), progress))
         return [tuple(found[i : i + sampling.n]) for i in range(0, len(found), sampling.n)]
 
-    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
-        """Have the engine take the weights that the update's workers left on its host."""
+    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int,
+                     path: str = "") -> None:  # fmt: skip
+        """Have the engine take the weights that the update's workers left on its host.
+
+        A `path` is another host's, and of no use there.
+        """
         self._ask(pack({"command": "load", "version": version}), None)
         self.version = version
 

@@ -55,6 +55,8 @@ class VllmEngine:
         # nothing is sent anywhere
         os.environ |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+        # a fork of a process that has looked at CUDA cannot use it
+        os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
         try:
             from transformers import AutoConfig
             from vllm import LLM
@@ -170,7 +172,8 @@ class VllmEngine:
     def staged(self, weights: Mapping[str, torch.Tensor]) -> Iterator[str]:
         """A file of the weights, for the `path` of any engine of this model."""
         sources, types = self._plan(weights)
-        with shared_file(cast(weights, sources, types, self._dtype)) as path:
+        size = sum(t.numel() * t.element_size() for t in weights.values())
+        with shared_file(cast(weights, sources, types, self._dtype), size) as path:
             yield path
 
     def load_weights(self, weights: Mapping[str, torch.Tensor], version: int,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zppo_core.scratch import quick_folder
+
 if TYPE_CHECKING:
     import torch
 
 TOLERANCE = 1e-9  # relative: sums in float64, taken in another order
+BLOCK = 1 << 24  # entries summed at once
 Sources = dict[str, list[str]]  # of each of vLLM's tensors the checkpoint's that it is made of
 Sums = tuple[int, float, float]  # size, sum, sum of squares: they add up over parts of a tensor
 
@@ -82,9 +84,13 @@ def parts_of(name: str, packed: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def sums(tensor: torch.Tensor) -> Sums:
-    """Size, sum and sum of squares in float64."""
-    values = tensor.detach().double()
-    return tensor.numel(), float(values.sum()), float(values.square().sum())
+    """Size, sum and sum of squares in float64, block by block: an embedding at once is 15 GiB."""
+    total = square = 0.0
+    for block in tensor.detach().flatten().split(BLOCK):
+        values = block.double()
+        total += float(values.sum())
+        square += float(values.square().sum())
+    return tensor.numel(), total, square
 
 
 def cast(weights: Mapping[str, torch.Tensor], sources: Mapping[str, Sequence[str]],
@@ -136,12 +142,12 @@ def _same(expected: Sums, held: Sums) -> bool:
 
 
 @contextmanager
-def shared_file(weights: Iterable[tuple[str, torch.Tensor]]) -> Iterator[str]:
-    """The weights in a file that workers of this host can read: in memory where there is shm."""
+def shared_file(weights: Iterable[tuple[str, torch.Tensor]], size: int) -> Iterator[str]:
+    """The weights of `size` bytes in a file that workers of this host can read; in memory if it
+    has room."""
     from safetensors.torch import save_file
 
-    where = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="zppo-sync-", dir=where) as folder:
+    with tempfile.TemporaryDirectory(prefix="zppo-sync-", dir=quick_folder(size)) as folder:
         path = str(Path(folder) / "weights.safetensors")
         save_file({name: tensor.contiguous() for name, tensor in weights}, path)
         yield path

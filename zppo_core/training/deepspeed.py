@@ -8,6 +8,7 @@ rank with nothing left runs a pass whose loss is zero, because every pass has co
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -53,9 +54,9 @@ def join(backend: str, device: str = "cpu") -> int:
     import deepspeed.ops
 
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    if device == "cuda":  # a host's first GPUs are the student's, whatever the number of the host
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     deepspeed.init_distributed(dist_backend=backend, verbose=False)
-    if device == "cuda":
-        torch.cuda.set_device(dist.get_rank() % torch.cuda.device_count())
     return dist.get_rank()
 
 

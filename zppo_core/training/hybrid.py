@@ -282,9 +282,27 @@ def attend(m: Any, x: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor],
     if not needed:
         return None, (k, v)
     out = F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, is_causal=mask is None, scale=m.scaling, enable_gqa=True
-    )
+        q, *whole_heads(q, k, v, mask), attn_mask=mask, is_causal=mask is None, scale=m.scaling,
+        enable_gqa=True,
+    )  # fmt: skip
     return m.o_proj(out.transpose(1, 2).flatten(2) * gate.sigmoid()), (k, v)
+
+
+def whole_heads(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor,
+                mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    """Keys and values with a head for each of `q`'s, where CUDA would else form all T x T scores.
+
+    Of its kernels none but the last resort takes both a mask and heads that are shared.
+    """
+    if mask is None or q.device.type == "cpu":
+        return k, v
+    return each_head(k, v, q.shape[1] // k.shape[1])
+
+
+def each_head(k: torch.Tensor, v: torch.Tensor,
+              times: int) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    """Heads of keys and values, each `times` times in a row."""
+    return k.repeat_interleave(times, dim=1), v.repeat_interleave(times, dim=1)
 
 
 def attention_mask(real: torch.Tensor, past_real: torch.Tensor | None) -> torch.Tensor | None:

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,12 +23,13 @@ import torch
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.connections import Door
 from zppo_core.errors import UserError
+from zppo_core.scratch import quick_folder
 from zppo_core.store.checkpoint import Checkpoint
 from zppo_core.training import lora, wire
 from zppo_core.training.groups import TrainGroup
 from zppo_core.training.updater import NO_UPDATE, UpdateMetrics, adamw
 
-PATIENCE = 600.0  # seconds until all workers must have met
+PATIENCE = 3600  # seconds until all workers must have met: hosts load models before
 TAIL = 20_000  # characters at the end of the workers' log that are looked through
 
 
@@ -53,7 +54,8 @@ class Workers:
         if self.hosts > 1:
             address, _, port = self.master.rpartition(":")
             meeting = ["--nnodes", str(self.hosts), "--node-rank", str(host),
-                       "--master-addr", address, "--master-port", port]  # fmt: skip
+                       "--master-addr", address, "--master-port", port,
+                       "--rdzv-conf", f"timeout={PATIENCE}"]  # fmt: skip
         return ["-m", "torch.distributed.run", *meeting, "--nproc-per-node",
                 str(self.processes), "-m", "zppo_core.training.worker"]  # fmt: skip
 
@@ -83,8 +85,10 @@ class RemoteTrainer:
         if trainer.lora_rank:  # as the workers do: what comes from them are the adapters alone
             lora.add(model, trainer.lora_rank, trainer.lora_alpha)
         self._everything = trainer.lora_rank == 0 or program is not None
-        self._folder = tempfile.TemporaryDirectory(prefix="zppo-update-", dir=_memory())
+        self._folder = tempfile.TemporaryDirectory(prefix="zppo-update-")
         self._log = Path(self._folder.name) / "workers.log"
+        if program is not None:
+            program = {**program, "bytes": str(_size(model.parameters()))}
         spec = {
             "model": name, "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
             "device": workers.device, "threads": workers.threads, "trainer": asdict(trainer),
@@ -116,7 +120,7 @@ class RemoteTrainer:
         found = door.accept(1, PATIENCE, self.alive)
         door.close()
         if not found:
-            self._process.kill()
+            self._end()
             raise self._dead("did not start")
         return found[0]
 
@@ -169,13 +173,15 @@ class RemoteTrainer:
         """Bring the workers' weights into `model`."""
         from safetensors.torch import load_file
 
-        path = str(Path(self._folder.name) / "weights.safetensors")
-        self._ask(wire.pack({"command": "weights", "path": path, "everything": self._everything}))
         named = dict(self.model.named_parameters())
-        with torch.no_grad():
-            for name, value in load_file(path).items():
-                named[name].copy_(value)
-        os.unlink(path)
+        place = quick_folder(_size(named.values()))
+        with tempfile.TemporaryDirectory(prefix="zppo-weights-", dir=place) as folder:
+            path = str(Path(folder) / "weights.safetensors")
+            message = {"command": "weights", "path": path, "everything": self._everything}
+            self._ask(wire.pack(message))
+            with torch.no_grad():
+                for name, value in load_file(path).items():
+                    named[name].copy_(value)
 
     def write_state(self, folder: Path) -> None:
         """See `Trainer.write_state`: the same files, whatever the number of workers."""
@@ -190,12 +196,14 @@ class RemoteTrainer:
         """See `Trainer.read_state`: of any number of processes, one included."""
         from safetensors.torch import save_file
 
-        with tempfile.TemporaryDirectory(dir=_memory()) as place:
-            student, optimizer = Path(place) / "student", Path(place) / "optimizer"
-            weights = {n: p.detach().cpu() for n, p in self.model.named_parameters()
-                       if p.requires_grad}  # fmt: skip
+        state = checkpoint.read("optimizer.safetensors")
+        weights = {n: p.detach().cpu() for n, p in self.model.named_parameters()
+                   if p.requires_grad}  # fmt: skip
+        place = quick_folder(len(state) + _size(weights.values()))
+        with tempfile.TemporaryDirectory(prefix="zppo-state-", dir=place) as folder:
+            student, optimizer = Path(folder) / "student", Path(folder) / "optimizer"
             save_file({n: w.contiguous() for n, w in weights.items()}, student)
-            optimizer.write_bytes(checkpoint.read("optimizer.safetensors"))
+            optimizer.write_bytes(state)
             self._ask(wire.pack({"command": "load", "student": str(student),
                                  "optimizer": str(optimizer)}))  # fmt: skip
 
@@ -206,10 +214,19 @@ class RemoteTrainer:
                 self._connection.send_bytes(wire.pack({"command": "stop"}))
                 self._process.wait(30)
             except (OSError, subprocess.TimeoutExpired):
-                self._process.kill()
+                self._end()
         self._connection.close()
         self._folder.cleanup()
 
+    def _end(self) -> None:
+        """Have torchrun end its workers, which outlive it and keep their GPUs if it is killed."""
+        self._process.terminate()
+        try:
+            self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
 
-def _memory() -> str | None:
-    return "/dev/shm" if os.path.isdir("/dev/shm") else None
+
+def _size(tensors: Iterable[torch.Tensor]) -> int:
+    """Bytes of them all."""
+    return sum(t.numel() * t.element_size() for t in tensors)

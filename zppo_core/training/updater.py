@@ -87,7 +87,13 @@ class Trainer:
         self.optimizer = adamw(self.masters.tensors.values(), settings)
 
     def publish(self) -> None:
-        """The model is up to date: it is what is trained."""
+        """The model is up to date, being what is trained; the update's memory goes to engines."""
+        self.leave_room()
+
+    def leave_room(self) -> None:
+        """Give back what torch keeps of a GPU for passes to come: an engine wakes there next."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def write_state(self, folder: Path) -> None:
         """What `read_state` needs to go on bit for bit, beside the student's weights."""

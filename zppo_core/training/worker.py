@@ -26,6 +26,8 @@ from zppo_core import models
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.connections import connect
 from zppo_core.errors import UserError
+from zppo_core.scratch import quick_folder
+from zppo_core.startup import hurry
 from zppo_core.store.checkpoint import MASTER
 from zppo_core.training import lora, wire
 from zppo_core.training.deepspeed import MOMENTS, ShardedTrainer, Sharding, join
@@ -66,8 +68,8 @@ class Program:
     """What runs beside the workers of a further host, and the file where its weights are left."""
 
     def __init__(self, about: Mapping[str, str]) -> None:
-        memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
-        self.folder = Path(tempfile.mkdtemp(prefix="zppo-host-", dir=memory))
+        place = quick_folder(int(about["bytes"]))
+        self.folder = Path(tempfile.mkdtemp(prefix="zppo-host-", dir=place))
         self.weights = self.folder / "weights.safetensors"
         # torchrun's own variables are about another process group
         own = {k: v for k, v in os.environ.items() if not k.startswith(("TORCHELASTIC", "GROUP"))}
@@ -107,6 +109,7 @@ def obey(trainer: ShardedTrainer, message: bytes, group: Any = None,
     if command == "distill":
         return wire.pack(asdict(trainer.distill(wire.groups_of(header, arrays))))
     if command == "weights":
+        trainer.leave_room()
         keep, learning = trainer.rank == 0 or program is not None, trainer.learning
         found = whole_weights(trainer, keep, None if header["everything"] else set(learning))
         # the step has the base of adapters
@@ -196,6 +199,7 @@ def _write(trainer: ShardedTrainer, tensors: Mapping[str, torch.Tensor], path: s
 
 def main() -> int:
     """Serve until the step says "stop" or goes away."""
+    hurry()
     device = os.environ.get(DEVICE, "cpu")
     rank = join(os.environ.get(BACKEND, "gloo"), device)
     # ranks wait here while the step samples, as long as that takes and without spinning on a GPU
