@@ -125,16 +125,22 @@ def prepare_process(training: bool = True) -> Arguments:
     if arguments.command in ("run", "resume") and not _has_option(sys.argv, "--max-workers"):
         # Metaflow's 16 at once would not fit a small machine's memory
         sys.argv += ["--max-workers", str(os.cpu_count() or 1)]
-    if training and arguments.command == "run" and not {"--help", "-h"} & set(sys.argv):
+    elsewhere = _runs_elsewhere(sys.argv)
+    if (
+        (training or elsewhere)
+        and arguments.command == "run"
+        and not {"--help", "-h"} & set(sys.argv)
+    ):
         from steps.preflight import check, check_cluster, check_machine
 
         try:
             wanted = arguments.config()
-            if _runs_elsewhere(sys.argv):
-                check_cluster(wanted)
-            check(wanted)
-            if not _runs_elsewhere(sys.argv):
-                check_machine(wanted)
+            if elsewhere:
+                check_cluster(wanted, training)
+            if training:
+                check(wanted)
+                if not elsewhere:
+                    check_machine(wanted)
         except UserError as error:
             print(f"zppo: {error}", file=sys.stderr)
             raise SystemExit(2) from None

@@ -114,10 +114,13 @@ def check_checkpoint(role: str, model: str) -> None:
         )
 
 
-def check_cluster(config: Config) -> None:
-    """Tasks of a cluster share no folder of a relative path: what outlives one lies elsewhere."""
+def check_cluster(config: Config, training: bool = True) -> None:
+    """Tasks of a cluster share no folder of a relative path: what outlives one lies elsewhere.
+
+    The corpus is wanted for `training` alone.
+    """
     places = {"store.root": config.store.root, "store.cache": config.store.cache}
-    if config.data.source == "zppo77k":
+    if training and config.data.source == "zppo77k":
         places["data.corpus"] = config.data.corpus
     for field, place in places.items():
         if place and not place.startswith(("s3://", "/")):

@@ -37,6 +37,7 @@ def run_flow(*arguments: str, **environment: str) -> subprocess.CompletedProcess
         (["--set", "store.database=/proc/nowhere/db"], "store.database"),
         (["--set", "evaluation.suite=paper32"], "suites: "),
         (["--set", "rollout.group_size=1"], "group_size"),
+        (["--scale", "4B", "--with", "kubernetes"], "runs of store.root; use --set store.root=s3:"),
     ],
 )
 def test_a_fault_is_one_clear_line_before_anything_starts(arguments, says: str) -> None:
@@ -137,6 +138,7 @@ def test_what_tasks_of_a_cluster_must_share_may_not_lie_in_a_private_folder() ->
     for missing, field in ((s3[1:], "store.root"), (s3[:1], "data.corpus")):
         with pytest.raises(UserError, match=rf"do not share the folder .* of {field}; use --set"):
             check_cluster(load("4B", missing))
+    check_cluster(load("4B", s3[:1]), training=False)
     with pytest.raises(UserError, match=r"store\.cache"):
         check_cluster(load("4B", [*s3, "store.cache=draws"]))
 
@@ -149,3 +151,19 @@ def test_weights_on_their_way_have_room_on_a_cluster() -> None:
     assert set(found.needs) <= set(ResourcesDecorator.defaults)
     assert found.shared_memory * 2**20 > 2 * 9.5e9 * 2
     assert found.shared_memory < found.memory
+
+
+def test_an_evaluation_on_a_cluster_needs_a_store_that_its_tasks_share(monkeypatch, capsys) -> None:
+    monkeypatch.setenv("PATH", os.environ["PATH"])  # both are changed by what is called
+    monkeypatch.setattr(early, "hurry", lambda: None)
+    for store, code in ((), 2), (("--set", "store.root=s3://bucket/runs"), 0):
+        command = ["eval_flow.py", "run", "--scale", "4B", "--with", "batch", *store]
+        monkeypatch.setattr("sys.argv", command)
+        if code:
+            with pytest.raises(SystemExit, match="2"):
+                early.prepare_process(training=False)
+            assert (
+                "zppo: tasks on a cluster do not share the folder runs" in capsys.readouterr().err
+            )
+        else:
+            assert early.prepare_process(training=False).scale == "4B"
