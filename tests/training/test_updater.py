@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 import world
 
-from zppo_core.config import LossConfig, TrainerConfig
+from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.errors import UserError
 from zppo_core.losses import policy_loss
 from zppo_core.training.batching import micro_batches, padded_tokens
@@ -15,7 +15,7 @@ from zppo_core.training.groups import to_train_group
 from zppo_core.training.hybrid import HybridText, each_head, whole_heads
 from zppo_core.training.modes import Packed
 from zppo_core.training.packing import REFERENCE
-from zppo_core.training.updater import sampler_mismatch
+from zppo_core.training.updater import Trainer, sampler_mismatch
 from zppo_core.types import Completion, Grade, Group
 
 MIXED = [2, 1, 4, 3, 2]  # sizes of the groups on three rows, a text and a video
@@ -359,3 +359,16 @@ def test_masked_attention_on_a_gpu_has_a_head_of_keys_for_each_query() -> None:
     shared = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)
     whole = F.scaled_dot_product_attention(q, *each_head(k, v, 3), attn_mask=mask, enable_gqa=True)
     assert torch.allclose(shared, whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_the_vision_tower_learns_or_is_frozen_as_asked(trained: bool) -> None:
+    model, r = world.model(), world.renderer()
+    settings = TrainerConfig(token_budget=1000, train_vision=trained)
+    asked = Trainer(model, r.forbidden_ids, r.pad_id, settings, OptimizerConfig(), LossConfig())
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    asked.update(world.groups(world.prompts(), MIXED))
+    moved = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+    assert any("visual" in n for n in moved) == trained
+    assert any("language_model" in n for n in moved)
+    assert any("visual" in n for n in asked.masters.tensors) == trained  # nor has it moments
