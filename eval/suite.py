@@ -15,6 +15,7 @@ from eval.settings import Settings
 from zppo_core.data.digits import BENCHMARKS as DIGITS
 from zppo_core.data.digits import benchmark_questions
 from zppo_core.errors import UserError
+from zppo_core.pixels import Bounds
 
 # rule: no judge at all. rule+judge: the shared judge sees what the rule rejects. judge: the
 # benchmark's own judge decides every row.
@@ -211,7 +212,7 @@ def load(benchmark: Benchmark, source: str = "", limit: int = 0,
     place = Source(source, benchmark, settings.dataset_of(benchmark.name))
     samples = task.samples(place, settings)
     if benchmark.family != "Video":  # frames have bounds of their own
-        samples = (_bounded(sample, settings) for sample in samples)
+        samples = (bounded(sample, settings) for sample in samples)
     if not limit:
         yield from samples
         return
@@ -220,12 +221,20 @@ def load(benchmark: Benchmark, source: str = "", limit: int = 0,
     yield from (everything[i * len(everything) // chosen] for i in range(chosen))
 
 
-def _bounded(sample: Sample, settings: Settings) -> Sample:
-    from eval.pixels import within
+def bounded(sample: Sample, settings: Settings) -> Sample:
+    """`sample` with pictures that are scaled into the protocol's bounds when they are read."""
+    bounds = Bounds(settings.min_pixels, settings.max_pixels)
 
     def scaled(picture: Picture) -> Picture:
-        low, high = settings.min_pixels, settings.max_pixels
-        return lambda: tuple(within(data, low, high) for data in picture())
+        return lambda: tuple(map(within, picture()))
+
+    def within(data: bytes) -> bytes:
+        from eval.rows import UnreadableError
+
+        try:
+            return bounds.scaled(data)
+        except (OSError, ValueError) as fault:
+            raise UnreadableError(str(fault)) from None
 
     return replace(sample, pictures=tuple(scaled(p) for p in sample.pictures))
 

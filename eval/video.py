@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from eval.rows import UnreadableError
 from eval.settings import Settings
 from eval.suite import Picture
+from zppo_core.pixels import Bounds
 
 SEEK_AHEAD = 4.0  # seconds of video that are decoded through rather than jumped over
 QUALITY = 92  # of the JPEG frames
@@ -113,33 +113,11 @@ def _stills(folder: Path, settings: Settings, fps: float, start: float,
 
 
 def _jpeg(image: Any, most: int) -> bytes:
-    if image.width * image.height > most:
-        image = image.resize(scaled(image.size, 0, most))
+    size = Bounds(0, most).size(image.size)
+    if size != image.size:
+        image = image.resize(size)
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "JPEG", quality=QUALITY)
-    return buffer.getvalue()
-
-
-def scaled(size: tuple[int, int], least: int, most: int) -> tuple[int, int]:
-    """`size` (width, height) with its shape kept and its area within least..most pixels."""
-    area = size[0] * size[1]
-    if least <= area <= most:
-        return size
-    factor = math.sqrt((most if area > most else least) / area)
-    rounded = math.floor if area > most else math.ceil
-    return max(1, rounded(size[0] * factor)), max(1, rounded(size[1] * factor))
-
-
-def bounded(data: bytes, least: int, most: int) -> bytes:
-    """An encoded image scaled into least..most pixels; unchanged if it lies between."""
-    from PIL import Image
-
-    image = Image.open(io.BytesIO(data))
-    size = scaled(image.size, least, most)
-    if size == image.size:
-        return data
-    buffer = io.BytesIO()
-    image.convert("RGB").resize(size, Image.Resampling.BICUBIC).save(buffer, "PNG")
     return buffer.getvalue()
 
 

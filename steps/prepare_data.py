@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +17,48 @@ from zppo_core.config import Config
 from zppo_core.data.corpus import ListCorpus, TableCorpus
 from zppo_core.data.similar import Signature, signature
 from zppo_core.errors import UserError
+from zppo_core.pixels import Bounds
 from zppo_core.store.objects import get_tree, open_store, put_tree
+from zppo_core.types import Question
 
 MANIFEST = "manifest.json"
 EXTRAS = ("card.md", "card.png", "rejects.parquet")
 
 
 def build_corpus(config: Config) -> ListCorpus:
-    """The training questions that `data.source` names."""
+    """The training questions that `data.source` names, their pictures within its bounds.
+
+    Engines, endpoints and the trainer take the same bytes, and so does the teacher cache's key.
+    UserError if a corpus was built with other bounds.
+    """
+    bounds = Bounds(config.data.min_pixels, config.data.max_pixels)
     if config.data.source == "digits":
         from zppo_core.data.digits import train_questions
 
         # the same questions for every seed, so that runs share teacher draws; the seed orders them
-        return ListCorpus(train_questions(config.data.train_questions, seed=0), config.run.seed)
+        questions = train_questions(config.data.train_questions, seed=0)
+        return ListCorpus((_within(q, bounds) for q in questions), config.run.seed)
     if config.data.source == "zppo77k":
-        return TableCorpus(corpus_here(config.data.corpus), config.run.seed)
+        corpus = TableCorpus(corpus_here(config.data.corpus), config.run.seed)
+        if corpus.bounds != bounds:
+            raise UserError(
+                f"the corpus in {config.data.corpus} was built with {_pixels(corpus.bounds)} but "
+                f"the run has {_pixels(bounds)}; set those, or another data.corpus to build one"
+            )
+        return corpus
     from zppo_core.data.table import read_table
 
-    questions, report = read_table(config.data.source, config.data.columns)
+    questions, report = read_table(config.data.source, config.data.columns, bounds)
     print(f"{config.data.source}: {report.text()}", flush=True)
     return ListCorpus(questions, config.run.seed)
+
+
+def _within(question: Question, bounds: Bounds) -> Question:
+    return replace(question, images=tuple(map(bounds.scaled, question.images)))
+
+
+def _pixels(bounds: Bounds) -> str:
+    return f"data.min_pixels={bounds.least} and data.max_pixels={bounds.most}"
 
 
 def corpus_here(place: str) -> Path:
@@ -104,7 +127,8 @@ def _build(config: Config, folder: Path) -> None:
 
     places: dict[Source, str] = {"vero": data.vero or HUB["vero"],
                                  "mmfine": data.mmfine or HUB["mmfine"]}  # fmt: skip
-    recipe = Recipe(config.run.seed, data.max_prompt_tokens, data.drop_overlap)
+    bounds = Bounds(data.min_pixels, data.max_pixels)
+    recipe = Recipe(config.run.seed, data.max_prompt_tokens, data.drop_overlap, bounds)
     built = build(places, folder, recipe, count_tokens, evaluation_signatures(config),
                   Heartbeat().progress("corpus"))  # fmt: skip
     print(f"{built.kept} of {built.rows} rows kept", flush=True)

@@ -41,6 +41,10 @@ class DataConfig:
     mmfine: str = "OpenDataArena/MMFineReason-SFT-586K-Qwen3-VL-235B-Thinking"
     drop_overlap: bool = True  # questions that stand in the evaluation suite too
     max_prompt_tokens: int = 4096  # enforced when the corpus is built, never by truncation
+    # questions' pictures are scaled into these bounds when the corpus is made; the paper names none
+    # for training (evaluation: 262_144 to 1_310_720). 0: as they are, up to the processor's own
+    min_pixels: int = 0
+    max_pixels: int = 0
     # a table of one's own: columns of question, answer, images, and optionally id and category, as
     # "question=prompt,answer=solution,image=picture"; see docs/customise.md
     columns: str = ""
@@ -310,6 +314,11 @@ def _validate(c: Config) -> None:
             "zppo_teachers --set teacher.more_models=<folder or hub id>",
         ),
         (c.run.rollout_steps >= 0, "run.rollout_steps must be >= 0 (0: one pass over the corpus)"),
+        (
+            c.data.min_pixels >= 0 <= c.data.max_pixels
+            and (c.data.max_pixels == 0 or c.data.min_pixels <= c.data.max_pixels),
+            "data.min_pixels must be >= 0 and at most data.max_pixels (0: no bound)",
+        ),
         (c.run.steps_per_task > 0, "run.steps_per_task must be >= 1"),
         (c.rollout.group_size > 1, "rollout.group_size must be >= 2: a group is its own baseline"),
         (c.rollout.new_prompts > 0, "rollout.new_prompts must be >= 1"),

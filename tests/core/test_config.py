@@ -36,6 +36,7 @@ def test_json_round_trip():
     [
         ("optimizer.lrr=1", "did you mean optimizer.lr?"),
         ("optimiser.lr=1", "did you mean 'optimizer'?"),
+        ("data.min_pixels=-1", "data.min_pixels must be >= 0 and at most"),
         ("optimizer.lr=fast", "'fast' is not float"),
         ("rollout.new_prompts=1.5", "is not int"),
         ("advantage.norm=std", "one of nonzero, all, none, grpo"),

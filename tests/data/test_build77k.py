@@ -111,11 +111,12 @@ def test_every_filter_drops_by_its_reason_and_nothing_is_lost(tmp_path: Path) ->
     big = {"bytes": picture(1, (3000, 3000)), "path": None}
     small = {"bytes": picture(2, (99, 200)), "path": None}
     broken = {"bytes": b"\x89PNG nonsense", "path": None}
+    band = {"bytes": picture(3, (20_100, 100)), "path": None}
     extra = {"question": "Where?", "answer": "[1,2]", "reward_type": "grounding"}
     veros = {
         "stem-tqa": [vero(i, "tqa") for i in range(3)]
         + [vero(3, "tqa", image=small), vero(4, "tqa", image=broken), vero(5, "tqa", image=big)]
-        + [vero(6, "tqa", extra_info=extra), vero(0, "tqa")],
+        + [vero(6, "tqa", extra_info=extra), vero(0, "tqa"), vero(7, "tqa", image=band)],
         "spatial_action-game_QA": [vero(20, "game_QA")],
     }
     fines = [
@@ -126,13 +127,14 @@ def test_every_filter_drops_by_its_reason_and_nothing_is_lost(tmp_path: Path) ->
     card = build(places(tmp_path, veros, fines), out, Recipe(), tokens)
     assert dict(card.rejects) == {
         "image smaller than 100 pixels": 1, "unreadable image": 1,
-        "prompt longer than 4096 tokens": 1, "gold of type grounding": 1, "id seen before": 1,
+        "image 200 times as long as wide": 1, "prompt longer than 4096 tokens": 1,
+        "gold of type grounding": 1, "id seen before": 1,
         "sub-dataset not listed": 2, "pass rate above 0.5": 1, "no answer": 1,
         "answer longer than 512 characters": 1, "sub-dataset taken from Vero": 1,
     }  # fmt: skip
     assert card.by_name["tqa"] == 3
     assert card.by_name["mmr1"] == 2
-    assert card.rows == 16 == card.kept + sum(card.rejects.values())
+    assert card.rows == 17 == card.kept + sum(card.rejects.values())
     rejects = pq.read_table(out / "rejects.parquet").to_pylist()
     assert Counter(r["reason"] for r in rejects) == card.rejects
     rows = corpus_rows(out)
@@ -342,3 +344,51 @@ def test_the_prepare_step_builds_the_corpus_with_the_students_own_processor(
         size = (120, 110)
         encoded = renderer.encode(Prompt(text, q.images))
         assert renderer.count(text, size, False) == encoded.length
+
+
+@pytest.mark.usefixtures("small_caps")
+def test_pictures_are_written_within_the_bounds_and_counted_so(tmp_path: Path) -> None:
+    from steps.prepare_data import build_77k, build_corpus
+    from zppo_core import models
+    from zppo_core.config import Config, load
+    from zppo_core.prompts import OURS
+    from zppo_core.types import Prompt
+
+    shapes = {0: (400, 300), 1: (100, 110), 2: (100, 100), 3: (1500, 110)}
+    rows = [
+        vero(i, "tqa", image={"bytes": picture(i, size), "path": None})
+        for i, size in shapes.items()
+    ]
+    where = places(tmp_path, {"stem-tqa": rows}, [])
+
+    def config(*sets: str, out: str) -> Config:
+        return load(
+            "nano",
+            ["data.source=zppo77k", f"data.corpus={tmp_path / out}", f"data.vero={where['vero']}",
+             f"data.mmfine={where['mmfine']}", "evaluation.suite=nano_rows",
+             "data.max_prompt_tokens=98", *sets],
+        )  # fmt: skip
+
+    bounds = "data.min_pixels=10500", "data.max_pixels=11500"
+    bounded, own = config(*bounds, out="bounded"), config(out="own")
+    build_77k(bounded)
+    corpus = build_corpus(bounded)
+    renderer = models.load_renderer("nano:student", 0, images=True)
+    sizes = {}
+    for question_id in (f"vero/stem-tqa/v{i}" for i in shapes):
+        q = corpus[question_id]
+        sizes[question_id[-2:]] = size = Image.open(io.BytesIO(q.images[0])).size
+        text = OURS.with_closer(q.text)
+        assert renderer.count(text, size, False) == renderer.encode(Prompt(text, q.images)).length
+    assert sizes == {"v0": (123, 92), "v1": (100, 110), "v2": (103, 103), "v3": (396, 29)}
+    assert corpus["vero/stem-tqa/v1"].images == (picture(1, (100, 110)),)
+    written = {r["id"][-2:]: (r["width"], r["height"]) for r in corpus_rows(tmp_path / "bounded")}
+    assert {k: written[k] for k in sizes} == sizes
+
+    build_77k(own)  # as they are, the large ones make too long prompts
+    assert {i[-2:] for i in build_corpus(own).ids} == {"v1", "v2"}
+    with pytest.raises(UserError, match=r"built with data\.min_pixels=10500 .* has .*min_pixels=0"):
+        build_corpus(config(out="bounded"))
+    (tmp_path / "bounded" / "manifest.json").unlink()
+    with pytest.raises(UserError, match="another recipe"):
+        build_77k(config(out="bounded"))

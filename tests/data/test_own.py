@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import re
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from PIL import Image
 from steps.preflight import check
 from steps.prepare_data import build_corpus
 from zppo_core.config import load
+from zppo_core.data.corpus import ListCorpus
+from zppo_core.data.digits import train_questions
 from zppo_core.data.table import encode_images, parse_columns, read_table
 from zppo_core.errors import UserError
 from zppo_core.prompts import Templates
 from zppo_core.rewards import OwnReward
 from zppo_core.store.objects import open_store
-from zppo_core.types import Grade, Question
+from zppo_core.types import Grade, Prompt, Question
 
 DOCS = (Path(__file__).parents[2] / "docs" / "customise.md").read_text()
 QUESTION = Question("q", "What colour?", "Blue")
@@ -100,6 +103,42 @@ def test_images_of_every_kind_become_png_or_jpeg(tmp_path: Path) -> None:
     assert encode_images(None) == ()
     with pytest.raises(TypeError):
         encode_images(3)
+
+
+def test_pictures_of_a_table_are_scaled_into_the_bounds(tmp_path: Path) -> None:
+    sides = [*[(4, 4)] * 40, (40, 10), (1, 500)]
+    pictures = []
+    for size in sides:
+        buffer = io.BytesIO()
+        Image.new("RGB", size).save(buffer, "PNG")
+        pictures.append(buffer.getvalue())
+    path = table(tmp_path, question=["q"] * 42, answer=["1"] * 42, image=pictures)
+    columns = "data.columns=image=image"
+    own = build_corpus(load("nano", [f"data.source={path}", columns]))
+    assert [own[i].images[0] for i in own.ids] == pictures[:-1]  # the last no processor takes
+    sets = ["data.min_pixels=64", "data.max_pixels=100"]
+    bounded = build_corpus(load("nano", [f"data.source={path}", columns, *sets]))
+    sizes = [Image.open(io.BytesIO(bounded[i].images[0])).size for i in bounded.ids]
+    assert sizes == [(8, 8)] * 40 + [(20, 5)]
+    assert own.digest() != bounded.digest()
+
+
+def test_the_nano_questions_keep_their_pictures_unless_bounds_are_set() -> None:
+    few = "data.train_questions=6"
+    own = build_corpus(load("nano", [few]))
+    bounded = build_corpus(load("nano", [few, "data.max_pixels=512"]))
+    assert own.digest() == ListCorpus(train_questions(6, seed=0), 0).digest()
+    scaled = 0
+    for i in own.ids:
+        for before, after in zip(own[i].images, bounded[i].images, strict=True):
+            size = Image.open(io.BytesIO(before)).size
+            assert math.prod(Image.open(io.BytesIO(after)).size) <= 512
+            assert (before == after) == (math.prod(size) <= 512)
+            scaled += before != after
+        # teacher draws for one picture are never taken for the other
+        prompts = [Prompt(q.text, q.images).digest() for q in (own[i], bounded[i])]
+        assert (prompts[0] == prompts[1]) == (own[i].images == bounded[i].images)
+    assert scaled > 0
 
 
 @pytest.fixture

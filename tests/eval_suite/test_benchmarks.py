@@ -6,6 +6,7 @@ import io
 import json
 import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,9 +17,9 @@ import torch
 from eval import fixtures, harness
 from eval.exam import EvalSample, Exam
 from eval.judge import Judge
-from eval.pixels import within
 from eval.rows import UnreadableError
-from eval.suite import SUITES, Sample, load
+from eval.settings import Settings
+from eval.suite import SUITES, Sample, bounded, load
 from zppo_core import models
 from zppo_core.config import EvaluationConfig
 from zppo_core.engines.hf import HfEngine
@@ -197,10 +198,18 @@ def test_pictures_are_scaled_into_the_protocols_bounds(source):
         for (w, h), (w0, h0) in zip(sizes(f"min_pixels={low};max_pixels={high}"), own, strict=True):
             assert low <= w * h <= high
             assert abs(w / h / (w0 / h0) - 1) < 0.1
+
+
+def test_a_picture_that_no_processor_takes_is_unreadable(source):
+    from PIL import Image
+
+    sample = next(load(PAPER["AI2D"], source, 1))
     flat = io.BytesIO()
     Image.new("RGB", (1000, 4)).save(flat, "PNG")
-    with pytest.raises(UnreadableError, match="1000 x 4"):
-        within(flat.getvalue(), 1, 10**6)
+    for data, said in ((flat.getvalue(), "1000 x 4"), (b"no picture", "cannot identify")):
+        given = bounded(replace(sample, pictures=(lambda data=data: (data,),)), Settings())
+        with pytest.raises(UnreadableError, match=said):
+            given.images()
 
 
 def alone(name: str, folder: Path) -> harness.EvalScore:

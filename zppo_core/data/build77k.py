@@ -12,7 +12,7 @@ import json
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,6 +26,7 @@ from zppo_core.data.similar import Seen, Signature, image_hash, trigrams
 from zppo_core.data.zppo77k import BY_NAME, SOURCES, SUB_DATASETS, Source
 from zppo_core.engines.base import Progress
 from zppo_core.errors import UserError
+from zppo_core.pixels import ANY_SIZE, Bounds, too_long
 
 RESERVE = 1.25  # candidates kept a sub-dataset, over its cap
 COMMIT = 2000  # rows between commits: what a kill can lose
@@ -51,6 +52,7 @@ class Recipe:
     seed: int = 0
     max_tokens: int = 4096
     drop_overlap: bool = True
+    bounds: Bounds = ANY_SIZE  # of the pictures as they are written
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,10 @@ class Builder:
         size, fault = open_image(row.image)
         tokens = 0
         if not fault:
+            size = self.recipe.bounds.size(size)
+            if too_long(size):
+                fault = "image 200 times as long as wide"
+        if not fault:
             tokens = self.count_tokens(row.question, size)
             if tokens > self.recipe.max_tokens:
                 fault = f"prompt longer than {self.recipe.max_tokens} tokens"
@@ -252,7 +258,8 @@ class Builder:
         card.rejects.update(dict(self.db.execute(counted).fetchall()))
         card.rows = self.db.execute("SELECT coalesce(sum(rows), 0) FROM progress").fetchone()[0]
         content = {
-            "recipe": repr(self.recipe), "questions": card.kept, "rows": card.rows,
+            "recipe": repr(self.recipe), "pixels": list(astuple(self.recipe.bounds)),
+            "questions": card.kept, "rows": card.rows,
             "by_name": dict(card.by_name), "rejects": dict(sorted(card.rejects.items())),
         }  # fmt: skip
         manifest = self.folder / "manifest.json.writing"
@@ -278,6 +285,7 @@ class Builder:
                 rows.append(
                     dict(zip(names, row, strict=True))
                     | {"canonical": place[0], "tier": BY_NAME[place[0]].tier,
+                       "image": self.recipe.bounds.scaled(row[3]),
                        "answer_kind": answer_kind(row[2]), "judged": bool(row[-1])}
                 )  # fmt: skip
             table = pa.Table.from_pylist(rows, schema=CORPUS)

@@ -18,6 +18,7 @@ from zppo_core.data.zppo77k import (
     canonical,
     strip_directives,
 )
+from zppo_core.pixels import readable
 
 COLUMNS: dict[Source, tuple[str, ...]] = {
     "vero": ("id", "data_source", "prompt", "image", "reward_model", "extra_info"),
@@ -146,9 +147,9 @@ def open_image(data: bytes) -> tuple[tuple[int, int], str]:
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with readable(), Image.open(io.BytesIO(data)) as image:
             image.load()
             size = image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, ValueError):
         return (0, 0), "unreadable image"
     return size, "" if min(size) >= MIN_SIDE else "image smaller than 100 pixels"

@@ -12,6 +12,7 @@ from typing import Any
 
 from zppo_core.data.files import is_place, table_files
 from zppo_core.errors import UserError
+from zppo_core.pixels import ANY_SIZE, Bounds, readable
 from zppo_core.types import Question
 
 ROLES = ("question", "answer", "image", "id", "category", "judged")
@@ -53,11 +54,12 @@ def open_rows(source: str) -> Iterable[Mapping[str, Any]]:
     return rows
 
 
-def read_table(source: str, columns: str) -> tuple[list[Question], Report]:
+def read_table(source: str, columns: str,
+               bounds: Bounds = ANY_SIZE) -> tuple[list[Question], Report]:  # fmt: skip
     """The questions of a table and what was left out; UserError if it cannot serve a run.
 
-    A row needs a question and an answer; images may be files, bytes or lists of them. Ids must be
-    distinct; without an id column they are row numbers.
+    A row needs a question and an answer; images may be files, bytes or lists of them, and are
+    scaled into `bounds`. Ids must be distinct; without an id column they are row numbers.
     """
     mapping = parse_columns(columns)
     questions: list[Question] = []
@@ -81,7 +83,7 @@ def read_table(source: str, columns: str) -> tuple[list[Question], Report]:
             why = "with an id seen before"
         elif "image" in mapping:
             try:
-                images = encode_images(row[mapping["image"]])
+                images = tuple(map(bounds.scaled, encode_images(row[mapping["image"]])))
             except (OSError, ValueError, TypeError):
                 why = "with an unreadable image"
         if why:
@@ -115,7 +117,7 @@ def encode_images(value: Any) -> tuple[bytes, ...]:
         if isinstance(item, str):
             item = Path(item).read_bytes()
         if isinstance(item, bytes):
-            with Image.open(io.BytesIO(item)) as image:
+            with readable(), Image.open(io.BytesIO(item)) as image:
                 image.load()
                 if image.format in ("PNG", "JPEG"):
                     encoded.append(item)
