@@ -113,8 +113,8 @@ def _teacher(config: Config, name: str, student_renderer: Any, near: bool,
 
         dtype = getattr(torch, config.student.dtype)
         model, renderer = models.load(name, dtype, config.compute.device)
-        engine = HfEngine(model, renderer, models.weights_name(model))
-        return Teacher(engine, renderer, model, int(model.num_parameters()))
+        near_by = HfEngine(model, renderer, models.weights_name(model))
+        return Teacher(near_by, renderer, model, int(model.num_parameters()))
     from zppo_core.engines.vllm import VllmEngine
 
     count, vocab, images = models.shape(name)

@@ -16,7 +16,7 @@ from steps.stage import record_stage
 from steps.world import World, build_world
 from zppo_core.engines.base import Progress
 from zppo_core.errors import UserError
-from zppo_core.phases import PhaseRecorder, step_unit
+from zppo_core.phases import Codec, PhaseRecorder, step_unit
 from zppo_core.rollout_step import rollout_step
 from zppo_core.step_types import StepResult
 from zppo_core.store.checkpoint import latest_checkpoint
@@ -100,7 +100,7 @@ def one_step(world: World, journal: Journal, setup: Setup,
     )  # fmt: skip
     asks_by_uid: dict[str, Any] = {}
     asks = AsksCodec(context)
-    codecs = {
+    codecs: dict[str, Codec] = {
         "plain": GroupsCodec(context, "plain"),
         "teacher": TeacherCodec(context),
         "reformulate": asks,

@@ -72,10 +72,10 @@ class EpochCard:
             (self.accuracy, self.buffer, self.phases), self._specs(), strict=True
         ):
             chart.update(spec)
-        for kind in TRANSCRIPTS:
-            pool = [g for g in groups if g.kind == kind]
+        for shown in TRANSCRIPTS:
+            pool = [g for g in groups if g.kind == shown]
             if pool:
-                self.transcripts[kind].update(transcript(pool[0], self.corpus))
+                self.transcripts[shown].update(transcript(pool[0], self.corpus))
         self.card.refresh()
 
 

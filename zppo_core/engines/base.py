@@ -39,8 +39,15 @@ class Sampling:
 class Engine(Protocol):
     """Generates completions; holds weights of one `version` at a time."""
 
-    name: str  # identity of the weights for caches: a content hash or an endpoint's model id
-    version: int
+    @property
+    def name(self) -> str:
+        """Identity of the weights for caches: a content hash or an endpoint's model id."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Of the weights that it holds now."""
+        ...
 
     def generate(
         self,
