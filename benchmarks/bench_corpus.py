@@ -1,6 +1,7 @@
 """Streaming 600,000 rows with the sources' columns through the corpus builder: rows/s, peak memory.
 
     python benchmarks/bench_corpus.py [--rows 600000]
+    python benchmarks/bench_corpus.py --scaling    # pictures into data.min_pixels and max_pixels
 
 Rows are written first, 12,000 a file, with pictures of 120 x 110 pixels out of 500; the teacher's
 text that the builder must not read is 2 KB a row.
@@ -21,6 +22,7 @@ from common import in_fresh_process, peak_mib, record, seconds
 from PIL import Image
 
 from zppo_core.data.build77k import Card, Recipe, build
+from zppo_core.pixels import Bounds
 
 PER_FILE = 12_000
 SOURCES = ("MMR1", "Euclid30K", "BMMR", "ViRL39K", "LLaVA-CoT", "GameQA-140K", "FineVision-tqa")
@@ -73,11 +75,45 @@ def one(folder: Path) -> dict[str, float]:
     return {"seconds": taken, "peak": peak_mib(), "kept": cards[0].kept, "rows": cards[0].rows}
 
 
+def scaling() -> list[dict[str, float | str]]:
+    """Photographs' sizes into the bounds of the evaluation: pictures/s, bytes, image tokens."""
+    from transformers import Qwen2VLImageProcessor
+
+    # the shape of Qwen3.5's processor: a token is 32 x 32 pixels
+    edges = {"shortest_edge": 65_536, "longest_edge": 16_777_216}
+    processor = Qwen2VLImageProcessor(patch_size=16, merge_size=2, size=edges)
+
+    def tokens(size: tuple[int, int]) -> int:
+        return processor.get_number_of_image_patches(size[1], size[0], {}) // 4
+
+    bounds, rows, noise = Bounds(262_144, 1_310_720), [], np.random.default_rng(0)
+    for size in ((300, 200), (1024, 768), (1600, 1200), (4000, 3000)):
+        few = Image.fromarray(noise.integers(0, 255, (size[1] // 8, size[0] // 8, 3), np.uint8))
+        buffer = io.BytesIO()
+        few.resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
+        data, n = buffer.getvalue(), 8
+        taken = seconds(lambda data=data, n=n: [bounds.scaled(data, small=True) for _ in range(n)])
+        after = bounds.scaled(data, small=True)
+        rows.append(
+            {
+                "size": f"{size[0]} x {size[1]}", "scaled": "{} x {}".format(*bounds.size(size)),
+                "ms/picture": 1000 * taken / n, "KiB": len(data) / 1024,
+                "KiB scaled": len(after) / 1024, "tokens": tokens(size),
+                "tokens scaled": tokens(bounds.size(size)),
+            }
+        )  # fmt: skip
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scaling", action="store_true")
     parser.add_argument("--rows", type=int, default=600_000)
     parser.add_argument("--only", default="", help=argparse.SUPPRESS)
     a = parser.parse_args()
+    if a.scaling:
+        record("bench_scaling", vars(a), scaling())
+        return
     if a.only:
         print(json.dumps(one(Path(a.only))))
         return

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+QUALITY = 95  # of a JPEG that is written again
 LONGEST = 200  # times as long as wide: the processors of the Qwen family refuse more
 
 
@@ -34,11 +35,11 @@ class Bounds:
             return max(1, math.floor(width * factor)), max(1, math.floor(height * factor))
         return size
 
-    def scaled(self, data: bytes) -> bytes:
+    def scaled(self, data: bytes, small: bool = False) -> bytes:
         """The encoded picture within the bounds: the same bytes if it is so already, else a PNG.
 
-        OSError or ValueError if it cannot be read, or one side would be more than 200 times the
-        other.
+        `small`: what was a JPEG stays one, a fraction of a photograph's PNG. OSError or ValueError
+        if it cannot be read, or one side would be more than 200 times the other.
         """
         from PIL import Image
 
@@ -49,7 +50,11 @@ class Bounds:
             if size == image.size:
                 return data
             buffer = io.BytesIO()
-            image.convert("RGB").resize(size, Image.Resampling.BICUBIC).save(buffer, "PNG")
+            resized = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+            if small and image.format == "JPEG":
+                resized.save(buffer, "JPEG", quality=QUALITY, subsampling=0)
+            else:
+                resized.save(buffer, "PNG")
             return buffer.getvalue()
 
 

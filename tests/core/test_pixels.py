@@ -42,9 +42,14 @@ def encoded(size: tuple[int, int], form: str = "PNG") -> bytes:
 def test_a_picture_within_the_bounds_is_the_same_bytes_and_others_are_the_same_picture() -> None:
     data = encoded((60, 40), "JPEG")
     assert Bounds(2400, 2400).scaled(data) == ANY_SIZE.scaled(data) == data
-    for bounds, size in ((Bounds(0, 600), (30, 20)), (Bounds(9600, 0), (120, 80))):
-        scaled = Image.open(io.BytesIO(bounds.scaled(data)))
-        assert (scaled.format, scaled.size) == ("PNG", size)
+    cases = [
+        (Bounds(0, 600), False, "PNG", (30, 20)), (Bounds(9600, 0), False, "PNG", (120, 80)),
+        (Bounds(0, 600), True, "JPEG", (30, 20)),
+    ]  # fmt: skip
+    assert Bounds(0, 600).scaled(encoded((60, 40)), small=True).startswith(b"\x89PNG")
+    for bounds, small, form, size in cases:
+        scaled = Image.open(io.BytesIO(bounds.scaled(data, small)))
+        assert (scaled.format, scaled.size) == (form, size)
         before, after = (i.convert("L").resize((3, 2)).tobytes() for i in
                          (Image.open(io.BytesIO(data)), scaled))  # fmt: skip
         assert max(abs(a - b) for a, b in zip(before, after, strict=True)) <= 4

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import heapq
 import json
+import os
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -31,6 +33,7 @@ from zppo_core.pixels import ANY_SIZE, Bounds, too_long
 RESERVE = 1.25  # candidates kept a sub-dataset, over its cap
 COMMIT = 2000  # rows between commits: what a kill can lose
 SHARD = 1000  # questions of a result file
+GROUP = 32  # questions read and written at once
 CORPUS = pa.schema(
     [
         ("id", pa.string()), ("question", pa.string()), ("answer", pa.string()),
@@ -272,25 +275,29 @@ class Builder:
         out.mkdir(exist_ok=True)
         for old in out.glob("*.parquet"):
             old.unlink()
-        for number, start in enumerate(range(0, len(chosen), SHARD)):
-            rows = []
-            for place in chosen[start : start + SHARD]:
-                row = self.db.execute(
-                    "SELECT key, question, answer, image, source, sub_dataset, pass_rate, width, "
-                    "height, tokens, judged FROM candidates WHERE canonical = ? AND priority = ? "
-                    "AND key = ?", place,
-                ).fetchone()  # fmt: skip
-                names = ("id", "question", "answer", "image", "source", "sub_dataset", "pass_rate",
-                         "width", "height", "tokens", "judged")  # fmt: skip
-                rows.append(
-                    dict(zip(names, row, strict=True))
-                    | {"canonical": place[0], "tier": BY_NAME[place[0]].tier,
-                       "image": self.recipe.bounds.scaled(row[3]),
-                       "answer_kind": answer_kind(row[2]), "judged": bool(row[-1])}
-                )  # fmt: skip
-            table = pa.Table.from_pylist(rows, schema=CORPUS)
-            pq.write_table(table, out / f"part-{number:05d}.parquet", compression="zstd",
-                           row_group_size=32)  # fmt: skip
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for number, first in enumerate(range(0, len(chosen), SHARD)):
+                file = out / f"part-{number:05d}.parquet"
+                with pq.ParquetWriter(file, CORPUS, compression="zstd") as writer:
+                    for start in range(first, min(first + SHARD, len(chosen)), GROUP):
+                        places = chosen[start : min(start + GROUP, first + SHARD)]
+                        rows = list(pool.map(self._scaled, map(self._row, places)))
+                        writer.write_table(pa.Table.from_pylist(rows, schema=CORPUS))
+
+    def _row(self, place: tuple[str, str, str]) -> dict[str, Any]:
+        names = ("id", "question", "answer", "image", "source", "sub_dataset", "pass_rate",
+                 "width", "height", "tokens", "judged")  # fmt: skip
+        row = self.db.execute(
+            f"SELECT key, {', '.join(names[1:])} FROM candidates WHERE canonical = ? "
+            "AND priority = ? AND key = ?", place,
+        ).fetchone()  # fmt: skip
+        row = dict(zip(names, row, strict=True))
+        return row | {"canonical": place[0], "tier": BY_NAME[place[0]].tier,
+                      "answer_kind": answer_kind(row["answer"]),
+                      "judged": bool(row["judged"])}  # fmt: skip
+
+    def _scaled(self, row: dict[str, Any]) -> dict[str, Any]:
+        return row | {"image": self.recipe.bounds.scaled(row["image"], small=True)}
 
     def _write_rejects(self) -> None:
         cursor = self.db.execute(

@@ -83,7 +83,8 @@ def read_table(source: str, columns: str,
             why = "with an id seen before"
         elif "image" in mapping:
             try:
-                images = tuple(map(bounds.scaled, encode_images(row[mapping["image"]])))
+                given = encode_images(row[mapping["image"]])
+                images = tuple(bounds.scaled(data, small=True) for data in given)
             except (OSError, ValueError, TypeError):
                 why = "with an unreadable image"
         if why:
