@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ GREEDY = Sampling(48, temperature=0.0)
 SETTINGS = {"max_model_len": 1024}
 # vLLM computes in bf16, the other side in fp32; nats
 MEAN, MOST, WORST = 0.02, 0.05, 0.35  # mean, 95th percentile and maximum of |difference|
+TIE = 0.1  # two tokens whose log-probabilities in fp32 are nearer than this may change places
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +88,30 @@ def say(title: str, text: str) -> None:
         file.write(f"{title}: {text}\n")
 
 
+def lead(model: Any, renderer: Any, prompt: Prompt, ours: Completion, theirs: Completion) -> float:
+    """Nats by which `model` in fp32 prefers our token to theirs where they part; 0 if never."""
+    n = min(len(ours.token_ids_T), len(theirs.token_ids_T))
+    differ = np.flatnonzero(ours.token_ids_T[:n] != theirs.token_ids_T[:n])
+    if not len(differ):
+        return 0.0
+    upto = int(differ[0]) + 1
+    said = tuple(
+        replace(c, token_ids_T=c.token_ids_T[:upto], logp_T=c.logp_T[:upto]) for c in (ours, theirs)
+    )
+    group = Group("u", "q", "plain", prompt, said, (Grade(1.0, "correct"),) * 2)
+    scored = trainer_of(model, renderer).score(
+        [to_train_group(group, np.ones(2), renderer.encode(prompt))]
+    )
+    return float(scored[0][0][-1] - scored[0][1][-1])
+
+
+def trainer_of(model: Any, renderer: Any) -> Trainer:
+    return Trainer(
+        copy.deepcopy(model), renderer.forbidden_ids, renderer.pad_id,
+        TrainerConfig(checkpointing=False), OptimizerConfig(), LossConfig(), "cpu",
+    )  # fmt: skip
+
+
 def agree(name: str, theirs: VllmEngine, ours: HfEngine, sampling: Sampling = GREEDY) -> None:
     """Same greedy tokens, and log-probabilities within the tolerance up to where they part."""
     asked = prompts()
@@ -104,6 +130,8 @@ def agree(name: str, theirs: VllmEngine, ours: HfEngine, sampling: Sampling = GR
         f"tokens: mean {d.mean():.4f}, 95 % {p95:.4f}, most {d.max():.3f}")  # fmt: skip
     # a near tie may turn in bf16, rarely
     assert same >= len(asked) - 1
+    for prompt, a, b in zip(asked, want, got, strict=True):
+        assert lead(ours.model, ours.renderer, prompt, a, b) < TIE
     assert d.mean() < MEAN
     assert p95 < MOST
     assert d.max() < WORST
@@ -207,11 +235,7 @@ def test_the_trainer_finds_the_samplers_log_probabilities(original, student) -> 
     for i, (p, g) in enumerate(zip(asked, made, strict=True)):
         group = Group(f"u{i}", f"q{i}", "plain", p, g, grades)
         groups.append(to_train_group(group, np.ones(4), renderer.encode(p)))
-    trainer = Trainer(
-        copy.deepcopy(model), renderer.forbidden_ids, renderer.pad_id,
-        TrainerConfig(checkpointing=False), OptimizerConfig(), LossConfig(), "cpu",
-    )  # fmt: skip
-    mismatch, _ = sampler_mismatch(groups, trainer.score(groups))
+    mismatch, _ = sampler_mismatch(groups, trainer_of(model, renderer).score(groups))
     say("mean mismatch of sampler and trainer", f"{mismatch:.4f} nats")
     assert mismatch < TrainerConfig().max_mismatch
 
@@ -288,21 +312,22 @@ def test_what_cannot_be_is_said(original, student, monkeypatch) -> None:
 
 def test_a_group_is_prefilled_once_and_no_state_outlives_a_sync() -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        first, second, after, same = pool.submit(cached_groups).result()
+        first, second, after, same, ties = pool.submit(cached_groups).result()
     # 1516 tokens: five blocks of 256 are taken over by seven of eight members
     say("prefix cache", f"{first} of {4 * 8 * 1516} prompt tokens taken over within the groups")
     assert first == 4 * 7 * 1280
     assert second == 4 * 8 * 1280
     assert after == first
-    say(
-        "cached groups after a sync",
-        f"{same} of 32 greedy responses equal the transformers engine's",
-    )
-    assert same >= 24
+    say("cached groups after a sync", f"{same} of 32 responses equal bit by bit to an engine's "
+        f"without the cache; near ties that transformers decides otherwise: {ties}")  # fmt: skip
+    assert same == 32
 
 
-def cached_groups() -> tuple[int, int, int, int]:
-    """Cache hits of three calls, the last one after a sync; responses that were right after it."""
+def cached_groups() -> tuple[int, int, int, int, list[str]]:
+    """Cache hits of three calls, the last one after a sync; responses then equal to those without.
+
+    And how far transformers prefers its own token in each prompt that it answers otherwise.
+    """
     model, renderer = models.load("nano:student", torch.float32)
     engine = VllmEngine("nano:student", renderer, max_model_len=4096, enable_chunked_prefill=True,
                         enable_prefix_caching=True, disable_log_stats=False)  # fmt: skip
@@ -316,10 +341,19 @@ def cached_groups() -> tuple[int, int, int, int]:
         got = flat(engine.generate(groups, sampling, range(32)))
         counted = {m.name: m.value for m in engine.llm.get_metrics() if hasattr(m, "value")}
         hits.append(counted["vllm:prefix_cache_hits"])
-    want = flat(HfEngine(model, renderer, "s").generate(groups, sampling, range(32)))
-    same = sum(a.text == b.text for a, b in zip(want, got, strict=True))
+    plain = VllmEngine("nano:student", renderer, transport="file", max_model_len=4096)
+    plain.load_weights(weights(model), 1)
+    want = flat(plain.generate(groups, sampling, range(32)))
+    plain.close()
+    same = sum(a.token_ids_T.tolist() == b.token_ids_T.tolist() and
+               a.logp_T.tolist() == b.logp_T.tolist()
+               for a, b in zip(want, got, strict=True))  # fmt: skip
+    ours = flat(HfEngine(model, renderer, "s").generate(groups[::8], sampling, range(4)))
+    leads = [lead(model, renderer, p, a, b)
+             for p, a, b in zip(groups[::8], ours, got[::8], strict=True)]  # fmt: skip
+    assert max(leads) < TIE
     first, second, after = np.diff(hits).tolist()
-    return first, second, after, same
+    return first, second, after, same, [f"{x:.3f} nats" for x in leads if x]
 
 
 def test_processes_of_their_own_take_weights_by_file(original, student) -> None:
