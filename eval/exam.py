@@ -24,7 +24,7 @@ from zppo_core.grading import Grader, extract_boxed
 from zppo_core.prompts import Templates
 from zppo_core.types import Prompt
 
-SCORER_VERSION = "3"
+SCORER_VERSION = "4"
 
 
 class Reply(str):
@@ -85,7 +85,7 @@ class Exam:
         """Digest (hex) of all that decides a score besides weights and benchmark."""
         about = asdict(self.protocol) | {"thinking": thinking, "closer": self.templates.closer}
         about |= {"scorer_version": SCORER_VERSION}
-        for name in ("suite", "source", "shard", "judge"):
+        for name in ("suite", "source", "shard", "judge", "context"):
             del about[name]
         asked = benchmarks(self.protocol.suite)
         if any(b.dataset != "digits" for b in asked):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from zppo_core.engines.base import Engine
 from zppo_core.methods import METHODS
 
 ROOM = 512  # tokens of templates and tags around a prompt's parts
-EVALUATION_ROOM = 32_768  # tokens of a benchmark's longest question: frames, subtitles, turns
+ALONE = 0.9  # share of a GPU that an engine takes which has it to itself
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,11 @@ class Teacher:
     parameters: int  # 0 where they are not known
 
 
-def student_engine(config: Config, model: Any, renderer: Any, length: int = 0) -> Engine:
+def student_engine(config: Config, model: Any, renderer: Any,
+                   replaced: Mapping[str, Any] | None = None) -> Engine:  # fmt: skip
     """The engine of rollouts: the trainer's own model, or vLLM, one engine a student GPU.
 
-    `length` [tokens] of prompt and response replaces what training needs.
+    `replaced` are settings of vLLM's in place of those that training needs.
     """
     from zppo_core.engines.hf import HfEngine
 
@@ -35,8 +37,7 @@ def student_engine(config: Config, model: Any, renderer: Any, length: int = 0) -
     from zppo_core.engines.pool import EnginePool
     from zppo_core.engines.vllm import VllmEngine
 
-    settings = vllm_settings(config, config.compute.engine_memory)
-    settings |= {"max_model_len": length} if length else {}
+    settings = vllm_settings(config, config.compute.engine_memory) | dict(replaced or {})
     if config.compute.student_gpus < 2:
         return VllmEngine(config.student.model, renderer, "student", **settings)
     return EnginePool(
@@ -63,7 +64,8 @@ def evaluation_engine(config: Config, model: Any = None) -> Engine:
         if model is None:
             model, renderer = models.load(config.student.model, dtype, config.compute.device)
         return HfEngine(model, renderer, "student")
-    engine = student_engine(config, None, renderer, EVALUATION_ROOM + config.evaluation.max_tokens)
+    replaced = evaluation_settings(config, config.student.model)
+    engine = student_engine(config, None, renderer, replaced)
     if model is not None:
         engine.load_weights(dict(model.named_parameters()), 1)  # tied weights once
     return engine
@@ -75,8 +77,8 @@ def teacher_engine(config: Config) -> Engine:
 
     _, vocab, images = models.shape(config.student.model)
     renderer = models.load_renderer(config.student.model, vocab, images)
-    length = EVALUATION_ROOM + config.evaluation.max_tokens
-    return _teacher(config, config.teacher.model, renderer, False, length).engine
+    name = config.teacher.model
+    return _teacher(config, name, renderer, False, evaluating=True).engine
 
 
 def teachers(config: Config, student_renderer: Any, judging: bool = False,
@@ -94,7 +96,7 @@ def teachers(config: Config, student_renderer: Any, judging: bool = False,
 
 
 def _teacher(config: Config, name: str, student_renderer: Any, near: bool,
-             length: int = 0) -> Teacher:  # fmt: skip
+             evaluating: bool = False) -> Teacher:  # fmt: skip
     import torch
 
     from zppo_core import models
@@ -122,8 +124,9 @@ def _teacher(config: Config, name: str, student_renderer: Any, near: bool,
     first, gpus = config.compute.student_gpus, config.compute.teacher_gpus
     # on GPUs of its own if it has any, else beside the student
     own = ",".join(str(gpu) for gpu in range(first, first + gpus))
-    memory = 0.9 if gpus else config.compute.engine_memory
-    settings = vllm_settings(config, memory) | ({"max_model_len": length} if length else {})
+    settings = vllm_settings(config, ALONE if gpus else config.compute.engine_memory)
+    if evaluating:
+        settings |= {"max_model_len": min(config.evaluation.context, models.context(name))}
     engine = VllmEngine(
         name, renderer, transport="file", devices=own, tensor_parallel_size=max(gpus, 1),
         **settings,
@@ -131,9 +134,23 @@ def _teacher(config: Config, name: str, student_renderer: Any, near: bool,
     return Teacher(engine, renderer, None, count)
 
 
+def evaluation_settings(config: Config, name: str) -> dict[str, Any]:
+    """What an engine for benchmarks has otherwise: a longer context, and no trainer beside it."""
+    from zppo_core import models
+
+    settings: dict[str, Any] = {
+        "max_model_len": min(config.evaluation.context, models.context(name))
+    }
+    apart = config.compute.teacher_gpus > 0 or bool(config.teacher.endpoint)
+    if config.compute.device != "cpu" and apart:
+        settings["gpu_memory_utilization"] = ALONE
+    return settings
+
+
 def vllm_settings(config: Config, memory: float) -> dict[str, Any]:
     """Lengths and memory for `vllm.LLM`; on GPUs the engine can sleep between phases."""
-    candidates = (config.rollout.group_size + 1) * config.reformulation.candidate_tokens
+    # all of a group may be wrong: their candidates, and their answers once more (section 5)
+    candidates = 2 * config.rollout.group_size * config.reformulation.candidate_tokens
     settings: dict[str, Any] = {
         "max_model_len": config.data.max_prompt_tokens + candidates + ROOM
         + config.rollout.max_tokens,

@@ -57,9 +57,12 @@ def parse_summary(output: str, answer: str | None) -> str | None:
 def extract(response: str, answer: str | None, count_tokens: Callable[[str], int], cap: int) -> str:
     """The deterministic fallback: the last lines that fit, ending in the boxed answer.
 
-    At most 5 lines and `cap` tokens, counted by `count_tokens`; the answer itself always stays.
+    At most 5 lines and `cap` tokens, counted by `count_tokens`. An answer that alone is longer is
+    no answer to show: the end of the response stands there without it, as where no line fits.
     """
     closing = [] if answer is None else [rf"\boxed{{{answer}}}"]
+    if closing and count_tokens(closing[0]) > cap:
+        return _tail(_THINK_TAG.sub(" ", response).split(), count_tokens, cap)
     body = _THINK_TAG.sub("\n", response)
     lines = [line.strip() for line in body.splitlines() if line.strip()]
     if closing and lines and normalise_answer(extract_boxed(lines[-1])) == normalise_answer(answer):
@@ -72,7 +75,21 @@ def extract(response: str, answer: str | None, count_tokens: Callable[[str], int
         if count_tokens("\n".join(candidate + closing)) > cap:
             break
         kept = candidate
+    if not kept and not closing:
+        return _tail(body.split(), count_tokens, cap)
     return "\n".join(kept + closing)
+
+
+def _tail(words: Sequence[str], count_tokens: Callable[[str], int], cap: int) -> str:
+    """The last words that fit."""
+    fit, most = 0, len(words)
+    while fit < most:
+        middle = (fit + most + 1) // 2
+        if count_tokens(" ".join(words[-middle:])) <= cap:
+            fit = middle
+        else:
+            most = middle - 1
+    return " ".join(words[len(words) - fit :])
 
 
 @dataclass(frozen=True)
@@ -104,7 +121,8 @@ class Compressor:
         for i, response in enumerate(responses):
             if i not in done:
                 text = extract(response, answers[i], self.count_tokens, self.cap)
-                done[i] = Compressed(text, answers[i], True, rounds)
+                shown = normalise_answer(extract_boxed(text)) == normalise_answer(answers[i])
+                done[i] = Compressed(text, answers[i] if shown else None, True, rounds)
         return [replace(done[i], tokens=spent[i]) for i in range(len(responses))]
 
     def _ask(

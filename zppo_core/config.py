@@ -151,6 +151,7 @@ class EvaluationConfig:
     judge: str = ""
     shard: int = 2000  # samples of a large benchmark that one task takes
     max_tokens: int = 12288
+    context: int = 262_144  # tokens of prompt and response, at most what the model takes; for vLLM
     temperature: float = 0.6
     top_p: float = 0.95
     top_k: int = 20

@@ -45,7 +45,7 @@ def extract_boxed(text: str) -> str | None:
     return None
 
 
-_NOISE = re.compile(r"\\left|\\right|\\displaystyle|\\[!,;: ]|\$|~")
+_NOISE = re.compile(r"\\(?:left|right|displaystyle)(?![a-zA-Z])|\\[!,;: ]|\$|~")
 _TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]*)\}")
 _FRACTION = re.compile(r"\\[dt]frac")
 _SPACE = re.compile(r"\s+")
@@ -95,6 +95,8 @@ def exact_number(answer: str) -> Fraction | None:
 
 
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '-][^\W\d_]+)*|[^\W\d_]")
+_WRAPPED = re.compile(rf"(?:\(({_WORDS.pattern})\)|\{{({_WORDS.pattern})\}})")
+_OPERATOR = re.compile(r"[\\^_+*/=]")
 
 
 def compare(answer: str, gold: str) -> bool | None:
@@ -115,11 +117,22 @@ def compare(answer: str, gold: str) -> bool | None:
             return False
         return abs(x - y) * 2_000_000 <= max(abs(x), abs(y))
     # words are no products of variables: algebra would find "cab" equal to "abc"
-    if _WORDS.fullmatch(left) or _WORDS.fullmatch(right):
-        return left.casefold() == right.casefold() and len(left) > 1
+    left, right = _unwrapped(left), _unwrapped(right)
+    words = [_WORDS.fullmatch(side) is not None for side in (left, right)]
+    if all(words):
+        return left == right or (left.casefold() == right.casefold() and len(left) > 1)
+    # beside an operator or a command a word is a product all the same: xy and x \cdot y
+    if any(words) and not _OPERATOR.search(right if words[0] else left):
+        return False
     if not left or not right or max(len(left), len(right)) > MAX_SYMBOLIC:
         return False
     return None
+
+
+def _unwrapped(answer: str) -> str:
+    """`B` for `(B)` and `{B}`."""
+    match = _WRAPPED.fullmatch(answer)
+    return answer if match is None else match.group(1) or match.group(2)
 
 
 _UNITS = re.compile(r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\(?:circ|degree|deg)(?![a-zA-Z])|°|\\?%")

@@ -99,6 +99,14 @@ def shape(name: str) -> tuple[int, int, bool]:
     return model.num_parameters(), model.get_output_embeddings().weight.shape[0], images
 
 
+def context(name: str) -> int:
+    """Tokens of prompt and response that the model was made for."""
+    from transformers import AutoConfig
+
+    found = AutoConfig.from_pretrained(_locate(name))
+    return int(found.get_text_config().max_position_embeddings)
+
+
 def quiet() -> None:
     """No bars for loads of a second, no advice on kernels that a CPU cannot run."""
     import torch

@@ -1,7 +1,10 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from zppo_core.compression import Compressor, extract, parse_summary
 from zppo_core.engines.scripted import ScriptedEngine
+from zppo_core.grading import extract_boxed
 from zppo_core.prompts import Templates
 from zppo_core.store.objects import LocalStore
 from zppo_core.teacher_cache import Memo
@@ -48,6 +51,27 @@ def test_the_extract_keeps_the_answer_within_lines_and_tokens() -> None:
     assert len(text.splitlines()) <= 5
     assert len(text) <= 40
     assert extract("no box at all", None, len, 40) == "no box at all"
+    assert extract("one line that is long", None, len, 12) == "that is long"
+
+
+def words(text: str) -> int:
+    return len(text.split())
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "\n", "</think>", r"\boxed{7}"]), max_size=60),
+    st.integers(0, 30), st.integers(1, 12),
+)  # fmt: skip
+def test_no_candidate_passes_the_cap_however_long_the_answer(parts, length, cap) -> None:
+    said = " ".join([*parts, r"\boxed{" + " ".join(["x"] * length) + "}"])
+    made = Compressor(None, Templates(), words, cap, 0).compress([said], 0)[0]
+    assert words(made.text) <= cap
+    assert len(made.text.splitlines()) <= 5
+    if length > cap:  # it is not in the list of wrong answers either
+        assert made.answer is None
+        assert made.text == " ".join(said.replace("</think>", " ").split()[-cap:])
+    else:
+        assert made.answer == extract_boxed(said)
 
 
 def test_summaries_are_kept_by_content(tmp_path) -> None:

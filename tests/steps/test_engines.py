@@ -120,7 +120,7 @@ def test_vllm_engines_have_a_gpu_each_and_the_teacher_its_own(monkeypatch) -> No
     teacher = made.engine.settings
     assert (teacher["devices"], teacher["tensor_parallel_size"]) == ("6,7", 2)
     assert teacher["gpu_memory_utilization"] == 0.9
-    assert teacher["max_model_len"] == 4096 + 9 * 512 + engines.ROOM + 12288
+    assert teacher["max_model_len"] == 4096 + 16 * 512 + engines.ROOM + 12288
     assert made.parameters > 100_000
     shared = load("4B", [*sets, "compute.student_gpus=1", "compute.teacher_gpus=0"])
     student: Any = engines.student_engine(shared, None, renderer)
@@ -129,7 +129,16 @@ def test_vllm_engines_have_a_gpu_each_and_the_teacher_its_own(monkeypatch) -> No
     beside: Any = engines.teachers(shared, renderer)[0].engine
     assert (beside.settings["devices"], beside.settings["gpu_memory_utilization"]) == ("", 0.4)
     cpu: Any = engines.student_engine(load("nano", ["compute.engine=vllm"]), None, renderer)
-    assert cpu.settings == {"max_model_len": 4096 + 9 * 64 + engines.ROOM + 64}
+    assert cpu.settings == {"max_model_len": 4096 + 16 * 64 + engines.ROOM + 64}
+    # benchmarks: the paper's context if the model takes it, and nobody else on the GPU
+    monkeypatch.setattr(models, "context", {"nano:student": 300_000, "nano:teacher": 32_768}.get)
+    for run, memory in ((paper, 0.9), (shared, 0.4)):
+        asked: Any = engines.evaluation_engine(run)
+        settings = (asked.engines[0] if run is paper else asked).settings
+        assert settings["max_model_len"] == 262_144
+        assert settings["gpu_memory_utilization"] == memory
+    examined: Any = engines.teacher_engine(paper)
+    assert examined.settings["max_model_len"] == 32_768
     # distillation in this process needs the weights themselves
     distil = load("nano", ["compute.engine=vllm", "run.method=on_distill"])
     assert engines.teachers(distil, renderer, near=True)[0].model is not None
