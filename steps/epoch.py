@@ -16,6 +16,7 @@ from steps.stage import record_stage
 from steps.world import World, build_world
 from zppo_core.engines.base import Progress
 from zppo_core.errors import UserError
+from zppo_core.methods import METHODS
 from zppo_core.phases import Codec, PhaseRecorder, step_unit
 from zppo_core.rollout_step import rollout_step
 from zppo_core.step_types import StepResult
@@ -97,6 +98,7 @@ def one_step(world: World, journal: Journal, setup: Setup,
     context = RecordContext(
         setup["run_key"], step, world.corpus, config.student.thinking, world.renderer.length,
         world.model.num_parameters(), world.teacher_params, config.rollout.max_tokens,
+        METHODS[config.run.method].loss,
     )  # fmt: skip
     asks_by_uid: dict[str, Any] = {}
     asks = AsksCodec(context)

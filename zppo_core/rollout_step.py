@@ -273,7 +273,7 @@ def update_student(groups: Sequence[Group], step: int, roles: Roles,
     """Advantages, then I updates over equal parts of the groups (sections 3 and 4).
 
     Groups with equal rewards cost no forward pass; their tokens still count in the mean, as in the
-    paper, where they sit in the batch with advantage 0.
+    paper, where they sit in the batch with advantage 0. A part of nothing else has its step too.
     """
     updates = config.optimizer.updates
     order = stream(config.run.seed, "minibatches", step).permutation(len(groups))
@@ -287,11 +287,7 @@ def update_student(groups: Sequence[Group], step: int, roles: Roles,
             advantages |= {g.uid: a_G for g, a_G in zip(scope, values_BG, strict=True)}
 
     train: list[list[TrainGroup]] = [
-        [
-            to_train_group(g, advantages[g.uid], roles.encode(g.prompt))
-            for g in part
-            if not g.trivial
-        ]
+        [to_train_group(g, advantages[g.uid], roles.encode(g.prompt)) for g in computed(part)]
         for part in parts
     ]
     active = [g for part in train for g in part]
@@ -310,6 +306,16 @@ def update_student(groups: Sequence[Group], step: int, roles: Roles,
         refuse_mismatch(mismatch[0], step, config)
     return UpdatePhase(tuple(metrics), advantages, *mismatch,
                        skipped_groups=len(groups) - len(active))  # fmt: skip
+
+
+def computed(part: Sequence[Group]) -> list[Group]:
+    """The groups of a mini-batch that need the model: those with something to learn.
+
+    If there are none, the shortest stands for all: its gradient is zero, and AdamW's momentum and
+    weight decay still move the weights, as in the paper.
+    """
+    active = [g for g in part if not g.trivial]
+    return active or sorted(part, key=sampled_tokens)[:1]
 
 
 def dynamic_groups(plain: Sequence[Group], augmented: Sequence[Group]) -> list[Group]:

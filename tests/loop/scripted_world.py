@@ -47,11 +47,12 @@ class Learner:
 
     def update(self, groups, tokens=None):
         self.updates.append((list(groups), tokens))
-        return replace(METRICS, mismatch_mean=self.gap, mismatch_max=self.gap)
+        own = sum(g.tokens for g in groups)
+        return replace(METRICS, tokens=own, mismatch_mean=self.gap, mismatch_max=self.gap)
 
     def distill(self, groups):
         self.distilled.append(list(groups))
-        return METRICS
+        return replace(METRICS, tokens=sum(g.tokens for g in groups))
 
 
 class Grading:

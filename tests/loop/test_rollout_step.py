@@ -95,6 +95,20 @@ def test_trivial_groups_cost_no_pass_but_count_in_the_mean(tmp_path) -> None:
     assert sum(t for _, t in world.learner.updates) == tokens
 
 
+def test_a_mini_batch_of_trivial_groups_has_its_step_too(tmp_path) -> None:
+    world = World(tmp_path, student_with(lambda p, m: m > 0 or asked_of(p).id != "q1"),
+                  **{"optimizer.updates": 8})  # fmt: skip
+    result = world.step()
+    sizes = [len(groups) for groups, _ in world.learner.updates]
+    assert sizes == [1] * 8
+    still = [g for groups, _ in world.learner.updates for g in groups
+             if not any(s.weights_T.any() for s in g.suffixes)]  # fmt: skip
+    assert len(still) == 8 - sum(not g.trivial for g in result.plain)
+    assert len(still) >= 7  # with no gradient: decay and momentum alone
+    tokens = [len(c.token_ids_T) for g in result.plain for c in g.completions]
+    assert sum(t for _, t in world.learner.updates) == sum(tokens)
+
+
 def test_every_group_is_in_one_of_equal_mini_batches(tmp_path) -> None:
     world = World(tmp_path, student_with(lambda p, m: m % 2 == 0), **{"optimizer.updates": 4})
     result = world.step()

@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -254,6 +255,32 @@ def test_trivial_groups_still_count_in_the_mean() -> None:
     model = world.model(torch.float64)
     world.trainer(model).update(groups, tokens=2 * own)
     assert world.relative(2 * world.gradient(model), alone) < 1e-12
+
+
+def test_a_group_of_equal_rewards_alone_moves_weights_by_momentum_and_decay() -> None:
+    groups = world.groups(world.prompts(2, 0, 0), [2, 2])
+    still = [
+        replace(
+            g, suffixes=tuple(replace(s, weights_T=np.zeros_like(s.weights_T)) for s in g.suffixes)
+        )
+        for g in groups[1:]
+    ]
+    model = world.model(torch.float64)
+    trainer = world.trainer(model)
+    trainer.update(groups[:1])
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    weights = {n: p.detach().clone().requires_grad_() for n, p in model.named_parameters()}
+    plain = torch.optim.AdamW(weights.values())  # the state brings its settings
+    plain.load_state_dict(copy.deepcopy(trainer.optimizer.state_dict()))
+    for p in weights.values():
+        p.grad = torch.zeros_like(p)
+    plain.step()
+    metrics = trainer.update(still)
+    assert metrics.grad_norm == 0.0
+    moved = [not torch.equal(p, before[n]) for n, p in model.named_parameters()]
+    assert any(moved)
+    for name, p in model.named_parameters():
+        assert torch.equal(p, weights[name])
 
 
 def test_an_infinite_gradient_stops_the_run_with_a_remedy() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from zppo_core.compression import Compressed
+from zppo_core.methods import Loss
 from zppo_core.phases import Spent
 from zppo_core.step_types import Ask, Corpus, StepResult, TeacherDraw, TeacherPhase
 from zppo_core.tables_schema import decode, encode
@@ -35,6 +36,7 @@ class RecordContext:
     student_params: int
     teacher_params: int  # 0 without a teacher
     max_tokens: int  # the cap on a response
+    loss: Loss  # of the run's method
 
     @property
     def key(self) -> dict[str, Any]:
@@ -303,14 +305,22 @@ def cost_rows(context: RecordContext, result: StepResult) -> list[dict[str, Any]
     def responses(some: Sequence[Group]) -> int:
         return sum(len(g.completions) for g in some)
 
+    learned = sum(m.tokens for m in updates), responses(active)
+    if context.loss == "on_distill":
+        learned = learned[0], responses(result.plain)
+    elif context.loss == "off_distill":
+        right = [d for own in result.teacher.draws.values() for d in own if d.grade.reward == 1.0]
+        learned = learned[0], len(right)
     entries = [
         ("student", "generate", sampled(groups), responses(groups)),
-        ("student", "train", sampled(active), responses(active)),
+        ("student", "train", *learned),
         ("teacher", "generate", sum(len(d.draw.token_ids_T) for d in draws)
          + sum(c.tokens for c in summaries.values()), len(draws) + len(summaries)),
     ]  # fmt: skip
     if len(updates) > 1:  # with I = 1 there is no pass for the old log-probabilities
-        entries.append(("student", "rescore", sampled(active), responses(active)))
+        entries.append(("student", "rescore", *learned))
+    if context.loss != "surrogate":  # the teacher reads every token that is learned from
+        entries.append(("teacher", "rescore", *learned))
     trained = sum(m.seconds for m in updates)
     return [
         {

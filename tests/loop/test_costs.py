@@ -1,0 +1,62 @@
+"""What a step writes about its cost is what its models were given."""
+
+import pytest
+from scripted_world import World, asked_of, some_right, student_with, teacher_with
+
+from zppo_core.methods import METHODS
+from zppo_core.store.records import RecordContext, cost_rows
+
+CAP = 1000
+
+
+def costs_of(world: World, result) -> dict[tuple[str, str], tuple[int, int]]:
+    loss = METHODS[world.config.run.method].loss
+    context = RecordContext("run", 0, world.corpus, False, len, 10, 20, CAP, loss)
+    return {
+        (r["role"], r["activity"]): (r["tokens"], r["tokens_cap"])
+        for r in cost_rows(context, result)
+    }
+
+
+def tokens_of(groups) -> int:
+    return sum(len(c.token_ids_T) - c.forced for g in groups for c in g.completions)
+
+
+@pytest.mark.parametrize("method", ["grpo", "zppo", "grpo_replay_prefix"])
+def test_the_surrogate_trains_on_what_is_not_trivial(tmp_path, method) -> None:
+    world = World(tmp_path, student_with(some_right), method=method)
+    result = world.step()
+    groups = [*result.plain, *result.augmented]
+    active = [g for g in groups if not g.trivial]
+    assert len(active) < len(groups)
+    found = costs_of(world, result)
+    learned = tokens_of(active), 4 * len(active) * CAP
+    assert found["student", "train"] == found["student", "rescore"] == learned
+    assert found["student", "generate"] == (tokens_of(groups), 4 * len(groups) * CAP)
+    assert ("teacher", "rescore") not in found
+
+
+def test_on_distillation_trains_on_every_response_and_the_teacher_reads_them(tmp_path) -> None:
+    world = World(tmp_path, student_with(some_right), method="on_distill")
+    result = world.step()
+    assert any(g.trivial for g in result.plain)
+    found = costs_of(world, result)
+    everything = tokens_of(result.plain), 4 * len(result.plain) * CAP
+    assert found == {
+        ("student", "generate"): everything, ("student", "train"): everything,
+        ("teacher", "rescore"): everything,
+    }  # fmt: skip
+
+
+def test_off_distillation_trains_on_the_teachers_right_responses(tmp_path) -> None:
+    right = teacher_with(lambda p, m: m < 2 and asked_of(p).id != "q3")
+    world = World(tmp_path, student_with(some_right), right, method="off_distill")
+    result = world.step()
+    draws = [d for own in result.teacher.draws.values() for d in own]
+    taught = [d for d in draws if d.grade.reward == 1.0]
+    assert 0 < len(taught) < len(draws)
+    found = costs_of(world, result)
+    learned = sum(len(d.draw.token_ids_T) for d in taught), len(taught) * CAP
+    assert found["student", "train"] == found["teacher", "rescore"] == learned
+    assert ("student", "rescore") not in found
+    assert found["teacher", "generate"][0] == sum(len(d.draw.token_ids_T) for d in draws)
