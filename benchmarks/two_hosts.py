@@ -27,6 +27,7 @@ SETS = ";".join((
     "rollout.new_prompts=16", "rollout.max_tokens=32", "evaluation.suite=nano_text",
     "evaluation.limit=4", "store.root=s3://hosts/runs", "compute.threads=1",
     "compute.update_hosts=2", "compute.update_processes=1", f"compute.rendezvous={A}:{PORT}",
+    "compute.overlap=2",
 ))  # fmt: skip
 
 

@@ -67,7 +67,7 @@ class Probe:
     def leaks(self) -> list[str]:
         """The features that tell more than chance by themselves, the worst first.
 
-        At 99.5 %, for there are eleven: an interval of 95 % would accuse one in two clean runs.
+        At 99.7 %, for there are eleven: an interval of 95 % would accuse one in two clean runs.
         """
         found = [f for f, s in self.features.items() if s.value - 0.5 > 1.5 * (s.value - s.low)]
         return sorted(found, key=lambda f: -self.features[f].value)

@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS steps (
     replay_prompts INTEGER NOT NULL,  -- questions drawn from the buffer, |X_replay| [questions]
     hard INTEGER NOT NULL,  -- of both, with accuracy < tau, |X_hard| [questions]
     hard_in_buffer INTEGER,  -- of the hard, already in the buffer [questions]; null: not recorded
-    eligible_bcq INTEGER NOT NULL,  -- could give a BCQ before any cap [questions]
+    eligible_bcq INTEGER NOT NULL,  -- could give a BCQ before any cap; all only with teacher.scope=hard [questions]
     eligible_ncq INTEGER NOT NULL,  -- could give an NCQ before any cap [questions]
     used_bcq INTEGER NOT NULL,  -- BCQ prompts trained on, after the cap [prompts]
     used_ncq INTEGER NOT NULL,  -- NCQ prompts trained on, after the cap [prompts]

@@ -2,7 +2,8 @@
 -- Every writer refreshes them, so they always match the code that wrote last.
 
 -- The knobs of each run. `variant` names everything of the configuration but method, seed, and what
--- only says where it runs: runs are averaged over seeds within a variant alone.
+-- only says where it runs: runs are averaged over seeds within a variant alone. Of the trainer that
+-- is how it packs tokens; what learns (adapters, the vision tower) makes another variant.
 CREATE OR REPLACE VIEW run_settings AS
 SELECT
     run_key, created_at, scale, method, seed, student_params, teacher_model, teacher_params,
@@ -10,7 +11,9 @@ SELECT
     left(md5(json_merge_patch(
         config_json::JSON,
         '{"run": {"method": null, "seed": null, "steps_per_task": null},
-          "store": null, "compute": null, "trainer": null}'::JSON
+          "store": null, "compute": null,
+          "trainer": {"mode": null, "token_budget": null, "checkpointing": null,
+                      "max_mismatch": null}}'::JSON
     )::VARCHAR), 8) AS variant,
     (config_json ->> '$.optimizer.updates')::INTEGER AS updates,
     config_json ->> '$.advantage.norm' AS norm,

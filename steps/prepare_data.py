@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from zppo_core.config import Config
 from zppo_core.data.corpus import ListCorpus, TableCorpus
 from zppo_core.data.similar import Signature, signature
 from zppo_core.errors import UserError
-from zppo_core.pixels import Bounds
+from zppo_core.pixels import Bounds, picture_size
 from zppo_core.store.objects import get_tree, open_store, put_tree
 from zppo_core.types import Question
 
@@ -48,9 +48,28 @@ def build_corpus(config: Config) -> ListCorpus:
         return corpus
     from zppo_core.data.table import read_table
 
-    questions, report = read_table(config.data.source, config.data.columns, bounds)
+    questions, report = read_table(
+        config.data.source, config.data.columns, bounds, prompt_fault(config)
+    )
     print(f"{config.data.source}: {report.text()}", flush=True)
     return ListCorpus(questions, config.run.seed)
+
+
+def prompt_fault(config: Config) -> Callable[[Question], str]:
+    """A test of a question's prompt against `data.max_prompt_tokens`: why it is out, else empty."""
+    from zppo_core import models
+    from zppo_core.prompts import Templates
+
+    _, vocab, images = models.shape(config.student.model)
+    renderer = models.load_renderer(config.student.model, vocab, images)
+    templates, most = Templates(config.data.prompts), config.data.max_prompt_tokens
+
+    def fault(question: Question) -> str:
+        text, sizes = templates.with_closer(question.text), list(map(picture_size, question.images))
+        long = renderer.count(text, sizes, config.student.thinking) > most
+        return f"with a prompt of more than {most} tokens" if long else ""
+
+    return fault
 
 
 def _within(question: Question, bounds: Bounds) -> Question:
@@ -123,7 +142,7 @@ def _build(config: Config, folder: Path) -> None:
     templates = Templates(data.prompts)
 
     def count_tokens(question: str, size: tuple[int, int]) -> int:
-        return renderer.count(templates.with_closer(question), size, config.student.thinking)
+        return renderer.count(templates.with_closer(question), [size], config.student.thinking)
 
     places: dict[Source, str] = {"vero": data.vero or HUB["vero"],
                                  "mmfine": data.mmfine or HUB["mmfine"]}  # fmt: skip
@@ -137,11 +156,13 @@ def _build(config: Config, folder: Path) -> None:
 
 def evaluation_signatures(config: Config) -> Iterator[Signature]:
     """What the suite asks, as far as its data is at hand: a benchmark that is not is named."""
+    from eval.settings import parse
     from eval.suite import benchmarks, load
 
+    settings = parse(config.evaluation.settings)
     for benchmark in benchmarks(config.evaluation.suite):
         try:
-            for sample in load(benchmark):
+            for sample in load(benchmark, config.evaluation.source, 0, settings):
                 for image in sample.images()[:1]:
                     yield signature(sample.text, image)
         except (UserError, OSError) as error:

@@ -251,7 +251,7 @@ def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Pr
         learner=TimedLearner(trainer, clock, [e for e in sharers if hasattr(e, "sleep")]),
         grading=OwnReward(own) if own else RuleGrading(Grader(), judge),
         compressor=Compressor(writer, templates, lambda text: len(count(text)), cap, retries, memo),
-        hints=HintWriter(writer, templates, cap, retries),
+        hints=HintWriter(engines[0] if engines else None, templates, cap, retries),
         draws=TeacherCache(cache),
         encode=renderer.encode,
         templates=templates,

@@ -41,9 +41,12 @@ class Instance:
         return (*(() if right is None else (right.text,)), *self.chosen.wrong)
 
 
-def choose(kind: Kind, group: Group, draws: Sequence[TeacherDraw],
-           rng: np.random.Generator) -> Chosen:  # fmt: skip
-    """One of each for BCQ, uniformly; all wrong rollouts for NCQ; a right one for the others."""
+def choose(kind: Kind, group: Group, draws: Sequence[TeacherDraw], rng: np.random.Generator,
+           boxed: bool = True) -> Chosen:  # fmt: skip
+    """One of each for BCQ, uniformly; all wrong rollouts for NCQ; a right one for the others.
+
+    `boxed`: the wrong one has a boxed answer if any has (`reformulation.wrong`).
+    """
     pairs = zip(group.completions, group.grades, strict=True)
     wrong = [(c.text, g.answer) for c, g in pairs if g.reward == 0.0]
     if kind == "ncq":
@@ -52,7 +55,8 @@ def choose(kind: Kind, group: Group, draws: Sequence[TeacherDraw],
     positive = right[int(rng.random() * len(right))]
     if kind != "bcq":
         return Chosen(positive, ())
-    return Chosen(positive, (wrong[choose_wrong([answer for _, answer in wrong], rng)][0],))
+    index = choose_wrong([answer for _, answer in wrong], rng, boxed)
+    return Chosen(positive, (wrong[index][0],))
 
 
 @dataclass

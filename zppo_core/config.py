@@ -97,6 +97,9 @@ class ReformulationConfig:
     ratio: float = 0.25  # rho_aug: cap on BCQ + NCQ instances / new prompts
     candidate_tokens: int = 512  # compression cap per candidate
     compression: Literal["teacher", "extract"] = "teacher"
+    # the wrong candidate of a BCQ: drawn from the wrong rollouts with a boxed answer if there are
+    # any, for form would tell else (decision 0003), or from all of them, as the paper draws it
+    wrong: Literal["boxed", "any"] = "boxed"
     retries: int = 1  # compressions retried before the deterministic extract
     prefix_share: float = 0.4  # share of a teacher rollout that the prefix method forces
 
@@ -176,7 +179,6 @@ class ComputeConfig:
     student_gpus: int = 6
     teacher_gpus: int = 2
     engine_memory: float = 0.4  # share of a GPU that a vLLM engine beside the trainer takes
-    nodes: int = 8
     # processes on each node that share the update by DeepSpeed; 0: one a student GPU, and this
     # process alone where there is no second GPU
     update_processes: int = 0

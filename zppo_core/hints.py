@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from zppo_core.compression import Compressed
 from zppo_core.engines.base import Engine, Sampling
+from zppo_core.grading import extract_boxed, normalise
 from zppo_core.prompts import Templates
 from zppo_core.streams import derive_seed
 from zppo_core.types import Prompt
@@ -16,18 +17,29 @@ _HINT = re.compile(r"<hint>(.*?)</hint>", re.DOTALL)
 _TAG = re.compile(r"</?think>")
 
 
-def parse_hint(output: str) -> str | None:
-    """The hint in `output`; None if there is none, or if it holds boxed text."""
+def parse_hint(output: str, answer: str | None = None) -> str | None:
+    """The hint in `output`; None if there is none, or if it holds boxed text or the answer."""
     match = _HINT.search(output)
     hint = match.group(1).strip() if match else ""
-    return hint if hint and "\\boxed" not in hint else None
+    return hint if hint and "\\boxed" not in hint and _without(hint, answer) == hint else None
 
 
 def first_half(response: str) -> str:
-    """The deterministic fallback: the first half of the words before any boxed answer."""
+    """The deterministic fallback: the first half of the words before any boxed answer.
+
+    Where the answer itself stands among them there are three dots.
+    """
     before = _TAG.sub(" ", response).split("\\boxed")[0]
     words = before.split()
-    return " ".join(words[: (len(words) + 1) // 2])
+    return _without(" ".join(words[: (len(words) + 1) // 2]), extract_boxed(response))
+
+
+def _without(text: str, answer: str | None) -> str:
+    """`text` with dots for the answer as a word of its own; a single letter may be any word."""
+    bare = normalise(answer or "")
+    if not bare or (len(bare) == 1 and bare.isalpha()):
+        return text
+    return re.sub(rf"(?<!\w){re.escape(bare)}(?!\w)", "...", text, flags=re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,7 @@ class HintWriter:
     retries: int = 1
 
     def write(self, tasks: Sequence[tuple[str, str]], seed: int) -> list[Compressed]:
-        """A hint for each (question text, right response), in order; none holds boxed text."""
+        """A hint for each (question text, right response), in order; none holds the answer."""
         done: dict[int, Compressed] = {}
         spent = [0] * len(tasks)
         rounds = 0 if self.engine is None else 1 + self.retries
@@ -55,7 +67,7 @@ class HintWriter:
             outputs = self.engine.generate(prompts, sampling, seeds)
             for i, group in zip(open_, outputs, strict=True):
                 spent[i] += len(group[0].token_ids_T)
-                hint = parse_hint(group[0].text)
+                hint = parse_hint(group[0].text, extract_boxed(tasks[i][1]))
                 if hint is not None:
                     done[i] = Compressed(hint, None, False, attempt + 1, spent[i])
         return [

@@ -15,7 +15,7 @@ from zppo_core.teacher_cache import Memo
 from zppo_core.types import Grade, Prompt, Question
 
 GREEDY = Sampling(512, temperature=0.0)
-LONGEST = 2000  # characters of an answer; a longer one is no answer
+LONGEST = 2000  # characters of an answer; one longer than this and than two gold ones is none
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
 
 
@@ -64,7 +64,9 @@ class Judge:
 
     def _prompt(self, question: Question, answer: str | None) -> Prompt | None:
         """What to ask; None without an answer, for the gold answer itself, and for a treatise."""
-        if not answer or _same(answer, question.gold) or len(answer) > LONGEST:
+        if not answer or _same(answer, question.gold):
+            return None
+        if len(answer) > max(LONGEST, 2 * len(question.gold)):
             return None
         text = self.templates.judge(question.text, question.gold, answer)
         return Prompt(text, thinking=False)

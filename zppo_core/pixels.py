@@ -72,6 +72,14 @@ def readable() -> Iterator[None]:
         raise ValueError(str(error)) from None
 
 
+def picture_size(data: bytes) -> tuple[int, int]:
+    """(width, height) of an encoded picture."""
+    from PIL import Image
+
+    with readable(), Image.open(io.BytesIO(data)) as image:
+        return image.size
+
+
 def too_long(size: tuple[int, int]) -> bool:
     """Whether a processor would refuse a picture of `size` for its shape."""
     return max(size) > LONGEST * min(size)

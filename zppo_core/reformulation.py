@@ -92,11 +92,12 @@ def build_ncq(question_text: str, wrong_answers: Sequence[str], wrong_traces: Se
     return OURS.ncq(question_text, wrong_answers, wrong_traces)
 
 
-def choose_wrong(answers: Sequence[str | None], rng: Rng) -> int:
+def choose_wrong(answers: Sequence[str | None], rng: Rng, boxed: bool = True) -> int:
     """The index of one wrong rollout, uniform over those with a parsed answer if there are any.
 
     A candidate without a box beside one with a box would tell which is wrong
-    (docs/decisions/0003-boxed-candidates.md).
+    (docs/decisions/0003-boxed-candidates.md). Without `boxed`, over all (section 2, step 4).
     """
-    pool = [i for i, a in enumerate(answers) if a is not None] or list(range(len(answers)))
+    pool = [i for i, a in enumerate(answers) if boxed and a is not None]
+    pool = pool or list(range(len(answers)))
     return pool[int(rng.random() * len(pool))]

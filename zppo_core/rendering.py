@@ -148,15 +148,16 @@ class Renderer:
             batch["image_grid_thw"],
         )
 
-    def count(self, text: str, size: tuple[int, int], thinking: bool) -> int:
-        """Tokens of a prompt of `text` and one image of `size` (width, height), never opened."""
+    def count(self, text: str, sizes: Sequence[tuple[int, int]], thinking: bool) -> int:
+        """Tokens of a prompt of `text` and images of `sizes` (width, height), never opened."""
+        words = len(self.encode_text(self.template(Prompt(text, (b"",) * len(sizes), thinking))))
+        if not sizes:
+            return words
         if self.processor is None:
             raise UserError("the model takes no images but the corpus has them; use a VLM")
-        words = len(self.encode_text(self.template(Prompt(text, (b"",), thinking))))
         images = self.processor.image_processor
-        width, height = size
-        patches = images.get_number_of_image_patches(height, width, {})
-        return int(words - 1 + patches // images.merge_size**2)
+        patches = [images.get_number_of_image_patches(high, wide, {}) for wide, high in sizes]
+        return int(words - len(sizes) + sum(p // images.merge_size**2 for p in patches))
 
     def encode_text(self, text: str) -> list[int]:
         """Token ids of plain text, nothing added."""

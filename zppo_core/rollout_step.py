@@ -253,7 +253,9 @@ def reformulate(hard: Sequence[Group], teacher: TeacherPhase, early: Sampled, st
     instances = []
     for question_id, kind in teacher.plan:
         rng = stream(config.run.seed, "candidates", step, question_id, kind)
-        chosen = choose(kind, groups[question_id], teacher.draws.get(question_id, ()), rng)
+        draws = teacher.draws.get(question_id, ())
+        boxed = config.reformulation.wrong == "boxed"
+        chosen = choose(kind, groups[question_id], draws, rng, boxed)
         instances.append(Instance(corpus[question_id], kind, chosen, rng))
     writer = PromptWriter(roles, config, derive_seed(config.run.seed, "compression", step))
     asks: list[Ask] = []

@@ -79,6 +79,16 @@ def test_the_gold_answer_itself_and_endless_ones_need_no_judge():
     assert rewards(j, r"\boxed{rayleigh scattering}", rf"\boxed{{{'x ' * 5000}}}") == [1.0, 0.0]
 
 
+def test_a_long_answer_to_a_long_gold_answer_is_judged():
+    gold = "step " * 500
+    question = Question("q", "Derive it", gold.strip(), judged=True)
+    j = judge(lambda prompt, member: '{"verdict": "correct"}')
+    near = gold.replace("step", "Step,", 1)
+    assert j.grade_all([(question, rf"\boxed{{{near}}}")])[0].reward == 1.0
+    assert j.grade_all([(question, rf"\boxed{{{near * 3}}}")])[0].reward == 0.0
+    assert len(j.engine.asked) == 1
+
+
 def test_malformed_verdicts_are_wrong_and_counted_once_a_prompt():
     j = judge(lambda prompt, member: "Yes, correct!")
     assert rewards(j, r"\boxed{a}", r"\boxed{a}", r"\boxed{b}") == [0.0, 0.0, 0.0]

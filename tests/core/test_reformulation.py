@@ -104,6 +104,11 @@ def test_choose_wrong_prefers_a_boxed_answer_and_is_uniform_over_them():
     assert {choose_wrong([None, None], rng(s)) for s in range(20)} == {0, 1}
 
 
+def test_choose_wrong_can_be_uniform_over_all_as_in_the_paper():
+    picks = [choose_wrong([None, None, None, "7"], rng(s), boxed=False) for s in range(400)]
+    assert all(abs(picks.count(i) - 100) < 5 * 8.7 for i in range(4))
+
+
 HOSTILE = [
     "</candidate>", "< / Candidate >", "<candidate>", "<|im_end|>", "<|vision_start|><|image_pad|>",
     "<|<|image_pad|>|>", "</think>", "<summary>", "<tool_call>", OURS.closer,

@@ -343,7 +343,20 @@ def test_the_prepare_step_builds_the_corpus_with_the_students_own_processor(
         text = OURS.with_closer(q.text)
         size = (120, 110)
         encoded = renderer.encode(Prompt(text, q.images))
-        assert renderer.count(text, size, False) == encoded.length
+        assert renderer.count(text, [size], False) == encoded.length
+
+
+def test_overlap_is_looked_for_in_the_evaluations_own_copies(tmp_path: Path, capsys) -> None:
+    from eval import fixtures
+    from steps.prepare_data import evaluation_signatures
+    from zppo_core.config import load
+
+    fixtures.build(tmp_path)
+    sets = ["evaluation.suite=AI2D", f"evaluation.source={tmp_path}"]
+    assert len(list(evaluation_signatures(load("nano", sets)))) > 0
+    nowhere = [sets[0], f"evaluation.source={tmp_path}/nowhere"]
+    assert list(evaluation_signatures(load("nano", nowhere))) == []
+    assert "no check of overlap with AI2D" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("small_caps")
@@ -379,7 +392,7 @@ def test_pictures_are_written_within_the_bounds_and_counted_so(tmp_path: Path) -
         q = corpus[question_id]
         sizes[question_id[-2:]] = size = Image.open(io.BytesIO(q.images[0])).size
         text = OURS.with_closer(q.text)
-        assert renderer.count(text, size, False) == renderer.encode(Prompt(text, q.images)).length
+        assert renderer.count(text, [size], False) == renderer.encode(Prompt(text, q.images)).length
     assert sizes == {"v0": (123, 92), "v1": (100, 110), "v2": (103, 103), "v3": (396, 29)}
     assert corpus["vero/stem-tqa/v1"].images == (picture(1, (100, 110)),)
     written = {r["id"][-2:]: (r["width"], r["height"]) for r in corpus_rows(tmp_path / "bounded")}

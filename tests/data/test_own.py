@@ -12,12 +12,13 @@ from PIL import Image
 
 from steps.preflight import check
 from steps.prepare_data import build_corpus
+from zppo_core import models
 from zppo_core.config import load
 from zppo_core.data.corpus import ListCorpus
 from zppo_core.data.digits import train_questions
 from zppo_core.data.table import encode_images, parse_columns, read_table
 from zppo_core.errors import UserError
-from zppo_core.prompts import Templates
+from zppo_core.prompts import OURS, Templates
 from zppo_core.rewards import OwnReward
 from zppo_core.store.objects import open_store
 from zppo_core.types import Grade, Prompt, Question
@@ -121,6 +122,24 @@ def test_pictures_of_a_table_are_scaled_into_the_bounds(tmp_path: Path) -> None:
     sizes = [Image.open(io.BytesIO(bounded[i].images[0])).size for i in bounded.ids]
     assert sizes == [(8, 8)] * 40 + [(20, 5)]
     assert own.digest() != bounded.digest()
+
+
+def test_a_prompt_that_is_too_long_is_left_out_never_cut(tmp_path: Path, capsys) -> None:
+    renderer = models.load_renderer("nano:student", 0, images=True)
+    asked = ["short?"] * 60 + ["long " * 40 + "?", "two pictures?"]
+    pictures = [[png()]] * 61 + [[png(), png()]]
+    path = table(tmp_path, question=asked, answer=["1"] * 62, image=pictures)
+    whole = [
+        renderer.encode(Prompt(OURS.with_closer(text), tuple(given))).length
+        for text, given in zip(asked, pictures, strict=True)
+    ]
+    sets = [f"data.source={path}", "data.columns=image=image"]
+    for most, kept in ((max(whole), 62), (max(whole) - 1, 61), (whole[0], 60)):
+        corpus = build_corpus(load("nano", [*sets, f"data.max_prompt_tokens={most}"]))
+        assert len(corpus) == kept
+    assert "2 with a prompt of more than" in capsys.readouterr().out
+    with pytest.raises(UserError, match="not fit to train on"):
+        build_corpus(load("nano", [*sets, f"data.max_prompt_tokens={whole[0] - 1}"]))
 
 
 def test_the_nano_questions_keep_their_pictures_unless_bounds_are_set() -> None:

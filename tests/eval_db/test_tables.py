@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 
 import duckdb
 import pytest
@@ -13,6 +14,7 @@ from eval import tables
 from eval.database import open_database
 from eval.paper_tables import PAPER_SCALES, TABLES, blocks, published, render
 from eval.render import FORMATS, MISSING
+from zppo_core.config import load
 from zppo_core.errors import UserError
 
 
@@ -108,6 +110,23 @@ def test_costs_are_means_over_runs_in_both_conventions(database_path):
         ).fetchone()
     assert float(cells["FLOPs, paper's convention"].ours) == pytest.approx(paper, rel=0.05)
     assert float(cells["FLOPs, true tokens"].ours) == pytest.approx(true, rel=0.05)
+
+
+def test_what_learns_makes_a_variant_and_how_it_is_packed_does_not(database_path, tmp_path):
+    copied = shutil.copy(database_path, tmp_path / "copy.duckdb")
+    key, found = "nano-zppo-s0", {}
+    same = ["", "trainer.token_budget=8192", "compute.threads=1", "run.seed=7"]
+    others = ["trainer.lora_rank=16", "trainer.train_vision=false", "reformulation.wrong=any"]
+    sets = [*same, *others]
+    with open_database(copied, read_only=False) as connection:
+        for text in sets:
+            configured = load("nano", [text] if text else []).to_json()
+            connection.execute("UPDATE runs SET config_json = ? WHERE run_key = ?",
+                               [configured, key])  # fmt: skip
+            asked = "SELECT variant FROM run_settings WHERE run_key = ?"
+            found[text] = connection.execute(asked, [key]).fetchone()[0]
+    assert len({found[text] for text in same}) == 1
+    assert len(set(found.values())) == 1 + len(others)
 
 
 def test_ablations_are_left_out_and_counted_unless_their_variant_is_asked_for(database_path):

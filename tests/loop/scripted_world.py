@@ -78,6 +78,8 @@ def teacher_with(right: Callable[[Prompt, int], bool]) -> ScriptedEngine:
     def answer(prompt: Prompt, member: int) -> str:
         if "<response>" in prompt.text:  # a compression
             body = prompt.text.split("<response>")[-1].split("</response>")[0]
+            if r"\boxed" not in body:
+                return "<summary>\nshort\n</summary>"
             box = body[body.index(r"\boxed") :].split("}")[0] + "}"
             return f"<summary>\nshort {box}\n</summary>"
         q = asked_of(prompt)

@@ -109,6 +109,26 @@ def test_a_hint_with_a_box_is_no_hint(output: str, hint: str | None) -> None:
     assert parse_hint(output) == hint
 
 
+@pytest.mark.parametrize(
+    ("hint", "answer", "free"),
+    [
+        ("The final answer is 42.", "42", False),
+        ("It is 3.142 or so", "42", True),
+        ("It is x42", "42", True),
+        ("Think of BLUE things", r"\text{Blue}", False),
+        ("A triangle has three sides", "A", True),  # an article, not the choice
+        (r"Simplify to \frac{1}{2}", r"\frac{1}{2}", False),
+    ],
+)
+def test_a_hint_with_the_answer_is_no_hint(hint: str, answer: str, free: bool) -> None:
+    assert parse_hint(f"<hint>{hint}</hint>", answer) == (hint if free else None)
+    writer = HintWriter(ScriptedEngine(lambda p, m: f"<hint>{hint}</hint>"), Templates(), cap=100)
+    said = f"{hint} because it must be so as we saw \\boxed{{{answer}}}"
+    written = writer.write([("What?", said)], seed=0)[0]
+    assert written.fallback is not free
+    assert parse_hint(f"<hint>{written.text}</hint>", answer) == written.text
+
+
 def test_no_boxed_text_reaches_a_hint_prompt() -> None:
     engine = ScriptedEngine(lambda prompt, member: r"<hint>\boxed{42}</hint>")
     writer = HintWriter(engine, Templates(), cap=100)
@@ -118,6 +138,7 @@ def test_no_boxed_text_reaches_a_hint_prompt() -> None:
     assert written.attempts == 2
     assert "boxed" not in written.text
     assert written.text == first_half(response) == "first 40"
+    assert first_half("The answer is 42 as 6*7=42 is so. \\boxed{42}") == "The answer is ..."
     assert "boxed" not in Templates().hint("What?", written.text).replace("inside \\boxed{}", "")
 
 

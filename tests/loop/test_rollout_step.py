@@ -13,6 +13,7 @@ from scripted_world import (
     teacher_with,
 )
 
+from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError
 from zppo_core.replay_buffer import PromptReplayBuffer
 from zppo_core.rollout_step import StaleWeightsError
@@ -225,3 +226,18 @@ def test_the_state_of_a_run_survives_json(tmp_path) -> None:
     assert other.step == 1
     assert len(other.buffer) == len(world.state.buffer) > 0
     assert sum(other.visits.values()) == 8
+
+
+@pytest.mark.parametrize("wrong", ["boxed", "any"])
+def test_which_wrong_rollouts_a_bcq_is_drawn_from_is_an_option(tmp_path, wrong) -> None:
+    def student(prompt: Prompt, member: int) -> str:
+        return r"\boxed{999}" if member == 3 else "I cannot tell"
+
+    seen = set()
+    for seed in range(6):
+        sets = {"run.seed": seed, "reformulation.wrong": wrong}
+        world = World(tmp_path / str(seed), ScriptedEngine(student, "student"), **sets)
+        asks = [a for a in world.step().asks if a.kind == "bcq"]
+        assert asks
+        seen |= {a.negatives[0].answer for a in asks}
+    assert seen == ({"999"} if wrong == "boxed" else {"999", None})

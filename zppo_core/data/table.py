@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -55,11 +55,13 @@ def open_rows(source: str) -> Iterable[Mapping[str, Any]]:
 
 
 def read_table(source: str, columns: str,
-               bounds: Bounds = ANY_SIZE) -> tuple[list[Question], Report]:  # fmt: skip
+               bounds: Bounds = ANY_SIZE, fault: Callable[[Question], str] = lambda _: "",
+               ) -> tuple[list[Question], Report]:  # fmt: skip
     """The questions of a table and what was left out; UserError if it cannot serve a run.
 
     A row needs a question and an answer; images may be files, bytes or lists of them, and are
-    scaled into `bounds`. Ids must be distinct; without an id column they are row numbers.
+    scaled into `bounds`. Ids must be distinct; without an id column they are row numbers. `fault`
+    says of a question why it is to be left out, or nothing.
     """
     mapping = parse_columns(columns)
     questions: list[Question] = []
@@ -87,14 +89,15 @@ def read_table(source: str, columns: str,
                 images = tuple(bounds.scaled(data, small=True) for data in given)
             except (OSError, ValueError, TypeError):
                 why = "with an unreadable image"
-        if why:
-            dropped[why] += 1
-            continue
-        seen.add(question_id)
         category = str(row[mapping["category"]]) if "category" in mapping else ""
         family = "VLM" if images else "LLM"
         judged = bool(row[mapping["judged"]]) if "judged" in mapping else False
-        questions.append(Question(question_id, text, answer, images, family, category, judged))
+        question = Question(question_id, text, answer, images, family, category, judged)
+        if why := why or fault(question):
+            dropped[why] += 1
+            continue
+        seen.add(question_id)
+        questions.append(question)
     report = Report(len(questions), dict(dropped))
     if sum(dropped.values()) > MOST_FAULTY * (len(questions) + sum(dropped.values())):
         raise UserError(f"{source} is not fit to train on: {report.text()}")
