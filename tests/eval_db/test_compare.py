@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import duckdb
 import pytest
-from synthetic import Spec, build
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic import MemoryJournal, Spec, build
 
 from eval import compare
 from eval.compare import holm, mcnemar
+from eval.database import ingest
+from eval.scoring import totals
+from eval.settings import parse
+from eval.suite import find
 
 
 @pytest.fixture
@@ -113,3 +120,144 @@ def test_models_outside_of_runs_are_compared_by_their_names(database):
     assert own.keys() == runs.keys()
     assert all(own[k] == runs[k] for k in own)
     assert found(database, "mine", "nano-grpo-s0") == runs
+
+
+@pytest.fixture
+def judged(tmp_path):
+    """A builder of a database in which `mine` and `yours` answered one benchmark of the paper's."""
+
+    def made(benchmark, mine, yours, chosen="", family="VLM"):
+        record = find("paper31", benchmark)
+        name_of_total = parse(chosen).total_of(benchmark, record.totals)
+        journal = MemoryJournal()
+        for name, scores in (("mine", mine), ("yours", yours)):
+            key = {"model_key": name, "run_key": None, "role": name, "suite": "paper31",
+                   "protocol_key": "p1", "benchmark": benchmark, "family": family}  # fmt: skip
+            samples = [
+                {**key, "sample_id": i, "prompt_digest": i, "output": "", "answer": "",
+                 "extractor": "box", "scorer": "judge", "scorer_version": "1", "score": x,
+                 "outcome": "partial", "tokens": 1}
+                for i, x in scores.items()
+            ]  # fmt: skip
+            total = totals.total(name_of_total, list(scores.items()))
+            score = key | asdict(total) | {"n": len(scores), "expected_n": len(scores),
+                                           "unparsed": 0}  # fmt: skip
+            del score["units"]
+            journal.commit(f"eval/{name}/{benchmark}",
+                           {"eval_samples": samples, "eval_scores": [score]})  # fmt: skip
+        path = tmp_path / "judged.duckdb"
+        path.unlink(missing_ok=True)
+        ingest(journal, "models", path)
+        return path
+
+    return made
+
+
+def named(*scores, groups=1):
+    """Scores by ids, in `groups` groups in turn."""
+    return {f"{i % groups}/{i // groups}" if groups > 1 else str(i): x
+            for i, x in enumerate(scores)}  # fmt: skip
+
+
+def test_a_and_b_are_the_benchmark_s_own_total_and_not_the_mean_of_samples(judged):
+    path = judged("MM-Vet", named(0.5, 0.5, 0.5, 0.5), named(0.4, 0.4, 1.0, 1.0))
+    own, mean = (found(path, "mine", "yours")["VLM", b] for b in ("MM-Vet", "mean"))
+    assert (own.total, own.a, own.b, own.difference) == ("half_or_more", 100, 50, 50)
+    assert (mean.a, mean.b, mean.difference) == (100, 50, 50)
+    assert 0 <= own.low < 50 < own.high <= 100  # of the mean it would reach from -50 to 10
+    # counts and test stay those of samples
+    assert (own.better, own.worse, own.p, own.n) == (2, 2, 1.0, 4)
+
+
+def test_the_worst_case_is_compared_by_whole_groups(judged):
+    """One wrong variant of ten costs the whole question, and questions are what is resampled."""
+    path = judged("DynaM", named(*[1.0] * 20, groups=2), named(0.0, *[1.0] * 19, groups=2))
+    own = found(path, "mine", "yours")["VLM", "DynaM"]
+    assert (own.a, own.b, own.n, own.better) == (100, 50, 20, 1)
+    assert (own.low, own.high) == (0, 100)
+
+
+def test_categories_weigh_the_same_where_they_do_in_the_score(judged):
+    mine = {f"big/{i}": 1.0 for i in range(9)} | {"small/0": 0.0}
+    yours = {f"big/{i}": 0.0 for i in range(9)} | {"small/0": 1.0}
+    own = found(judged("OCREN", mine, yours), "mine", "yours")["VLM", "OCREN"]
+    assert (own.total, own.a, own.b) == ("mean_of_groups", 50, 50)
+    other = found(judged("OCREN", mine, yours, "totals=OCREN=pooled"), "mine", "yours")
+    assert (other["VLM", "OCREN"].total, other["VLM", "OCREN"].a) == ("pooled", 90)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data(), st.sampled_from(["AI2D", "MM-Vet", "DynaM", "OCREN", "WeMath", "MMMUPro"]))
+def test_compared_values_are_the_stored_totals_on_shared_samples(data, benchmark):
+    keys = ["2steps_1", "2steps_2", "2steps_multi"]
+    groups = ("vision", "standard (10 options)", "standard (4 options)")
+    ids = [f"{group}/{key}" for group in groups for key in keys]
+    values = st.lists(st.sampled_from([0.0, 0.3, 0.5, 1.0]), min_size=9, max_size=9)
+    mine, yours = data.draw(values), data.draw(values)
+    name = find("paper31", benchmark).totals[0]
+    pairs = [{"id": i, "a": a, "b": b} for i, a, b in zip(ids, mine, yours, strict=True)]
+    part = compare._paired(name, pairs)
+    made = compare._difference("VLM", benchmark, name, [part], 0)
+    for value, scores in ((made.a, mine), (made.b, yours)):
+        total = totals.total(name, list(zip(ids, scores, strict=True)))
+        assert value == pytest.approx(100 * total.score)
+    assert -100 <= made.low <= made.high <= 100
+
+
+def test_a_score_that_is_no_total_of_its_samples_is_refused(judged, capsys):
+    path = judged("DynaM", named(1.0, 0.0, 1.0, 1.0, groups=2), named(*[1.0] * 4, groups=2))
+    with duckdb.connect(str(path)) as c:
+        c.execute("UPDATE eval_scores SET score = 0.123 WHERE model_key = 'mine'")
+    assert compare.main(["mine", "yours", "--database", str(path)]) == 2
+    assert "none of its totals (worst, pooled)" in capsys.readouterr().err
+
+
+def listed(path, name="mine"):
+    with duckdb.connect(str(path), read_only=True) as c:
+        return {t.total: t for t in compare.all_totals(c, name)}
+
+
+def test_every_total_comes_from_stored_samples_and_the_stored_one_is_marked(judged):
+    made = listed(judged("DynaM", named(1.0, 0.0, 1.0, 1.0, groups=2), named(1.0, 1.0)))
+    assert {n: (t.score, t.stored, t.units) for n, t in made.items()} == {
+        "worst": (50, True, 2), "pooled": (75, False, 4),
+    }  # fmt: skip
+    path = judged("DynaM", named(1.0, 0.0, 1.0, 1.0, groups=2), named(1.0), "totals=DynaM=pooled")
+    assert [n for n, t in listed(path).items() if t.stored] == ["pooled"]
+
+
+def test_totals_break_down_by_threshold_by_group_and_within_groups(judged):
+    made = listed(judged("MM-Vet", named(0.3, 0.5, 0.7, 1.0), named(0.0)))
+    shares = {n: t.score for n, t in made.items()}
+    assert (shares["half_or_more"], shares["pooled"]) == (75, pytest.approx(62.5))
+    assert [shares[f"{t} or more"] for t in (0.1, 0.3, 0.4, 0.7, 0.8, 1.0)] == [
+        100, 100, 75, 50, 25, 25,
+    ]  # fmt: skip
+    durations = {"short/a": 1.0, "short/b": 0.0, "long/c": 0.0}
+    made = listed(judged("VMME", durations, named(0.0), family="Video"))
+    assert {n: t.score for n, t in made.items() if n.startswith("only:")} == {
+        "only:long": 0, "only:short": 50,
+    }  # fmt: skip
+    subjects = {"ok/anatomy/0": 1.0, "wrong/anatomy/1": 0.0, "ok/virology/0": 1.0}
+    made = listed(judged("MMLU-Rd", subjects, named(0.0), family="LLM"))
+    assert (made["*/anatomy"].score, made["*/virology"].score, made["only:ok"].score) == (
+        50, 100, 100,
+    )  # fmt: skip
+    problems = {f"{p}/{k}": float(k != "2steps_1")
+                for p in range(2) for k in ("2steps_1", "2steps_2", "2steps_multi")}  # fmt: skip
+    made = listed(judged("WeMath", problems, named(0.0)))
+    assert {n: t.score for n, t in made.items()} == {
+        "pooled": pytest.approx(200 / 3), "wemath_loose": 100, "wemath_strict": 0,
+    }  # fmt: skip
+
+
+def test_the_totals_of_a_run_and_of_nobody(database, capsys):
+    arguments = ["--database", str(database)]
+    assert compare.main(["--totals", "nano-zppo-s0", *arguments]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("suite nano, protocol p1")
+    assert shown.count("pooled*") == 5
+    assert compare.main(["--totals", "nano-zppo-s0", "--json", *arguments]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 5
+    assert compare.main(["--totals", "nobody", *arguments]) == 2
+    assert "no run" in capsys.readouterr().err
