@@ -1,8 +1,9 @@
 """Judges of evaluation: the shared comparator, and those that five benchmarks bring along.
 
 A judge is any engine that answers a prompt. What it judges is data: fenced, made inert, and unable
-to end the fence. What it says counts only in exactly the form asked for; anything else is
-malformed, which is wrong, and counted. `python -m eval.judge calibrate` compares with labels.
+to end the fence. What it says counts only in exactly the form asked for, bare or in one code fence;
+anything else is malformed, which is wrong, and counted. `python -m eval.judge calibrate` compares
+with labels.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from zppo_core.types import Prompt
 
 BATCH = 256  # cases asked between writes to the memo: what a kill can lose
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
-_NUMBER = re.compile(r"(?<![\w.+-])[0-9]+(?:\.[0-9]+)?(?![\w.])")
+# a number of its own, a full stop after it or not: "0.5.", but nothing of "v1.2.3" or "P-1"
+_NUMBER = re.compile(r"(?<![\w.+-])[-+]?(?:[0-9]*\.)?[0-9]+(?!\w|\.[0-9])")
 _YES_NO = re.compile(r"\b(YES|NO)\b")
 _BOX = r"\boxed{"
 
@@ -52,7 +54,10 @@ class Verdict:
 
 
 def _json(output: str, keys: frozenset[str]) -> dict[str, Any] | None:
-    """The one JSON object that `output` is, after the judge's thinking, with exactly `keys`."""
+    """The one JSON object that `output` is, after the judge's thinking, with exactly `keys`.
+
+    Bare or in one code fence, in which judges like to put it though the prompt asks for none.
+    """
     text = output.rpartition("</think>")[2].strip()
     fenced = _FENCE.fullmatch(text)
     try:
@@ -70,7 +75,8 @@ def _verdict(output: str, case: Case) -> float | None:
 def _zero_or_one(output: str, case: Case) -> float | None:
     said = _json(output, frozenset({"extracted_answer", "score"}))
     score = None if said is None else said["score"]
-    return float(score) if type(score) is int and score in (0, 1) else None
+    # JSON's 1.0 is the number 1; its true is none
+    return float(score) if type(score) in (int, float) and score in (0, 1) else None
 
 
 def _hle(output: str, case: Case) -> float | None:
@@ -81,9 +87,10 @@ def _hle(output: str, case: Case) -> float | None:
 
 
 def _scale(output: str, case: Case) -> float | None:
+    """The first number of the reply, if it lies in [0, 1]."""
     found = _NUMBER.search(output.rpartition("</think>")[2])
-    score = float(found.group()) if found and len(found.group()) < 8 else None
-    return score if score is not None and score <= 1.0 else None
+    score = float(found.group()) if found else None
+    return score if score is not None and 0.0 <= score <= 1.0 else None
 
 
 def _criterion(output: str, case: Case) -> float | None:

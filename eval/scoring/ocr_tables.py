@@ -211,12 +211,12 @@ def key_values(answer: str, gold: str) -> float:
     """Mean over all keys of either side of 1 for an equal value, else 0.
 
     A gold value may be a list of acceptable ones; the keys are independent, so the best of all
-    combinations is the best for each key.
+    combinations is the best for each key. ValueError if the gold answer is no dictionary.
     """
     text = gold.strip('"')
     try:
         right = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         right = _literal(text)
     if isinstance(right, str):  # written twice
         right = _literal(right)

@@ -115,5 +115,5 @@ def synonyms() -> Any:
 
 
 def has_wordnet() -> bool:
-    """Whether METEOR counts synonyms here: part of the scorer's version."""
+    """Whether METEOR counts synonyms here; `eval.scoring` says so where it does not."""
     return not isinstance(synonyms(), NoSynonyms)

@@ -1,6 +1,6 @@
 """OCRBench v2: which official metric scores which type of row, and which category it counts in.
 
-Runs in a killable worker: the structured metrics are slow on long answers.
+`eval.scoring` runs it in a killable worker: the structured metrics are slow on long answers.
 """
 
 from __future__ import annotations
@@ -57,6 +57,12 @@ def score(answer: str, golds: Answers, extra: Extra) -> float:
     return float(metric(answer, golds, extra))
 
 
+def uses_meteor(extra: Extra) -> bool:
+    """Whether a row's metric may be that of a page, of which METEOR is a quarter."""
+    kind = str(extra["type"]).rpartition(" ")[0]
+    return _METRICS.get(kind) in (_page, _handwritten)
+
+
 def _questions(answer: str, golds: Answers, extra: Extra) -> float:
     """The kinds of visual question answering."""
     if extra["eval"] == "multiple choice":
@@ -108,7 +114,7 @@ def _position(answer: str, golds: Answers, extra: Extra) -> float:
 def _box(text: str) -> list[int] | None:
     try:
         return [int(c) for c in ast.literal_eval(text)]
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+    except (ValueError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError):
         return None
 
 

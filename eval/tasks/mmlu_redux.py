@@ -10,6 +10,10 @@ from eval.settings import Settings
 from eval.suite import Sample
 from eval.tasks.common import LETTERS, ask, letter, read_rows
 
+_BETWEEN = re.compile(
+    r"[\s,;&]+|\b(?:and|or|both|options?|answers?|choices?|is|are|correct|the)\b", re.IGNORECASE
+)
+_BOTH = re.compile(r"\(?([A-Z])[.):]\s*(.+)", re.DOTALL)
 COLUMNS = ("question", "choices", "answer", "error_type", "correct_answer")
 
 
@@ -41,12 +45,25 @@ def repaired(row: Row) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def corrected_letters(correction: str, options: list[str]) -> tuple[str, ...]:
-    """The letters that a correction names, by index, by letter or by an option's text."""
+    """The letters that a correction names: by indices or letters alone, else by an option's text.
+
+    In this order: options are often numbers themselves, and "2" is then the index 2. Empty if the
+    correction is neither.
+    """
+    both = _BOTH.fullmatch(correction)
+    if both and both.group(2) in options[_place(both.group(1)) :][:1]:
+        return (both.group(1),)
+    parts = [p for p in (part.strip("().: ") for part in _BETWEEN.split(correction)) if p]
+    places = [_place(part) for part in parts]
+    if places and all(0 <= place < len(options) for place in places):
+        return tuple(dict.fromkeys(letter(place) for place in places))
     if correction in options:
         return (letter(options.index(correction)),)
-    found = []
-    for part in re.findall(r"[A-Za-z0-9]+", correction):
-        index = int(part) if part.isdecimal() else LETTERS.find(part.upper())
-        if len(part) == 1 and 0 <= index < len(options):
-            found.append(letter(index))
-    return tuple(dict.fromkeys(found))
+    return ()
+
+
+def _place(part: str) -> int:
+    """The index that a digit or a single letter stands for; -1 if it is neither."""
+    if len(part) != 1 or not part.isascii():
+        return -1
+    return int(part) if part.isdecimal() else LETTERS.find(part.upper())

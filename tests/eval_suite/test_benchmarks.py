@@ -107,6 +107,8 @@ def ocr_answer(sample: Sample) -> str:
     kind, extra = sample.extra["type"], sample.extra
     if kind.startswith("VQA with position"):
         return json.dumps({"answer": sample.gold, "bbox": list(extra["bbox"])})
+    if kind.startswith("text grounding"):
+        return f"[{', '.join((sample.gold, *sample.golds))}]"
     if kind.startswith("text spotting"):
         places = zip(extra["bbox_list"], extra["content"], strict=True)
         return ", ".join(f"({', '.join(map(str, box))}, {text})" for box, text in places)
@@ -120,6 +122,27 @@ def test_an_oracle_scores_100_on_ocrbench_up_to_meteors_last_digits(source, name
     samples, score = evaluated(name, source, lambda s: rf"\boxed{{{ocr_answer(s)}}}")
     assert [(s.sample_id, s.score) for s in samples if s.score < 0.995] == []
     assert score.score > 0.995
+
+
+def test_a_perfect_box_scores_1_by_the_loaders_gold_answers(source):
+    """Four answers of a row are the four coordinates of its box, not four answers that count."""
+    samples, _ = evaluated("OCREN", source, lambda s: rf"\boxed{{{ocr_answer(s)}}}")
+    loaded = {s.id: s for s in load(PAPER["OCREN"], source)}
+    (found,) = [s for s in samples if loaded[s.sample_id].extra["type"] == "text grounding en"]
+    assert (loaded[found.sample_id].gold, loaded[found.sample_id].golds) == (
+        "10", ("20", "200", "100"),
+    )  # fmt: skip
+    assert (found.answer, found.score) == ("[10, 20, 200, 100]", 1.0)
+
+
+def test_rows_that_ocrbench_marks_to_be_ignored_are_left_out(tmp_path):
+    (folder,) = fixtures.build(tmp_path, ["OCREN"]).values()
+    everything = len(list(load(PAPER["OCREN"], str(tmp_path))))
+    (file,) = folder.rglob("*.parquet")
+    table = pq.read_table(file)
+    marks = pa.array(["True", *["False"] * (len(table) - 1)])
+    pq.write_table(table.append_column("ignore", marks), file)
+    assert len(list(load(PAPER["OCREN"], str(tmp_path)))) == everything - 1
 
 
 @pytest.mark.parametrize("name", [n for n in RULED if not n.startswith("OCR")])

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.scoring import ocr_boxes, ocr_text
+from eval.scoring import FAULT, ocr_boxes, ocr_text, score_all
 from eval.scoring.ocrbench import CATEGORIES, score
+from eval.suite import Sample
+from zppo_core.grading import Grader
 
 EXTRA = {"eval": "None", "bbox": None, "bbox_list": None, "content": None, "question": "Read."}
 
@@ -110,6 +112,50 @@ def test_spotting_is_f1_over_words_in_the_right_place():
     assert ocr_boxes.spotting(one, boxes, ["STOP", "###"]) == 1.0
     assert ocr_boxes.spotting("[(50, 50, 60, 60, 'Stop')]", boxes, ["STOP", "go"]) == 0.0
     assert ocr_boxes.same_word("Stop!", "stop")
+
+
+def row(kind: str, gold: str, *golds: str, sample_id: str = "s") -> Sample:
+    return Sample(sample_id, "q", gold, golds=golds, extra={**EXTRA, "type": kind})
+
+
+def test_rows_are_scored_in_workers_and_a_gold_answer_that_does_not_parse_is_named(capsys):
+    scores = score_all(
+        [(row("key information extraction en", "no dictionary", sample_id="kie/7"), "ocrbench",
+          '{"total": "12"}'),
+         (row("text grounding en", "0", "0", "10", "10"), "ocrbench", "[5, 0, 15, 10]"),
+         (row("cognition VQA en", "stop"), "ocrbench", None)], Grader(),
+    )  # fmt: skip
+    assert [s.score for s in scores] == pytest.approx([0.0, 1 / 3, 0.0])
+    why = f"{FAULT}ValueError: no dictionary in the gold answer 'no dictionary'"
+    assert [s.outcome for s in scores] == [why, "partial", "unparsed"]
+    assert capsys.readouterr().err == f"zppo: sample kie/7, rule ocrbench: {why}\n"
+
+
+def test_an_answer_that_takes_too_long_is_a_timeout_of_its_own(monkeypatch):
+    monkeypatch.setattr("eval.scoring.OCR_SECONDS", 2.0)
+    cells = "<table>" + "".join(f"<tr><td>{i}</td><td>x</td></tr>" for i in range(2000))
+    right = "".join(f"<tr><td>{i}</td></tr>" for i in range(2000))
+    scores = score_all(
+        [(row("table parsing cn", f"<table>{right}</table>"), "ocrbench", cells + "</table>"),
+         (row("cognition VQA en", "stop"), "ocrbench", "stop")], Grader(),
+    )  # fmt: skip
+    assert [(s.score, s.outcome) for s in scores] == [(0.0, "timeout"), (1.0, "correct")]
+
+
+def test_a_box_beyond_all_numbers_is_no_box():
+    answer = '{"answer": "stop", "bbox": "[1e999, 0, 1, 1]"}'
+    assert scored("VQA with position en", answer, "stop", bbox=[0, 0, 10, 10]) == 0.5
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_meteor_without_wordnet_is_named_once_with_how_to_get_it(monkeypatch, capsys, there):
+    monkeypatch.setattr(ocr_text, "has_wordnet", lambda: there)
+    page = (row("full-page OCR en", "one two three four"), "ocrbench", "one two three four")
+    score_all([page, page, (row("cognition VQA en", "a"), "ocrbench", "a")], Grader())
+    said = capsys.readouterr().err
+    assert said.count("python -m nltk.downloader wordnet") == (0 if there else 1)
+    score_all([(row("cognition VQA en", "a"), "ocrbench", "a")], Grader())
+    assert capsys.readouterr().err == ""
 
 
 GOLDS = {

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.scoring import totals
+from eval.scoring import FAULT, score_all, totals
 from eval.scoring.extract import extract
 from eval.scoring.rules import RULES, Algebra, anls, dynamath, mathvista_value, number_of
 from eval.suite import Sample
-from zppo_core.grading import grade
+from eval.tasks.mmlu_redux import corrected_letters
+from zppo_core.grading import Grader, grade
 
 
 def sample(gold: str, options: tuple[str, ...] = (), **extra) -> Sample:
@@ -116,6 +117,47 @@ def test_integers_and_plain_texts():
     assert score("text", sample("(4, 7)"), "(4,7).") == 1.0
     assert score("text", sample("a, B"), "A,b") == 1.0
     assert score("text", sample("a"), "b") == 0.0
+
+
+def test_an_answer_of_huge_numbers_is_wrong_by_dynamath_and_by_vlms_are_blind():
+    assert score("dynamath", sample("7", answer_type="float"), "1e999") == 0.0
+    assert score("dynamath", sample("7", answer_type="float"), "-1e999") == 0.0
+    grid = sample("3,4", task="Counting Grid - Blank Grids")
+    assert score("vlmsareblind", grid, "9" * 5000 + ",4") == 0.0
+    assert score("vlmsareblind", grid, "03,004") == 1.0
+
+
+def test_a_rule_that_breaks_costs_its_own_sample_only_and_says_why(monkeypatch, capsys):
+    def broken(s: Sample, answer: str) -> float:
+        raise OverflowError("too\nlarge")
+
+    monkeypatch.setitem(RULES, "broken", broken)
+    plain = sample("B", FRUIT)
+    scores = score_all(
+        [(plain, "choice", "B"), (plain, "broken", "x"), (plain, "broken", None),
+         (sample("1/2"), "math", "0.5")], Grader(),
+    )  # fmt: skip
+    assert [s.score for s in scores] == [1.0, 0.0, 0.0, 1.0]
+    assert scores[1].outcome == f"{FAULT}OverflowError: too large"
+    assert scores[2].outcome == "unparsed"
+    assert capsys.readouterr().err == (
+        "zppo: sample s, rule broken: fault: OverflowError: too large\n"
+    )
+    with pytest.raises(KeyError):
+        score_all([(plain, "no such rule", "x")], Grader())
+
+
+@pytest.mark.parametrize(
+    ("correction", "options", "letters"),
+    [("2", ("1", "2", "3", "4"), ("C",)), ("B", ("D", "C", "B", "A"), ("B",)),
+     ("A, C", FRUIT, ("A", "C")), ("(A) and (B)", FRUIT, ("A", "B")), ("fig", FRUIT, ("C",)),
+     ("B. 2", ("1", "2", "3", "4"), ("B",)), ("7", ("5", "6", "7"), ("C",)),
+     ("A few of them", ("a", "b"), ()), ("none", FRUIT, ())],
+)  # fmt: skip
+def test_mmlu_reduxs_corrections_are_indices_or_letters_before_they_are_texts(
+    correction, options, letters
+):
+    assert corrected_letters(correction, list(options)) == letters
 
 
 GOLDS = {
