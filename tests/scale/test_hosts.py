@@ -22,6 +22,7 @@ import torch
 
 from steps.world import World, build_world
 from steps.world import workers_of as workers
+from zppo_core import connections
 from zppo_core.config import Config, load
 from zppo_core.connections import KEEPALIVE, Door, connect
 from zppo_core.engines.base import Sampling
@@ -206,6 +207,58 @@ def test_who_does_not_know_the_key_stays_out() -> None:
     assert door.accept(1, 0.1, lambda: True) == []
     assert door.accept(1, 60, lambda: False) == []
     door.close()
+
+
+def test_strangers_neither_end_the_door_nor_keep_others_waiting(capsys) -> None:
+    """A scanner on all addresses: one that says nothing, one that speaks HTTP, one that leaves."""
+    door = Door()
+    place = ("127.0.0.1", int(door.address.rpartition(":")[2]))
+    with socket.create_connection(place), socket.create_connection(place) as http:
+        http.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            while http.recv(256):  # until the door has hung up
+                pass
+        socket.create_connection(place).close()
+        connecting = threading.Thread(target=connect, args=(door.address, door.key), daemon=True)
+        connecting.start()
+        assert len(door.accept(1, 10, lambda: True)) == 1
+        connecting.join(10)
+        assert not connecting.is_alive()
+    said = capsys.readouterr().out
+    assert "turned away 1 connections" in said
+    assert "127.0.0.1 (bad message length)" in said
+    assert door.refused >= 1
+    door.close()
+
+
+def test_a_silent_stranger_is_hung_up_on(monkeypatch) -> None:
+    monkeypatch.setattr(connections, "HANDSHAKE", 0.3)
+    door = Door()
+    place = ("127.0.0.1", int(door.address.rpartition(":")[2]))
+    with socket.create_connection(place, timeout=10) as silent:
+        while silent.recv(256):  # its challenge, then the end
+            pass
+    assert door.refused == 1
+    here, there = [], threading.Thread(target=lambda: here.append(connect(door.address, door.key)))
+    there.start()
+    (found,) = door.accept(1, 10, lambda: True)
+    there.join()
+    threading.Timer(0.6, lambda: here[0].send_bytes(b"late")).start()
+    assert found.recv_bytes() == b"late"  # the limit was the handshake's alone
+    door.close()
+
+
+def test_who_comes_in_unasked_waits_for_the_next_question_or_is_let_go() -> None:
+    door = Door()
+    early = connect(door.address, door.key)
+    assert door.accept(0, 10, lambda: True) == []
+    assert len(door.accept(1, 10, lambda: True)) == 1
+    spare = connect(door.address, door.key)
+    door.close()
+    assert spare.poll(10)
+    with pytest.raises((EOFError, ConnectionError)):
+        spare.recv_bytes()
+    early.close()
 
 
 def test_hosts_are_told_the_name_that_was_given_and_a_dead_line_is_noticed() -> None:
