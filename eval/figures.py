@@ -11,8 +11,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Literal
 
 from eval.database import DEFAULT_DATABASE, open_database
@@ -32,7 +34,10 @@ Kind = Literal["line", "bar", "area"]
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes: named series (x, y), and published points of the same names."""
+    """One pair of axes: named series (x, y), and published points of the same names.
+
+    `note` says what the series leave out, or do not say.
+    """
 
     title: str
     x: str
@@ -40,6 +45,7 @@ class Panel:
     kind: Kind
     series: Mapping[str, Points]
     paper: Mapping[str, Points] = field(default_factory=dict)
+    note: str = ""
 
 
 def _columns(rows: Sequence[Mapping[str, Any]], name: str, x: str, y: str) -> dict[str, Points]:
@@ -110,8 +116,15 @@ def composition(ours: Ours, scales: Sequence[str]) -> list[Panel]:
             for key, name in (("easy", "easy"), ("BCQ", "BCQ possible"), ("NCQ", "NCQ possible"))
             for series in _columns([r | {"": ""} for r in rows], "", "step", key).values()
         }
+        (count,) = _of(ours, scale, "count(*) AS runs, count(*) FILTER "
+                       "(teacher_scope IS DISTINCT FROM 'hard') AS short",
+                       "(SELECT DISTINCT run_key FROM steps)", "AND method = 'zppo'")  # fmt: skip
+        note = (
+            f"{scale}: 'BCQ possible' is too low: in {count['short']} of {count['runs']} runs the "
+            "teacher was asked only for what could enter under the cap (not teacher.scope=hard)"
+        )
         panels.append(Panel(f"{scale}: before the cap", "rollout step", "% of the questions asked",
-                            "line", shares))  # fmt: skip
+                            "line", shares, note=note if count["short"] else ""))  # fmt: skip
         rows = _of(ours, scale, "method, step, 100 * avg(positive_share) AS share",
                    "learning_signal", "GROUP BY ALL ORDER BY method, step")  # fmt: skip
         panels.append(Panel(f"{scale}: positive advantage", "rollout step", "% of the rollouts",
@@ -120,41 +133,75 @@ def composition(ours: Ours, scales: Sequence[str]) -> list[Panel]:
 
 
 def recipe(ours: Ours, scales: Sequence[str]) -> list[Panel]:
-    """Fig. 6: training accuracy under other numbers of updates and other norms."""
+    """Fig. 6: training accuracy under other numbers of updates and other norms, all else equal."""
     panels = []
     for scale in scales:
-        for knob, rest in (("updates", "norm = 'nonzero'"), ("norm", "updates = 4")):
+        shown: list[Panel] = []
+        used: set[str] = set()
+        for knob in ("updates", "norm"):
+            keys = _differing(ours, scale, f"but_{knob}")
             rows = records(
                 ours.connection,
                 f"SELECT {knob} AS knob, step, 100 * avg(accuracy) AS accuracy FROM step_accuracy "
-                f"JOIN run_settings USING (run_key) WHERE scale = ? AND method = 'zppo' "
-                f"AND kind = 'plain' AND {rest} GROUP BY ALL ORDER BY knob, step",
-                [scale],
-            )
+                "JOIN run_settings USING (run_key) WHERE kind = 'plain' AND list_contains(?, "
+                "run_key) GROUP BY ALL ORDER BY knob, step", [keys],
+            )  # fmt: skip
             series = _columns(rows, "knob", "step", "accuracy")
             if len(series) > 1:
-                panels.append(Panel(f"{scale}: {knob}", "rollout step", "plain rollouts right, %",
-                                    "line", series))  # fmt: skip
+                used |= set(keys)
+                shown.append(Panel(f"{scale}: {knob}", "rollout step", "plain rollouts right, %",
+                                   "line", series))  # fmt: skip
+        panels += [replace(p, note=_others(ours, scale, used)) for p in shown]
     return panels
 
 
 def teacher_size(ours: Ours, scales: Sequence[str]) -> list[Panel]:
-    """Fig. 7: gain over the base, mean of the families, by the teacher."""
+    """Fig. 7: gain over the base, mean of the families, by the teacher, all else equal."""
     panels = []
     for scale in scales:
+        keys = _differing(ours, scale, "but_teacher")
         rows = records(
             ours.connection,
-            "WITH runs_of AS (SELECT run_key, method, teacher_model, teacher_params, "
-            "avg(average) FILTER (role = 'student') - avg(average) FILTER (role = 'base') AS gain "
-            "FROM run_families JOIN run_settings USING (run_key) WHERE scale = ? "
-            "AND method = 'zppo' GROUP BY ALL) SELECT method, teacher_model, "
-            "any_value(teacher_params) AS size, avg(gain) AS gain FROM runs_of GROUP BY ALL "
-            "ORDER BY size", [scale],
+            "WITH gains AS (SELECT run_key, family, max(average) FILTER (role = 'student') "
+            "- max(average) FILTER (role = 'base') AS gain FROM run_families "
+            "WHERE list_contains(?, run_key) GROUP BY ALL) "
+            "SELECT run_key, method, teacher_model, teacher_params, avg(gain) AS gain "
+            "FROM gains JOIN run_settings USING (run_key) GROUP BY ALL "
+            # a mean over fewer families is none of this figure's
+            "HAVING count(gain) = (SELECT count(DISTINCT family) FROM gains) "
+            "ORDER BY teacher_params, teacher_model, run_key", [keys],
         )  # fmt: skip
-        series = _columns(rows, "method", "teacher_model", "gain")
-        if len(next(iter(series.values()), ((), ()))[0]) > 1:
-            panels.append(Panel(scale, "teacher", "points over the base", "bar", series))
+        teachers = dict.fromkeys(r["teacher_model"] for r in rows)
+        if len(teachers) < 2:
+            continue
+        means = [fmean(r["gain"] for r in rows if r["teacher_model"] == t) for t in teachers]
+        notes = [_others(ours, scale, set(keys))]
+        if len(rows) < len(keys):
+            notes.append(f"{scale}: {len(keys) - len(rows)} runs without a score in every family "
+                         "left out")  # fmt: skip
+        panels.append(Panel(scale, "teacher", "points over the base", "bar",
+                            {"zppo": (tuple(teachers), tuple(means))},
+                            note="; ".join(filter(None, notes))))  # fmt: skip
     return panels
+
+
+def _differing(ours: Ours, scale: str, column: str) -> list[str]:
+    """Runs of zppo that are the shown variant but for one knob (a column of run_settings)."""
+    rows = records(
+        ours.connection, f"SELECT run_key FROM run_settings WHERE scale = ? AND method = 'zppo' "
+        f"AND {column} IN (SELECT {column} FROM run_settings WHERE scale = ? AND variant = ?) "
+        "ORDER BY run_key", [scale, scale, ours.variants.get(scale)],
+    )  # fmt: skip
+    return [r["run_key"] for r in rows]
+
+
+def _others(ours: Ours, scale: str, used: set[str]) -> str:
+    everything = records(
+        ours.connection,
+        "SELECT run_key FROM run_settings WHERE scale = ? AND method = 'zppo'", [scale],
+    )  # fmt: skip
+    n = len({r["run_key"] for r in everything} - used)
+    return f"{scale}: {n} zppo runs that differ in something else left out (--variant)" if n else ""
 
 
 def occupancy(ours: Ours, scales: Sequence[str]) -> list[Panel]:
@@ -261,7 +308,15 @@ def panels_of(ours: Ours, number: int, scales: Sequence[str] = ()) -> list[Panel
     if not made:
         needed = NEEDS.get(number, "zppo and grpo_replay")
         raise UserError(f"Figure {number} needs runs of {needed}; the database holds none")
-    return made
+    if number in NEEDS:  # these count for themselves what they leave out
+        return made
+    notes = [made[0].note, *ours.notes(chosen)]
+    return [replace(made[0], note="; ".join(filter(None, notes))), *made[1:]]
+
+
+def notes_of(panels: Sequence[Panel]) -> list[str]:
+    """What the panels leave out or do not say, each once."""
+    return list(dict.fromkeys(p.note for p in panels if p.note))
 
 
 def draw(panels: Sequence[Panel]) -> Picture:
@@ -280,6 +335,9 @@ def draw(panels: Sequence[Panel]) -> Picture:
         axis.remove()
     for axis, panel in zip(axes.flat, panels, strict=False):
         _draw(axis, panel)
+    if notes := notes_of(panels):
+        text = "\n".join(wrap("; ".join(notes), 78 * across))
+        figure.supxlabel(text, fontsize=7, x=0.01, ha="left")
     return figure
 
 
@@ -364,7 +422,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     continue
                 path = o.out / f"figure{number:02d}.{o.format}"
                 save(draw(panels), path)
-                print(path)
+                print(path, *(f"  {note}" for note in notes_of(panels)), sep="\n")
     except UserError as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2

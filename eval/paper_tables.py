@@ -97,6 +97,13 @@ class Ours:
         if variant and not self.variants:
             raise UserError(f"no run of variant {variant!r}; see the view run_settings")
 
+    def notes(self, scales: Sequence[str]) -> list[str]:
+        """What was left out of `scales`."""
+        return [
+            f"{scale}: {n} runs of other variants left out (--variant)"
+            for scale, n in self.left_out.items() if scale in scales
+        ]  # fmt: skip
+
     def select(self, columns: str, view: str, rest: str = "") -> list[dict[str, Any]]:
         """Rows of a view that has a run key or a variant, of the chosen variants alone."""
         if not self.variants:
@@ -363,10 +370,7 @@ def blocks(connection: duckdb.DuckDBPyConnection, number: int, scales: Sequence[
             f"no run of a scale of Table {number}; run one, or name a scale with --scale"
         )
     made = t.make(ours, t, chosen)
-    notes = [
-        f"{scale}: {n} runs of other variants left out (--variant)"
-        for scale, n in ours.left_out.items() if scale in chosen
-    ]  # fmt: skip
+    notes = ours.notes(chosen)
     if not made:
         raise UserError(f"nothing was evaluated that Table {number} shows")
     return [Block(b.title, b.labels, b.columns, b.rows, "; ".join(notes)) for b in made]

@@ -1,20 +1,31 @@
 -- Views over the result database; docs/database.md says what each is for.
 -- Every writer refreshes them, so they always match the code that wrote last.
 
--- The knobs of each run. `variant` names everything of the configuration but method, seed, and what
--- only says where it runs: runs are averaged over seeds within a variant alone. Of the trainer that
--- is how it packs tokens; what learns (adapters, the vision tower) makes another variant.
+-- Eight hex digits of everything of a configuration but method, seed, what only says where it runs,
+-- and `rest` (fields as null). Of the trainer that is how it packs tokens; what learns (adapters, the
+-- vision tower) stays.
+CREATE OR REPLACE MACRO configured(config, rest) AS
+    left(md5(json_merge_patch(
+        config::JSON,
+        '{"run": {"method": null, "seed": null, "steps_per_task": null},
+          "store": null, "compute": null,
+          "trainer": {"mode": null, "token_budget": null, "checkpointing": null,
+                      "max_mismatch": null}}'::JSON,
+        rest::JSON
+    )::VARCHAR), 8);
+
+-- The knobs of each run. Runs are averaged over seeds within a `variant` alone; runs that differ in
+-- one knob and nothing else have the same but_teacher, but_updates or but_norm.
 CREATE OR REPLACE VIEW run_settings AS
 SELECT
     run_key, created_at, scale, method, seed, student_params, teacher_model, teacher_params,
     base_model_key, teacher_model_key,
-    left(md5(json_merge_patch(
-        config_json::JSON,
-        '{"run": {"method": null, "seed": null, "steps_per_task": null},
-          "store": null, "compute": null,
-          "trainer": {"mode": null, "token_budget": null, "checkpointing": null,
-                      "max_mismatch": null}}'::JSON
-    )::VARCHAR), 8) AS variant,
+    configured(config_json, '{}') AS variant,
+    configured(config_json, '{"teacher": {"model": null, "endpoint": null, "api_key_env": null,
+        "concurrency": null}}') AS but_teacher,
+    configured(config_json, '{"optimizer": {"updates": null}}') AS but_updates,
+    configured(config_json, '{"advantage": {"norm": null}}') AS but_norm,
+    config_json ->> '$.teacher.scope' AS teacher_scope,
     (config_json ->> '$.optimizer.updates')::INTEGER AS updates,
     config_json ->> '$.advantage.norm' AS norm,
     (config_json ->> '$.replay.threshold')::DOUBLE AS tau,

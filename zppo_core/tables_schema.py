@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-SCHEMA_VERSION = 1  # raise it when a column is added, and say in docs/database.md what changed
+SCHEMA_VERSION = 2  # raise it when a column is added, and say in docs/database.md what changed
 
 _STR, _INT, _LONG = pa.string(), pa.int32(), pa.int64()
 _REAL, _BOOL, _TIME = pa.float64(), pa.bool_(), pa.timestamp("us")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import duckdb
 import matplotlib.pyplot as plt
 import pytest
+from synthetic import Spec, build
 
 from eval import figures
 from eval.database import open_database
-from eval.figures import FIGURES, draw, panels_of
+from eval.figures import FIGURES, draw, notes_of, panels_of
 from eval.paper_tables import Ours
 from zppo_core.errors import UserError
 
@@ -96,3 +100,113 @@ def test_the_same_data_gives_the_same_file(database_path, tmp_path):
     assert first == second
     with pytest.raises(UserError):
         panels(database_path, 99)
+
+
+def configured(path, run_key: str, section: str, **fields) -> None:
+    """Change a stored run's configuration."""
+    with duckdb.connect(str(path)) as c:
+        (text,) = c.execute("SELECT config_json FROM runs WHERE run_key = ?", [run_key]).fetchone()
+        config = json.loads(text)
+        config[section] = config.get(section, {}) | fields
+        c.execute("UPDATE runs SET config_json = ? WHERE run_key = ?",
+                  [json.dumps(config, sort_keys=True), run_key])  # fmt: skip
+
+
+SMALL = Spec(steps=2, samples=40)
+WEAK = Spec(steps=2, samples=40, teacher="nano:student", teacher_params=600_000)
+
+
+def test_a_student_without_a_family_has_no_mean_gain_by_teacher(tmp_path):
+    lacking = Spec(steps=2, samples=40, teacher="nano:small", teacher_params=900_000)
+    path = build(tmp_path / "t.duckdb", [SMALL, WEAK, lacking])
+    (panel,) = panels(path, 7, "nano")
+    assert panel.series["zppo"][0] == ("nano:student", "nano:small", "nano:teacher")
+    assert panel.note == ""
+    with duckdb.connect(str(path)) as c:
+        c.execute("DELETE FROM eval_scores WHERE run_key = ? AND family = 'Video'",
+                  [lacking.run_key])  # fmt: skip
+    (panel,) = panels(path, 7, "nano")
+    assert panel.series["zppo"][0] == ("nano:student", "nano:teacher")
+    assert panel.note == "nano: 1 runs without a score in every family left out"
+    assert panels(path, 1, "nano")  # others draw what there is
+
+
+def test_teachers_are_compared_within_one_configuration_but_for_the_teacher(tmp_path):
+    """An ablation with another buffer, or other updates, is no point of another teacher."""
+    second = Spec(seed=1, steps=2, samples=40)
+    other = Spec(updates=1, steps=2, samples=40, teacher="nano:student", teacher_params=600_000)
+    path = build(tmp_path / "t.duckdb", [SMALL, second, WEAK, other])
+    (before,) = panels(path, 7, "nano")
+    with duckdb.connect(str(path), read_only=True) as c:
+        gains = dict(c.execute(
+            "SELECT run_key, avg(g) FROM (SELECT run_key, family, max(average) FILTER "
+            "(role = 'student') - max(average) FILTER (role = 'base') AS g FROM run_families "
+            "GROUP BY ALL) GROUP BY ALL").fetchall())  # fmt: skip
+    mine = (gains[SMALL.run_key] + gains[second.run_key]) / 2
+    expected = {"nano:student": gains[WEAK.run_key], "nano:teacher": mine}
+    assert dict(zip(*before.series["zppo"], strict=True)) == pytest.approx(expected)
+    assert before.note == ("nano: 1 zppo runs that differ in something else left out (--variant)")
+    configured(path, WEAK.run_key, "replay", capacity=7)
+    with pytest.raises(UserError, match="teachers of several sizes"):
+        panels(path, 7, "nano")
+    # the teacher's address and its load are no other configuration
+    configured(path, WEAK.run_key, "replay", capacity=60)
+    configured(path, WEAK.run_key, "teacher", endpoint="http://x/v1", concurrency=3)
+    assert panels(path, 7, "nano")[0].series == before.series
+
+
+def test_the_recipe_s_curves_differ_in_the_knob_alone(tmp_path):
+    once, every = (Spec(steps=2, samples=40, **k) for k in ({"updates": 1}, {"norm": "all"}))
+    path = build(tmp_path / "r.duckdb", [SMALL, once, every, WEAK])
+    before = panels(path, 6, "nano")
+    assert [sorted(p.series) for p in before] == [["1", "4"], ["all", "nonzero"]]
+    with duckdb.connect(str(path), read_only=True) as c:
+        curve = dict(c.execute("SELECT step, 100 * accuracy FROM step_accuracy WHERE run_key = ? "
+                               "AND kind = 'plain'", [SMALL.run_key]).fetchall())  # fmt: skip
+    # the other teacher's run, which has 4 updates and norm nonzero too, is not averaged in
+    assert dict(zip(*before[0].series["4"], strict=True)) == pytest.approx(curve)
+    assert notes_of(before) == [
+        "nano: 1 zppo runs that differ in something else left out (--variant)"
+    ]
+    configured(path, once.run_key, "replay", capacity=7)
+    assert [p.title for p in panels(path, 6, "nano")] == ["nano: norm"]
+
+
+def test_a_variant_is_what_figures_6_and_7_vary(tmp_path):
+    specs = [SMALL, Spec(seed=1, steps=2, samples=40), WEAK, Spec(updates=1, steps=2, samples=40)]
+    path = build(tmp_path / "v.duckdb", specs)
+    for spec in specs[1:]:
+        configured(path, spec.run_key, "replay", capacity=7)
+    configured(path, SMALL.run_key, "replay", capacity=8)
+    with open_database(path) as connection:
+        (variant,) = connection.execute("SELECT variant FROM run_settings WHERE run_key = ?",
+                                        [SMALL.run_key]).fetchone()  # fmt: skip
+        assert panels_of(Ours(connection), 7, ["nano"])
+        for number in (6, 7):
+            with pytest.raises(UserError, match=f"Figure {number} needs"):
+                panels_of(Ours(connection, variant), number, ["nano"])
+
+
+def test_possible_bcqs_are_said_to_be_too_few_unless_the_teacher_was_asked_for_all(tmp_path):
+    specs = [SMALL, Spec(seed=1, steps=2, samples=40)]
+    path = build(tmp_path / "s.duckdb", specs)
+    for scope, short in (("augmented", 2), ("hard", 0)):
+        for spec in specs:
+            configured(path, spec.run_key, "teacher", scope=scope)
+        (note, *_) = [*notes_of(panels(path, 5, "nano")), ""]
+        assert (f"in {short} of 2 runs" in note) == (short > 0) == ("too low" in note)
+    configured(path, specs[0].run_key, "teacher", scope="augmented")
+    # now two variants of one run each: the one that is shown decides
+    assert "1 runs of other variants left out" in notes_of(panels(path, 5, "nano"))[0]
+
+
+def test_notes_are_drawn_and_printed(database_path, tmp_path, capsys):
+    copied = shutil.copy(database_path, tmp_path / "copy.duckdb")
+    made = panels(copied, 4, "nano")
+    assert "runs of other variants left out" in made[0].note
+    picture = draw(made)
+    assert "other variants" in picture.get_supxlabel().replace("\n", " ")
+    plt.close(picture)
+    arguments = ["--database", str(copied), "--out", str(tmp_path)]
+    assert figures.main(["--figure", "4", "--scale", "nano", *arguments]) == 0
+    assert "other variants left out" in capsys.readouterr().out
