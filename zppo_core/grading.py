@@ -18,6 +18,7 @@ from zppo_core.workers import Outcome, WorkerPool
 TIMEOUT = 5.0  # seconds for one comparison by computer algebra
 MAX_SYMBOLIC = 1000  # characters; a longer answer is compared as text alone
 MAX_DIGITS = 60  # of an exact number
+ALGEBRA = "zppo_core.grading:symbolic_equal"
 
 _BRACES = re.compile(r"\\[{}\\]|[{}]")
 _BOX = re.compile(r"\\boxed\s*(?=\{)")
@@ -162,7 +163,8 @@ class Grader:
     """
 
     def __init__(self, workers: int = 2, timeout: float = TIMEOUT) -> None:
-        self._pool = WorkerPool("zppo_core.grading:symbolic_equal", workers, timeout)
+        # a first comparison imports the algebra, so that no answer pays for that with its time
+        self._pool = WorkerPool(ALGEBRA, workers, timeout, prepare=(ALGEBRA, "x+1", "1+x"))
         self.symbolic_comparisons = 0
 
     def grade_many(self, pairs: Sequence[tuple[str, str]]) -> list[Grade]:

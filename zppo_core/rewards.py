@@ -16,12 +16,14 @@ class OwnReward:
     """Grades by `function` ("package.module:name"): (Question, response text) -> Grade.
 
     The question comes without its images. A call that passes `timeout` seconds is the outcome
-    "timeout"; UserError if the function raises or returns something else than a Grade.
+    "timeout"; UserError if the function raises or returns something else than a Grade. Importing
+    its module is not part of a call.
     """
 
     def __init__(self, function: str, workers: int = 2, timeout: float = 10.0) -> None:
         self.function = function
-        self._pool = WorkerPool("zppo_core.rewards:call", workers, timeout)
+        load = ("zppo_core.workers:resolve", function)
+        self._pool = WorkerPool("zppo_core.rewards:call", workers, timeout, prepare=load)
 
     def grade_all(self, pairs: Sequence[tuple[Question, str]]) -> list[Grade]:
         """A grade for each (question, response), in order."""

@@ -24,7 +24,7 @@ from typing import Any
 
 from zppo_core.errors import UserError
 
-START_SECONDS = 60.0  # to import what the function needs, on a slow disk
+START_SECONDS = 60.0  # to import and prepare what the function needs, on a slow disk
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Outcome:
 class _Process:
     """One worker process, started on its first job."""
 
-    def __init__(self, function: str, memory_mb: int, jobs: int) -> None:
-        self.arguments = [function, str(memory_mb)]
+    def __init__(self, function: str, memory_mb: int, jobs: int, prepare: Sequence[str]) -> None:
+        self.arguments = [function, str(memory_mb), *prepare]
         self.jobs = jobs
         self.done = 0
         self.process: subprocess.Popen[bytes] | None = None
@@ -57,20 +57,17 @@ class _Process:
         self.process, self.done = process, 0
         ready = self._read_line(time.monotonic() + START_SECONDS)
         if ready is None or "ready" not in ready:
+            ended = process.poll() is not None
             self.kill()
-            why = (ready or {}).get("fault", "it did not start")
+            silent = "it ended" if ended else f"no answer within {START_SECONDS:.0f} s"
+            why = (ready or {}).get("fault", f"{silent} while it imported what it needs")
             raise UserError(f"cannot run {self.arguments[0]!r} in a worker: {why}")
         return process
 
     def run(self, arguments: Sequence[Any], timeout: float) -> Outcome:
-        process = self.process or self._start()
-        assert process.stdin is not None
         line = json.dumps([timeout, *arguments]).encode() + b"\n"
-        try:
-            process.stdin.write(line)
-            process.stdin.flush()
-        except OSError:
-            self.kill()
+        process = self._hand(line) or self._hand(line)
+        if process is None:
             return Outcome(fault="the worker died")
         answer = self._read_line(time.monotonic() + timeout)
         if answer is None:
@@ -82,6 +79,19 @@ class _Process:
         if self.done >= self.jobs:
             self.kill()
         return Outcome(answer.get("value"), answer.get("fault", ""))
+
+    def _hand(self, line: bytes) -> subprocess.Popen[bytes] | None:
+        """The worker that has the job now; None if it had died before, which no job caused."""
+        process = self.process or self._start()
+        assert process.stdin is not None
+        try:
+            process.stdin.write(line)
+            process.stdin.flush()
+        except OSError:
+            self.kill()
+            print(f"a worker of {self.arguments[0]} died while it was idle", file=sys.stderr)
+            return None
+        return process
 
     def _read_line(self, deadline: float) -> dict[str, Any] | None:
         assert self.process is not None
@@ -121,13 +131,18 @@ class WorkerPool:
     """Runs `function` ("package.module:name") over jobs in a few killable processes.
 
     Processes start with the first job, are replaced after `jobs_per_worker` jobs or a kill, and end
-    with the pool. Safe to call from several threads.
+    with the pool. Safe to call from several threads. `prepare` is a function like `function` and
+    its arguments, called once in each process before its first job: imports that it makes do not
+    count against the time and memory of a job.
     """
 
     def __init__(self, function: str, workers: int = 2, timeout: float = 5.0,
-                 memory_mb: int = 1024, jobs_per_worker: int = 2000) -> None:  # fmt: skip
+                 memory_mb: int = 1024, jobs_per_worker: int = 2000,
+                 prepare: Sequence[str] = ()) -> None:  # fmt: skip
         self.timeout = timeout
-        processes = [_Process(function, memory_mb, jobs_per_worker) for _ in range(workers)]
+        processes = [
+            _Process(function, memory_mb, jobs_per_worker, prepare) for _ in range(workers)
+        ]
         self._idle: LifoQueue[_Process] = LifoQueue()
         for process in processes:
             self._idle.put(process)
@@ -150,7 +165,7 @@ class WorkerPool:
 
 
 def resolve(path: str) -> Callable[..., Any]:
-    """The function at "package.module:name"; UserError if there is none."""
+    """The function at "package.module:name"; UserError if there is none or its import fails."""
     module_name, colon, name = path.partition(":")
     if not colon:
         raise UserError(f"{path!r} names no function; write it as package.module:function")
@@ -158,9 +173,15 @@ def resolve(path: str) -> Callable[..., Any]:
         function = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError) as error:
         raise UserError(f"cannot import {path!r} ({error}); is its folder in PYTHONPATH?") from None
+    except Exception as error:
+        raise UserError(f"the import of {module_name} fails: {_one_line(error)}") from error
     if not callable(function):
         raise UserError(f"{path!r} is not a function")
     return function
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def _limit_cpu(seconds: float) -> None:
@@ -172,7 +193,16 @@ def _limit_cpu(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (total, resource.RLIM_INFINITY))
 
 
-def _serve(path: str, memory_mb: int) -> None:
+def _mapped() -> int:
+    """Bytes of address space that this process takes already; 0 where that is not told (macOS)."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def _serve(path: str, memory_mb: int, prepare: Sequence[str] = ()) -> None:
     """The worker's side: a job a line on stdin, an answer a line on what was stdout."""
     import resource
 
@@ -185,11 +215,14 @@ def _serve(path: str, memory_mb: int) -> None:
 
     try:
         function = resolve(path)
-    except UserError as error:
-        answer({"fault": str(error)})
+        if prepare:
+            resolve(prepare[0])(*prepare[1:])
+    except Exception as error:
+        answer({"fault": str(error) if isinstance(error, UserError) else _one_line(error)})
         return
+    most = _mapped() + (memory_mb << 20)
     with contextlib.suppress(ValueError, OSError):  # a lower hard limit stands already
-        resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
     answer({"ready": True})
     for line in sys.stdin.buffer:
         timeout, *arguments = json.loads(line)
@@ -197,8 +230,8 @@ def _serve(path: str, memory_mb: int) -> None:
         try:
             answer({"value": function(*arguments)})
         except Exception as error:
-            answer({"fault": f"{type(error).__name__}: {error}".splitlines()[0][:300]})
+            answer({"fault": _one_line(error)})
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], int(sys.argv[2]))
+    _serve(sys.argv[1], int(sys.argv[2]), sys.argv[3:])

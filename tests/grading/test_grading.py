@@ -1,14 +1,19 @@
 import os
+import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zppo_core.errors import UserError
 from zppo_core.grading import Grader, compare, exact_number, extract_boxed, grade
+from zppo_core.rewards import OwnReward
+from zppo_core.types import Grade, Question
 from zppo_core.workers import Outcome, WorkerPool
 
 
@@ -183,3 +188,69 @@ def test_no_worker_outlives_its_pool() -> None:
 def test_a_function_that_is_not_there_is_named() -> None:
     with pytest.raises(UserError, match="no_such_module"):
         WorkerPool("no_such_module:f").map([()])
+
+
+QUESTION = Question("q", "How many?", (), "5")
+SLOW_IMPORT = """
+import time
+from zppo_core.types import Grade
+time.sleep(1.5)
+def reward(question, response):
+    return Grade(1.0, "correct", response)
+"""
+
+
+def test_the_import_of_an_own_reward_costs_no_answer_its_grade(tmp_path, monkeypatch) -> None:
+    (tmp_path / "slow_import.py").write_text(SLOW_IMPORT)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    reward = OwnReward("slow_import:reward", workers=1, timeout=0.7)
+    assert reward.grade_all([(QUESTION, "5")]) == [Grade(1.0, "correct", "5")]
+
+
+def test_an_own_reward_whose_import_fails_stops_the_run_in_one_line(tmp_path, monkeypatch) -> None:
+    (tmp_path / "broken_import.py").write_text("raise ValueError('no\\nkey')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UserError, match=r"import of broken_import fails: ValueError: no key$"):
+        OwnReward("broken_import:reward", workers=1).grade_all([(QUESTION, "5")])
+
+
+def test_the_import_of_the_algebra_costs_no_answer_its_grade(tmp_path, monkeypatch) -> None:
+    """As on a slow disk; the real package stands behind."""
+    package = tmp_path / "math_verify"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "import sys, time\ntime.sleep(1.5)\n"
+        f"sys.path.remove({str(tmp_path)!r})\ndel sys.modules['math_verify']\n"
+        "from math_verify import parse, verify\n"
+    )
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    grader = Grader(workers=1, timeout=1.0)
+    assert grader.grade_many([(r"\boxed{2x+1}", "1+2x")])[0].outcome == "correct"
+    grader.close()
+
+
+@pytest.mark.usefixtures("importable")
+def test_a_worker_that_died_while_idle_costs_no_job_its_value(capfd) -> None:
+    pool = WorkerPool(PATH + "whoami", workers=1, timeout=20)
+    pid = pool.map([()])[0].value
+    worker = psutil.Process(pid)
+    worker.send_signal(signal.SIGKILL)
+    while worker.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    (outcome,) = pool.map([()])
+    pool.close()
+    assert outcome.fault == ""
+    assert outcome.value != pid
+    assert "died while it was idle" in capfd.readouterr().err
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.usefixtures("importable")
+def test_a_job_that_kills_its_worker_is_not_tried_again(capfd) -> None:
+    pool = WorkerPool(PATH + "die", workers=1, timeout=20)
+    assert [o.fault for o in pool.map([(), ()])] == ["the worker died (memory?)"] * 2
+    pool.close()
+    assert capfd.readouterr().err == ""
