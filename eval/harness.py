@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from eval.exam import EvalSample, Exam
-from eval.scoring import totals
+from eval.scoring import FAULT, totals
 from eval.suite import Benchmark, Sample, load
 from zppo_core.engines.base import Engine, Progress
 from zppo_core.errors import UserError
@@ -120,15 +120,58 @@ def summarise(benchmark: Benchmark, exam: Exam, parts: Sequence[Marked]) -> Eval
     if found is None or faults:
         reasons = [*faults, *unreadable, "no sample could be loaded"]
         return EvalScore(0, expected, None, None, None, None, 0, reasons[0])
-    short = None if n >= expected else f"{n} of {expected} samples"
-    if unreadable:
-        short = f"{n} of {expected} samples; {len(unreadable)} unreadable, first {unreadable[0]}"
+    asked = n + len(unreadable)
+    if exam.protocol.limit and expected - benchmark.whole < asked < expected:
+        expected = asked  # a limit takes whole groups: less than one is left over
+    reasons = [
+        *_amiss(benchmark, n, expected, unreadable),
+        *(_incomplete(benchmark, samples) if name == "worst" else ()),
+        *_broken(samples),
+    ]
     malformed = sum(s.outcome == "malformed" for s in samples)
     return EvalScore(
         n, expected, found.score, found.stderr, found.low, found.high,
-        sum(s.answer is None for s in samples), short,
+        sum(s.answer is None for s in samples), "; ".join(reasons) or None,
         None if exam.judge is None or benchmark.kind == "rule" else malformed,
     )  # fmt: skip
+
+
+def _amiss(benchmark: Benchmark, n: int, expected: int, unreadable: Sequence[str]) -> list[str]:
+    """What is wrong with the number of samples."""
+    if n > expected:
+        where = f"{benchmark.dataset}@REVISION"
+        return [f"{n} samples, {n - expected} more than the {expected} of this benchmark; pin a "
+                f"revision that has them: datasets={benchmark.name}={where}"]  # fmt: skip
+    found = [f"{n} of {expected} samples"] if n < expected else []
+    if unreadable:
+        found.append(f"{len(unreadable)} unreadable, first {unreadable[0]}")
+    return found
+
+
+def _incomplete(benchmark: Benchmark, samples: Sequence[EvalSample]) -> list[str]:
+    """Variants that no group has, or groups without all: their worst case is too good."""
+    found: dict[str, set[str]] = {}
+    for sample in samples:
+        group, _, variant = sample.sample_id.partition("/")
+        found.setdefault(group, set()).add(variant)
+    there = set().union(*found.values())
+    missing = [str(i) for i in range(1, benchmark.whole + 1) if str(i) not in there]
+    if missing:
+        return [f"variant {', '.join(missing)} is missing for every question"]
+    short = [group for group, variants in found.items() if len(variants) < benchmark.whole]
+    if short:
+        return [f"{len(short)} of {len(found)} questions lack a variant, first {short[0]}"]
+    return []
+
+
+def _broken(samples: Sequence[EvalSample]) -> list[str]:
+    """Answers that count as wrong because their rule failed on them."""
+    broken = [s for s in samples if s.outcome.startswith(FAULT)]
+    if not broken:
+        return []
+    first = broken[0]
+    return [f"{len(broken)} wrong by a fault of their rule, first {first.sample_id}: "
+            f"{first.outcome.removeprefix(FAULT)}"]  # fmt: skip
 
 
 @dataclass(frozen=True)

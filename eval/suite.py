@@ -7,6 +7,7 @@ and a rule of `eval/scoring/` or a judge decides on the answer.
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -43,6 +44,7 @@ class Benchmark:
     task: str = ""  # a module of eval.tasks
     totals: tuple[str, ...] = ("pooled",)
     archives: str = ""  # pattern of the zip files that hold its media
+    whole: int = 0  # most samples of a group that a total takes as a whole; 0: none does
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +86,7 @@ _VLM = (
               task="charxiv", licence="CC BY-SA 4.0", kind="judge",
               totals=("pooled", "mean_of_groups", "only:reasoning", "only:descriptive")),
     Benchmark("DynaM", "VLM", "DynaMath/DynaMath_Sample", "", 5010, "dynamath", task="dynamath",
-              licence="Apache-2.0", totals=("worst", "pooled")),
+              licence="Apache-2.0", totals=("worst", "pooled"), whole=10),
     Benchmark("EmbSp", "VLM", "FlagEval/EmbSpatial-Bench", "test", 3640, "choice",
               task="embspatial", licence="CC BY 4.0", totals=GROUPS),
     Benchmark("InfoVQA", "VLM", "lmms-lab/DocVQA", "validation", 2801, "anls", task="infovqa",
@@ -114,7 +116,7 @@ _VLM = (
               task="vlmsareblind", licence="MIT", totals=GROUPS),
     Benchmark("WeMath", "VLM", "We-Math/We-Math", "testmini", 1740, "choice", task="wemath",
               licence="unstated; non-commercial",
-              totals=("pooled", "wemath_loose", "wemath_strict")),
+              totals=("pooled", "wemath_loose", "wemath_strict"), whole=4),
 )  # fmt: skip
 
 _LLM = (
@@ -197,8 +199,9 @@ def load(benchmark: Benchmark, source: str = "", limit: int = 0,
     """The samples of `benchmark` in a fixed order, at most `limit` if it is not 0.
 
     `source` is a folder with copies of the data sets under their hub ids; empty: the hub itself.
-    With a limit the samples are spread evenly over the whole. UserError if the data set is missing,
-    gated or lacks a column; a single unreadable picture shows only when it is read.
+    With a limit the samples are spread evenly over the whole; where a total needs whole groups,
+    whole groups are. UserError if the data set is missing, gated or lacks a column, or the limit
+    holds no group; a single unreadable picture shows only when it is read.
     """
     if benchmark.dataset == "digits":
         n = min(limit or benchmark.expected, benchmark.expected)
@@ -215,18 +218,47 @@ def load(benchmark: Benchmark, source: str = "", limit: int = 0,
         samples = (bounded(sample, settings) for sample in samples)
     if not limit:
         yield from samples
-        return
-    everything = list(samples)
-    chosen = min(limit, len(everything))
-    yield from (everything[i * len(everything) // chosen] for i in range(chosen))
+    elif benchmark.whole:
+        yield from _whole_groups(benchmark, list(samples), limit)
+    else:
+        everything = list(samples)
+        chosen = min(limit, len(everything))
+        yield from (everything[i * len(everything) // chosen] for i in range(chosen))
+
+
+def _whole_groups(benchmark: Benchmark, samples: list[Sample], limit: int) -> list[Sample]:
+    """At most `limit` of `samples`, in order, of groups that are spread evenly over all.
+
+    A group is taken when the share of `limit` that is due by then has room for it, so that less
+    than a group is missing at the end.
+    """
+    from eval.scoring.totals import group_of
+
+    sizes = Counter(group_of(sample.id) for sample in samples)
+    limit = min(limit, len(samples))
+    chosen: set[str] = set()
+    seen = taken = 0
+    for group, size in sizes.items():
+        seen += size
+        if taken + size <= seen * limit // len(samples):
+            chosen.add(group)
+            taken += size
+    if samples and not chosen:
+        raise UserError(
+            f"{benchmark.name}: a limit of {limit} samples holds no whole group; set "
+            f"evaluation.limit to {benchmark.whole} or more"
+        )
+    return [sample for sample in samples if group_of(sample.id) in chosen]
 
 
 def bounded(sample: Sample, settings: Settings) -> Sample:
     """`sample` with pictures that are scaled into the protocol's bounds when they are read."""
-    bounds = Bounds(settings.min_pixels, settings.max_pixels)
+    return replace(sample, pictures=tuple(within_bounds(p, settings) for p in sample.pictures))
 
-    def scaled(picture: Picture) -> Picture:
-        return lambda: tuple(map(within, picture()))
+
+def within_bounds(picture: Picture, settings: Settings) -> Picture:
+    """`picture` scaled into the protocol's bounds when it is read; UnreadableError if it cannot."""
+    bounds = Bounds(settings.min_pixels, settings.max_pixels)
 
     def within(data: bytes) -> bytes:
         from eval.rows import UnreadableError
@@ -236,7 +268,7 @@ def bounded(sample: Sample, settings: Settings) -> Sample:
         except (OSError, ValueError) as fault:
             raise UnreadableError(str(fault)) from None
 
-    return replace(sample, pictures=tuple(scaled(p) for p in sample.pictures))
+    return lambda: tuple(map(within, picture()))
 
 
 def _still(images: tuple[bytes, ...]) -> Picture:

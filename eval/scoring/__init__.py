@@ -44,8 +44,8 @@ def score_all(items: Sequence[Item], grader: Grader) -> list[RuleScore]:
     as its outcome and on stderr, and the others go on. KeyError for a rule that is none.
     """
     found = [_by_rule(*item) for item in items]
-    for i, result in _by_ocrbench(items).items():
-        found[i] = result
+    for i, by_worker in _by_ocrbench(items).items():
+        found[i] = by_worker
     pairs = [
         (rf"\boxed{{{answer}}}", gold)
         for result in found if isinstance(result, Algebra) for answer, gold in result.pairs

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from eval.rows import Row, Source
 from eval.settings import Settings
-from eval.suite import Sample
+from eval.suite import Sample, within_bounds
 from eval.tasks.common import ask, literal_list, read_rows, without_letter
 from eval.video import clip
 
@@ -41,7 +41,8 @@ def samples(source: Source, settings: Settings) -> Iterator[Sample]:
         pictures = [clip(lambda: source.open(path, path.partition("/")[2]), settings)]
         has_picture = row.config == "Adaptation" and row.has("image")
         if has_picture:
-            pictures.append(row.picture())
+            # a still of its own, unlike the frames, which have other bounds
+            pictures.append(within_bounds(row.picture(), settings))
         text = ask("videommmu", settings, question=row["question"], options=options,
                    track=row.config, picture=has_picture)  # fmt: skip
         golds = _golds(row["answer"])

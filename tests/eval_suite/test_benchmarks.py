@@ -223,6 +223,16 @@ def test_pictures_are_scaled_into_the_protocols_bounds(source):
             assert abs(w / h / (w0 / h0) - 1) < 0.1
 
 
+def test_a_still_beside_a_video_has_the_bounds_of_pictures_and_its_frames_have_theirs(source):
+    from PIL import Image
+
+    samples = list(load(PAPER["VMMMU"], source))
+    (with_still,) = [s for s in samples if len(s.pictures) == 2]
+    *frames, still = (Image.open(io.BytesIO(data)).size for data in with_still.images())
+    assert 262_144 <= still[0] * still[1] <= 1_310_720  # the fixture's is 96 x 64
+    assert set(frames) == {(96, 64)}
+
+
 def test_a_picture_that_no_processor_takes_is_unreadable(source):
     from PIL import Image
 
