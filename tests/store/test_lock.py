@@ -132,6 +132,45 @@ def test_a_task_that_lost_its_lock_stops_and_leaves_it(tmp_path: Path, how: str)
         assert store.get("run/lock.json") == record(time=0)
 
 
+class LosingAnswers:
+    """A store on a line that carries each swap there, but only every second answer back."""
+
+    def __init__(self, store: LocalStore) -> None:
+        self.store, self.asked, self.lost = store, 0, 0
+
+    def __getattr__(self, name: str):
+        return getattr(self.store, name)
+
+    def swap(self, key: str, old: bytes, new: bytes) -> bool:
+        self.asked += 1
+        done = self.store.swap(key, old, new)
+        if self.asked % 2 and done:
+            self.lost += 1
+            raise UserError("the line is dead")
+        return done
+
+
+def test_a_sign_of_life_whose_answer_was_lost_is_no_loss_of_the_lock(tmp_path: Path) -> None:
+    store = LosingAnswers(LocalStore(tmp_path))
+    with RunLock(store, "run", beat=0.02):
+        end = time.monotonic() + 20
+        while store.lost < 3:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    assert not store.exists("run/lock.json")
+
+
+def test_a_lock_is_given_back_though_the_last_answer_was_lost(tmp_path: Path) -> None:
+    """Else this process, which lives, would be turned away by itself."""
+    store = LosingAnswers(LocalStore(tmp_path))
+    lock = RunLock(store, "run", beat=3600)
+    with lock, pytest.raises(UserError, match="dead"):
+        lock._renew()
+    assert not store.exists("run/lock.json")
+    with RunLock(store, "run"):
+        pass
+
+
 def test_a_task_that_fails_gives_its_lock_back_and_says_why(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     with pytest.raises(RuntimeError, match="its own"), RunLock(store, "run"):

@@ -96,10 +96,9 @@ class RunLock:
 
     def _keep_alive(self) -> None:
         while not self._stop.wait(self.beat):
-            renewed = self._content()
             try:
-                kept = self.store.swap(self.key, self._record, renewed)
-            except DamagedObjectError:
+                kept = self._renew()
+            except (DamagedObjectError, MissingObjectError):
                 kept = False
             except UserError:
                 continue  # the store is away: the task's own writes will tell, the next beat may do
@@ -108,7 +107,22 @@ class RunLock:
                 if self._in_main:
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                 return
-            self._record = renewed
+
+    def _renew(self) -> bool:
+        """Give a sign of life; whether the lock is still ours."""
+        renewed = self._content()
+        if not self.store.swap(self.key, self._record, renewed):
+            found = self.store.get(self.key)
+            if not self._ours(found):
+                return False
+            # an earlier sign arrived, but its answer was lost with all attempts after it
+            if not self.store.swap(self.key, found, renewed):
+                return self._ours(self.store.get(self.key))
+        self._record = renewed
+        return True
+
+    def _ours(self, record: bytes) -> bool:
+        return parse(record).get("token") == self.token
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:  # fmt: skip
@@ -126,7 +140,7 @@ class RunLock:
             return
         # a lock that stays is taken over from a dead process; the task's own error matters more
         with contextlib.suppress(UserError, DamagedObjectError, MissingObjectError):
-            if self.store.get(self.key) == self._record:
+            if self._ours(self.store.get(self.key)):  # whichever of our signs of life arrived last
                 self.store.delete(self.key)
 
 
