@@ -15,14 +15,16 @@ from typing import Any
 
 import duckdb
 
-from eval.bootstrap import BEST, comparisons
-from eval.render import MISSING, Format, number, scientific, signed, table
+from eval.bootstrap import BEST, OURS, comparisons
+from eval.render import Block, Cell, number, render, scientific, signed
 from eval.summary import FAMILIES, records
 from zppo_core.errors import UserError
 
+__all__ = ["TABLES", "blocks", "render"]
 REFERENCE = Path(__file__).parent / "reference"
 PAPER_SCALES = ("0.8B", "2B", "4B", "9B")
 AVERAGE = "Avg"
+DELTAS_PRINTED = (1, 2, 10, 11)  # whose rows of differences follow from the printed columns
 MAIN = ("base", "off_distill", "off_distill_replay", "on_distill", "on_distill_replay", "grpo",
         "grpo_replay", "zppo")  # fmt: skip
 SHORT = ("base", "off_distill_replay", "on_distill_replay", "grpo_replay", "zppo")
@@ -30,30 +32,6 @@ PARTS = ("base", "grpo", "grpo_replay", "grpo_both", "grpo_replay_bcq", "grpo_re
 HELP = ("base", "grpo_replay", "grpo_replay_hint", "grpo_replay_prefix", "grpo_replay_bcq", "zppo")
 
 Texts = tuple[str | None, str | None, str | None]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Our value and the published one, as text; None where there is none."""
-
-    ours: str | None = None
-    paper: str | None = None
-
-    def __str__(self) -> str:
-        """ "ours / paper", or ours alone where the paper has no such cell."""
-        ours = self.ours or MISSING
-        return ours if self.paper is None else f"{ours} / {self.paper}"
-
-
-@dataclass(frozen=True)
-class Block:
-    """One table as it is shown: labels and cells of each row under `columns`."""
-
-    title: str
-    labels: tuple[str, ...]
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[tuple[str, ...], Sequence[Cell]]]
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +44,7 @@ class PaperTable:
     families: tuple[str, ...] = FAMILIES
     methods: tuple[str, ...] = ()
     scales: tuple[str, ...] = PAPER_SCALES  # that the paper prints
+    delta: str = "Δ to best other"  # the row of ZPPO minus the best of the other `methods`
 
 
 @functools.cache
@@ -152,6 +131,15 @@ def published() -> dict[tuple[str, str, str, str], str]:
     return found
 
 
+@functools.cache
+def _gains() -> dict[tuple[str, str], str]:
+    """(scale, family) -> ZPPO over its base as Table 18 prints it, with its sign."""
+    return {
+        (r["scale"], r["family"]): signed(float(r["delta_vs_base"]))
+        for r in reference("averages") if r["delta_vs_base"]
+    }  # fmt: skip
+
+
 def by_benchmark(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
     """One block a scale and family: methods by benchmarks."""
     blocks = []
@@ -159,6 +147,7 @@ def by_benchmark(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block
         for family in t.families:
             columns = (*ours.benchmarks(scale, family), AVERAGE)
             rows = [((m,), _cells(ours, scale, family, m, columns)) for m in t.methods]
+            rows.append(((t.delta,), [_delta(ours, t, scale, family, b) for b in columns]))
             if len(columns) > 1:
                 title = f"Table {t.number}: {t.title}; {scale}, {family}"
                 blocks.append(Block(title, ("method",), columns, rows))
@@ -172,16 +161,37 @@ def _cells(ours: Ours, scale: str, family: str, method: str, columns: Iterable[s
     ]
 
 
+def _delta(ours: Ours, t: PaperTable, scale: str, family: str, benchmark: str) -> Cell:
+    """ZPPO minus the best of the table's other methods in one column [points].
+
+    Ours needs all of them: the best of some may not be the best. * as for a score.
+    """
+    others = [m for m in t.methods if m != OURS]
+    rows = [ours.scores.get((scale, family, m, benchmark), {}) for m in (OURS, *others)]
+    scores = [row["score"] for row in rows if row.get("score") is not None]
+    mine = None
+    if len(scores) == len(rows):
+        stars = "" if all(row["complete"] for row in rows) else "*"
+        mine = signed(scores[0] - max(scores[1:])) + stars
+    theirs = None
+    if t.number in DELTAS_PRINTED:
+        printed = [published().get((scale, family, m, benchmark)) for m in (OURS, *others)]
+        values = [float(p) for p in printed if p is not None]
+        theirs = signed(values[0] - max(values[1:])) if len(values) == len(rows) else None
+    elif (t.number, benchmark) == (18, AVERAGE):
+        theirs = _gains().get((scale, family))
+    return Cell(mine, theirs)
+
+
 def averages(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
     """Family averages: scales and methods by families."""
-    rows = [
-        (
-            (scale, method),
-            [_cells(ours, scale, family, method, [AVERAGE])[0] for family in t.families],
-        )
-        for scale in scales
-        for method in t.methods
-    ]
+    rows = []
+    for scale in scales:
+        for method in t.methods:
+            cells = [_cells(ours, scale, family, method, [AVERAGE])[0] for family in t.families]
+            rows.append(((scale, method), cells))
+        deltas = [_delta(ours, t, scale, family, AVERAGE) for family in t.families]
+        rows.append(((scale, t.delta), deltas))
     return [Block(f"Table {t.number}: {t.title}", ("scale", "method"), t.families, rows)]
 
 
@@ -203,6 +213,10 @@ def against_teacher(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Bl
             for b in columns
         ]
         rows.append((("27B" if group is paper else group[0], "teacher"), teacher))
+        rows += [
+            ((scale, t.delta), [_delta(ours, t, scale, family, b) for b in columns])
+            for scale in group
+        ]
         blocks.append(Block(f"Table {t.number}: {t.title}", ("scale", "method"), columns, rows))
     return blocks
 
@@ -322,6 +336,7 @@ SMALL, LARGE = PAPER_SCALES[:2], PAPER_SCALES[2:]
 COSTED = ("off_distill", "off_distill_replay", "on_distill", "on_distill_replay", "grpo",
           "grpo_replay", "zppo")  # fmt: skip
 DISTILLED = ("off_distill_replay", "on_distill_replay", "grpo_replay")
+TAUGHT = (("teacher", OURS), PAPER_SCALES, "Δ to teacher")
 STEPS = ("grpo_replay", "grpo_replay_bcq", "grpo_replay_ncq")
 TABLES = {
     t.number: t
@@ -345,10 +360,11 @@ TABLES = {
                    methods=STEPS),
         PaperTable(16, "what BCQ rollouts answer", audit),
         PaperTable(17, "what NCQ rollouts answer", audit),
-        PaperTable(18, "ZPPO over its base, family averages", averages, methods=("base", "zppo")),
-        PaperTable(19, "ZPPO against its teacher, LLM", against_teacher, ("LLM",)),
-        PaperTable(20, "ZPPO against its teacher, VLM", against_teacher, ("VLM",)),
-        PaperTable(21, "ZPPO against its teacher, Video", against_teacher, ("Video",)),
+        PaperTable(18, "ZPPO over its base, family averages", averages, methods=("base", "zppo"),
+                   delta="Δ to base"),
+        PaperTable(19, "ZPPO against its teacher, LLM", against_teacher, ("LLM",), *TAUGHT),
+        PaperTable(20, "ZPPO against its teacher, VLM", against_teacher, ("VLM",), *TAUGHT),
+        PaperTable(21, "ZPPO against its teacher, Video", against_teacher, ("Video",), *TAUGHT),
     )
 }  # fmt: skip
 
@@ -380,23 +396,3 @@ def scale_order(scale: str) -> tuple[int, str]:
     """Sort key: the paper's scales by size, then the others by name."""
     known = scale in PAPER_SCALES
     return (PAPER_SCALES.index(scale) if known else len(PAPER_SCALES), scale)
-
-
-def render(block: Block, form: Format = "text") -> str:
-    """The block as text, Markdown, CSV (ours and paper in columns of their own) or LaTeX."""
-    if form == "csv":
-        names = [f"{c} {who}" for c in block.columns for who in ("ours", "paper")]
-        rows = [
-            [*labels, *(v or "" for c in cells for v in (c.ours, c.paper))]
-            for labels, cells in block.rows
-        ]
-        return table([*block.labels, *names], rows, form)
-    rows = [[*labels, *map(str, cells)] for labels, cells in block.rows]
-    body = table([*block.labels, *block.columns], rows, form, left=len(block.labels))
-    both = any(cell.paper is not None for _, cells in block.rows for cell in cells)
-    title = f"{block.title}{' (ours / paper)' if both else ''}"
-    return f"{'% ' if form == 'latex' else ''}{title}\n\n{body}{_line(block.note, form)}"
-
-
-def _line(note: str, form: Format) -> str:
-    return f"{'% ' if form == 'latex' else ''}{note}\n" if note else ""

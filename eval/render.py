@@ -1,10 +1,11 @@
-"""Rows of strings as an aligned table, Markdown, CSV or LaTeX."""
+"""Rows of strings, or cells of ours and the paper's, as text, Markdown, CSV or LaTeX."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 Format = Literal["text", "markdown", "csv", "latex"]
@@ -100,3 +101,47 @@ def duration(seconds: float | None) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Our value and the published one, as text; None where there is none."""
+
+    ours: str | None = None
+    paper: str | None = None
+
+    def __str__(self) -> str:
+        """ "ours / paper", or ours alone where the paper has no such cell."""
+        ours = self.ours or MISSING
+        return ours if self.paper is None else f"{ours} / {self.paper}"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One table as it is shown: labels and cells of each row under `columns`."""
+
+    title: str
+    labels: tuple[str, ...]
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[tuple[str, ...], Sequence[Cell]]]
+    note: str = ""
+
+
+def render(block: Block, form: Format = "text") -> str:
+    """The block as text, Markdown, CSV (ours and paper in columns of their own) or LaTeX."""
+    if form == "csv":
+        names = [f"{c} {who}" for c in block.columns for who in ("ours", "paper")]
+        rows = [
+            [*labels, *(v or "" for c in cells for v in (c.ours, c.paper))]
+            for labels, cells in block.rows
+        ]
+        return table([*block.labels, *names], rows, form)
+    rows = [[*labels, *map(str, cells)] for labels, cells in block.rows]
+    body = table([*block.labels, *block.columns], rows, form, left=len(block.labels))
+    both = any(cell.paper is not None for _, cells in block.rows for cell in cells)
+    title = f"{block.title}{' (ours / paper)' if both else ''}"
+    return f"{'% ' if form == 'latex' else ''}{title}\n\n{body}{_line(block.note, form)}"
+
+
+def _line(note: str, form: Format) -> str:
+    return f"{'% ' if form == 'latex' else ''}{note}\n" if note else ""

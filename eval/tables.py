@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eval.database import DEFAULT_DATABASE, open_database
-from eval.paper_tables import TABLES, blocks, render
-from eval.render import FORMATS
+from eval.paper_tables import TABLES, blocks
+from eval.render import FORMATS, render
 from eval.summary import summary, summary_text
 from zppo_core.errors import UserError
 
