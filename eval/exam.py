@@ -1,6 +1,7 @@
 """How a benchmark is asked and marked: all that decides a score besides model and questions.
 
-No random fallback anywhere: what cannot be parsed is wrong, and counted as unparsed.
+No random fallback anywhere: what cannot be parsed is wrong by rule, and counted as unparsed. Only a
+judge that is shown the whole response (settings judge_unparsed) may count it right.
 """
 
 from __future__ import annotations

@@ -206,12 +206,12 @@ CREATE TABLE IF NOT EXISTS eval_samples (
     sample_id VARCHAR NOT NULL,  -- row of the benchmark
     prompt_digest VARCHAR NOT NULL,  -- SHA-256 of the prompt with images [hex]
     output VARCHAR NOT NULL,  -- raw completion (model text: never trust as HTML)
-    answer VARCHAR,  -- what the extractor found; null: unparsed
+    answer VARCHAR,  -- what the extractor found; null: unparsed, and right only if a judge says so
     extractor VARCHAR NOT NULL,  -- path by which the answer was found
     scorer VARCHAR NOT NULL,  -- scorer's name
     scorer_version VARCHAR NOT NULL,  -- its version
     score DOUBLE NOT NULL,  -- [fraction]; partial credit where the benchmark gives it
-    outcome VARCHAR NOT NULL,  -- correct, wrong, partial, no_box, timeout, unparsed, malformed
+    outcome VARCHAR NOT NULL,  -- correct, wrong, partial, no_box, timeout, unparsed, malformed; or "fault: " and why the rule failed
     tokens INTEGER NOT NULL,  -- generated tokens [tokens]
     seconds DOUBLE,  -- time of its batch / samples of the batch [s]; null: not measured
     judge_reply VARCHAR,  -- raw reply of the judge (model text); null: the rule decided
@@ -233,7 +233,7 @@ CREATE TABLE IF NOT EXISTS eval_scores (
     stderr DOUBLE,  -- its standard error [fraction]; null: none
     low DOUBLE,  -- lower end of the 95 % interval [fraction]; null: none
     high DOUBLE,  -- upper end of the 95 % interval [fraction]; null: none
-    unparsed BIGINT NOT NULL,  -- of n, without an answer: counted as wrong [samples]
+    unparsed BIGINT NOT NULL,  -- of n, no answer was extracted: wrong by rule; a judge that is shown the response (settings judge_unparsed) may count it right [samples]
     missing_reason VARCHAR,  -- why there is no score or too few samples; null: complete
     malformed BIGINT,  -- of n, judge's replies that were no verdict: counted as wrong; null: no judge
     source_id BIGINT NOT NULL,  -- row of ingested

@@ -15,9 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import MemoryJournal
 
-from eval import database
+from eval import database, harness
+from eval.exam import Exam, Reply
+from eval.judge import Judge
+from eval.suite import Sample, find
 from zppo_core import tables_schema
+from zppo_core.config import EvaluationConfig
+from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError
+from zppo_core.grading import Grader
+from zppo_core.prompts import Templates
 from zppo_core.tables_schema import KEYS, TABLES, ShardError, decode, encode
 
 
@@ -229,6 +236,30 @@ def test_schema_sql_and_the_wire_format_agree_and_every_column_is_documented():
             assert field.nullable == ("null:" in meaning), (table, name)
         assert set(KEYS[table]) <= set(schema.names)
         assert not any(schema.field(k).nullable for k in KEYS[table])
+
+
+@pytest.mark.parametrize(("chosen", "score"), [("true", 1.0), ("false", 0.0)])
+def test_an_unparsed_reply_may_be_right_and_the_schema_says_so(chosen, score):
+    """`unparsed` counts replies without an answer; what they score is the judge's to say."""
+    protocol = EvaluationConfig(suite="AI2D", settings=f"judge_unparsed={chosen}")
+    judge = Judge(ScriptedEngine(lambda prompt, member: '{"verdict": "correct"}'))
+    exam, record = Exam(protocol, Templates(), Grader(), judge), find("AI2D", "AI2D")
+    sample = Sample("0", "Which?", "A", options=("this", "that"))
+    marked = exam.mark(record, [(sample, Reply.of("surely this one, without a box", cut=True))])
+    total = harness.summarise(record, exam, [harness.Marked(tuple(marked))])
+    assert (marked[0].answer, total.unparsed, total.score) == (None, 1, score)
+    columns = {n: meaning for n, _, meaning in database.documentation()["eval_scores"][1]}
+    assert "judge_unparsed" in columns["unparsed"]
+    assert "counted as wrong" not in columns["unparsed"]
+
+
+def test_another_total_has_another_key():
+    """Tables show one stored score a key, and `eval.compare` takes a key's total to be one."""
+    keys = {
+        Exam(EvaluationConfig(suite="DynaM", settings=text), Templates(), Grader()).key(True)
+        for text in ("", "totals=DynaM=pooled")
+    }
+    assert len(keys) == 2
 
 
 VALUES = {
