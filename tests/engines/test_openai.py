@@ -1,5 +1,7 @@
 import base64
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -173,6 +175,58 @@ def test_faults_that_stay_are_one_line_without_the_key(serve, fault, expected, a
     assert "\n" not in str(error.value)
     assert len(endpoint.bodies) == asked
     assert endpoint.keys[0] == f"Bearer {KEY}"
+
+
+def test_after_a_fault_no_other_request_is_tried_again(serve, monkeypatch) -> None:
+    monkeypatch.setattr(openai, "LONGEST", 0.02)
+
+    def answer(body: dict[str, Any], asked: int) -> Any:
+        if body["seed"]:
+            return 503
+        time.sleep(0.1)  # the others are being tried again
+        return 400
+
+    endpoint = serve(answer)
+    with pytest.raises(UserError, match="refuses the request"):
+        engine(endpoint, retries=10**6).generate([Prompt("a")] * 4, Sampling(5), [0, 1, 2, 3])
+    time.sleep(0.1)  # what was under way arrives
+    asked = len(endpoint.bodies)
+    time.sleep(0.3)
+    assert len(endpoint.bodies) == asked > 4
+
+
+FAILS = """
+import sys
+from zppo_core.engines.base import Sampling
+from zppo_core.engines.openai import OpenAIEngine
+from zppo_core.errors import UserError
+from zppo_core.types import Prompt
+try:
+    OpenAIEngine(sys.argv[1], "teacher").generate([Prompt("a")] * 3, Sampling(5), [0, 1, 2])
+except UserError as error:
+    sys.exit(str(error))
+"""
+
+
+def test_a_failed_call_does_not_hold_the_process_until_the_rest_is_answered(serve) -> None:
+    over = threading.Event()
+
+    def answer(body: dict[str, Any], asked: int) -> Any:
+        if body["seed"]:
+            over.wait(60)
+        return 400
+
+    endpoint = serve(answer)
+    process = subprocess.Popen(
+        [sys.executable, "-c", FAILS, endpoint.url], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        _, said = process.communicate(timeout=25)
+    finally:
+        over.set()
+        process.kill()
+    assert process.returncode == 1
+    assert "refuses the request" in said
 
 
 def test_nobody_at_the_address(serve) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import os
 import random
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,20 +54,40 @@ class OpenAIEngine:
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int],
                  progress: Progress | None = None) -> list[tuple[Completion, ...]]:  # fmt: skip
         """`sampling.n` completions for each prompt, in order; UserError if the endpoint fails."""
+        if len(prompts) != len(seeds):
+            raise ValueError(f"{len(prompts)} prompts, but {len(seeds)} seeds")
         results: dict[int, tuple[Completion, ...]] = {}
-        pool = ThreadPoolExecutor(self.concurrency)
+        waiting: SimpleQueue[int] = SimpleQueue()
+        done: SimpleQueue[tuple[int, tuple[Completion, ...] | BaseException]] = SimpleQueue()
+        for i in range(len(prompts)):
+            waiting.put(i)
+        stop = Event()
+
+        def work() -> None:
+            while not stop.is_set():
+                try:
+                    i = waiting.get_nowait()
+                except Empty:
+                    return
+                try:
+                    done.put((i, self._group(session, prompts[i], sampling, seeds[i], stop)))
+                except BaseException as error:  # raised below, where it is waited for
+                    done.put((i, error))
+
         with self._session() as session:
-            waiting = {
-                pool.submit(self._group, session, prompt, sampling, seed): i
-                for i, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True))
-            }
             try:
-                for future in as_completed(waiting):
-                    results[waiting[future]] = future.result()
+                for _ in range(min(self.concurrency, len(prompts))):
+                    # an executor's threads would hold the exit until their requests are answered
+                    Thread(target=work, daemon=True).start()
+                for _ in prompts:
+                    i, made = done.get()
+                    if isinstance(made, BaseException):
+                        raise made
+                    results[i] = made
                     if progress is not None:
                         progress(len(results), len(prompts))
             finally:  # a fault ends the call at once, not after the requests that still run
-                pool.shutdown(wait=False, cancel_futures=True)
+                stop.set()
         return [results[i] for i in range(len(prompts))]
 
     def check(self) -> None:
@@ -97,20 +117,21 @@ class OpenAIEngine:
         session.auth = _Bearer(os.environ.get(self.api_key_env, "").strip())
         return session
 
-    def _group(self, session: requests.Session, prompt: Prompt, sampling: Sampling,
-               seed: int) -> tuple[Completion, ...]:  # fmt: skip
+    def _group(self, session: requests.Session, prompt: Prompt, sampling: Sampling, seed: int,
+               stop: Event) -> tuple[Completion, ...]:  # fmt: skip
         """One request for the whole group; what a server without `n` left out, one by one."""
         body = request_body(self.model, prompt, sampling, seed, self.extra)
         if sampling.temperature == 0.0:  # vLLM's server refuses more than one
-            return tuple(self._choices(session, {**body, "n": 1})[:1] * sampling.n)
-        made = self._choices(session, body)[: sampling.n]
+            return tuple(self._choices(session, {**body, "n": 1}, stop)[:1] * sampling.n)
+        made = self._choices(session, body, stop)[: sampling.n]
         for member in range(len(made), sampling.n):
             single = {**body, "n": 1, "seed": body["seed"] + member} if "seed" in body else body
-            made += self._choices(session, single)[:1]
+            made += self._choices(session, single, stop)[:1]
         return tuple(made)
 
-    def _choices(self, session: requests.Session, body: Mapping[str, Any]) -> list[Completion]:
-        answer = self._request(session, "POST", "chat/completions", body)
+    def _choices(self, session: requests.Session, body: Mapping[str, Any],
+                 stop: Event) -> list[Completion]:  # fmt: skip
+        answer = self._request(session, "POST", "chat/completions", body, stop)
         choices = sorted(answer["choices"], key=lambda c: c.get("index") or 0)
         return [self._completion(choice) for choice in choices]
 
@@ -122,8 +143,13 @@ class OpenAIEngine:
         return Completion(text, ids, unknown, "length" if cut else "stop", self.version)
 
     def _request(self, session: requests.Session, method: str, route: str,
-                 body: Mapping[str, Any] | None = None) -> dict[str, Any]:  # fmt: skip
-        """The answer's JSON; whatever may pass is tried again, at most `retries` times."""
+                 body: Mapping[str, Any] | None = None,
+                 stop: Event | None = None) -> dict[str, Any]:  # fmt: skip
+        """The answer's JSON; whatever may pass is tried again, at most `retries` times.
+
+        Nothing is tried again once `stop` is set: nobody waits for the answer.
+        """
+        stop = stop or Event()
         url = f"{self.base_url.rstrip('/')}/{route}"
         for attempt in range(self.retries + 1):
             wait = min(LONGEST, BACKOFF * 2**attempt) * random.uniform(0.5, 1.0)
@@ -147,8 +173,8 @@ class OpenAIEngine:
                     wait = max(wait, _retry_after(response))
                 else:
                     self._refused(url, response)
-            if attempt < self.retries:
-                time.sleep(wait)
+            if attempt < self.retries and stop.wait(wait):
+                raise UserError(f"{fault}; another request of the same call failed")
         raise UserError(f"{fault} after {self.retries + 1} attempts; is the server up and healthy?")
 
     def _refused(self, url: str, response: requests.Response) -> None:
