@@ -7,7 +7,7 @@ start ─ plan ─ evaluate (foreach benchmark, large ones in parts) ─ aggrega
 
 from steps.early import machine, prepare_process
 
-MACHINE = machine(prepare_process(training=False))
+MACHINE = machine(prepare_process("EvalFlow", training=False))
 
 from metaflow import FlowSpec, Parameter, card, current, resources, step  # noqa: E402
 

@@ -10,7 +10,7 @@ import os
 
 from steps.early import prepare_process
 
-prepare_process()
+prepare_process("SweepFlow")
 
 from metaflow import FlowSpec, Parameter, step  # noqa: E402
 

@@ -13,7 +13,7 @@ from eval.exam import Exam
 from eval.judge import Judge
 from eval.settings import parse
 from eval.suite import benchmarks
-from steps.engines import evaluation_engine, teacher_engine
+from steps.engines import evaluation_engine, is_address, teacher_engine
 from zppo_core import models
 from zppo_core.config import Config
 from zppo_core.engines.base import Engine
@@ -62,17 +62,23 @@ def exam_of(config: Config, cache: ObjectStore) -> tuple[Exam, LazyEngine]:
 
 def judge_engine(config: Config, name: str) -> LazyEngine:
     """The judge that `evaluation.judge` names, run as the teacher would be."""
-    spec = ModelSpec(
-        name, config.compute.engine, config.student.dtype, config.compute.device,
-        max(config.compute.teacher_gpus, 1), 0, config.teacher.api_key_env,
-        config.teacher.concurrency,
-    )  # fmt: skip
-    return LazyEngine(spec.open)
+    if is_address(name):
+        return LazyEngine(endpoint(config, name).open)
+    return LazyEngine(lambda: teacher_engine(config, name))
+
+
+def endpoint(config: Config, address: str) -> ModelSpec:
+    """The model behind `address`, asked as the teacher's endpoint is."""
+    key, at_once = config.teacher.api_key_env, config.teacher.concurrency
+    return ModelSpec(address, api_key_env=key, concurrency=at_once)
 
 
 def contestants(config: Config, store: ObjectStore, prefix: str, journal: Journal,
-                teacher: LazyEngine) -> Iterator[Contestant]:  # fmt: skip
-    """Base, trained student and, if the method has one, teacher; one at a time."""
+                teacher: LazyEngine, steps: int) -> Iterator[Contestant]:  # fmt: skip
+    """Base, trained student and, if the method has one, teacher; one at a time.
+
+    UserError if the newest sound checkpoint is not the one after `steps` rollout steps.
+    """
     import torch
 
     known = known_keys(journal)
@@ -88,6 +94,11 @@ def contestants(config: Config, store: ObjectStore, prefix: str, journal: Journa
     checkpoint = latest_checkpoint(store, prefix)
     if checkpoint is None:
         raise UserError(f"no checkpoint of the student in {store.url}/{prefix}; run the training")
+    if checkpoint.step != steps:
+        raise UserError(
+            f"the newest sound checkpoint in {store.url}/{prefix} is the one after "
+            f"{checkpoint.step} of {steps} rollout steps; resume the training"
+        )
     on = config.compute.device if config.compute.engine == "hf" else "cpu"
     model, _ = models.load(config.student.model, dtype, on)
     with tempfile.TemporaryDirectory() as folder:

@@ -7,20 +7,28 @@ is looked up in the arguments here. A fault of configuration ends the command wi
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 
 import eval as _packed  # noqa: F401 - Metaflow sends what is imported when the flow is read
 from zppo_core import config
-from zppo_core.config import Config
+from zppo_core.config import Config, from_dict
 from zppo_core.errors import UserError
 from zppo_core.startup import hurry
 
 _FIELD = re.compile(r"\w+\.\w+\s*=")
-_OPTIONS = ("--scale", "--method", "--seed", "--set", "--model")
+_OPTIONS = ("--scale", "--scales", "--method", "--seed", "--set", "--model")
+# Metaflow's own: what stands before one of them are options for all, and their values
+_COMMANDS = frozenset((
+    "argo-workflows", "airflow", "batch", "card", "check", "dump", "environment", "help", "init",
+    "kubernetes", "logs", "output-dot", "output-raw", "package", "resume", "run", "show", "spin",
+    "spin-step", "step", "step-functions", "tag", "version",
+))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,10 +40,11 @@ class Arguments:
     method: str = ""
     seed: str = ""
     overrides: tuple[str, ...] = ()
+    resumed: Config | None = None  # of the run that `resume` goes on with
 
     def config(self) -> Config:
         """The resolved configuration; UserError names the fault and the fix."""
-        return resolve(self.scale, self.method, self.seed, self.overrides)
+        return self.resumed or resolve(self.scale, self.method, self.seed, self.overrides)
 
 
 def resolve(scale: str, method: str, seed: str, overrides: Sequence[str]) -> Config:
@@ -60,8 +69,11 @@ def split_overrides(text: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def parse(argv: Sequence[str]) -> Arguments:
-    """Read our options from `argv` (without the program's name), in both spellings of an option."""
+def parse(argv: Sequence[str], scale: str = "") -> Arguments:
+    """Read our options from `argv` (without the program's name), in both spellings of an option.
+
+    `scale` is the flow's own default.
+    """
     values: dict[str, list[str]] = {name: [] for name in _OPTIONS}
     command = ""
     i = 0
@@ -72,17 +84,29 @@ def parse(argv: Sequence[str]) -> Arguments:
         elif argv[i] in values and i + 1 < len(argv):
             values[argv[i]].append(argv[i + 1])
             i += 1
-        elif not command and not argv[i].startswith("-"):
+        elif not command and argv[i] in _COMMANDS and not _is_value(argv, i):
             command = argv[i]
         i += 1
     last = {name: found[-1] for name, found in values.items() if found}
     return Arguments(
         command,
-        last.get("--scale") or _default_scale(last.get("--model", "")),
+        _scale_of(last) or scale or _default_scale(last.get("--model", "")),
         last.get("--method", ""),
         last.get("--seed", ""),
         tuple(part for text in values["--set"] for part in split_overrides(text)),
     )
+
+
+def _scale_of(options: Mapping[str, str]) -> str:
+    """The scale that is named; of a sweep's, the one that wants most of a machine."""
+    named = [options.get("--scale", ""), *options.get("--scales", "").split(",")]
+    sizes = {name: i for i, name in enumerate(config.SCALES)}
+    return max(filter(None, map(str.strip, named)), key=lambda n: sizes.get(n, -1), default="")
+
+
+def _is_value(argv: Sequence[str], i: int) -> bool:
+    """Whether argument `i` is the value of --with, the one option that takes a command's name."""
+    return i > 0 and argv[i - 1] == "--with"
 
 
 def _default_scale(model: str) -> str:
@@ -106,11 +130,12 @@ def merge_sets(argv: Sequence[str]) -> list[str]:
     return [*kept, "--set", ";".join(overrides)] if overrides else kept
 
 
-def prepare_process(training: bool = True) -> Arguments:
+def prepare_process(flow: str, training: bool = True, scale: str = "") -> Arguments:
     """Ready this process for Metaflow, and stop on a faulty configuration before it starts.
 
     Metaflow refuses root without a user name, so one is set; the packages it starts tasks from
     inherit the environment. Without `training` the flow checks its own needs in its first step.
+    `flow` is the name of its class, `scale` its default preset.
     """
     hurry()
     if not os.environ.get("METAFLOW_USER"):
@@ -120,12 +145,13 @@ def prepare_process(training: bool = True) -> Arguments:
     own, path = os.path.dirname(sys.executable), os.environ.get("PATH", "")
     if path.split(os.pathsep)[0] != own:
         os.environ["PATH"] = os.pathsep.join((own, path))
-    arguments = parse(sys.argv[1:])
+    arguments = parse(sys.argv[1:], scale)
     sys.argv[1:] = merge_sets(sys.argv[1:])
-    if arguments.command in ("run", "resume") and not _has_option(sys.argv, "--max-workers"):
-        # Metaflow's 16 at once would not fit a small machine's memory
-        sys.argv += ["--max-workers", str(os.cpu_count() or 1)]
     elsewhere = _runs_elsewhere(sys.argv)
+    if arguments.command == "resume":
+        arguments = replace(arguments, resumed=origin(flow, sys.argv))
+    if arguments.command in ("run", "resume") and not _has_option(sys.argv, "--max-workers"):
+        sys.argv += ["--max-workers", str(workers(arguments, elsewhere))]
     if (
         (training or elsewhere)
         and arguments.command == "run"
@@ -145,6 +171,41 @@ def prepare_process(training: bool = True) -> Arguments:
             print(f"zppo: {error}", file=sys.stderr)
             raise SystemExit(2) from None
     return arguments
+
+
+def workers(arguments: Arguments, elsewhere: bool) -> int:
+    """Tasks at once: one where they share this machine's GPUs, else as many as there are cores.
+
+    Metaflow's own 16 would not fit a small machine's memory.
+    """
+    from steps.preflight import gpu_memory
+
+    try:
+        device = arguments.config().compute.device
+    except UserError:  # reported below, or by the flow
+        device = "cpu"
+    shared = not elsewhere and device == "cuda" and bool(gpu_memory())
+    return 1 if shared else os.cpu_count() or 1
+
+
+def origin(flow: str, argv: Sequence[str]) -> Config | None:
+    """The configuration of the run that `resume` goes on with; None if it never got one."""
+    from metaflow import Run, namespace
+    from metaflow.exception import MetaflowException
+    from metaflow.util import get_latest_run_id
+
+    named = [b for a, b in pairwise(argv) if a == "--origin-run-id"]
+    named += [a.partition("=")[2] for a in argv if a.startswith("--origin-run-id=")]
+    run = named[-1] if named else get_latest_run_id(lambda *_, **__: None, flow)
+    namespace(None)
+    try:
+        started = Run(f"{flow}/{run}")["start"].task
+        setup = None if started is None else started.data.setup
+    except (MetaflowException, AttributeError, KeyError):
+        return None  # Metaflow says itself what it cannot find
+    if setup is None:
+        return None
+    return from_dict(json.loads(setup["config"]))
 
 
 def _runs_elsewhere(argv: Sequence[str]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from zppo_core.config import Config
@@ -71,14 +71,15 @@ def evaluation_engine(config: Config, model: Any = None) -> Engine:
     return engine
 
 
-def teacher_engine(config: Config) -> Engine:
-    """The first teacher's engine alone, for benchmarks and as a judge."""
+def teacher_engine(config: Config, judge: str = "") -> Engine:
+    """The first teacher's engine alone, for benchmarks and as a judge; or `judge` in its place."""
     from zppo_core import models
 
     _, vocab, images = models.shape(config.student.model)
     renderer = models.load_renderer(config.student.model, vocab, images)
-    name = config.teacher.model
-    return _teacher(config, name, renderer, False, evaluating=True).engine
+    if judge:  # a folder or hub id, which no endpoint of the teacher serves
+        config = replace(config, teacher=replace(config.teacher, model=judge, endpoint=""))
+    return _teacher(config, config.teacher.model, renderer, False, evaluating=True).engine
 
 
 def teachers(config: Config, student_renderer: Any, judging: bool = False,
@@ -141,10 +142,16 @@ def evaluation_settings(config: Config, name: str) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "max_model_len": min(config.evaluation.context, models.context(name))
     }
-    apart = config.compute.teacher_gpus > 0 or bool(config.teacher.endpoint)
+    judge = config.evaluation.judge or config.teacher.endpoint
+    apart = config.compute.teacher_gpus > 0 or judge == "none" or is_address(judge)
     if config.compute.device != "cpu" and apart:
         settings["gpu_memory_utilization"] = ALONE
     return settings
+
+
+def is_address(model: str) -> bool:
+    """Whether a model is named by the address of an endpoint."""
+    return model.startswith(("http://", "https://"))
 
 
 def vllm_settings(config: Config, memory: float) -> dict[str, Any]:

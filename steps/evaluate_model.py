@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from eval.engines import LazyEngine, ModelSpec
+from eval.engines import LazyEngine
 from eval.render import MISSING, number, table
 from steps.aggregate import ingest_in_turn
 from steps.cards.blocks import note, safe_text
-from steps.contestants import Contestant, exam_of
+from steps.contestants import Contestant, endpoint, exam_of, name_of
 from steps.early import resolve, split_overrides
+from steps.engines import evaluation_engine, is_address
 from steps.evaluate import Item, conclude, run_item
 from steps.preflight import check_checkpoint, check_evaluation_device, check_store, check_suite
 from steps.run_setup import Setup, absolute, config_of, prefix_of
@@ -38,7 +39,7 @@ def open_evaluation(*, model: str, suite: str, source: str, settings: str, limit
     config = resolve(preset, "", "", [*sets, *split_overrides(overrides)])
     check_suite(config)
     check_store(config)
-    if not model.startswith(("http://", "https://")):
+    if not is_address(model):
         check_checkpoint("student", model)
         check_evaluation_device(config)
     return {
@@ -57,19 +58,21 @@ def evaluate_model(setup: Setup, item: Item, card: Any = None) -> list[dict[str,
     config, store = config_of(setup), open_store(setup["store"])
     set_threads(config, alone=False)
     exam, _ = exam_of(config, open_store(setup["cache"]))
-    engine = LazyEngine(spec_of(config).open)
-    rival = Contestant(setup["name"], engine.name, config.student.thinking, engine)
+    rival = rival_of(setup["name"], config)
     journal = Journal(store, f"{prefix_of(setup)}/journal")
     return run_item(setup | {"run_key": None}, journal, exam, iter([rival]), item, card)
 
 
-def spec_of(config: Config) -> ModelSpec:
-    """The model and its machine, as the configuration names them."""
-    return ModelSpec(
-        config.student.model, config.compute.engine, config.student.dtype, config.compute.device,
-        max(config.compute.student_gpus, 1), 0, config.teacher.api_key_env,
-        config.teacher.concurrency,
-    )  # fmt: skip
+def rival_of(name: str, config: Config) -> Contestant:
+    """The model as the configuration names it: an endpoint, or weights on the student's GPUs."""
+    import torch
+
+    model, thinking = config.student.model, config.student.thinking
+    if is_address(model):
+        engine = LazyEngine(endpoint(config, model).open)
+        return Contestant(name, engine.name, thinking, engine)
+    key = name_of(model, getattr(torch, config.student.dtype))
+    return Contestant(name, key, thinking, LazyEngine(lambda: evaluation_engine(config)))
 
 
 def aggregate_model(setup: Setup, card: Any = None) -> str:

@@ -50,11 +50,14 @@ def record_run(setup: Setup, journal: Journal, student: Any, teacher: Teacher | 
 def code_version() -> str:
     """The package's version, and the commit if it runs from a checkout."""
     here = Path(__file__).resolve().parent
-    asked = subprocess.run(
-        ["git", "-C", str(here), "describe", "--always", "--dirty"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    commit = asked.stdout.strip() if asked.returncode == 0 else ""
+    try:
+        asked = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        commit = asked.stdout.strip() if asked.returncode == 0 else ""
+    except OSError:  # no git here, as in slim images
+        commit = ""
     try:
         release = version("zppo")
     except PackageNotFoundError:  # a remote task has the code, not the distribution

@@ -132,6 +132,7 @@ class World:
     teacher: Teacher | None  # the first, None where no teacher takes part
     clock: Clock = field(default_factory=Clock)
     hosts: Hosts | None = None  # those beside this one
+    engines: tuple[Engine, ...] = ()  # that it opened
 
     @property
     def teacher_params(self) -> int:
@@ -139,12 +140,11 @@ class World:
         return 0 if self.teacher is None else self.teacher.parameters
 
     def close(self) -> None:
-        """End processes of its own."""
-        if self.hosts is not None:
-            self.hosts.close()
-        close = getattr(self.trainer, "close", None)
-        if close is not None:
-            close()
+        """End processes of its own: another world may follow in this one."""
+        for one in (self.hosts, self.trainer, *self.engines):
+            close = getattr(one, "close", None)
+            if close is not None:
+                close()
 
     def sync(self) -> dict[str, float]:
         """Give the student's engine the trainer's weights, as version `state.step`.
@@ -261,4 +261,5 @@ def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Pr
         config.replay.capacity, config.replay.threshold, config.replay.refresh
     )
     return World(config, corpus, roles, RolloutState(buffer), trainer, student,
-                 renderer, helpers[0] if method.uses_teacher else None, clock, hosts)  # fmt: skip
+                 renderer, helpers[0] if method.uses_teacher else None, clock, hosts,
+                 (sampler, *(t.engine for t in helpers)))  # fmt: skip

@@ -13,6 +13,7 @@ SMALL = {
     "rollout.new_prompts": 8, "rollout.group_size": 4, "rollout.max_tokens": 32,
     "reformulation.ratio": 0.5, "replay.ratio": 0.5, "optimizer.updates": 2,
     "evaluation.suite": "nano_rows,nano_text", "evaluation.limit": 12,
+    "compute.memory_mb": 3000,
 }  # fmt: skip
 
 
@@ -25,6 +26,21 @@ def flow(folder: Path, *arguments: str, fail: str = "") -> subprocess.CompletedP
         [sys.executable, str(FLOW), *arguments], cwd=folder, env=environment,
         capture_output=True, text=True, check=False, timeout=400,
     )  # fmt: skip
+
+
+def machine_of_a_resumed_run(folder: Path) -> dict[str, int]:
+    """MiB that a step asks for, when the run is resumed and when another one is started."""
+    code = (
+        "import json, sys; from steps.early import prepare_process, machine; found = {}\n"
+        "for command in ('resume', 'run'):\n"
+        "    sys.argv[1:] = [command]\n"
+        "    found[command] = machine(prepare_process('ZPPOFlow')).memory\n"
+        "print(json.dumps(found))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(FLOW.parents[1]), "METAFLOW_USER": "zppo"}
+    said = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment,
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    return json.loads(said.stdout.splitlines()[-1])
 
 
 def test_the_flow_resumes_after_a_failure_in_any_step_and_fills_the_database(
@@ -46,6 +62,7 @@ def test_the_flow_resumes_after_a_failure_in_any_step_and_fills_the_database(
     done = flow(tmp_path, "resume")
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     assert "Accuracy, percent" in done.stdout
+    assert machine_of_a_resumed_run(tmp_path) == {"resume": 3000, "run": 4096}
 
     database = tmp_path / "results" / "zppo.duckdb"
     with duckdb.connect(str(database), read_only=True) as db:

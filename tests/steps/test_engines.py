@@ -9,6 +9,9 @@ import pytest
 import torch
 
 from steps import engines
+from steps.contestants import judge_engine, name_of
+from steps.evaluate_model import rival_of
+from steps.run_record import code_version
 from steps.world import TimedLearner, build_world
 from zppo_core import models
 from zppo_core.config import load
@@ -17,7 +20,7 @@ from zppo_core.engines.base import Sampling
 from zppo_core.engines.hf import HfEngine
 from zppo_core.errors import UserError
 from zppo_core.phases import Clock
-from zppo_core.store.objects import open_store
+from zppo_core.store.objects import LocalStore, open_store
 from zppo_core.teacher_cache import Memo
 from zppo_core.types import Prompt
 
@@ -107,6 +110,10 @@ class Recorded:
     def __init__(self, model: str, renderer: Any, name: str = "", version: int = 0,
                  **settings: Any) -> None:  # fmt: skip
         self.model, self.name, self.version, self.settings = model, name, version, settings
+        self.closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
 
 
 def test_vllm_engines_have_a_gpu_each_and_the_teacher_its_own(monkeypatch) -> None:
@@ -210,3 +217,47 @@ def test_a_corpus_without_free_form_gold_answers_loads_no_judge(tmp_path: Path) 
     world = build_world(config, open_store(str(tmp_path)), lambda phase: lambda done, total: None)
     assert world.roles.grading.judge is None
     assert engines.teachers(config, world.renderer) == []
+
+
+def test_an_evaluated_model_and_a_local_judge_have_gpus_of_their_own(monkeypatch) -> None:
+    monkeypatch.setattr("zppo_core.engines.vllm.VllmEngine", Recorded)
+    monkeypatch.setattr(models, "context", lambda name: 262_144)
+    config = load("4B", ["student.model=nano:student", "evaluation.judge=nano:teacher",
+                         "teacher.endpoint=http://host:1/v1"])  # fmt: skip
+    rival = rival_of("mine", config)
+    assert rival.key == name_of("nano:student", torch.bfloat16)
+    asked = rival.engine._inner()
+    # heads cannot be split over six GPUs: an engine on each
+    assert [e.settings["devices"] for e in asked.engines] == ["0", "1", "2", "3", "4", "5"]
+    assert all("tensor_parallel_size" not in e.settings for e in asked.engines)
+    judge = judge_engine(config, "nano:teacher")._inner()
+    assert (judge.model, judge.settings["devices"]) == ("nano:teacher", "6,7")
+    assert judge.settings["transport"] == "file"
+    rival.close()
+    assert [e.closed for e in asked.engines] == [1] * 6
+
+
+@pytest.mark.parametrize(("judge", "share"), [("none", 0.9), ("http://host:1/v1#j", 0.9),
+                                              ("nano:teacher", 0.4), ("", 0.4)])  # fmt: skip
+def test_a_student_shares_its_gpu_with_a_local_judge_alone(monkeypatch, judge, share) -> None:
+    monkeypatch.setattr(models, "context", lambda name: 262_144)
+    config = load("4B@one-gpu", [f"evaluation.judge={judge}"])
+    settings = engines.evaluation_settings(config, "nano:student")
+    assert settings.get("gpu_memory_utilization", config.compute.engine_memory) == share
+
+
+def test_a_world_ends_its_engines_for_another_may_follow(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr("zppo_core.engines.vllm.VllmEngine", Recorded)
+    config = load("nano", ["compute.engine=vllm"])
+    world = build_world(config, LocalStore(tmp_path), lambda phase: None)
+    sampler, teacher = world.engines
+    assert (sampler.model, teacher.model) == ("nano:student", "nano:teacher")
+    world.close()
+    assert (sampler.closed, teacher.closed) == (1, 1)
+
+
+def test_a_machine_without_git_runs_all_the_same(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    release = code_version()
+    assert release
+    assert "+" not in release

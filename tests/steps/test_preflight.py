@@ -130,6 +130,36 @@ def test_a_laptop_without_gpus_may_send_a_run_to_a_cluster(options, elsewhere: b
     assert early._runs_elsewhere(["run", "--scale", "4B", *options]) == elsewhere
 
 
+@pytest.mark.parametrize(
+    ("argv", "command"),
+    [
+        (["run", "--scale", "4B"], "run"), (["--datastore", "s3", "run"], "run"),
+        (["--with", "kubernetes", "run", "--scale", "4B"], "run"),
+        (["--with", "batch", "resume"], "resume"), (["--with=batch", "show"], "show"),
+        (["--help"], ""), (["run", "--name", "resume"], "run"),
+    ],
+)  # fmt: skip
+def test_the_command_is_found_behind_metaflows_own_options(argv, command: str) -> None:
+    assert parse(argv).command == command
+
+
+def test_tasks_that_share_this_machines_gpus_run_one_at_a_time(tmp_path, monkeypatch) -> None:
+    cores = os.cpu_count() or 1
+    monkeypatch.setenv("PATH", node(tmp_path, 8, 81_559) + ":/usr/bin:/bin")
+    large, sweep = parse(["run", "--scale", "4B"]), parse(["run", "--scales", "nano,4B"])
+    assert sweep.scale == "4B"
+    assert early.workers(large, False) == early.workers(sweep, False) == 1
+    assert early.workers(large, True) == cores  # a pod each
+    assert early.workers(parse(["run"]), False) == cores
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert early.workers(large, False) == cores
+
+
+def test_a_flow_of_many_hosts_asks_for_their_machine_unnamed() -> None:
+    assert machine(parse(["run", "--name", "x"], "4B@eight-nodes")).gpu == 8
+    assert machine(parse(["run", "--name", "x", "--scale", "nano"], "4B@eight-nodes")).gpu == 0
+
+
 def test_what_tasks_of_a_cluster_must_share_may_not_lie_in_a_private_folder() -> None:
     s3 = ["store.root=s3://bucket/runs", "data.corpus=s3://bucket/corpus"]
     check_cluster(load("4B", s3))
@@ -161,9 +191,9 @@ def test_an_evaluation_on_a_cluster_needs_a_store_that_its_tasks_share(monkeypat
         monkeypatch.setattr("sys.argv", command)
         if code:
             with pytest.raises(SystemExit, match="2"):
-                early.prepare_process(training=False)
+                early.prepare_process("EvalFlow", training=False)
             assert (
                 "zppo: tasks on a cluster do not share the folder runs" in capsys.readouterr().err
             )
         else:
-            assert early.prepare_process(training=False).scale == "4B"
+            assert early.prepare_process("EvalFlow", training=False).scale == "4B"

@@ -63,6 +63,12 @@ class EnginePool:
         able = [e for e in self.engines if hasattr(e, "sleep")]
         self._each(lambda i: able[i].sleep(), len(able))
 
+    def close(self) -> None:
+        """End the engines that have processes of their own; the pool is of no use afterwards."""
+        for engine in self.engines:
+            if hasattr(engine, "close"):
+                engine.close()
+
     def _each(self, act: Any, count: int | None = None) -> list[Any]:
         """`act` of every engine's number; the first fault in their order is raised."""
         numbers = range(len(self.engines) if count is None else count)
