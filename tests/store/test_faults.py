@@ -118,6 +118,28 @@ def test_a_fault_that_stays_is_one_clear_line(remote, proxy, fault: str) -> None
     assert len(proxy.asked) == 3 * (1 if fault == "denied" else s3.ATTEMPTS)
 
 
+@pytest.mark.parametrize("refused", ["the list", "the end"])
+def test_without_the_right_to_sweep_a_checkpoint_is_written_with_one_warning(
+    remote, proxy, refused: str
+) -> None:
+    """s3:ListBucketMultipartUploads and s3:AbortMultipartUpload are rights of their own."""
+    remote._client.create_multipart_upload(
+        Bucket=remote.bucket, Key=f"{remote.prefix}/run/checkpoints/big"
+    )
+    asks = {"the list": ("GET", "?uploads"), "the end": ("DELETE", "uploadId=")}
+    method, query = asks[refused]
+    proxy.plan = lambda m, path: "denied" if m == method and query in path else None
+    with pytest.warns(UserWarning, match=r"checkpoints.* stays \(cannot .*denied") as warned:
+        save_checkpoint(remote, "run", 1, partial(write, "1"), 1)
+    assert len(warned) == 1
+    assert "\n" not in str(warned[0].message)
+    found = latest_checkpoint(remote, "run")
+    assert found is not None
+    assert found.read("state") == b"1"
+    proxy.plan = first(2, "busy", ("DELETE",))
+    assert remote.sweep("run") == 1  # the server dates every upload to 2010
+
+
 def test_a_bucket_that_is_not_there_is_one_clear_line(proxy, monkeypatch) -> None:
     store = S3Store("zppo-absent", "x", proxy.url)
     for call in (

@@ -102,11 +102,18 @@ def save_checkpoint(store: ObjectStore, prefix: str, step: int, write: Callable[
                     keep: int) -> None:  # fmt: skip
     """Commit what `write` puts into a folder as the checkpoint of `step`; keep the last `keep`.
 
-    The folder lies in the store itself if that is local: its files are renamed, not copied.
+    The folder lies in the store itself if that is local: its files are renamed, not copied. Warns
+    if what killed writers left there cannot be removed.
     """
     root = join(prefix, FOLDER)
     place = join(root, unit_of(step))
-    store.sweep(root)
+    try:
+        store.sweep(root)
+    except UserError as error:  # a right of its own on S3: no reason to lose the checkpoint
+        warnings.warn(
+            f"what killed writers left below {root} stays ({str(error).partition(';')[0]})",
+            stacklevel=2,
+        )
     with store.scratch(root) as folder:
         write(folder)
         paths = sorted(p for p in folder.rglob("*") if p.is_file())

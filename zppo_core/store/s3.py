@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -303,8 +304,11 @@ class S3Store:
             paginator.paginate(Bucket=self.bucket, Prefix=begun)))  # fmt: skip
         for upload in (u for page in pages for u in page.get("Uploads", ())):
             if upload["Initiated"].timestamp() < limit:
-                self._client.abort_multipart_upload(
-                    Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                )
-                swept += 1
+                abort = partial(
+                    self._client.abort_multipart_upload,
+                    Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"],
+                )  # fmt: skip
+                with contextlib.suppress(MissingObjectError):  # ended meanwhile
+                    self._retry("end the upload of", upload["Key"], abort)
+                    swept += 1
         return swept
