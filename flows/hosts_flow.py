@@ -8,7 +8,7 @@ start ─ prepare_data ─ train (a task on each of compute.update_hosts) ─ jo
 
 from steps.early import machine, prepare_process
 
-MACHINE = machine(prepare_process())
+MACHINE = machine(prepare_process("HostsFlow", scale="4B@eight-nodes"))
 
 from metaflow import FlowSpec, Parameter, card, current, parallel, resources, step  # noqa: E402
 
@@ -36,9 +36,10 @@ class HostsFlow(FlowSpec):
     def prepare_data(self):
         """Build or check the corpus; one task for each host."""
         from steps.prepare_data import prepare_data
-        from steps.run_setup import config_of
+        from steps.run_setup import config_of, settled
 
         self.data = prepare_data(self.setup)
+        self.setup = settled(self.setup)
         self.next(self.train, num_parallel=config_of(self.setup).compute.update_hosts)
 
     @card(type="blank", id="epoch", refresh_interval=2)

@@ -5,7 +5,7 @@ start ─ prepare_data ─ cache_teacher ─ epoch ⟲ ─ plan_evaluation ─ e
 
 from steps.early import machine, prepare_process
 
-MACHINE = machine(ARGUMENTS := prepare_process())
+MACHINE = machine(ARGUMENTS := prepare_process("ZPPOFlow"))
 
 from metaflow import FlowSpec, Parameter, card, current, resources, step  # noqa: E402
 
@@ -40,8 +40,10 @@ class ZPPOFlow(FlowSpec):
     def prepare_data(self):
         """Build or check the corpus; its size and hash become artifacts."""
         from steps.prepare_data import prepare_data
+        from steps.run_setup import settled
 
         self.data = prepare_data(self.setup)
+        self.setup = settled(self.setup)
         self.next(self.cache_teacher)
 
     @resources(**MACHINE.needs)

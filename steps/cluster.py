@@ -36,7 +36,7 @@ def train(setup: Setup, node: Node, card: Any = None) -> int:
         return assist(setup, node.node_index, meeting)
     done = 0
     while done < setup["rollout_steps"]:
-        done = epoch(setup, done, card, rendezvous=meeting)
+        done = epoch(setup, done, card, rendezvous=meeting, fresh=done == 0)
     return done
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from steps.cards.epoch import EpochCard
 from steps.preflight import check_machine
-from steps.resume import checkpoint, restore
+from steps.resume import checkpoint, restore, same_beginning
 from steps.run_record import record_run
 from steps.run_setup import Setup, config_of, prefix_of
 from steps.stage import record_stage
@@ -37,13 +37,16 @@ After = Callable[[int, str], None]
 
 
 def epoch(setup: Setup, steps_done: int, card: Any = None,
-          after: After = lambda step, phase: None, rendezvous: str = "") -> int:  # fmt: skip
+          after: After = lambda step, phase: None, rendezvous: str = "",
+          fresh: bool = True) -> int:  # fmt: skip
     """Advance the run from `steps_done` by at most `run.steps_per_task`; the new count.
 
     A task that died goes on from the last checkpoint; phases that were committed since are read
     back, not computed again. `after` is told of each commit (the kill tests use it).
-    `rendezvous` is where the hosts meet, if the configuration leaves that to flows/hosts_flow.py.
+    `rendezvous` is where the hosts meet, if the configuration leaves that to flows/hosts_flow.py,
+    where one process has many epochs: only the first is `fresh`, and counts the process's start.
     """
+    began = time.monotonic()
     config = config_of(setup)
     if config.compute.rendezvous == "auto":
         if not rendezvous:
@@ -59,6 +62,7 @@ def epoch(setup: Setup, steps_done: int, card: Any = None,
         world = build_world(config, open_store(setup["cache"]), heartbeat.progress)
         try:
             print(f"trainer: {world.trainer.mode} ({world.trainer.mode_reason})", flush=True)
+            same_beginning(world, store, prefix, journal)
             restore(world, store, prefix)
             record_run(setup, journal, world.model, world.teacher)
             title = f"{config.run.method}, seed {config.run.seed}, scale {config.scale}"
@@ -76,7 +80,8 @@ def epoch(setup: Setup, steps_done: int, card: Any = None,
         judge = getattr(world.roles.grading, "judge", None)
         if judge is not None and judge.malformed:
             print(f"judge: {judge.malformed} malformed verdicts, graded wrong", flush=True)
-        record_stage(setup, f"epoch/{steps_done}", world.clock.model_seconds)
+        own = None if fresh else time.monotonic() - began
+        record_stage(setup, f"epoch/{steps_done}", world.clock.model_seconds, seconds=own)
         return max(target, min(world.state.step, setup["rollout_steps"]))
 
 

@@ -45,7 +45,8 @@ def evaluate(setup: Setup, item: Item, card: Any = None) -> list[dict[str, Any]]
     set_threads(config, alone=False)
     journal = Journal(store, f"{prefix_of(setup)}/journal")
     exam, teacher = exam_of(config, open_store(setup["cache"]))
-    rivals = contestants(config, store, prefix_of(setup), journal, teacher)
+    steps = setup["rollout_steps"]
+    rivals = contestants(config, store, prefix_of(setup), journal, teacher, steps)
     rows = run_item(setup, journal, exam, rivals, item, card)
     name = item["benchmark"] + (f"-{item['index']}" if item["of"] > 1 else "")
     record_stage(setup, f"evaluate/{name}")
@@ -115,7 +116,7 @@ class Desk:
     def conclude(self, role: str, parts: Sequence[Marked], key: str, protocol: str) -> None:
         """File the whole of a benchmark that was run in parts."""
         tables = self._tables(key, protocol, parts)
-        if all(sound(part) for part in parts):
+        if all(sound(part) for part in parts) and complete(tables):
             tables = self.kept.keep(self._place(key, protocol), tables)
         unit = whole_unit(role, self.benchmark.name)
         self.journal.commit(unit, stamped(tables, self.run_key, role))
@@ -133,7 +134,7 @@ class Desk:
         marked = score(self, rival)
         tables = self._tables(rival.key, protocol, [marked])
         # another run may have been quicker; what could not be had now may be there next time
-        return self.kept.keep(place, tables) if sound(marked) else tables
+        return self.kept.keep(place, tables) if sound(marked) and complete(tables) else tables
 
     def _marked(self, rival: Contestant) -> Marked:
         place = self._place(rival.key, self.exam.key(rival.thinking))
@@ -141,7 +142,8 @@ class Desk:
         found = self.kept.read(place)
         if found is None:
             marked = score(self, rival)
-            if not sound(marked):
+            whole = harness.expected_of(self.benchmark, self.exam.protocol.limit)
+            if not sound(marked) or len(marked.samples) != len(self.part.cut(whole)):
                 return marked
             found = self.kept.keep(place, {"marked.json": pack(marked)})
         return unpack(found["marked.json"])
@@ -203,6 +205,12 @@ def whole_unit(role: str, benchmark: str) -> str:
 def sound(marked: Marked) -> bool:
     """Whether the result is the model's doing alone, and worth keeping for other runs."""
     return not marked.fault and not marked.unreadable
+
+
+def complete(tables: Files) -> bool:
+    """Whether nothing is missing: a copy of the data with some of its rows may be whole later."""
+    (row,) = decode("eval_scores", tables["eval_scores.parquet"]).to_pylist()
+    return row["missing_reason"] is None
 
 
 def dump(value: Any) -> bytes:

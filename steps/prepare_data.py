@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from steps.run_setup import Setup, config_of
 from steps.stage import record_stage
 from zppo_core.config import Config
 from zppo_core.data.corpus import ListCorpus, TableCorpus
-from zppo_core.data.similar import Signature, signature
 from zppo_core.errors import UserError
 from zppo_core.pixels import Bounds, picture_size
 from zppo_core.store.objects import get_tree, open_store, put_tree
 from zppo_core.types import Question
+
+if TYPE_CHECKING:
+    from eval.settings import Settings
+    from eval.suite import Benchmark
+    from zppo_core.data.similar import Signature
+    from zppo_core.data.zppo77k import Recipe
 
 MANIFEST = "manifest.json"
 EXTRAS = ("card.md", "card.png", "rejects.parquet")
@@ -29,7 +35,7 @@ def build_corpus(config: Config) -> ListCorpus:
     """The training questions that `data.source` names, their pictures within its bounds.
 
     Engines, endpoints and the trainer take the same bytes, and so does the teacher cache's key.
-    UserError if a corpus was built with other bounds.
+    UserError if a corpus was built by another recipe.
     """
     bounds = Bounds(config.data.min_pixels, config.data.max_pixels)
     if config.data.source == "digits":
@@ -39,12 +45,9 @@ def build_corpus(config: Config) -> ListCorpus:
         questions = train_questions(config.data.train_questions, seed=0)
         return ListCorpus((_within(q, bounds) for q in questions), config.run.seed)
     if config.data.source == "zppo77k":
-        corpus = TableCorpus(corpus_here(config.data.corpus), config.run.seed)
-        if corpus.bounds != bounds:
-            raise UserError(
-                f"the corpus in {config.data.corpus} was built with {_pixels(corpus.bounds)} but "
-                f"the run has {_pixels(bounds)}; set those, or another data.corpus to build one"
-            )
+        folder = corpus_here(config.data.corpus)
+        corpus = TableCorpus(folder, config.run.seed)
+        _check_recipe(config, folder)
         return corpus
     from zppo_core.data.table import read_table
 
@@ -56,15 +59,24 @@ def build_corpus(config: Config) -> ListCorpus:
 
 
 def prompt_fault(config: Config) -> Callable[[Question], str]:
-    """A test of a question's prompt against `data.max_prompt_tokens`: why it is out, else empty."""
+    """A test of a question's prompt: why it is out, else empty.
+
+    It may hold no control text, and not more than `data.max_prompt_tokens`.
+    """
     from zppo_core import models
+    from zppo_core.data.rows77k import CONTROL
     from zppo_core.prompts import Templates
 
     _, vocab, images = models.shape(config.student.model)
     renderer = models.load_renderer(config.student.model, vocab, images)
     templates, most = Templates(config.data.prompts), config.data.max_prompt_tokens
 
+    # the student's own mark for a picture may be written otherwise
+    mark = renderer.processor.image_token if renderer.processor is not None else ""
+
     def fault(question: Question) -> str:
+        if CONTROL.search(question.text) or (mark and mark in question.text):
+            return "with control text in the question"
         text, sizes = templates.with_closer(question.text), list(map(picture_size, question.images))
         long = renderer.count(text, sizes, config.student.thinking) > most
         return f"with a prompt of more than {most} tokens" if long else ""
@@ -76,8 +88,28 @@ def _within(question: Question, bounds: Bounds) -> Question:
     return replace(question, images=tuple(map(bounds.scaled, question.images)))
 
 
-def _pixels(bounds: Bounds) -> str:
-    return f"data.min_pixels={bounds.least} and data.max_pixels={bounds.most}"
+def recipe_of(config: Config) -> Recipe:
+    """What decides the corpus of a run besides its sources."""
+    from zppo_core.data.zppo77k import Recipe, parse_more
+
+    data = config.data
+    return Recipe(
+        data.seed, data.max_prompt_tokens, data.drop_duplicates, data.drop_overlap,
+        Bounds(data.min_pixels, data.max_pixels), parse_more(data.more_configs), data.reserve,
+    )  # fmt: skip
+
+
+def _check_recipe(config: Config, folder: Path) -> None:
+    """UserError if the finished corpus in `folder` is not what the run's settings make."""
+    from zppo_core.data.zppo77k import differences
+
+    before = json.loads((folder / MANIFEST).read_text())["recipe"]
+    theirs, ours = differences(before, recipe_of(config).settings())
+    if theirs or ours:
+        raise UserError(
+            f"the corpus in {config.data.corpus} was built with {theirs} but the run has {ours}; "
+            "set those, or another data.corpus to build one"
+        )
 
 
 def corpus_here(place: str) -> Path:
@@ -130,7 +162,7 @@ def build_77k(config: Config) -> None:
 def _build(config: Config, folder: Path) -> None:
     from steps.epoch import Heartbeat
     from zppo_core import models
-    from zppo_core.data.build77k import Recipe, build
+    from zppo_core.data.build77k import build
     from zppo_core.data.card77k import write_card
     from zppo_core.data.zppo77k import HUB, Source
     from zppo_core.prompts import Templates
@@ -146,27 +178,51 @@ def _build(config: Config, folder: Path) -> None:
 
     places: dict[Source, str] = {"vero": data.vero or HUB["vero"],
                                  "mmfine": data.mmfine or HUB["mmfine"]}  # fmt: skip
-    bounds = Bounds(data.min_pixels, data.max_pixels)
-    recipe = Recipe(config.run.seed, data.max_prompt_tokens, data.drop_overlap, bounds)
-    built = build(places, folder, recipe, count_tokens, evaluation_signatures(config),
+    built = build(places, folder, recipe_of(config), count_tokens, evaluation_signatures(config),
                   Heartbeat().progress("corpus"))  # fmt: skip
-    print(f"{built.kept} of {built.rows} rows kept", flush=True)
+    about = [f"{built.kept} of {built.rows} rows kept", built.short_text()]
+    print("; ".join(filter(None, about)), flush=True)
     write_card(folder)
 
 
 def evaluation_signatures(config: Config) -> Iterator[Signature]:
-    """What the suite asks, as far as its data is at hand: a benchmark that is not is named."""
+    """What the suite asks, as far as its data is at hand: what is not is named and counted.
+
+    Videos are left out: their frames are no training pictures.
+    """
     from eval.settings import parse
-    from eval.suite import benchmarks, load
+    from eval.suite import benchmarks
 
     settings = parse(config.evaluation.settings)
     for benchmark in benchmarks(config.evaluation.suite):
-        try:
-            for sample in load(benchmark, config.evaluation.source, 0, settings):
-                for image in sample.images()[:1]:
-                    yield signature(sample.text, image)
-        except (UserError, OSError) as error:
-            print(f"no check of overlap with {benchmark.name}: {error}", flush=True)
+        if benchmark.family != "Video":
+            yield from _signatures_of(benchmark, config.evaluation.source, settings)
+
+
+def _signatures_of(benchmark: Benchmark, source: str, settings: Settings) -> Iterator[Signature]:
+    from eval.rows import UnreadableError
+    from eval.suite import load
+    from zppo_core.data.similar import signature
+
+    number, faults = 0, []
+    try:
+        for sample in load(benchmark, source, 0, settings):
+            number += 1
+            try:
+                images = sample.images()[:1]
+            except UnreadableError as error:
+                faults.append(str(error))
+                continue
+            for image in images:
+                yield signature(sample.text, image)
+    except (UserError, OSError, UnreadableError) as error:
+        print(f"no check of overlap with {benchmark.name}: {error}", flush=True)
+        return
+    if faults:
+        print(
+            f"no check of overlap with {len(faults)} of {number} questions of {benchmark.name}, "
+            f"first: {faults[0]}", flush=True,
+        )  # fmt: skip
 
 
 def prepare_data(setup: Setup) -> dict[str, Any]:

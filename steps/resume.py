@@ -6,8 +6,10 @@ import json
 import tempfile
 from pathlib import Path
 
+from steps.run_record import UNIT
 from steps.world import World
-from zppo_core.models import mtp_weights
+from zppo_core.errors import UserError
+from zppo_core.models import mtp_weights, weights_name
 from zppo_core.store.checkpoint import (
     Checkpoint,
     latest_checkpoint,
@@ -15,7 +17,9 @@ from zppo_core.store.checkpoint import (
     save_checkpoint,
     write_student,
 )
+from zppo_core.store.journal import Journal
 from zppo_core.store.objects import ObjectStore
+from zppo_core.tables_schema import decode
 
 
 def checkpoint(world: World, store: ObjectStore, prefix: str) -> None:
@@ -32,6 +36,29 @@ def checkpoint(world: World, store: ObjectStore, prefix: str) -> None:
         (folder / "state.json").write_text(json.dumps(world.state.state_dict(), sort_keys=True))
 
     save_checkpoint(store, prefix, world.state.step, write, world.config.store.keep_checkpoints)
+
+
+def same_beginning(world: World, store: ObjectStore, prefix: str, journal: Journal) -> None:
+    """UserError if the run began with other questions, whose order would change in mid-run.
+
+    Likewise with another base, if adapters are learned: checkpoints hold them and not the base.
+    """
+    files = journal.read(UNIT) if world.config.trainer.lora_rank else None
+    if files is not None:
+        before = decode("runs", files["runs.parquet"]).to_pylist()[0]["base_model_key"]
+        if before != weights_name(world.model):
+            raise UserError(
+                f"{world.config.student.model} is not the base that the run began with; bring that "
+                "back, or start a new run"
+            )
+    key, now = f"{prefix}/corpus.json", {"sha256": world.corpus.digest()}
+    store.put_new(key, json.dumps(now).encode())
+    began = json.loads(store.get(key))
+    if began != now:
+        raise UserError(
+            f"the corpus is not the one that the run began with (SHA-256 {now['sha256'][:16]}, it "
+            f"was {began['sha256'][:16]}); bring that back, or start a new run"
+        )
 
 
 def restore(world: World, store: ObjectStore, prefix: str) -> int:

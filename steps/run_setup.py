@@ -16,6 +16,13 @@ from zppo_core.store.objects import open_store
 from zppo_core.tables_schema import decode
 
 Setup = dict[str, Any]  # a Metaflow artifact: small and JSON-ready
+# what may change in the life of a run: where things are and how they are reached
+HARMLESS = frozenset((
+    "compute.rendezvous", "compute.cpus", "compute.memory_mb", "compute.engine_memory",
+    "teacher.endpoint", "teacher.api_key_env", "teacher.concurrency", "run.steps_per_task",
+    "store.root", "store.cache", "store.database", "store.checkpoint_every",
+    "store.keep_checkpoints",
+))  # fmt: skip
 
 
 def open_run(scale: str, method: str, seed: str, overrides: str, run_id: str,
@@ -26,8 +33,6 @@ def open_run(scale: str, method: str, seed: str, overrides: str, run_id: str,
     id and must find the same store. A run with a `name` goes on with what lies under that name;
     UserError if that was made by another configuration.
     """
-    from steps.prepare_data import steps_in_one_pass
-
     config = resolve(scale, method, seed, split_overrides(overrides))
     check(config)
     run_key = name or f"{config.scale}-{config.run.method}-s{config.run.seed}-{run_id}"
@@ -41,8 +46,16 @@ def open_run(scale: str, method: str, seed: str, overrides: str, run_id: str,
         "store": absolute(config.store.root),
         "cache": absolute(config.store.cache or f"{config.store.root}/teacher_cache"),
         "database": absolute(config.store.database),
-        "rollout_steps": config.run.rollout_steps or steps_in_one_pass(config),
+        "rollout_steps": config.run.rollout_steps,  # 0 until the corpus is there
     }
+
+
+def settled(setup: Setup) -> Setup:
+    """`setup` with its number of rollout steps: one pass over the corpus if none is configured."""
+    from steps.prepare_data import steps_in_one_pass
+
+    steps = setup["rollout_steps"] or steps_in_one_pass(config_of(setup))
+    return setup | {"rollout_steps": steps}
 
 
 def same_configuration(journal: Journal, config: Config) -> None:
@@ -50,12 +63,25 @@ def same_configuration(journal: Journal, config: Config) -> None:
     unit = journal.read("run")
     if unit is None:
         return
-    before = decode("runs", unit["runs.parquet"]).to_pylist()[0]["config_json"]
-    if before != config.to_json():
+    before = json.loads(decode("runs", unit["runs.parquet"]).to_pylist()[0]["config_json"])
+    usual, now = Config().to_dict(), config.to_dict()
+    # a field that came later had its default's value then; one that is gone decides nothing
+    fields = [(s, f) for s, known in usual.items() if isinstance(known, dict) for f in known]
+    other = [
+        f"{s}.{f}" for s, f in fields
+        if f"{s}.{f}" not in HARMLESS
+        and _plain(before.get(s, {}).get(f, usual[s][f])) != _plain(now[s][f])
+    ]  # fmt: skip
+    if other:
         raise UserError(
-            "a run of this name exists with another configuration; choose another --name, or "
-            "delete it from the store"
+            f"a run of this name exists with another {', '.join(other)}; choose another --name, "
+            "set what it had, or delete it from the store"
         )
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: a tuple is a list there."""
+    return json.loads(json.dumps(value))
 
 
 def absolute(path: str) -> str:

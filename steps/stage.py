@@ -26,17 +26,20 @@ def seconds_alive() -> float:
 
 
 def record_stage(setup: Setup, name: str, model_seconds: float | None = None,
-                 costs: Iterable[Mapping[str, Any]] = ()) -> None:  # fmt: skip
+                 costs: Iterable[Mapping[str, Any]] = (), seconds: float | None = None,
+                 ) -> None:  # fmt: skip
     """Commit the time of stage `name` ("epoch/12" is a part of "epoch"); a second call is a no-op.
 
-    `costs` are rows of the costs table without run and step.
+    `costs` are rows of the costs table without run and step; `seconds` are those of this process if
+    it has no other stage.
     """
     journal = Journal(open_store(setup["store"]), f"{prefix_of(setup)}/journal")
     unit = f"stage/{name}"
     if journal.manifest(unit) is not None:
         return
     key = {"run_key": setup["run_key"], "step": OUTSIDE}
-    row = {**key, "phase": name, "seconds": seconds_alive(), "model_seconds": model_seconds}
+    row = {**key, "phase": name, "model_seconds": model_seconds,
+           "seconds": seconds_alive() if seconds is None else seconds}  # fmt: skip
     files = {"phases.parquet": encode("phases", [row])}
     spent = [{**key, **cost} for cost in costs]
     if spent:

@@ -1,0 +1,112 @@
+"""What must be the same when a run goes on, and what may differ."""
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from steps.contestants import contestants
+from steps.resume import same_beginning
+from steps.run_setup import open_run, same_configuration, settled
+from steps.stage import record_stage, seconds_alive
+from zppo_core import models
+from zppo_core.config import load
+from zppo_core.data.corpus import ListCorpus
+from zppo_core.data.digits import train_questions
+from zppo_core.errors import UserError
+from zppo_core.store.checkpoint import save_checkpoint
+from zppo_core.store.journal import Journal
+from zppo_core.store.objects import LocalStore
+from zppo_core.tables_schema import decode, encode
+
+BASE = {
+    "run_key": "r", "created_at": None, "scale": "nano", "method": "zppo", "seed": 0,
+    "code_version": "x", "machine": "x", "student_model": "nano:student", "student_params": 1,
+}  # fmt: skip
+
+
+def journal_of(tmp_path, configured: dict[str, Any], base: str = "base") -> Journal:
+    from datetime import datetime
+
+    row = BASE | {"config_json": json.dumps(configured), "base_model_key": base,
+                  "created_at": datetime(2026, 1, 1)}  # fmt: skip
+    journal = Journal(LocalStore(tmp_path), "r/journal")
+    journal.commit("run", {"runs.parquet": encode("runs", [row])})
+    return journal
+
+
+def test_a_named_run_goes_on_where_things_moved_and_is_refused_where_it_would_differ(tmp_path):
+    before = load("nano", ["compute.overlap=2"]).to_dict()
+    del before["data"]["min_pixels"]  # the code of that day had no such field
+    before["compute"]["nodes"] = 8  # nor has ours this one
+    journal = journal_of(tmp_path, before)
+    moved = ["teacher.endpoint=http://elsewhere:1/v1", "compute.rendezvous=10.0.0.9:1",
+             "store.database=other.duckdb"]  # fmt: skip
+    same_configuration(journal, load("nano", ["compute.overlap=2", *moved]))
+    with pytest.raises(UserError, match=r"with another data\.min_pixels, optimizer\.lr; choose"):
+        same_configuration(
+            journal, load("nano", ["compute.overlap=2", "optimizer.lr=1", "data.min_pixels=9"])
+        )
+
+
+def test_one_pass_is_counted_when_the_corpus_is_there(tmp_path):
+    sets = f"store.root={tmp_path};run.rollout_steps=0;data.source={tmp_path}/t.jsonl"
+    sets += ";rollout.new_prompts=4"
+    setup = open_run("nano", "", "", sets, "1")  # nothing is read yet
+    assert setup["rollout_steps"] == 0
+    rows = [{"question": f"q{i}?", "answer": str(i)} for i in range(18)]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert settled(setup)["rollout_steps"] == 4
+    assert settled(setup | {"rollout_steps": 9})["rollout_steps"] == 9
+
+
+def world_of(questions: int, *sets: str) -> Any:
+    model = models.load("nano:student", torch.float32)[0]
+    corpus = ListCorpus(train_questions(questions, 0), 0)
+    return SimpleNamespace(config=load("nano", sets), corpus=corpus, model=model)
+
+
+def test_a_run_does_not_go_on_with_other_questions(tmp_path):
+    store = LocalStore(tmp_path)
+    journal = Journal(store, "r/journal")
+    same_beginning(world_of(6), store, "r", journal)
+    same_beginning(world_of(6), store, "r", journal)
+    with pytest.raises(UserError, match="corpus is not the one"):
+        same_beginning(world_of(7), store, "r", journal)
+
+
+def test_adapters_do_not_go_on_over_another_base(tmp_path):
+    store, world = LocalStore(tmp_path), world_of(6, "trainer.lora_rank=2")
+    name = models.weights_name(world.model)
+    same_beginning(world, store, "r", journal_of(tmp_path / "same", {}, name))
+    other = journal_of(tmp_path / "other", {}, "another")
+    with pytest.raises(UserError, match="not the base"):
+        same_beginning(world, store, "r", other)
+    same_beginning(world_of(6), store, "r", other)  # its checkpoints hold every weight
+
+
+def test_an_older_checkpoint_is_not_evaluated_as_the_runs_student(tmp_path):
+    store = LocalStore(tmp_path)
+    save_checkpoint(store, "r", 3, lambda folder: (folder / "x").write_text("x"), 2)
+    journal = journal_of(tmp_path, {})
+    rivals = contestants(load("nano"), store, "r", journal, SimpleNamespace(name="t"), 4)
+    assert next(rivals).role == "base"
+    with pytest.raises(UserError, match="the one after 3 of 4 rollout steps"):
+        next(rivals)
+
+
+def test_a_stage_counts_its_process_unless_it_shares_it(tmp_path):
+    setup = {"store": str(tmp_path), "run_key": "r"}
+    record_stage(setup, "epoch/0")
+    record_stage(setup, "epoch/20", seconds=2.5)
+    journal = Journal(LocalStore(tmp_path), "r/journal")
+
+    def seconds(unit: str) -> float:
+        files = journal.read(unit)
+        assert files is not None
+        return decode("phases", files["phases.parquet"]).to_pylist()[0]["seconds"]
+
+    assert 0 < seconds("stage/epoch/0") <= seconds_alive()
+    assert seconds("stage/epoch/20") == 2.5
