@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -121,6 +122,53 @@ def test_a_file_that_may_be_used_up_is_renamed_into_a_local_store(tmp_path: Path
         store.put_file("a/file", folder / "file", move=True)
     assert (tmp_path / "store/a/file").stat().st_ino == same
     assert store.list() == ["a/file"]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_the_umask_says_who_may_read_a_local_store(tmp_path: Path, mask: int, mode: int) -> None:
+    """Other users read a shared cache; files that their writer kept to itself are moved there."""
+    store = LocalStore(tmp_path / "store")
+    before = os.umask(mask)
+    try:
+        store.put("put", b"1")
+        store.put_new("new", b"1")
+        store.swap("put", b"1", b"2")
+        for name, move in (("copied", False), ("moved", True)):
+            with store.scratch() as folder:
+                (folder / name).write_bytes(b"1")
+                (folder / name).chmod(0o600)  # as safetensors does
+                store.put_file(name, folder / name, move=move)
+    finally:
+        os.umask(before)
+    modes = {k: (store.root / k).stat().st_mode & 0o777 for k in store.list()}
+    assert modes == dict.fromkeys(("copied", "moved", "new", "put"), mode)
+    assert sorted(p.name for p in store.root.iterdir()) == [".guard", *modes]
+
+
+@pytest.mark.parametrize("code", ["EPERM", "ENOSYS", "EOPNOTSUPP", "EMLINK"])
+def test_without_hard_links_the_first_of_two_new_puts_counts_too(
+    tmp_path: Path, monkeypatch, code: str
+) -> None:
+    def refuse(source: str, target: Path) -> None:
+        raise OSError(getattr(errno, code), "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    store = LocalStore(tmp_path)
+    assert store.put_new("once", b"1")
+    assert not store.put_new("once", b"2")
+    assert store.get("once") == b"1"
+    assert store.list() == ["once"]
+
+
+def test_a_disk_that_fails_is_not_taken_for_one_without_hard_links(
+    tmp_path: Path, monkeypatch
+) -> None:
+    def fail(source: str, target: Path) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(os, "link", fail)
+    with pytest.raises(UserError, match="broken"):
+        LocalStore(tmp_path).put_new("once", b"1")
 
 
 def test_damage_on_disk_is_found_on_reading(tmp_path: Path) -> None:

@@ -8,10 +8,13 @@ checkpoints and caches carry checksums of their own as well.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -35,6 +38,10 @@ from zppo_core.store.base import (
 TEMPORARY = ".writing-"
 GUARD = ".guard"
 ATTRIBUTE = "user.sha256"
+# what file systems without hard links answer: FAT, network mounts, FUSE
+NO_LINKS = {
+    errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK,
+}  # fmt: skip
 ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
@@ -84,7 +91,7 @@ class LocalStore:
                 path = self._path(key)
                 with self._writing(key):
                     make_folder(path.parent, lasting)
-                    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
+                    descriptor, name = new_file(path.parent)
                     written.append((name, path, key))
                     with os.fdopen(descriptor, "wb") as file:
                         set_sum(descriptor, hashlib.sha256(data).hexdigest())
@@ -112,7 +119,9 @@ class LocalStore:
             os.link(name, path)  # fails if the path exists, even in a race
         except FileExistsError:
             return False
-        except PermissionError:  # a file system without hard links
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
             with self._guard():
                 if path.exists():
                     return False
@@ -145,21 +154,22 @@ class LocalStore:
         target = self._path(key)
         with self._writing(key):
             make_folder(target.parent, lasting=True)
-            aside = str(path)
-            if not move or path.stat().st_dev != target.parent.stat().st_dev:
-                descriptor, aside = tempfile.mkstemp(dir=target.parent, prefix=TEMPORARY)
-                os.close(descriptor)
+            descriptor, aside = new_file(target.parent)
+            mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+            os.close(descriptor)
             try:
-                if aside != str(path):
+                if move and path.stat().st_dev == target.parent.stat().st_dev:
+                    os.replace(path, aside)
+                    os.chmod(aside, mode)  # who wrote it may have kept it to themselves
+                else:
                     shutil.copyfile(path, aside)
                 with open(aside, "rb") as file:
                     set_sum(file.fileno(), hashlib.file_digest(file, "sha256").hexdigest())
                     os.fsync(file.fileno())
                 os.replace(aside, target)
             except BaseException:
-                if aside != str(path):
-                    with contextlib.suppress(OSError):
-                        os.unlink(aside)
+                with contextlib.suppress(OSError):
+                    os.unlink(aside)
                 raise
             flush([target.parent])
 
@@ -245,6 +255,16 @@ class LocalStore:
 
 def damaged(url: str, key: str) -> DamagedObjectError:
     return DamagedObjectError(f"{url}/{key} is not what was put there")
+
+
+def new_file(folder: Path) -> tuple[int, str]:
+    """A new file that is not listed: its open descriptor, and its path.
+
+    Its mode is what the umask leaves of all reading and writing, as for any file: `tempfile` would
+    hide it from other users, and a shared cache with it.
+    """
+    name = str(folder / f"{TEMPORARY}{secrets.token_hex(8)}")
+    return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), name
 
 
 def make_folder(folder: Path, lasting: bool) -> None:
