@@ -94,15 +94,20 @@ class Journal:
         except MissingObjectError:
             return None
         except (ValueError, KeyError, TypeError, DamagedObjectError):
-            raise DamagedObjectError(
-                f"journal unit {unit}: its manifest is damaged in {self.store.url}"
-            ) from None
+            raise self._damaged(unit, "its manifest is damaged") from None
         return manifest
+
+    def _damaged(self, unit: str, what: str) -> DamagedObjectError:
+        place = f"{self.store.url}/{self._key(unit, MANIFEST)}"
+        return DamagedObjectError(
+            f"journal unit {unit}: {what}; delete {place}, then the unit is computed again"
+        )
 
     def read(self, unit: str) -> dict[str, bytes] | None:
         """The unit's files, checked against the manifest; None if it is not committed.
 
-        Raises DamagedObjectError naming unit and file.
+        Raises DamagedObjectError naming unit and file, and what to delete: a unit without its
+        manifest is computed again.
         """
         manifest = self.manifest(unit)
         if manifest is None:
@@ -112,11 +117,11 @@ class Journal:
             try:
                 data = self.store.get(self._key(unit, elsewhere.get(name, name)))
             except MissingObjectError:
-                raise DamagedObjectError(f"journal unit {unit}: {name} is missing") from None
+                raise self._damaged(unit, f"{name} is missing") from None
             except DamagedObjectError as error:
-                raise DamagedObjectError(f"journal unit {unit}: {name} is damaged") from error
+                raise self._damaged(unit, f"{name} is damaged") from error
             if hashlib.sha256(data).hexdigest() != digest:
-                raise DamagedObjectError(f"journal unit {unit}: {name} is damaged")
+                raise self._damaged(unit, f"{name} is damaged")
             files[name] = data
         return files
 
