@@ -106,7 +106,7 @@ def run_member(member: Member, folder: str) -> dict[str, str]:
     """
     note = ledger(member)
     settings = json.dumps(asdict(member), sort_keys=True)
-    if note.is_file() and json.loads(note.read_text())["settings"] == settings:
+    if _noted(note) == settings:
         return {"name": member.name, "status": "done before", "log": ""}
     note.parent.mkdir(parents=True, exist_ok=True)
     log = note.with_suffix(".log")
@@ -122,8 +122,21 @@ def run_member(member: Member, folder: str) -> dict[str, str]:
                               stderr=subprocess.STDOUT, check=False)  # fmt: skip
     if done.returncode:
         return {"name": member.name, "status": "failed", "log": str(log)}
-    note.write_text(json.dumps({"settings": settings}))
+    aside = note.with_suffix(".writing")  # a kill in the middle of writing must leave no half note
+    aside.write_text(json.dumps({"settings": settings}))
+    os.replace(aside, note)
     return {"name": member.name, "status": "done", "log": str(log)}
+
+
+def _noted(note: Path) -> str:
+    """The settings with which a member is done; "" if it is not."""
+    if not note.is_file():
+        return ""
+    try:
+        return str(json.loads(note.read_text())["settings"])
+    except (ValueError, KeyError, TypeError):
+        print(f"{note} is damaged: its member runs again, from where its run is", flush=True)
+        return ""
 
 
 def write_page(sweep: Sweep, folder: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,32 @@ def test_other_settings_under_the_same_name_are_not_taken_for_done(folder):
     for sets in ("", "run.rollout_steps=3"):
         (member, *_) = two_methods(methods="grpo", seeds="0", sets=sets)
         assert sweep.run_member(member, str(folder))["status"] == "done"
+
+
+def test_a_kill_while_a_note_is_written_leaves_none(folder, monkeypatch):
+    (member, *_) = two_methods(methods="grpo", seeds="0")
+
+    def die(source: Path, target: Path) -> None:
+        assert not sweep.ledger(member).exists()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", die)
+        with pytest.raises(KeyboardInterrupt):
+            sweep.run_member(member, str(folder))
+    assert not sweep.ledger(member).exists()
+    assert sweep.run_member(member, str(folder))["status"] == "done"
+    assert sweep.run_member(member, str(folder))["status"] == "done before"
+
+
+@pytest.mark.parametrize("half", ["", '{"sett', "[]", "{}"])
+def test_a_damaged_note_is_said_and_its_member_runs_again(folder, capsys, half):
+    (member, *_) = two_methods(methods="grpo", seeds="0")
+    sweep.ledger(member).parent.mkdir(parents=True)
+    sweep.ledger(member).write_text(half)
+    assert sweep.run_member(member, str(folder))["status"] == "done"
+    assert f"{member.name}.json is damaged" in capsys.readouterr().out
+    assert sweep.run_member(member, str(folder))["status"] == "done before"
 
 
 def test_a_sweep_without_a_page_writes_none(folder):
