@@ -33,7 +33,7 @@ class EngineLM(LM):
 
     MULTIMODAL = True
 
-    def __init__(self, engine: Engine, thinking: bool = False,
+    def __init__(self, engine: Engine, thinking: bool = True,
                  progress: Progress | None = None) -> None:  # fmt: skip
         super().__init__()
         self.engine, self.thinking, self.progress = engine, thinking, progress
@@ -50,7 +50,9 @@ class EngineLM(LM):
         from eval.engines import ModelSpec
 
         values = {k.replace("pretrained", "model"): v for k, v in arg_dict.items()}
-        thinking = bool(values.pop("thinking", False))
+        thinking = values.pop("thinking", True)  # as in the paper
+        if not isinstance(thinking, bool):
+            raise UserError(f"model_args thinking: true or false, not {thinking!r}")
         known = [f.name for f in fields(ModelSpec)]
         if unknown := [name for name in values if name not in known]:
             raise UserError(f"model_args has no {unknown[0]!r}; it has {', '.join(known)}")

@@ -18,9 +18,11 @@ from lm_eval.config.task import TaskConfig
 from PIL import Image
 
 from eval.exam import SCORER_VERSION, EvalSample, Exam, Reply
+from eval.rows import UnreadableError
 from eval.scoring import totals
 from eval.suite import Benchmark, Sample, benchmarks, load
 from zppo_core.config import EvaluationConfig
+from zppo_core.errors import UserError
 from zppo_core.streams import derive_seed
 from zppo_core.types import Prompt
 
@@ -71,7 +73,9 @@ class BenchmarkTask(Task):
 
     From a file, lm-eval's --metadata may set "source" (a folder with the data sets), "settings"
     (text as in evaluation.settings), "judge" (a model; none: the rules alone) and "protocol" (other
-    fields of EvaluationConfig).
+    fields of EvaluationConfig). "thinking" (true, as in the paper) says how a model of lm-eval's
+    own was asked, whose replies do not say it themselves: a reply without the end of a thought has
+    no answer then but a box.
     """
 
     VERSION = int(SCORER_VERSION)
@@ -87,6 +91,10 @@ class BenchmarkTask(Task):
         self._docs: list[Doc] | None = None
         self.marked: list[EvalSample] = []
         self.unreadable: list[str] = []
+        self._unasked: dict[int, str] = {}
+        self.thinking = about.get("thinking", True)
+        if not isinstance(self.thinking, bool):
+            raise UserError(f"metadata thinking: true or false, not {self.thinking!r}")
         self._instances: list[Instance] | None = None
         self.MULTIMODAL = self.benchmark.family != "LLM" or self.benchmark.name == "HLE"
         s = self.exam.sampling()
@@ -133,11 +141,14 @@ class BenchmarkTask(Task):
                            chat_template: Callable[..., str] | None = None,
                            **_: Any) -> None:  # fmt: skip
         """A request for each document; a chat template is for models that want the whole text."""
-        self.marked, self.unreadable = [], []
+        self.marked, self.unreadable, self._unasked = [], [], {}
         chosen = self.doc_iterator(rank=rank, limit=limit, samples=samples, world_size=world_size)
         self._instances = []
         for doc_id, doc in chosen:
-            text = self.doc_to_text(doc)
+            try:
+                text = self.doc_to_text(doc)
+            except UnreadableError as fault:  # lm-eval wants a request all the same
+                text, self._unasked[doc_id] = "", str(fault)
             if chat_template is not None:
                 turns = [*doc.sample.history, ("user", text)]
                 text = chat_template([{"role": r, "content": said} for r, said in turns])
@@ -152,7 +163,7 @@ class BenchmarkTask(Task):
 
     def apply_filters(self) -> None:
         """Mark every reply: the seam where lm-eval hands over all of them at once."""
-        asked = [(i, _reply(i.resps[0])) for i in self._instances or []]
+        asked = [(i, self._reply(i)) for i in self._instances or []]
         readable = [(i, reply) for i, reply in asked if not reply.unreadable]
         self.unreadable = [f"{i.doc['id']}: {r.unreadable}" for i, r in asked if r.unreadable]
         self.marked = self.exam.mark(self.benchmark, [(i.doc.sample, r) for i, r in readable])
@@ -160,6 +171,12 @@ class BenchmarkTask(Task):
             instance.filtered_resps[FILTER] = None
         for (instance, _), sample in zip(readable, self.marked, strict=True):
             instance.filtered_resps[FILTER] = sample
+
+    def _reply(self, instance: Instance) -> Reply:
+        if (why := self._unasked.get(instance.doc_id)) is not None:
+            return Reply.of("", unreadable=why)
+        text = instance.resps[0]
+        return text if isinstance(text, Reply) else Reply.of(text, thinking=self.thinking)
 
     def process_results(self, doc: Doc, results: Sequence[EvalSample | None]) -> dict[str, Any]:
         """The document's score, and whether it had an answer; nothing if it was unreadable."""
@@ -189,10 +206,6 @@ class BenchmarkTask(Task):
 
     def higher_is_better(self) -> dict[str, bool]:
         return {"score": True, "unparsed": False, "unreadable": False, "detail": True}
-
-
-def _reply(text: str) -> Reply:
-    return text if isinstance(text, Reply) else Reply(text)
 
 
 def _exam(about: dict[str, Any]) -> Exam:

@@ -14,6 +14,8 @@ COLUMNS = (
     "reasoning_a_type", *(f"descriptive_{part}{i}" for part in "qa" for i in range(1, 5)),
 )  # fmt: skip
 
+LEGEND = 13  # the template that asks for the labels of the legend
+
 
 def samples(source: Source, settings: Settings) -> Iterator[Sample]:
     def read(row: Row) -> list[Sample]:
@@ -37,8 +39,10 @@ def _descriptive(row: Row, i: int, settings: Settings) -> Sample:
     if not 1 <= number <= 19:
         raise ValueError(f"no descriptive question {number}")
     text = ask("charxiv", settings, number=number, prefix=prefix(row))
-    bare = ask("charxiv", settings, number=number, prefix="")
-    extra = {"number": number, "question": bare.partition("?")[0] + "?"}
+    bare = ask("charxiv", settings, number=number, prefix="").partition("?")[0]
+    # the one rule that the judge has to know, for it marks the order
+    order = ", from top to bottom, then left to right" if number == LEGEND else ""
+    extra = {"number": number, "question": f"{bare}{order}?"}
     return Sample(
         f"descriptive/{row.index}-{i}", text, str(row[f"descriptive_a{i}"]), (row.picture(),),
         extra=extra, judge="charxiv_descriptive",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import re
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 from eval.prompting import render
@@ -19,25 +22,58 @@ _TAG = re.compile(r"<[^<>]*>")
 
 
 def samples(source: Source, settings: Settings) -> Iterator[Sample]:
-    for sample, row in zip(
-        videomme.samples(source, settings), source.rows(("videoID",)), strict=True
-    ):
-        context = subtitles_of(source, row["videoID"], settings)
-        yield dataclasses.replace(sample, context=context)
+    videos = [str(row["videoID"]) for row in source.rows(("videoID",))]
+    there = Subtitles(source, tuple(dict.fromkeys(videos)))
+    for sample, video in zip(videomme.samples(source, settings), videos, strict=True):
+        yield dataclasses.replace(sample, context=subtitles_of(there, video, settings))
 
 
-def subtitles_of(source: Source, video_id: str, settings: Settings) -> Callable[[], str]:
+@dataclasses.dataclass(frozen=True)
+class Subtitles:
+    """The subtitle files of the data set `source`, which has these `videos`."""
+
+    source: Source
+    videos: tuple[str, ...]
+
+    def open(self, video: str) -> Path | io.BytesIO | None:
+        """The file of `video`; None if it has none, as not every video has.
+
+        UnreadableError if no video has any: then it is the archive that is missing.
+        """
+        try:
+            return self._file(video)
+        except UnreadableError as fault:
+            if self.exist:
+                return None
+            raise UnreadableError(
+                f"no subtitles of any video ({fault}); {self.source.how_to_get()}, with "
+                "subtitle.zip"
+            ) from None
+
+    @cached_property
+    def exist(self) -> bool:
+        """Whether any video has subtitles."""
+        for video in self.videos:
+            with contextlib.suppress(UnreadableError):
+                self._file(video)
+                return True
+        return False
+
+    def _file(self, video: str) -> Path | io.BytesIO:
+        return self.source.open(f"subtitle/{video}.srt", f"{video}.srt")
+
+
+def subtitles_of(there: Subtitles, video_id: str, settings: Settings) -> Callable[[], str]:
     """The subtitle text that stands before the question, read when called."""
 
     def read() -> str:
-        try:
-            file = source.open(f"subtitle/{video_id}.srt", f"{video_id}.srt")
-        except UnreadableError:  # not every video has subtitles
+        file = there.open(video_id)
+        if file is None:
             return render("videomme_subtitles", settings.prompts, subtitles="")
         data = file.read_bytes() if isinstance(file, Path) else file.read()
         lines = parse_srt(data.decode("utf-8", errors="replace"))
         if settings.subtitles == "frames":
-            seconds = duration_of(source.open(*videomme.video_files(video_id)))
+            seconds = duration_of(there.source.open(*videomme.video_files(video_id)))
             times = frame_times(seconds, settings.frames)
             lines = [line for line in lines if any(line[0] <= t <= line[1] for t in times)]
         text = "\n".join(line[2] for line in lines)

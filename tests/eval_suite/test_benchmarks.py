@@ -186,6 +186,15 @@ def test_an_oracle_nonsense_silence_and_a_babbling_judge_at_the_five_judges(sour
     assert {s.outcome for s in samples} == {"malformed"}
 
 
+def test_charxivs_judge_knows_the_order_in_which_the_legends_labels_are_asked_for(source):
+    asked = {s.extra["number"]: s.extra["question"] for s in load(PAPER["CharXiv"], source)
+             if "number" in s.extra}  # fmt: skip
+    assert asked[13] == (
+        "what are the names of the labels in the legend, from top to bottom, then left to right?"
+    )
+    assert [n for n, question in asked.items() if "top to bottom" in question] == [13]
+
+
 def test_the_shared_judge_sees_what_the_rule_rejects_and_nothing_else(source):
     judge = Judge(ScriptedEngine(fair, "judge"))
     first = next(iter(load(PAPER["MMLU"], source))).gold

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,6 +116,39 @@ def test_a_variant_that_no_question_has_is_named_and_so_is_a_question_without_on
     assert score.missing_reason.endswith("; variant 7 is missing for every question")
     _, score = dynamath(tmp_path / "one", lambda v, rows: rows[:2] if v == 7 else rows)
     assert score.missing_reason.startswith("29 of 30 samples; 1 of 3 questions lack a variant")
+
+
+def without(folder: Path, *names: str) -> str:
+    """The fixture of Video-MME with subtitles, without some of the files in its archives."""
+    (place,) = fixtures.build(folder, ["VMMES"]).values()
+    for archive in place.glob("*.zip"):
+        with zipfile.ZipFile(archive) as opened:
+            members = {n: opened.read(n) for n in opened.namelist() if n not in names}
+        archive.unlink()
+        if members:
+            with zipfile.ZipFile(archive, "w") as written:
+                for name, data in members.items():
+                    written.writestr(name, data)
+    return str(folder)
+
+
+def test_a_video_without_subtitles_is_asked_and_a_data_set_without_any_is_a_fault(tmp_path):
+    some = without(tmp_path / "some", "subtitle/own3.srt")
+    contexts = [s.context() for s in load(PAPER["VMMES"], some) if s.context]
+    assert ["No subtitles" in context for context in contexts] == [False, False, *[True] * 4]
+    none = without(tmp_path / "none", "subtitle/own1.srt", "subtitle/own3.srt")
+    score = evaluate(PAPER["VMMES"], none)
+    assert (score.n, score.score) == (0, None)
+    assert "no subtitles of any video" in score.missing_reason
+    assert "hf download" in score.missing_reason
+    assert score.missing_reason.endswith("with subtitle.zip")
+
+
+def test_a_sample_whose_subtitles_cannot_be_laid_out_is_named_and_the_others_go_on(tmp_path):
+    """The length of a video that is not there is unknown, and so are the lines at its frames."""
+    score = evaluate(PAPER["VMMES"], without(tmp_path, "data/own3.mp4"))
+    assert score.n == 4
+    assert score.missing_reason.startswith("4 of 2700 samples; 2 unreadable, first long/003-1: no")
 
 
 def test_more_rows_than_the_benchmark_has_are_a_fault_that_is_named(source):

@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from eval import fixtures, harness
+from eval.engines import ModelSpec
 from eval.exam import Exam
 from eval.lm_eval_model import EngineLM, sampling_of
-from eval.lm_eval_task import task_name
+from eval.lm_eval_task import BenchmarkTask, task_name
 from eval.suite import SUITES
 from zppo_core import models
 from zppo_core.config import EvaluationConfig
@@ -76,8 +77,8 @@ def test_the_command_line_and_our_harness_agree_on_every_answer_and_score(tmp_pa
     """The same questions, decoding and seeds: the same answers; one total plain, one grouped."""
     found = lm_eval(
         tmp_path, source, "--model", "zppo", "--tasks", "zppo_mmlu_pro,zppo_dynamath",
-        "--model_args", "model=nano:student,dtype=float32,device=cpu", "--gen_kwargs",
-        "max_gen_toks=24",
+        "--model_args", "model=nano:student,dtype=float32,device=cpu,thinking=false",
+        "--gen_kwargs", "max_gen_toks=24",
     )  # fmt: skip
     import torch
 
@@ -101,6 +102,37 @@ def test_models_of_lm_evals_own_take_our_tasks(tmp_path, source):
                     module="lm_eval")  # fmt: skip
     assert found["results"]["zppo_mmlu_pro"]["score,marked"] == 0.0
     assert found["results"]["zppo_mmlu_pro"]["score_stderr,marked"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("thinking", "reply", "answer"),
+    [(True, "so it has to be B", None), (True, "so</think>B", "B"), (True, r"so \boxed{B}", "B"),
+     (False, "B", "B"), (None, "so it has to be B", None)],
+)  # fmt: skip
+def test_a_thought_without_end_is_no_answer_of_a_model_of_lm_evals_own(
+    source, thinking, reply, answer
+):
+    """The closer asks for a thought; a plain string does not say whether it was one."""
+    about = {"source": source} | ({} if thinking is None else {"thinking": thinking})
+    task = BenchmarkTask({"benchmark": "MMLU-Pro", "metadata": about})
+    task.build_all_requests()
+    for instance in task.instances:
+        instance.resps = [reply]
+    task.apply_filters()
+    assert {s.answer for s in task.marked} == {answer}
+    assert {s.outcome == "unparsed" for s in task.marked} == {answer is None}
+
+
+def test_thinking_is_the_papers_unless_it_is_given(monkeypatch):
+    monkeypatch.setattr(ModelSpec, "open", lambda spec: ScriptedEngine(lambda p, m: ""))
+    assert EngineLM(ScriptedEngine(lambda p, m: "")).thinking
+    for said, thinking in (("", True), (",thinking=false", False), (",thinking=true", True)):
+        made = EngineLM.create_from_arg_string(f"model=nano:student{said}")
+        assert made.thinking is thinking
+    with pytest.raises(UserError, match="true or false"):
+        EngineLM.create_from_arg_string("model=nano:student,thinking=off")
+    with pytest.raises(UserError, match="true or false"):
+        BenchmarkTask({"benchmark": "MMLU-Pro", "metadata": {"thinking": "off"}})
 
 
 def test_transformers_by_lm_eval_alone_takes_our_text_tasks(tmp_path, source):
