@@ -23,7 +23,8 @@ def parse_verdict(output: str) -> bool | None:
     """Whether a judge's JSON says "correct"; None if it is malformed, which counts as wrong.
 
     Exactly one object {"verdict": "correct" | "wrong"}, after the judge's own thinking if it has
-    any, in a code fence or bare: a verdict inside of other text is not one.
+    any, bare or in one code fence, which judges add though the prompt asks for none: a verdict
+    inside of other text is not one.
     """
     text = output.rpartition("</think>")[2].strip()
     fenced = _FENCE.fullmatch(text)
