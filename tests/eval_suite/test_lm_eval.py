@@ -137,7 +137,7 @@ def test_thinking_is_the_papers_unless_it_is_given(monkeypatch):
 
 def test_transformers_by_lm_eval_alone_takes_our_text_tasks(tmp_path, source):
     """Its generate() knows no presence penalty: the protocol goes without."""
-    arguments = f"pretrained={resolve('nano:student')},dtype=float32"
+    arguments = f"pretrained={resolve('nano:student')},dtype=float32,enable_thinking=True"
     found = lm_eval(
         tmp_path, source, "--model", "hf", "--model_args", arguments, "--device", "cpu",
         "--apply_chat_template", "--tasks", "zppo_mmlu_pro", "--gen_kwargs", "max_gen_toks=8",
