@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from eval.suite import Benchmark, Picture
 from zppo_core.errors import UserError
+from zppo_core.pixels import flattened
 
 if TYPE_CHECKING:
     import datasets
@@ -75,13 +76,11 @@ def checked(data: bytes, name: str) -> bytes:
     try:
         image = Image.open(io.BytesIO(data))
         image.load()
+        flat = flattened(image)
     except Exception as error:  # Pillow raises many kinds, SyntaxError among them
         raise UnreadableError(f"broken picture in {name}: {error}") from None
-    if image.format in ("PNG", "JPEG") and image.mode == "RGB":
+    if image.format in ("PNG", "JPEG") and flat is image:
         return data
-    # transparency shows white, as on a page
-    rgba = image.convert("RGBA")
-    flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), rgba).convert("RGB")
     buffer = io.BytesIO()
     flat.save(buffer, "PNG")
     return buffer.getvalue()

@@ -39,7 +39,14 @@ class DataConfig:
     corpus: str = "data/zppo77k"
     vero: str = "zlab-princeton/Vero-600k"
     mmfine: str = "OpenDataArena/MMFineReason-SFT-586K-Qwen3-VL-235B-Thinking"
-    drop_overlap: bool = True  # questions that stand in the evaluation suite too
+    # which rows are drawn where a sub-dataset has more than its cap; run.seed only orders them, so
+    # that runs of any seed share one corpus
+    seed: int = 0
+    reserve: float = 1.25  # candidates kept over the cap, to take the places of duplicates
+    drop_duplicates: bool = True  # of nearly the same picture and text, and the same gold answer
+    # questions that stand in the evaluation suite too: counted anyway; the paper keeps them
+    drop_overlap: bool = False
+    more_configs: str = ""  # further Vero configs with their tiers, as "ecd_vqa=2,reachqa=2"
     max_prompt_tokens: int = 4096  # enforced when the corpus is built, never by truncation
     # questions' pictures are scaled into these bounds when the corpus is made; the paper names none
     # for training (evaluation: 262_144 to 1_310_720). 0: as they are, up to the processor's own
@@ -303,8 +310,10 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 
 def _validate(c: Config) -> None:
     """Ranges that types cannot say; each message names the field and the remedy."""
+    from zppo_core.data.zppo77k import parse_more
     from zppo_core.methods import METHODS
 
+    parse_more(c.data.more_configs)
     if c.run.method not in METHODS:
         raise UserError(
             f"unknown method {c.run.method!r}; did you mean {_nearest(c.run.method, METHODS)!r}?"
@@ -322,6 +331,8 @@ def _validate(c: Config) -> None:
             and (c.data.max_pixels == 0 or c.data.min_pixels <= c.data.max_pixels),
             "data.min_pixels must be >= 0 and at most data.max_pixels (0: no bound)",
         ),
+        (c.data.seed >= 0, "data.seed must be >= 0"),
+        (c.data.reserve >= 1, "data.reserve must be >= 1: the cap itself"),
         (c.run.steps_per_task > 0, "run.steps_per_task must be >= 1"),
         (c.rollout.group_size > 1, "rollout.group_size must be >= 2: a group is its own baseline"),
         (c.rollout.new_prompts > 0, "rollout.new_prompts must be >= 1"),

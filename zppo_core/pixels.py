@@ -7,6 +7,10 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 QUALITY = 95  # of a JPEG that is written again
 LONGEST = 200  # times as long as wide: the processors of the Qwen family refuse more
@@ -38,6 +42,7 @@ class Bounds:
     def scaled(self, data: bytes, small: bool = False) -> bytes:
         """The encoded picture within the bounds: the same bytes if it is so already, else a PNG.
 
+        Transparency becomes white, for engines and endpoints would each drop it in their own way.
         `small`: what was a JPEG stays one, a fraction of a photograph's PNG. OSError or ValueError
         if it cannot be read, or one side would be more than 200 times the other.
         """
@@ -47,10 +52,12 @@ class Bounds:
             size = self.size(image.size)
             if too_long(size):
                 raise ValueError(f"a picture of {image.width} x {image.height} pixels")
-            if size == image.size:
+            if size == image.size and not image.has_transparency_data:
                 return data
             buffer = io.BytesIO()
-            resized = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+            resized = flattened(image)
+            if size != image.size:
+                resized = resized.resize(size, Image.Resampling.BICUBIC)
             if small and image.format == "JPEG":
                 resized.save(buffer, "JPEG", quality=QUALITY, subsampling=0)
             else:
@@ -59,6 +66,19 @@ class Bounds:
 
 
 ANY_SIZE = Bounds()
+
+
+def flattened(image: Image.Image) -> Image.Image:
+    """The picture in RGB, transparency showing white, as on a page.
+
+    ValueError if its colours cannot be converted.
+    """
+    from PIL import Image
+
+    if not image.has_transparency_data:
+        return image if image.mode == "RGB" else image.convert("RGB")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
 
 
 @contextmanager

@@ -5,105 +5,30 @@ import json
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from sources77k import (
+    copy_of,
+    corpus_rows,
+    mmfine,
+    picture,
+    places,
+    small_caps,
+    tokens,
+    vero,
+    write,
+)
 
-from zppo_core.data import build77k, rows77k, zppo77k
-from zppo_core.data.build77k import Builder, Recipe, build, parts_of
+from zppo_core.data import build77k, rows77k
+from zppo_core.data.build77k import Builder, build, parts_of
 from zppo_core.data.corpus import TableCorpus
-from zppo_core.data.similar import Seen, Signature, image_hash, signature, trigrams
-from zppo_core.data.zppo77k import BY_NAME, SUB_DATASETS, canonical, strip_directives
+from zppo_core.data.similar import signature
+from zppo_core.data.zppo77k import Names, Recipe
 from zppo_core.errors import UserError
 from zppo_core.store.objects import open_store, put_tree
 
-
-def picture(seed: int, size: tuple[int, int] = (120, 110), form: str = "PNG") -> bytes:
-    """Coarse blocks, so that scaling and compression keep their differences."""
-    blocks = np.random.default_rng(seed).integers(0, 255, (8, 9), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(blocks).resize(size, Image.Resampling.NEAREST).save(buffer, form)
-    return buffer.getvalue()
-
-
-def vero(i: int, name: str, **changes) -> dict:
-    row = {
-        "id": f"v{i}", "data_source": name, "ability": "stem",
-        "prompt": {"role": ["user"], "content": [f"<image> raw {i}"]},
-        "image": {"bytes": picture(i), "path": None},
-        "reward_model": {"style": "rule", "ground_truth": str(i)},
-        "extra_info": {"question": f"What is number {i} of {name}?", "answer": str(i),
-                       "reward_type": "numeric"},
-    }  # fmt: skip
-    return {**row, **changes}
-
-
-def mmfine(i: int, source: str = "MMR1", **changes) -> dict:
-    row = {
-        "source": source, "id": f"m{i}", "question": f"<image>\nFind angle {i} of {source}.",
-        "answer": str(i), "image": {"bytes": picture(10_000 + i), "path": None},
-        "pass_rate": 0.25, "qwen3vl_235b_thinking_response": "<think>long</think>",
-    }  # fmt: skip
-    return {**row, **changes}
-
-
-def write(path: Path, rows: list[dict]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows), path)
-
-
-def places(folder: Path, veros: dict[str, list[dict]], fines: list[dict]) -> dict:
-    for config, rows in veros.items():
-        write(folder / "vero" / config / "train-00000.parquet", rows)
-    if not veros:
-        write(folder / "vero" / "stem-tqa" / "train-00000.parquet", [vero(0, "tqa")])
-    write(folder / "mmfine" / "data" / "train-00000-of-00001.parquet", fines or [mmfine(0)])
-    return {"vero": str(folder / "vero"), "mmfine": str(folder / "mmfine")}
-
-
-def tokens(question: str, size: tuple[int, int]) -> int:
-    return len(question.split()) + size[0] * size[1] // 1000
-
-
-@pytest.fixture
-def small_caps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zppo77k, "CAPS", {1: 8, 2: 4})
-
-
-def corpus_rows(folder: Path) -> list[dict]:
-    return [r for f in sorted((folder / "corpus").glob("*")) for r in pq.read_table(f).to_pylist()]
-
-
-def test_names_are_the_papers_and_unknown_ones_stop_the_build(tmp_path: Path) -> None:
-    assert len([s for s in SUB_DATASETS if s.vero]) == 29
-    assert sum(s.cap for s in SUB_DATASETS) == 85_400
-    assert canonical("vero", "stem-wemath20_pro") == canonical("mmfine", "WeMath2-SFT") == "wemath"
-    assert canonical("mmfine", "FineVision-geometry3k(mathv360k)") == "geometry3k"
-    assert canonical("vero", "spatial_action-game_QA") is None
-    assert canonical("mmfine", "GameQA-140K") is None
-    with pytest.raises(KeyError):
-        canonical("vero", "stem-brand_new")
-    where = places(tmp_path, {"stem-brand_new": [vero(0, "brand_new")]}, [])
-    with pytest.raises(UserError, match="stem-brand_new"):
-        build(where, tmp_path / "out", Recipe(), tokens)
-
-
-@pytest.mark.parametrize(
-    ("text", "clean"),
-    [
-        ("<image>\nWhat is it?", "What is it?"),
-        ("Look <image> here", "Look\nhere"),
-        ("What?\nAnswer the question using a single word or phrase.", "What?"),
-        ("What?\nAnswer with the option's letter from the given choices directly.", "What?"),
-        ("Solve.\nPut your final answer in \\boxed{}.", "Solve."),
-        ("Hint: Please answer with a number.\nHow many?", "How many?"),
-        ("Which answer is right: A) 1 B) 2?", "Which answer is right: A) 1 B) 2?"),
-    ],
-)
-def test_marks_and_upstream_directives_are_taken_out(text: str, clean: str) -> None:
-    assert strip_directives(text) == clean
+__all__ = ["small_caps"]  # a fixture
 
 
 @pytest.mark.usefixtures("small_caps")
@@ -197,7 +122,7 @@ def test_a_build_that_dies_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch
 @pytest.mark.usefixtures("small_caps")
 def test_near_duplicates_and_overlaps_are_dropped_and_the_reserve_fills_in(tmp_path: Path) -> None:
     rows = [vero(i, "tqa") for i in range(10)]
-    copy = vero(50, "tqa", image={"bytes": picture(0, (240, 220), "JPEG"), "path": None},
+    copy = vero(50, "tqa", image={"bytes": copy_of(picture(0), (240, 220), "JPEG"), "path": None},
                 extra_info={"question": "What is number 0 of tqa", "answer": "0",
                             "reward_type": "numeric"})  # fmt: skip
     where = places(tmp_path, {"stem-tqa": [*rows[:7], copy]}, [mmfine(0)])
@@ -205,26 +130,22 @@ def test_near_duplicates_and_overlaps_are_dropped_and_the_reserve_fills_in(tmp_p
     assert card.by_name["tqa"] == 7
     assert card.rejects["nearly the same as another question"] == 1
     tested = [signature("What is number 3 of tqa?", picture(3))]
-    card = build(where, tmp_path / "tested", Recipe(), tokens, tested)
+    card = build(where, tmp_path / "tested", Recipe(drop_overlap=True), tokens, tested)
     assert card.by_name["tqa"] == 6
-    assert card.rejects["overlaps the evaluation"] == 1
-    card = build(where, tmp_path / "kept", Recipe(drop_overlap=False), tokens, tested)
+    assert card.rejects == {"nearly the same as another question": 1, "overlaps the evaluation": 1}
+    assert card.rows == card.kept + sum(card.rejects.values())
+    assert (card.overlaps, card.compared) == (1, 1)
+    card = build(where, tmp_path / "kept", Recipe(), tokens, tested)  # as the paper has it
     assert card.by_name["tqa"] == 7
-    assert card.rejects["overlap with the evaluation"] == 1
+    assert card.rejects == {"nearly the same as another question": 1}
+    assert (card.overlaps, card.duplicates) == (1, 1)
+    card = build(where, tmp_path / "all", Recipe(drop_duplicates=False), tokens, tested)
+    assert card.by_name["tqa"] == 8
+    assert (card.rejects, card.duplicates) == ({}, 1)
     where = places(tmp_path / "more", {"stem-tqa": [*rows, copy]}, [mmfine(0)])
     full = build(where, tmp_path / "full", Recipe(), tokens, tested)
     assert full.by_name["tqa"] == 8  # the cap, in spite of what was dropped
-
-
-def test_pictures_are_alike_after_scaling_and_compression_and_differ_otherwise() -> None:
-    a, b = image_hash(picture(1)), image_hash(picture(1, (400, 300), "JPEG"))
-    assert (a ^ b).bit_count() <= 3
-    assert (a ^ image_hash(picture(2))).bit_count() > 10
-    seen = Seen([signature("How many red blocks are there in all?", picture(1))])
-    assert signature("How many red blocks are there in all", picture(1, (300, 300))) in seen
-    assert signature("How many blue circles lie under the table?", picture(1)) not in seen
-    assert signature("How many red blocks are there in all?", picture(2)) not in seen
-    assert Signature(0, trigrams("")) not in Seen()
+    assert full.short == {}
 
 
 def test_other_forms_of_the_same_columns_are_read(tmp_path: Path) -> None:
@@ -232,13 +153,13 @@ def test_other_forms_of_the_same_columns_are_read(tmp_path: Path) -> None:
     assert rows77k.user_text({"role": ["system", "user"], "content": ["s", "hi"]}) == "hi"
     renamed = mmfine(0)
     renamed["qwen3vl_4b_pass_rate"] = renamed.pop("pass_rate") + 0.5
-    assert rows77k.read_row("mmfine", renamed, 0).fault == "pass rate above 0.5"
+    assert rows77k.read_row("mmfine", renamed, "p#0").fault == "pass rate above 0.5"
     listed = vero(
         0, "tqa", extra_info={"question": "List", "answer": [1, 2], "reward_type": "list"}
     )
-    assert rows77k.read_row("vero", listed, 0).answer == "1, 2"
+    assert rows77k.read_row("vero", listed, "p#0").answer == "1, 2"
     two = vero(0, "tqa", image=[{"bytes": picture(0)}, {"bytes": picture(1)}])
-    assert rows77k.read_row("vero", two, 0).fault == "several images"
+    assert rows77k.read_row("vero", two, "p#0").fault == "several images"
     with pytest.raises(UserError, match="holds no train"):
         list(parts_of("vero", str(tmp_path)))
 
@@ -301,7 +222,7 @@ def test_the_corpus_is_read_from_disk_question_by_question(tmp_path: Path) -> No
     assert len(set(corpus.new_ids(0, 4) + corpus.new_ids(1, 4))) == 8
     with pytest.raises(UserError, match="no finished corpus"):
         TableCorpus(tmp_path / "nowhere", seed=0)
-    assert BY_NAME["tqa"].cap == 8
+    assert Names().by_name["tqa"].cap == 8
     assert json.loads((tmp_path / "out/manifest.json").read_text())["questions"] == 9
 
 
@@ -400,7 +321,7 @@ def test_pictures_are_written_within_the_bounds_and_counted_so(tmp_path: Path) -
 
     build_77k(own)  # as they are, the large ones make too long prompts
     assert {i[-2:] for i in build_corpus(own).ids} == {"v1", "v2"}
-    with pytest.raises(UserError, match=r"built with data\.min_pixels=10500 .* has .*min_pixels=0"):
+    with pytest.raises(UserError, match=r"built with data\.min_pixels=10500,.* has .*min_pixels=0"):
         build_corpus(config(out="bounded"))
     (tmp_path / "bounded" / "manifest.json").unlink()
     with pytest.raises(UserError, match="another recipe"):

@@ -2,7 +2,8 @@
 
 Candidates wait in an SQLite file beside the result: a row enters it if it passes every filter and
 stands early enough in its sub-dataset's seeded order; the latest leaves when there are more than
-the cap and a reserve. Near-duplicates are then dropped, and the reserve fills their places.
+the cap and a reserve. Near-duplicates are then dropped, and the reserve fills their places. What
+Vero has comes first, whatever its tier, so that Vero wins between the sources.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,14 +24,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zppo_core.data.files import is_place, table_files, undecoded
-from zppo_core.data.rows77k import COLUMNS, RENAMED, Row, open_image, read_row
-from zppo_core.data.similar import Seen, Signature, image_hash, trigrams
-from zppo_core.data.zppo77k import BY_NAME, SOURCES, SUB_DATASETS, Source
+from zppo_core.data.rows77k import COLUMNS, RENAMED, Row, answer_kind, name_of, open_image, read_row
+from zppo_core.data.similar import ImageHash, Seen, Signature, image_hash, plain_gold, trigrams
+from zppo_core.data.zppo77k import (
+    LICENCES,
+    SOURCES,
+    Names,
+    Recipe,
+    Source,
+    UnknownNameError,
+    differences,
+)
 from zppo_core.engines.base import Progress
 from zppo_core.errors import UserError
-from zppo_core.pixels import ANY_SIZE, Bounds, too_long
+from zppo_core.pixels import too_long
 
-RESERVE = 1.25  # candidates kept a sub-dataset, over its cap
 COMMIT = 2000  # rows between commits: what a kill can lose
 SHARD = 1000  # questions of a result file
 GROUP = 32  # questions read and written at once
@@ -40,22 +48,12 @@ CORPUS = pa.schema(
         ("image", pa.binary()), ("source", pa.string()), ("sub_dataset", pa.string()),
         ("canonical", pa.string()), ("tier", pa.int8()), ("pass_rate", pa.float32()),
         ("answer_kind", pa.string()), ("width", pa.int32()), ("height", pa.int32()),
-        ("tokens", pa.int32()), ("judged", pa.bool_()),
+        ("tokens", pa.int32()), ("judged", pa.bool_()), ("licence", pa.string()),
     ]
 )  # fmt: skip
 REJECTS = pa.schema([(n, pa.string()) for n in ("source", "sub_dataset", "id", "reason")])
 # (question text, (width, height)) -> tokens of the whole prompt, images and closer included
 CountTokens = Callable[[str, tuple[int, int]], int]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What decides the corpus besides its sources."""
-
-    seed: int = 0
-    max_tokens: int = 4096
-    drop_overlap: bool = True
-    bounds: Bounds = ANY_SIZE  # of the pictures as they are written
 
 
 @dataclass(frozen=True)
@@ -76,6 +74,17 @@ class Card:
     by_name: Counter[str] = field(default_factory=Counter)
     rejects: Counter[str] = field(default_factory=Counter)
     rows: int = 0
+    duplicates: int = 0  # nearly the same as another question
+    overlaps: int = 0  # nearly the same as a question of the evaluation
+    compared: int = 0  # the evaluation's questions
+    # names that end below their cap though rows were left out over it: (questions, cap)
+    short: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def short_text(self) -> str:
+        """What to do about `short`, or nothing."""
+        names = ", ".join(f"{n} {kept} of {cap}" for n, (kept, cap) in self.short.items())
+        return f"short of their cap though rows were left out over it: {names}; raise " \
+               "data.reserve" if names else ""  # fmt: skip
 
 
 def parts_of(source: Source, place: str) -> Iterator[Part]:
@@ -111,10 +120,15 @@ def hub_rows(name: str, config: str, columns: set[str], start: int) -> Iterable[
 
 
 class Builder:
-    """A build in `folder`; opened again, it goes on after the last commit."""
+    """A build in `folder`; opened again, it goes on after the last commit.
 
-    def __init__(self, folder: str | Path, recipe: Recipe, count_tokens: CountTokens) -> None:
+    UserError if another recipe, or other sources, began it.
+    """
+
+    def __init__(self, folder: str | Path, recipe: Recipe, count_tokens: CountTokens,
+                 places: Mapping[Source, str] | None = None) -> None:  # fmt: skip
         self.folder, self.recipe, self.count_tokens = Path(folder), recipe, count_tokens
+        self.names = Names(recipe.more)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.db = sqlite3.connect(self.folder / "build.sqlite")
         self.db.executescript(
@@ -125,24 +139,33 @@ class Builder:
             "reason TEXT);"
             "CREATE TABLE IF NOT EXISTS candidates (canonical TEXT, priority TEXT, key TEXT, "
             "source TEXT, sub_dataset TEXT, question TEXT, answer TEXT, image BLOB, "
-            "pass_rate REAL, width INT, height INT, tokens INT, hash TEXT, judged INT, "
+            "pass_rate REAL, width INT, height INT, tokens INT, hash TEXT, grey BLOB, judged INT, "
             "PRIMARY KEY (canonical, priority, key)) WITHOUT ROWID;"
         )
-        text = repr(recipe)
-        before = self.db.execute("SELECT text FROM recipe").fetchone()
-        if before is None:
-            self.db.execute("INSERT INTO recipe VALUES (?)", [text])
-        elif before[0] != text:
-            raise UserError(
-                f"{folder} holds a build by another recipe ({before[0]}); delete it or choose "
-                "another data.corpus"
-            )
+        self._begin({**recipe.settings(), **{f"data.{s}": p for s, p in (places or {}).items()}})
         # the latest first: a heap of negated priorities for each sub-dataset
         self.heaps: dict[str, list[tuple[int, str]]] = defaultdict(list)
         for name, priority, key in self.db.execute(
             "SELECT canonical, priority, key FROM candidates"
         ):
             heapq.heappush(self.heaps[name], (-int(priority), key))
+
+    def _begin(self, now: dict[str, Any]) -> None:
+        before = self.db.execute("SELECT text FROM recipe").fetchone()
+        if before is None:
+            self.db.execute("INSERT INTO recipe VALUES (?)", [json.dumps(now)])
+            self.db.commit()
+            return
+        try:
+            known = json.loads(before[0])
+        except ValueError:  # before recipes were JSON
+            known = before[0]
+        theirs, ours = differences(known, now)
+        if theirs or ours:
+            raise UserError(
+                f"{self.folder} holds a build by another recipe, {theirs}, but the run has {ours}; "
+                "set those, delete it, or choose another data.corpus"
+            )
 
     def take(self, part: Part, progress: Progress | None = None) -> None:
         """Read a part's rows from where it was left; does nothing if it is done."""
@@ -151,15 +174,15 @@ class Builder:
         start, done = row or (0, 0)
         if done:
             return
-        number = start
-        for raw in part.rows(start):
+        number, rows = start, iter(part.rows(start))
+        for raw in rows:
+            place = f"{part.name}#{number}"
             try:
-                self._offer(read_row(part.source, raw, number, part.config))
-            except KeyError as error:
-                raise UserError(
-                    f"{part.source} has a sub-dataset {error.args[0]!r} that nobody knows; add it "
-                    "to SUB_DATASETS or UNLISTED in zppo_core/data/zppo77k.py"
-                ) from None
+                self._offer(read_row(part.source, raw, place, part.config, self.names))
+            except UnknownNameError as error:
+                self.db.rollback()  # to the last commit: no row before this one is lost or twice
+                names = [error.args[0], *(name_of(part.source, r, part.config) for r in rows)]
+                raise unknown(part.source, self.names.unknown(part.source, names)) from None
             number += 1
             if number % COMMIT == 0:
                 self._commit(name, number, False)
@@ -175,12 +198,15 @@ class Builder:
         self.db.execute("INSERT INTO rejects VALUES (?, ?, ?, ?)",
                         [source, sub_dataset, key, reason])  # fmt: skip
 
+    def _most(self, name: str) -> int:
+        return int(self.names.by_name[name].cap * self.recipe.reserve)
+
     def _offer(self, row: Row) -> None:
         reject = (row.source, row.sub_dataset, row.key)
         if row.fault:
             self._reject(*reject, row.fault)
             return
-        heap, most = self.heaps[row.canonical], int(BY_NAME[row.canonical].cap * RESERVE)
+        heap, most = self.heaps[row.canonical], self._most(row.canonical)
         priority = row.priority(self.recipe.seed)
         # what stands too late needs no look at its image
         if len(heap) >= most and (-priority, row.key) <= heap[0]:
@@ -199,11 +225,12 @@ class Builder:
         if fault:
             self._reject(*reject, fault)
             return
+        hashed = image_hash(row.image)
         inserted = self.db.execute(
-            "INSERT OR IGNORE INTO candidates VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            "INSERT OR IGNORE INTO candidates VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             [row.canonical, f"{priority:020d}", row.key, row.source, row.sub_dataset, row.question,
-             row.answer, row.image, row.pass_rate, *size, tokens, str(image_hash(row.image)),
-             row.judged],
+             row.answer, row.image, row.pass_rate, *size, tokens, str(hashed.bits),
+             hashed.grey, row.judged],
         )  # fmt: skip
         if not inserted.rowcount:
             self._reject(*reject, "id seen before")
@@ -222,28 +249,25 @@ class Builder:
     def finish(self, evaluation: Iterable[Signature] = ()) -> Card:
         """Drop near-duplicates and what overlaps `evaluation`, cut to the caps, write the corpus.
 
+        Both are counted whether or not the recipe drops them. Signatures in `evaluation` have no
+        gold answer: a question is an overlap whatever its answer.
         `corpus/*.parquet`, `rejects.parquet`, and `manifest.json` last.
         """
         seen, tested = Seen(), Seen(evaluation)
         self.db.execute("DELETE FROM rejects WHERE reason LIKE 'final: %'")  # of a finish that died
-        card = Card()
+        card = Card(compared=len(tested))
         chosen: list[tuple[str, str, str]] = []
-        for sub in SUB_DATASETS:
+        for sub in self.names.subs:
             taken = 0
             rows = self.db.execute(
-                "SELECT priority, key, source, sub_dataset, question, hash FROM candidates "
+                "SELECT priority, key, source, sub_dataset, question, answer, hash, grey "
+                "FROM candidates "
                 "WHERE canonical = ? ORDER BY priority, key", [sub.name],
             ).fetchall()  # fmt: skip
-            for priority, key, source, sub_dataset, question, hash_ in rows:
-                own = Signature(int(hash_), trigrams(question))
-                reason = ""
-                if taken >= sub.cap:
-                    reason = "over the cap"
-                elif own in seen:
-                    reason = "nearly the same as another question"
-                elif own in tested:
-                    card.rejects["overlap with the evaluation"] += 1
-                    reason = "overlaps the evaluation" if self.recipe.drop_overlap else ""
+            for priority, key, source, sub_dataset, question, answer, bits, grey in rows:
+                hashed = ImageHash(int(bits), grey)
+                own = Signature(hashed, trigrams(question), plain_gold(answer))
+                reason = self._late(own, seen, tested, card) if taken < sub.cap else "over the cap"
                 if reason:
                     self._reject(source, sub_dataset, key, f"final: {reason}")
                     continue
@@ -251,6 +275,7 @@ class Builder:
                 chosen.append((sub.name, priority, key))
                 taken += 1
             card.by_name[sub.name] = taken
+        self._find_short(card)
         if not chosen:
             raise UserError(f"no row passed the filters; see the reasons in {self.folder}")
         self.db.commit()
@@ -261,14 +286,36 @@ class Builder:
         card.rejects.update(dict(self.db.execute(counted).fetchall()))
         card.rows = self.db.execute("SELECT coalesce(sum(rows), 0) FROM progress").fetchone()[0]
         content = {
-            "recipe": repr(self.recipe), "pixels": list(astuple(self.recipe.bounds)),
+            "recipe": self.recipe.settings(), "pixels": list(astuple(self.recipe.bounds)),
             "questions": card.kept, "rows": card.rows,
             "by_name": dict(card.by_name), "rejects": dict(sorted(card.rejects.items())),
+            "duplicates": card.duplicates, "overlaps": card.overlaps, "compared": card.compared,
+            "short": card.short_text(),
         }  # fmt: skip
         manifest = self.folder / "manifest.json.writing"
         manifest.write_text(json.dumps(content, indent=1) + "\n")
         manifest.replace(self.folder / "manifest.json")
         return card
+
+    def _late(self, own: Signature, seen: Seen, tested: Seen, card: Card) -> str:
+        """Why a candidate is left out at last, or nothing; counts what it is like."""
+        if own in seen:
+            card.duplicates += 1
+            if self.recipe.drop_duplicates:
+                return "nearly the same as another question"
+        if replace(own, gold="") in tested:
+            card.overlaps += 1
+            if self.recipe.drop_overlap:
+                return "overlaps the evaluation"
+        return ""
+
+    def _find_short(self, card: Card) -> None:
+        """Names that a larger reserve would have filled."""
+        query = "SELECT DISTINCT source, sub_dataset FROM rejects WHERE reason = 'over the cap'"
+        over = {self.names.canonical(s, name) for s, name in self.db.execute(query)}
+        for sub in self.names.subs:
+            if sub.name in over and card.by_name[sub.name] < sub.cap:
+                card.short[sub.name] = (card.by_name[sub.name], sub.cap)
 
     def _write(self, chosen: list[tuple[str, str, str]]) -> None:
         out = self.folder / "corpus"
@@ -292,8 +339,8 @@ class Builder:
             "AND priority = ? AND key = ?", place,
         ).fetchone()  # fmt: skip
         row = dict(zip(names, row, strict=True))
-        return row | {"canonical": place[0], "tier": BY_NAME[place[0]].tier,
-                      "answer_kind": answer_kind(row["answer"]),
+        return row | {"canonical": place[0], "tier": self.names.by_name[place[0]].tier,
+                      "licence": LICENCES[row["source"]], "answer_kind": answer_kind(row["answer"]),
                       "judged": bool(row["judged"])}  # fmt: skip
 
     def _scaled(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -309,26 +356,40 @@ class Builder:
                 out.write_table(pa.table(columns, schema=REJECTS))
 
 
-def answer_kind(answer: str) -> str:
-    """letter, number, short (at most 12 characters) or long."""
-    if len(answer) == 1 and answer.isalpha():
-        return "letter"
-    try:
-        float(answer.replace(",", "").rstrip("%"))
-    except ValueError:
-        return "short" if len(answer) <= 12 else "long"
-    return "number"
-
-
 def build(places: Mapping[Source, str], folder: str | Path, recipe: Recipe,
           count_tokens: CountTokens, evaluation: Iterable[Signature] = (),
           progress: Progress | None = None) -> Card:  # fmt: skip
-    """The corpus from both sources into `folder`; Vero first. Goes on with what lies there."""
-    builder = Builder(folder, recipe, count_tokens)
+    """The corpus from both sources into `folder`; Vero first. Goes on with what lies there.
+
+    UserError names all Vero configs that nobody knows before a row is read.
+    """
+    builder = Builder(folder, recipe, count_tokens, places)
     try:
+        parts = {source: list(parts_of(source, places[source])) for source in SOURCES}
+        _check_configs(builder.names, [part.config for part in parts["vero"]], places["vero"])
         for source in SOURCES:
-            for part in parts_of(source, places[source]):
+            for part in parts[source]:
                 builder.take(part, progress)
         return builder.finish(evaluation)
     finally:
         builder.db.close()  # what was not committed is read again
+
+
+def _check_configs(names: Names, configs: list[str], place: str) -> None:
+    named = {c for c in configs if c}  # files that lie flat name their sub-datasets row by row
+    if strange := names.unknown("vero", named):
+        raise unknown("vero", strange)
+    found = {names.canonical("vero", c) for c in named}
+    missing = [name for name, _ in names.more if named and name not in found]
+    if missing:
+        raise UserError(f"data.more_configs: {place} has no {', '.join(missing)}, only "
+                        f"{', '.join(sorted(named))}")  # fmt: skip
+
+
+def unknown(source: Source, names: list[str]) -> UserError:
+    """The error that names sub-datasets nobody knows, and what to do."""
+    fix = "name them in data.more_configs, or " if source == "vero" else ""
+    return UserError(
+        f"{source} has sub-datasets that nobody knows: {', '.join(map(repr, names))}; {fix}add "
+        "them to SUB_DATASETS or UNLISTED in zppo_core/data/zppo77k.py"
+    )

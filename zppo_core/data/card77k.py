@@ -11,6 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from zppo_core.data.zppo77k import as_text
+
 COLUMNS = ["source", "canonical", "tier", "answer_kind", "answer", "width", "height", "tokens",
            "pass_rate"]  # fmt: skip
 
@@ -27,20 +29,39 @@ def write_card(folder: str | Path) -> Path:
     lines = [
         "# Corpus", "",
         f"{manifest['questions']:,} questions of {manifest['rows']:,} rows read. "
-        f"Recipe: `{manifest['recipe']}`.", "",
+        f"Recipe: `{as_text(manifest['recipe'])}`.", "",
         "![Counts, lengths and sizes](card.png)", "",
         "## By sub-dataset", "", "| source | tier | name | questions |",
         "| --- | --- | --- | --- |",
         *(f"| {s} | {t} | {c} | {n:,} |" for (s, t, c), n in sorted(shares.items())), "",
         "## By kind of answer", "", "| kind | questions |", "| --- | --- |",
         *(f"| {k} | {n:,} |" for k, n in Counter(columns["answer_kind"]).most_common()), "",
-        "## Left out", "", "| reason | rows |", "| --- | --- |",
+        *_alike(manifest), "## Left out", "", "| reason | rows |", "| --- | --- |",
         *(f"| {reason} | {n:,} |" for reason, n in manifest["rejects"].items()), "",
         "Each row that was left out stands in `rejects.parquet` with its reason.",
     ]  # fmt: skip
     card = folder / "card.md"
     card.write_text("\n".join(lines) + "\n")
     return card
+
+
+def _alike(manifest: dict[str, Any]) -> list[str]:
+    """What was found twice, kept or not, and which names a larger reserve would fill."""
+
+    def fate(setting: str) -> str:
+        return "left out" if manifest["recipe"][setting] else "kept"
+
+    lines = [
+        "", "## Found twice", "",
+        f"- {manifest['duplicates']:,} questions are nearly the same as another "
+        f"({fate('data.drop_duplicates')}).",
+        f"- {manifest['overlaps']:,} questions overlap the evaluation "
+        f"({fate('data.drop_overlap')}); compared with {manifest['compared']:,} evaluation "
+        "questions.",
+    ]  # fmt: skip
+    if manifest["short"]:
+        lines += ["", f"Names {manifest['short']}."]
+    return [*lines, ""]
 
 
 def draw(rows: pa.Table, path: Path) -> None:

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import io
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from zppo_core.data.zppo77k import (
-    BY_NAME,
     MAX_ANSWER,
     MAX_PASS_RATE,
     MIN_SIDE,
+    UNUSABLE_PREFIX,
     UNUSABLE_REWARDS,
+    Names,
     Source,
-    canonical,
     strip_directives,
 )
-from zppo_core.pixels import readable
+from zppo_core.errors import UserError
+from zppo_core.pixels import flattened, readable
 
 COLUMNS: dict[Source, tuple[str, ...]] = {
     "vero": ("id", "data_source", "prompt", "image", "reward_model", "extra_info"),
     "mmfine": ("source", "id", "question", "answer", "image", "pass_rate"),
 }
 RENAMED = {"qwen3vl_4b_pass_rate": "pass_rate"}
+PAPER = Names()
+# what steers a chat template or stands for a picture: <|im_end|>, <|image_pad|>
+CONTROL = re.compile(r"<\|\w{2,}\|>")
 
 
 @dataclass(frozen=True)
@@ -53,42 +59,62 @@ class Row:
         return int.from_bytes(digest[:8], "big")
 
 
-def read_row(source: Source, raw: Mapping[str, Any], number: int, config: str = "") -> Row:
-    """`raw` as a `Row`, the `number`-th of its file; KeyError on an unknown sub-dataset name."""
-    return _vero(raw, number, config) if source == "vero" else _mmfine(raw, number)
+def read_row(source: Source, raw: Mapping[str, Any], place: str, config: str = "",
+             names: Names = PAPER) -> Row:  # fmt: skip
+    """`raw` as a `Row`; `place`, its file and number, is its id if it has none.
+
+    UnknownNameError on a sub-dataset that nobody knows, UserError if none is named.
+    """
+    name = name_of(source, raw, config)
+    given = raw.get("id")
+    row_id = place if given is None or given == "" else str(given)
+    return (
+        _vero(raw, name, row_id, names) if source == "vero" else _mmfine(raw, name, row_id, names)
+    )
 
 
-def _vero(raw: Mapping[str, Any], number: int, config: str) -> Row:
-    name = config or str(raw["data_source"])
+def name_of(source: Source, raw: Mapping[str, Any], config: str = "") -> str:
+    """The sub-dataset as the source names it; UserError if the row names none."""
+    column = "data_source" if source == "vero" else "source"
+    name = config or str(raw.get(column) or "")
+    if not name:
+        raise UserError(f"a row of {source} has nothing in column {column!r}, only "
+                        f"{', '.join(raw)}; lay the data out as on the hub")  # fmt: skip
+    return name
+
+
+def _vero(raw: Mapping[str, Any], name: str, row_id: str, names: Names) -> Row:
     extra, model = raw.get("extra_info") or {}, raw.get("reward_model") or {}
-    question = str(extra.get("question") or user_text(raw.get("prompt")))
+    question = content_text(extra.get("question")) or user_text(raw.get("prompt"))
     answer = extra.get("answer")
     if answer in (None, "", []):
         answer = model.get("ground_truth")
     reward = str(extra.get("reward_type") or "").strip().lower().replace(" ", "_")
-    fault = f"gold of type {reward}" if reward in UNUSABLE_REWARDS else ""
+    unusable = reward in UNUSABLE_REWARDS or reward.startswith(UNUSABLE_PREFIX)
+    fault = f"gold of type {reward}" if unusable else ""
+    if reward == "list_string_match":
+        answer = first_of(answer)
     row = Row(
-        "vero", name, canonical("vero", name) or "", str(raw.get("id") or number),
+        "vero", name, names.canonical("vero", name) or "", row_id,
         strip_directives(question), short_answer(answer), image_bytes(raw.get("image")), None,
         fault, reward == "llm_judge",
     )  # fmt: skip
     return _checked(row, raw.get("image"))
 
 
-def _mmfine(raw: Mapping[str, Any], number: int) -> Row:
-    name = str(raw["source"])
+def _mmfine(raw: Mapping[str, Any], name: str, row_id: str, names: Names) -> Row:
     rate = raw.get("pass_rate")
     if rate is None:
         rate = raw.get("qwen3vl_4b_pass_rate")
-    found = canonical("mmfine", name) or ""
+    found = names.canonical("mmfine", name) or ""
     fault = ""
-    if found and BY_NAME[found].vero:
+    if found and names.by_name[found].vero:
         fault = "sub-dataset taken from Vero"
     elif rate is not None and float(rate) > MAX_PASS_RATE:
         fault = "pass rate above 0.5"
     row = Row(
-        "mmfine", name, found, str(raw.get("id") or number),
-        strip_directives(str(raw.get("question") or "")), short_answer(raw.get("answer")),
+        "mmfine", name, found, row_id,
+        strip_directives(content_text(raw.get("question"))), short_answer(raw.get("answer")),
         image_bytes(raw.get("image")), None if rate is None else float(rate), fault,
     )  # fmt: skip
     return _checked(row, raw.get("image"))
@@ -103,8 +129,16 @@ def user_text(prompt: Any) -> str:
         messages = list(prompt or ())
     for message in messages:
         if message["role"] == "user":
-            return str(message["content"])
+            return content_text(message["content"])
     return ""
+
+
+def content_text(content: Any) -> str:
+    """A message's text: itself, or its text parts one below the other."""
+    if isinstance(content, (list, tuple)):
+        parts = [p.get("text") if isinstance(p, Mapping) else p for p in content]
+        return "\n".join(str(p) for p in parts if p)
+    return "" if content is None else str(content)
 
 
 def short_answer(answer: Any) -> str:
@@ -112,6 +146,32 @@ def short_answer(answer: Any) -> str:
     if isinstance(answer, (list, tuple)):
         return ", ".join(str(a).strip() for a in answer)
     return "" if answer is None else str(answer).strip()
+
+
+def answer_kind(answer: str) -> str:
+    """letter, number, short (at most 12 characters) or long."""
+    if len(answer) == 1 and answer.isalpha():
+        return "letter"
+    try:
+        float(answer.replace(",", "").rstrip("%"))
+    except ValueError:
+        return "short" if len(answer) <= 12 else "long"
+    return "number"
+
+
+def first_of(answer: Any) -> Any:
+    """The first of a list of accepted strings, which Vero's code compares one by one.
+
+    The list may be written as text; anything else is returned as it is.
+    """
+    if isinstance(answer, str) and answer.strip().startswith("["):
+        try:
+            answer = ast.literal_eval(answer.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return answer
+    if isinstance(answer, (list, tuple)):
+        return answer[0] if answer else None
+    return answer
 
 
 def image_bytes(image: Any) -> bytes:
@@ -125,13 +185,13 @@ def image_bytes(image: Any) -> bytes:
 
 def _checked(row: Row, image: Any) -> Row:
     """`row` with its first fault among those that cost nothing to find."""
-    from dataclasses import replace
-
     fault = row.fault
     if not row.canonical:
         fault = "sub-dataset not listed"
     elif not fault and not row.question:
         fault = "no question"
+    elif not fault and CONTROL.search(row.question):
+        fault = "control text in the question"
     elif not fault and not row.answer:
         fault = "no answer"
     elif not fault and len(row.answer) > MAX_ANSWER:
@@ -149,6 +209,7 @@ def open_image(data: bytes) -> tuple[tuple[int, int], str]:
     try:
         with readable(), Image.open(io.BytesIO(data)) as image:
             image.load()
+            flattened(image)  # some colours no reader can convert
             size = image.size
     except (OSError, ValueError):
         return (0, 0), "unreadable image"

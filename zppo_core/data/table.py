@@ -12,7 +12,7 @@ from typing import Any
 
 from zppo_core.data.files import is_place, table_files
 from zppo_core.errors import UserError
-from zppo_core.pixels import ANY_SIZE, Bounds, readable
+from zppo_core.pixels import ANY_SIZE, Bounds, flattened, readable
 from zppo_core.types import Question
 
 ROLES = ("question", "answer", "image", "id", "category", "judged")
@@ -126,10 +126,10 @@ def encode_images(value: Any) -> tuple[bytes, ...]:
                 if image.format in ("PNG", "JPEG"):
                     encoded.append(item)
                     continue
-                item = image.convert("RGB")
+                item = flattened(image)
         if not isinstance(item, Image.Image):
             raise TypeError(f"{type(item).__name__} is no image")
         buffer = io.BytesIO()
-        item.convert("RGB").save(buffer, "PNG")
+        flattened(item).save(buffer, "PNG")
         encoded.append(buffer.getvalue())
     return tuple(encoded)

@@ -7,8 +7,13 @@ name, Vero first on duplicates, no topping up.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
+
+from zppo_core.errors import UserError
+from zppo_core.pixels import ANY_SIZE, Bounds
 
 Source = Literal["vero", "mmfine"]
 SOURCES: tuple[Source, ...] = ("vero", "mmfine")  # priority: the first wins on duplicates
@@ -21,6 +26,10 @@ CAPS = {1: 2800, 2: 1400}  # rows of a canonical name, by tier
 MAX_ANSWER = 512  # characters
 MIN_SIDE = 100  # pixels
 MAX_PASS_RATE = 0.5  # MMFineReason: a row above it is too easy
+LICENCES: dict[Source, str] = {
+    "vero": "Apache-2.0 (Vero-600k); the sub-dataset's own terms hold too",
+    "mmfine": "Apache-2.0 (MMFineReason); the sub-dataset's own terms hold too",
+}
 
 
 @dataclass(frozen=True)
@@ -37,103 +46,302 @@ class SubDataset:
         return CAPS[self.tier]
 
 
+def _fine(name: str, ending: str = "") -> tuple[str, ...]:
+    """MMFineReason's spellings of `name`: documents differ about the prefix and the ending."""
+    plain = {f"{name}{ending}": 0, name: 0}  # an ordered set
+    return (*(f"FineVision-{p}" for p in plain), *plain)
+
+
 _VERO_1 = ("geomverse", "geoqa_plus", "mmk12")
 _VERO_2 = ("pathvqa", "vqarad", "evochart", "infographic_vqa", "aokvqa", "gqa", "iconqa", "vqav2",
-           "visual7w", "tallyqa", "pixelreasoner", "multihop", "pixmo", "visual_probe")  # fmt: skip
+           "visual7w", "tallyqa", "pixelreasoner", "pixmo", "visual_probe")  # fmt: skip
 
 SUB_DATASETS: tuple[SubDataset, ...] = (
-    SubDataset("ai2d", 1, ("ai2d_merged",), ("FineVision-ai2d_merged",)),
-    SubDataset("geo170k", 1, ("geo170k",), ("FineVision-geo170k(qa)", "FineVision-geo170k")),
+    SubDataset("ai2d", 1, ("ai2d_merged",), (*_fine("ai2d_merged"), *_fine("ai2d"))),
+    SubDataset("geo170k", 1, ("geo170k",), _fine("geo170k", "(qa)")),
     *(SubDataset(name, 1, (name,)) for name in _VERO_1),
     SubDataset("cosyn_math", 1, ("CoSyn_400k_math",)),
     SubDataset("cosyn_chart", 1, ("CoSyn_400k_chart",)),
     SubDataset("cosyn_diagram", 1, ("CoSyn_400k_diagram",)),
     SubDataset("cosyn_table", 1, ("CoSyn_400k_table",)),
     SubDataset("wemath", 1, ("wemath20_pro", "wemath20_standard"),
-               ("WeMath2-Pro", "WeMath2-Standard", "WeMath2-SFT")),
-    SubDataset("tqa", 1, ("tqa",), ("FineVision-tqa",)),
+               ("WeMath2-Pro", "WeMath2-Standard", "WeMath2-SFT", "WeMath2", "WeMath")),
+    SubDataset("tqa", 1, ("tqa",), _fine("tqa")),
     SubDataset("visualwebinstruct", 1, ("visualwebinstruct",),
-               ("FineVision-visualwebinstruct(filtered)", "FineVision-visualwebinstruct")),
+               _fine("visualwebinstruct", "(filtered)")),
     SubDataset("chartqa", 1, ("chartqa_difficulty", "chartqa")),
     SubDataset("arxivqa", 1, ("arxivqa_formatted", "arxivqa")),
     SubDataset("mmr1", 1, (), ("MMR1",)),
     SubDataset("euclid", 1, (), ("Euclid30K", "Euclid")),
-    SubDataset("geometry3k", 1, (),
-               ("FineVision-geometry3k(mathv360k)", "FineVision-geometry3k")),
-    SubDataset("mm_openr1", 1, (), ("mmopenr1-8k", "mm-openr1")),
+    SubDataset("geometry3k", 1, (), (*_fine("geometry3k", "(mathv360k)"), "geo3k")),
+    SubDataset("mm_openr1", 1, (), ("mmopenr1-8k", "mmopenr1", "mm-openr1-8k", "mm-openr1")),
     SubDataset("bmmr", 1, (), ("BMMR",)),
-    SubDataset("scienceqa", 1, (), ("FineVision-scienceqa",)),
-    SubDataset("virl39k", 1, (), ("ViRL39K",)),
-    SubDataset("raven", 2, ("raven",), ("FineVision-raven",)),
+    SubDataset("scienceqa", 1, (), _fine("scienceqa")),
+    SubDataset("virl39k", 1, (), ("ViRL39K", "ViRL")),
+    SubDataset("raven", 2, ("raven",), _fine("raven")),
     *(SubDataset(name, 2, (name,)) for name in _VERO_2),
+    SubDataset("multihop", 2, ("multihop", "multihop_qa")),
     SubDataset("visualsphinx", 2, (), ("VisualSphinx",)),
     SubDataset("puzzleqa", 2, (), ("PuzzleQA",)),
     SubDataset("llava_cot", 2, (), ("LLaVA-CoT",)),
     SubDataset("zebra_cot", 2, (), ("Zebra-CoT-Physics", "Zebra-CoT")),
 )  # fmt: skip
 
-BY_NAME = {s.name: s for s in SUB_DATASETS}
 # known values that the paper lists in neither tier: left out, and no reason to stop
 UNLISTED: dict[Source, tuple[str, ...]] = {
-    "vero": ("ecd_vqa", "reachqa", "objects365_qa", "refcocog", "aerialvg", "groundui", "oodvqa",
-             "osatlas", "indoor_qa", "vizwiz", "viquae", "vcr", "vcrqa", "kvqa", "kvg", "popvqa",
-             "game_qa", "visual_jigsaw_2d", "visual_jigsaw_3d", "magma_mind2web", "magma_aitw",
-             "spatial_ssrl", "stvqa", "robo2vlm"),
-    "mmfine": ("GameQA-140K", "WaltonColdStart", "MMK12"),
+    "vero": ("ecd_vqa", "reachqa", "objects365", "objects365_qa", "refcocog", "aerialvg",
+             "groundui", "oodvqa", "osatlas", "indoor_qa", "vizwiz", "viquae", "vcr", "vcrqa",
+             "kvqa", "kvg", "popvqa", "game_qa", "visual_jigsaw_2d", "visual_jigsaw_3d",
+             "magma_mind2web", "magma_aitw", "spatial_ssrl", "stvqa", "robo2vlm",
+             "mavis_math_metagen", "mavis_math_rule_geo", "CoSyn_400k_chemical"),
+    "mmfine": ("GameQA-140K", "GameQA", "WaltonColdStart", "MMK12"),
 }  # fmt: skip
-# reward types of Vero whose gold is no short answer
-UNUSABLE_REWARDS = frozenset({"grounding", "clicking", "web_action", "instruction_following"})
+# reward types of Vero whose gold is no short answer; names of instruction following vary
+UNUSABLE_REWARDS = ("grounding", "clicking", "web_action")
+UNUSABLE_PREFIX = "instruction_following"
 VERO_DOMAINS = ("chart_ocr", "stem", "spatial_action", "knowledge_recognition",
                 "counting_grounding_search", "captioning_IF")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides the corpus besides its sources."""
+
+    seed: int = 0
+    max_tokens: int = 4096
+    drop_duplicates: bool = True
+    drop_overlap: bool = False
+    bounds: Bounds = ANY_SIZE  # of the pictures as they are written
+    more: tuple[tuple[str, int], ...] = ()  # further Vero configs with their tiers
+    reserve: float = 1.25  # candidates kept a sub-dataset, over its cap
+
+    def settings(self) -> dict[str, Any]:
+        """It as settings of a run, by name."""
+        return {
+            "data.seed": self.seed, "data.max_prompt_tokens": self.max_tokens,
+            "data.drop_duplicates": self.drop_duplicates, "data.drop_overlap": self.drop_overlap,
+            "data.min_pixels": self.bounds.least, "data.max_pixels": self.bounds.most,
+            "data.more_configs": ",".join(f"{name}={tier}" for name, tier in self.more),
+            "data.reserve": float(self.reserve),
+        }  # fmt: skip
+
+
+def differences(before: Any, now: Mapping[str, Any]) -> tuple[str, str]:
+    """The settings in which a recorded recipe and `now` differ, of either as text; "" if none."""
+    if not isinstance(before, Mapping):
+        return f"an older version's recipe ({before})", as_text(now)
+    names = [n for n in {**before, **now} if before.get(n) != now.get(n)]
+    return (as_text({n: before.get(n) for n in names}), as_text({n: now.get(n) for n in names}))
+
+
+def as_text(settings: Mapping[str, Any]) -> str:
+    """Settings as `--set` takes them, separated by commas."""
+    return ", ".join(
+        f"{n}={str(v).lower() if isinstance(v, bool) else v}" for n, v in settings.items()
+    )
+
+
+class UnknownNameError(KeyError):
+    """A sub-dataset's name that nobody knows: the map must be extended, not the rows lost."""
 
 
 def _plain(name: str) -> str:
     return name.strip().lower()
 
 
-_LOOKUP: dict[Source, dict[str, str]] = {
-    "vero": {_plain(v): s.name for s in SUB_DATASETS for v in (*s.vero, s.name) if s.vero},
-    "mmfine": {_plain(m): s.name for s in SUB_DATASETS for m in s.mmfine},
-}
-
-
-def canonical(source: Source, name: str) -> str | None:
-    """The canonical name of a config or `source` value; None if the paper does not list it.
-
-    A Vero config's domain ("stem-tqa") is taken off. Raises KeyError on a name that nobody knows:
-    the map must be extended, not the rows lost.
-    """
+def _config(name: str) -> str:
+    """A Vero config without its domain: "stem-tqa" is "tqa"."""
     plain = _plain(name)
-    if source == "vero":
-        for domain in VERO_DOMAINS:
-            plain = plain.removeprefix(f"{domain.lower()}-")
-        if _plain(name).startswith("captioning_if"):
+    for domain in VERO_DOMAINS:
+        plain = plain.removeprefix(f"{domain.lower()}-")
+    return plain
+
+
+def parse_more(text: str) -> tuple[tuple[str, int], ...]:
+    """`ecd_vqa=2,reachqa=2` as ((config, tier), ...), sorted; UserError if it cannot be read."""
+    more: dict[str, int] = {}
+    taken = {_config(v) for s in SUB_DATASETS for v in (*s.vero, s.name)}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        name, _, tier = (p.strip() for p in part.partition("="))
+        if not name or tier not in map(str, CAPS):
+            raise UserError(f"data.more_configs: {part!r}; write config=tier, with tier 1 or 2")
+        config = _config(name)
+        if config in taken:
+            raise UserError(f"data.more_configs: {name!r} is taken already; leave it out")
+        taken.add(config)
+        more[config] = int(tier)
+    return tuple(sorted(more.items()))
+
+
+@dataclass(frozen=True)
+class Names:
+    """The paper's sub-datasets and `more` Vero configs with their tiers."""
+
+    more: tuple[tuple[str, int], ...] = ()
+
+    @cached_property
+    def subs(self) -> tuple[SubDataset, ...]:
+        """All sub-datasets in the order of their priority on duplicates: Vero's first."""
+        further = (SubDataset(name, tier, (name,)) for name, tier in self.more)
+        return tuple(sorted((*SUB_DATASETS, *further), key=lambda s: not s.vero))
+
+    @cached_property
+    def by_name(self) -> dict[str, SubDataset]:
+        return {s.name: s for s in self.subs}
+
+    @cached_property
+    def _lookup(self) -> dict[Source, dict[str, str]]:
+        return {
+            "vero": {_config(v): s.name for s in self.subs for v in (*s.vero, s.name) if s.vero},
+            "mmfine": {_plain(m): s.name for s in self.subs for m in s.mmfine},
+        }
+
+    @cached_property
+    def _unlisted(self) -> dict[Source, set[str]]:
+        return {source: set(map(_plain, names)) for source, names in UNLISTED.items()}
+
+    def canonical(self, source: Source, name: str) -> str | None:
+        """The canonical name of a config or `source` value; None if it is not taken.
+
+        Raises UnknownNameError on a name that nobody knows.
+        """
+        plain = _config(name) if source == "vero" else _plain(name)
+        found = self._lookup[source].get(plain)
+        if found is not None:
+            return found
+        captions = source == "vero" and _plain(name).startswith("captioning_if")
+        if captions or plain in self._unlisted[source]:
             return None
-    found = _LOOKUP[source].get(plain)
-    if found is not None:
-        return found
-    if plain in map(_plain, UNLISTED[source]):
-        return None
-    raise KeyError(name)
+        raise UnknownNameError(name)
+
+    def unknown(self, source: Source, names: Iterable[str]) -> list[str]:
+        """Those of `names` that nobody knows, sorted, each once."""
+        found = set()
+        for name in set(names):
+            try:
+                self.canonical(source, name)
+            except UnknownNameError:
+                found.add(name)
+        return sorted(found)
 
 
 _IMAGE_MARK = re.compile(r"\s*<image>\s*", re.IGNORECASE)
-# directives on the form of the answer: the closer takes their place
-_DIRECTIVES = (
-    re.compile(r"(?im)^\s*(hint|note)\s*:\s*please answer.*$"),
-    re.compile(
-        r"(?i)\s*(please\s+)?(answer|respond)\s+(the question\s+)?(directly\s+)?(with|using|by)\s+"
-        r"(only\s+)?(the\s+)?(option|letter|a single word|one word|single word|a number)[^.\n]*\.?"
-    ),
-    re.compile(r"(?i)\s*(please\s+)?(put|write|give|provide)\s+(your\s+|the\s+)?(final\s+)?answer\s+"
-               r"(in|inside|within|as|between)[^.\n]*\\?boxed\{?\}?[^.\n]*\.?"),
-    re.compile(r"(?i)\s*(first\s+)?(think|reason)[^.\n]*<think>[^.\n]*\.?"),
-)  # fmt: skip
+_PARENTHESIS = re.compile(r"\s*\(([^()]*)\)")
+_END = re.compile(r"[.!?]+[\"')\]]*(?=\s|$)")
+_NO_END = re.compile(r"\(*(?:[A-Z]|(?i:e\.g|i\.e|fig|eq|no|vs|cf|approx))\.")
+_LABEL = re.compile(r"\s*\(?(?:[A-Za-z]|\d+)\.")  # of an option, at the beginning
+_LAST_OF_LIST = re.compile(r"(?:,|\bor|\band)\s+[A-Z]\.$")  # "A, B, C or D." ends a sentence
+_OPTION = re.compile(r"\([A-Za-z0-9]\)|(?<![A-Za-z])[A-Z][).](?=\s*\S)")
+_BOX = re.compile(r"(?i)\\*boxed(?:\s*\{(?:\s|\.|your|the|final|answer|here)*\})?")
+_TOKEN = re.compile(r"</?\w+>|[\w'’]+(?:\.\d+)?")
+_LEAD = (
+    r"(?:(?:hint|note|instructions?|format|important)\s*:\s*)?"
+    r"(?:(?:please|first|finally|then|and|also|directly|only|just|simply)\s*,?\s*)*"
+)
+# how a directive on the form of the answer begins; what else it says is held against the words
+_HEADS = re.compile(
+    _LEAD
+    + r"(?:(?P<answer>answer|respond|reply|(?:the|your) (?:final )?(?:answer|response|output))"
+    r"|(?P<choose>select|choose|pick)"
+    r"|(?P<give>put|write|give|provide|place|output|present|enclose|box|state|return|report)"
+    r"|(?P<think>think|reason|solve|let's think|let us think|you (?:first|must|should)"
+    r"|(?:the|your) (?:reasoning|thinking)))\b"
+)
+# what makes it one: a form, not a matter
+_THOUGHT = (
+    r"<box>|</?think>|</?answer>|\bstep by step\b|\breasoning process\b"
+    r"|\binternal monologue\b"
+)
+_LETTER = r"\bletters?\b|\b[A-H](?:, ?[A-H])*,? (?:or|and) [A-H]\b"
+_SHORT = (
+    r"\b(?:single|one|few) words?\b|\bphrase\b|\b(?:a|single|one) (?:number|digit)\b"
+    r"|\binteger\b|\bwith (?:only )?the (?:correct )?option\b"
+)
+_FORMS = {
+    "answer": re.compile(f"{_THOUGHT}|{_LETTER}|{_SHORT}"),
+    "give": re.compile(f"{_THOUGHT}|{_LETTER}|{_SHORT}"),
+    "choose": re.compile(_LETTER),
+    "think": re.compile(_THOUGHT),
+}
+_GIVEN = re.compile(r"\banswers?\b|\bresponse\b|\boption\b|\bchoice\b|<box>")
+# all that a directive may say: how exact a number is to be, or its unit, is part of the question
+_VOCABULARY = """
+</answer> </think> <answer> <box> <think> a about above after all also an and answer answering
+answers any appropriate are as at based be before below best box brief briefly by choice choices
+choose concise concisely content correct corresponding digit direct directly do e each eg either
+enclose enclosed end exactly example explain explanation few final finally first following for
+form format from g give given here hint i ie image important in inside instruction instructions
+integer internal into is it its just let let's letter letters like mind monologue must not note
+number numeric numerical of on one only option option's options option’s or other output phrase
+pick picture place please present problem process provide provided put question question's reason
+reasoning reply report requiring respectively respond response return right select short should
+simply single solution solve state step such tag tags than that the then think thinking this
+through to us use user using when which with within without word words write you your
+"""
+_WORDS = frozenset(_VOCABULARY.split())
 
 
 def strip_directives(text: str) -> str:
-    """The question without image marks and upstream directives on the form of the answer."""
-    text = _IMAGE_MARK.sub("\n", text)
-    for pattern in _DIRECTIVES:
-        text = pattern.sub("", text)
-    return re.sub(r"\n{3,}", "\n\n", text).strip()
+    """The question without image marks and upstream directives on the form of the answer.
+
+    A directive goes only as a whole sentence, parenthesis, or clause before a colon; where nothing
+    else is said the text stays.
+    """
+    text = _IMAGE_MARK.sub("\n", text).strip()
+    kept = []
+    for line in text.split("\n"):
+        rest = _without(line)
+        if rest.strip() or not line.strip():
+            kept.append(rest)
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip() or text
+
+
+def _without(line: str) -> str:
+    """A line without its directives; exactly the line if it has none."""
+    left = _PARENTHESIS.sub(lambda m: "" if _is_directive(m[1]) else m[0], line)
+    return "".join(map(_rest, _sentences(left))) if left.strip() else left
+
+
+def _sentences(line: str) -> Iterator[str]:
+    start = 0
+    for end in _END.finditer(line):
+        sentence = line[start : end.end()]
+        known = _NO_END.fullmatch(sentence.split()[-1]) and not _LAST_OF_LIST.search(sentence)
+        if known or _LABEL.fullmatch(sentence):
+            continue
+        yield sentence
+        start = end.end()
+    yield line[start:]
+
+
+def _rest(sentence: str) -> str:
+    """What is left of a sentence: all, nothing, or what follows a directive's colon."""
+    if _is_directive(sentence):
+        return ""
+    for colon in re.finditer(r":(?=\s|$)", sentence):
+        if _is_directive(sentence[: colon.start()]):
+            return sentence[colon.end() :]
+    return sentence
+
+
+def _is_directive(sentence: str) -> bool:
+    said = " ".join(_BOX.sub(" <box> ", sentence).replace("-", " ").split())
+    if "?" in said or _OPTION.search(said):
+        return False
+    low = said.lower()
+    head = _HEADS.match(low)
+    if head is None:
+        return False
+    # capitals only where they may be options: "MUST BE", not "A, B or C"
+    form = re.sub(r"\b[A-Z][A-Za-z]+", lambda m: m[0].lower(), said)
+    if not _FORMS[str(head.lastgroup)].search(form):
+        return False
+    if head["give"] and not _GIVEN.search(low):
+        return False
+    examples = re.search(r"\be\.?g\b|\bi\.?e\b|\bsuch as\b|\bfor example\b|\blike\b", low)
+    for token in _TOKEN.findall(said):
+        label = len(token) == 1 and token in "ABCDEFGH"
+        number = examples is not None and re.fullmatch(r"\d+(?:\.\d+)?", token)
+        if not (label or number or token.lower() in _WORDS):
+            return False
+    return not re.search(r"[^\s\w.,;:!()\[\]{}<>/\\$\"'`’“”*]", said)
