@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eval.database import open_database
-from eval.figures import draw, panels_of
+from eval.figures import panels_of
+from eval.panels import draw
 from eval.paper_tables import Ours
 from eval.summary import find_run, records
 

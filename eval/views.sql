@@ -75,7 +75,8 @@ WITH main AS (
 SELECT
     run_key, role, model_key, suite, protocol_key, family, benchmark, n, expected_n,
     100 * score AS score, 100 * stderr AS stderr, 100 * low AS low, 100 * high AS high,
-    unparsed, missing_reason, score IS NOT NULL AND n >= expected_n AS complete
+    unparsed, missing_reason,
+    score IS NOT NULL AND n >= expected_n AND missing_reason IS NULL AS complete
 FROM run_scores_all JOIN main USING (run_key, suite, protocol_key);
 
 -- Plain mean over the benchmarks of a family. `average` is null unless every benchmark that any

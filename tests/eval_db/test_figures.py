@@ -12,7 +12,8 @@ from synthetic import Spec, build
 
 from eval import figures
 from eval.database import open_database
-from eval.figures import FIGURES, draw, notes_of, panels_of
+from eval.figures import FIGURES, panels_of
+from eval.panels import draw, notes_of
 from eval.paper_tables import Ours
 from zppo_core.errors import UserError
 
