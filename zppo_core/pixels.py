@@ -69,10 +69,7 @@ ANY_SIZE = Bounds()
 
 
 def flattened(image: Image.Image) -> Image.Image:
-    """The picture in RGB, transparency showing white, as on a page.
-
-    ValueError if its colours cannot be converted.
-    """
+    """The picture in RGB, transparency showing white, as on a page."""
     from PIL import Image
 
     if not image.has_transparency_data:

@@ -21,7 +21,7 @@ from zppo_core.data.zppo77k import (
     strip_directives,
 )
 from zppo_core.errors import UserError
-from zppo_core.pixels import flattened, readable
+from zppo_core.pixels import readable
 
 COLUMNS: dict[Source, tuple[str, ...]] = {
     "vero": ("id", "data_source", "prompt", "image", "reward_model", "extra_info"),
@@ -209,7 +209,6 @@ def open_image(data: bytes) -> tuple[tuple[int, int], str]:
     try:
         with readable(), Image.open(io.BytesIO(data)) as image:
             image.load()
-            flattened(image)  # some colours no reader can convert
             size = image.size
     except (OSError, ValueError):
         return (0, 0), "unreadable image"
