@@ -137,7 +137,9 @@ def test_thinking_is_the_papers_unless_it_is_given(monkeypatch):
 
 def test_transformers_by_lm_eval_alone_takes_our_text_tasks(tmp_path, source):
     """Its generate() knows no presence penalty: the protocol goes without."""
-    arguments = f"pretrained={resolve('nano:student')},dtype=float32,enable_thinking=True"
+    # by lm-eval's own enable_thinking it would cut the thought off, and its end with it
+    arguments = json.dumps({"pretrained": str(resolve("nano:student")), "dtype": "float32",
+                            "chat_template_args": {"enable_thinking": True}})  # fmt: skip
     found = lm_eval(
         tmp_path, source, "--model", "hf", "--model_args", arguments, "--device", "cpu",
         "--apply_chat_template", "--tasks", "zppo_mmlu_pro", "--gen_kwargs", "max_gen_toks=8",
@@ -145,6 +147,9 @@ def test_transformers_by_lm_eval_alone_takes_our_text_tasks(tmp_path, source):
     )  # fmt: skip
     lines = [json.loads(line) for line in found["logged"]["zppo_mmlu_pro"].splitlines()]
     assert any(line["detail"]["output"] for line in lines)
+    asked = [json.dumps(line["arguments"]) for line in lines]
+    assert all(r"<|im_start|>assistant\n<think>\n" in text for text in asked)
+    assert not any("</think>\\n\\n" in text.rpartition("assistant")[2] for text in asked)
 
 
 def test_lm_evals_cache_of_responses_serves_pictures_too(tmp_path, source):
