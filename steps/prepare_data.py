@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -113,18 +114,18 @@ def _check_recipe(config: Config, folder: Path) -> None:
 
 
 def corpus_here(place: str) -> Path:
-    """The folder of a corpus; one on S3 is copied to this machine, once.
+    """The folder of a corpus; one on S3 is copied to this machine, once for what it is now.
 
     UserError if there is no finished corpus on S3.
     """
     if not place.startswith("s3://"):
         return Path(place)
-    folder = _copy_of(place)
-    if folder.is_dir():
-        return folder
     store = open_store(place)
     if not store.exists(MANIFEST):
         raise UserError(f"no finished corpus in {place}; run prepare_data, or build it there")
+    folder = _copy_of(place, store.get(MANIFEST))
+    if folder.is_dir():
+        return folder
     print(f"corpus: copied from {place} to {folder}", flush=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
@@ -135,9 +136,9 @@ def corpus_here(place: str) -> Path:
     return folder
 
 
-def _copy_of(place: str) -> Path:
+def _copy_of(place: str, manifest: bytes = b"") -> Path:
     base = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
-    return base / "zppo" / "corpora" / hashlib.sha256(place.encode()).hexdigest()[:16]
+    return base / "zppo" / "corpora" / hashlib.sha256(place.encode() + manifest).hexdigest()[:16]
 
 
 def build_77k(config: Config) -> None:
@@ -147,16 +148,31 @@ def build_77k(config: Config) -> None:
     """
     place = config.data.corpus
     if not place.startswith("s3://"):
-        _build(config, Path(place))
+        _build_once(config, Path(place))
         return
     store = open_store(place)
     if store.exists(MANIFEST):
         return
     folder = _copy_of(place).with_suffix(".build")
-    _build(config, folder)
+    _build_once(config, folder)
     put_tree(folder / "corpus", store, "corpus")
     for name in (*EXTRAS, MANIFEST):  # last: it says that the rest is there
         store.put_file(name, folder / name)
+
+
+def _build_once(config: Config, folder: Path) -> None:
+    """One process of this machine builds, others wait: the runs of a sweep begin together."""
+    if (folder / MANIFEST).is_file():  # it may be another user's, and not for writing
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".building").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"corpus: another process builds {folder}; waiting for it", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if not (folder / MANIFEST).is_file():
+            _build(config, folder)
 
 
 def _build(config: Config, folder: Path) -> None:
@@ -168,8 +184,6 @@ def _build(config: Config, folder: Path) -> None:
     from zppo_core.prompts import Templates
 
     data = config.data
-    if (folder / MANIFEST).is_file():
-        return
     renderer = models.load_renderer(config.student.model, 0, images=True)
     templates = Templates(data.prompts)
 

@@ -3,6 +3,7 @@
 import io
 import json
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -207,6 +208,30 @@ def test_a_corpus_on_s3_is_built_once_and_copied_where_it_is_read(
     said = capsys.readouterr().out
     assert said.count("rows kept") == 1
     assert said.count("copied from") == 2  # once a machine
+    store = open_store(f"{s3_url}/corpus")
+    store.put("manifest.json", store.get("manifest.json") + b" ")  # as if built anew
+    build_corpus(config)
+    assert capsys.readouterr().out.count("copied from") == 1
+
+
+@pytest.mark.usefixtures("small_caps")
+def test_runs_that_begin_together_build_the_corpus_once(tmp_path: Path, capsys) -> None:
+    from steps.prepare_data import build_77k, build_corpus
+    from zppo_core.config import load
+
+    where = places(tmp_path, {"stem-tqa": [vero(i, "tqa") for i in range(8)]}, [mmfine(0)])
+    config = load(
+        "nano",
+        ["data.source=zppo77k", f"data.corpus={tmp_path}/corpus", f"data.vero={where['vero']}",
+         f"data.mmfine={where['mmfine']}", "evaluation.suite=nano_rows"],
+    )  # fmt: skip
+    with ThreadPoolExecutor(3) as pool:
+        for build in [pool.submit(build_77k, config) for _ in range(3)]:
+            build.result()
+    assert len(build_corpus(config)) == 9
+    said = capsys.readouterr().out
+    assert said.count("rows kept") == 1
+    assert said.count("another process builds") == 2
 
 
 @pytest.mark.usefixtures("small_caps")
