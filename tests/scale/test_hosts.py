@@ -213,7 +213,7 @@ def test_strangers_neither_end_the_door_nor_keep_others_waiting(capsys) -> None:
     """A scanner on all addresses: one that says nothing, one that speaks HTTP, one that leaves."""
     door = Door()
     place = ("127.0.0.1", int(door.address.rpartition(":")[2]))
-    with socket.create_connection(place), socket.create_connection(place) as http:
+    with socket.create_connection(place), socket.create_connection(place, 10) as http:
         http.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         with contextlib.suppress(ConnectionResetError):
             while http.recv(256):  # until the door has hung up
@@ -249,16 +249,24 @@ def test_a_silent_stranger_is_hung_up_on(monkeypatch) -> None:
 
 
 def test_who_comes_in_unasked_waits_for_the_next_question_or_is_let_go() -> None:
-    door = Door()
-    early = connect(door.address, door.key)
+    door, inside = Door(), []
+
+    def come() -> None:
+        coming = threading.Thread(
+            target=lambda: inside.append(connect(door.address, door.key)), daemon=True
+        )
+        coming.start()
+        coming.join(10)
+        assert not coming.is_alive()
+
+    come()
     assert door.accept(0, 10, lambda: True) == []
     assert len(door.accept(1, 10, lambda: True)) == 1
-    spare = connect(door.address, door.key)
+    come()
     door.close()
-    assert spare.poll(10)
+    assert inside[1].poll(10)
     with pytest.raises((EOFError, ConnectionError)):
-        spare.recv_bytes()
-    early.close()
+        inside[1].recv_bytes()
 
 
 def test_hosts_are_told_the_name_that_was_given_and_a_dead_line_is_noticed() -> None:
