@@ -15,7 +15,7 @@ import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -286,7 +286,7 @@ class Builder:
         card.rejects.update(dict(self.db.execute(counted).fetchall()))
         card.rows = self.db.execute("SELECT coalesce(sum(rows), 0) FROM progress").fetchone()[0]
         content = {
-            "recipe": self.recipe.settings(), "pixels": list(astuple(self.recipe.bounds)),
+            "recipe": self.recipe.settings(),
             "questions": card.kept, "rows": card.rows,
             "by_name": dict(card.by_name), "rejects": dict(sorted(card.rejects.items())),
             "duplicates": card.duplicates, "overlaps": card.overlaps, "compared": card.compared,

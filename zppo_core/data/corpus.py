@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from zppo_core.errors import UserError
-from zppo_core.pixels import Bounds
 from zppo_core.streams import stream
 from zppo_core.types import Question
 
@@ -112,8 +110,6 @@ class TableCorpus(ListCorpus):
         if not (Path(folder) / "manifest.json").is_file():
             raise UserError(f"no finished corpus in {folder}; run prepare_data, or build it there")
         super().__init__((), seed)
-        manifest = json.loads((Path(folder) / "manifest.json").read_text())
-        self.bounds = Bounds(*manifest.get("pixels", ()))  # its pictures were scaled into
         self._questions = _OnDisk(sorted((Path(folder) / "corpus").glob("*.parquet")))
         self._ids = list(self._questions)
         self._folder = Path(folder)
