@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from eval import evidence
+from eval.harness import expected_of
+from eval.suite import SUITES
 from steps import sweep
+from steps.early import resolve
 from zppo_core.errors import UserError
 
 # stands in for the ZPPO flow: notes that it ran, and fails where a file says so
@@ -52,6 +55,19 @@ def test_the_evidence_preset_is_eight_methods_over_five_paired_seeds():
     assert sweep.plan("evidence", "", "zppo", "", "7", "").methods == ("zppo",)
 
 
+def test_the_evidence_preset_asks_as_many_questions_as_its_page_says():
+    member = sweep.members(sweep.plan("evidence", "", "", "", "", ""))[0]
+    limit = resolve(member.scale, member.method, "0", member.sets).evaluation.limit
+    asked = {b.family: 0 for b in SUITES["nano"]}
+    for benchmark in SUITES["nano"]:
+        asked[benchmark.family] += expected_of(benchmark, limit)
+    said = ", ".join(
+        f"{family} {n:,}" for family, n in sorted(asked.items(), key=lambda pair: pair[0].lower())
+    )
+    page = (Path(__file__).parents[2] / "docs" / "evidence.md").read_text(encoding="utf-8")
+    assert f"Test questions a model: {said}" in page
+
+
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
@@ -60,7 +76,7 @@ def test_the_evidence_preset_is_eight_methods_over_five_paired_seeds():
         ({"sets": "optimizer.lrr=1"}, "lr"),
     ],
 )
-def test_a_fault_in_any_member_stops_the_sweep_before_its_first_run(folder, changes, fault):
+def PLACE_stops_the_sweep_before_its_first_run(folder, changes, fault):
     with pytest.raises(UserError, match=fault):
         two_methods(**changes)
     assert not (folder / "ran.txt").exists()
