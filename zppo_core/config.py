@@ -230,7 +230,8 @@ class Config:
         return json.dumps(self.to_dict(), sort_keys=True)
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that is most like `name`."""
     known = list(known)
     match = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
     return match[0] if match else ", ".join(known)
@@ -285,7 +286,7 @@ def _section(cls: type, name: str, values: Mapping[str, Any]) -> Any:
     for key in values:
         if key not in hints:
             raise UserError(
-                f"unknown field {name}.{key}; did you mean {name}.{_nearest(key, hints)}?"
+                f"unknown field {name}.{key}; did you mean {name}.{nearest(key, hints)}?"
             )
     return cls(**{k: _convert(f"{name}.{k}", v, hints[k]) for k, v in values.items()})
 
@@ -298,99 +299,16 @@ def from_dict(values: Mapping[str, Any]) -> Config:
         if name == "scale":
             sections[name] = _convert(name, content, str)
         elif name not in hints:
-            raise UserError(f"unknown section {name!r}; did you mean {_nearest(name, hints)!r}?")
+            raise UserError(f"unknown section {name!r}; did you mean {nearest(name, hints)!r}?")
         elif not isinstance(content, Mapping):
             raise UserError(f"{name} is a section; set a field of it, like {name}.<field>=<value>")
         else:
             sections[name] = _section(hints[name], name, content)
+    from zppo_core.config_rules import validate
+
     config = Config(**sections)
-    _validate(config)
+    validate(config)
     return config
-
-
-def _validate(c: Config) -> None:
-    """Ranges that types cannot say; each message names the field and the remedy."""
-    from zppo_core.data.zppo77k import parse_more
-    from zppo_core.methods import METHODS
-
-    parse_more(c.data.more_configs)
-    if c.run.method not in METHODS:
-        raise UserError(
-            f"unknown method {c.run.method!r}; did you mean {_nearest(c.run.method, METHODS)!r}?"
-        )
-    several = c.run.method == "zppo_teachers"
-    rules = [
-        (
-            several == bool(c.teacher.more_models),
-            "teacher.more_models belongs to method zppo_teachers: set both, like --method "
-            "zppo_teachers --set teacher.more_models=<folder or hub id>",
-        ),
-        (c.run.rollout_steps >= 0, "run.rollout_steps must be >= 0 (0: one pass over the corpus)"),
-        (
-            c.data.min_pixels >= 0 <= c.data.max_pixels
-            and (c.data.max_pixels == 0 or c.data.min_pixels <= c.data.max_pixels),
-            "data.min_pixels must be >= 0 and at most data.max_pixels (0: no bound)",
-        ),
-        (c.data.seed >= 0, "data.seed must be >= 0"),
-        (c.data.reserve >= 1, "data.reserve must be >= 1: the cap itself"),
-        (c.run.steps_per_task > 0, "run.steps_per_task must be >= 1"),
-        (c.rollout.group_size > 1, "rollout.group_size must be >= 2: a group is its own baseline"),
-        (c.rollout.new_prompts > 0, "rollout.new_prompts must be >= 1"),
-        (c.rollout.max_tokens > 0, "rollout.max_tokens must be >= 1"),
-        (
-            c.rollout.temperature == 1.0 and c.rollout.top_p == 1.0,
-            "rollout.temperature and rollout.top_p must be 1: the trainer's log-probabilities are "
-            "of the untempered distribution",
-        ),
-        (c.teacher.rollouts > 0, "teacher.rollouts must be >= 1"),
-        (c.teacher.concurrency > 0, "teacher.concurrency must be >= 1"),
-        (
-            not c.teacher.endpoint or c.teacher.endpoint.startswith(("http://", "https://")),
-            "teacher.endpoint is an address, like http://host:8000/v1",
-        ),
-        (
-            not c.teacher.endpoint or METHODS[c.run.method].loss == "surrogate",
-            "distillation needs the teacher's weights; leave teacher.endpoint empty",
-        ),
-        (0 < c.compute.engine_memory < 1, "compute.engine_memory is a share: between 0 and 1"),
-        (0 <= c.teacher.prefill <= 1, "teacher.prefill is a share: between 0 and 1"),
-        (c.replay.ratio >= 0, "replay.ratio must be >= 0"),
-        (c.replay.capacity >= 0, "replay.capacity must be >= 0"),
-        (0 < c.replay.threshold <= 1, "replay.threshold must be in (0, 1]"),
-        (c.reformulation.ratio >= 0, "reformulation.ratio must be >= 0"),
-        (c.reformulation.candidate_tokens > 0, "reformulation.candidate_tokens must be >= 1"),
-        (0 < c.reformulation.prefix_share < 1, "reformulation.prefix_share must be in (0, 1)"),
-        (c.advantage.eps > 0, "advantage.eps must be > 0"),
-        (0 < c.loss.clip_low < 1, "loss.clip_low must be in (0, 1)"),
-        (c.loss.clip_high > 0, "loss.clip_high must be > 0"),
-        (c.loss.dual_clip > 1, "loss.dual_clip must be > 1"),
-        (c.optimizer.lr > 0, "optimizer.lr must be > 0"),
-        (c.optimizer.updates > 0, "optimizer.updates must be >= 1"),
-        (c.trainer.token_budget > 0, "trainer.token_budget must be >= 1"),
-        (c.compute.overlap > 0, "compute.overlap must be >= 1"),
-        (
-            c.compute.overlap == 1
-            or c.compute.device == "cpu"
-            or c.compute.teacher_gpus > 0
-            or bool(c.teacher.endpoint),
-            "compute.overlap needs a teacher beside the student; set compute.teacher_gpus or "
-            "teacher.endpoint",
-        ),
-        (c.compute.zero_stage in (1, 2, 3), "compute.zero_stage is 1, 2 or 3"),
-        (
-            c.compute.update_hosts == 1
-            or c.compute.rendezvous == "auto"
-            or ":" in c.compute.rendezvous,
-            "compute.rendezvous is where several hosts meet, like 10.0.0.1:29500, or auto",
-        ),
-        (c.trainer.lora_rank >= 0, "trainer.lora_rank must be >= 0"),
-        (c.evaluation.shard > 0, "evaluation.shard must be >= 1"),
-        (c.store.checkpoint_every > 0, "store.checkpoint_every must be >= 1"),
-        (c.store.keep_checkpoints > 0, "store.keep_checkpoints must be >= 1"),
-    ]
-    for holds, message in rules:
-        if not holds:
-            raise UserError(message)
 
 
 def parse_override(text: str) -> tuple[str, str, str]:
@@ -409,9 +327,9 @@ def load(scale: str = "nano", overrides: Iterable[str] = ()) -> Config:
     """
     scale, at, layout = scale.partition("@")
     if scale not in SCALES:
-        raise UserError(f"unknown scale {scale!r}; did you mean {_nearest(scale, SCALES)!r}?")
+        raise UserError(f"unknown scale {scale!r}; did you mean {nearest(scale, SCALES)!r}?")
     if at and layout not in LAYOUTS:
-        raise UserError(f"unknown layout {layout!r}; did you mean {_nearest(layout, LAYOUTS)!r}?")
+        raise UserError(f"unknown layout {layout!r}; did you mean {nearest(layout, LAYOUTS)!r}?")
     folder = resources.files("zppo_core") / "configs"
     values: dict[str, Any] = {}
     for name in [scale, *([f"layouts/{layout}"] if at else [])]:

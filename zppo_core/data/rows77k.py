@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from zppo_core.data.directives import strip_directives
 from zppo_core.data.zppo77k import (
     MAX_ANSWER,
     MAX_PASS_RATE,
@@ -18,7 +19,6 @@ from zppo_core.data.zppo77k import (
     UNUSABLE_REWARDS,
     Names,
     Source,
-    strip_directives,
 )
 from zppo_core.errors import UserError
 from zppo_core.pixels import readable
