@@ -113,8 +113,11 @@ def recipe(ours: Ours, scales: Sequence[str]) -> list[Panel]:
     for scale in scales:
         shown: list[Panel] = []
         used: set[str] = set()
-        for knob in ("updates", "norm"):
-            keys = _differing(ours, scale, f"but_{knob}")
+        for knob, alike in (("updates", "by_update"), ("updates", "but_updates"),
+                            ("norm", "but_norm")):  # fmt: skip
+            if any(p.title == f"{scale}: {knob}" for p in shown):
+                continue  # I is varied as in the paper, with its new prompts
+            keys = _differing(ours, scale, alike)
             rows = records(
                 ours.connection,
                 f"SELECT {knob} AS knob, step, 100 * avg(accuracy) AS accuracy FROM step_accuracy "

@@ -15,7 +15,7 @@ CREATE OR REPLACE MACRO configured(config, rest) AS
     )::VARCHAR), 8);
 
 -- The knobs of each run. Runs are averaged over seeds within a `variant` alone; runs that differ in
--- one knob and nothing else have the same but_teacher, but_updates or but_norm.
+-- one knob and nothing else have the same but_teacher, but_updates, by_update or but_norm.
 CREATE OR REPLACE VIEW run_settings AS
 SELECT
     run_key, created_at, scale, method, seed, student_params, teacher_model, teacher_params,
@@ -24,6 +24,10 @@ SELECT
     configured(config_json, '{"teacher": {"model": null, "endpoint": null, "api_key_env": null,
         "concurrency": null}}') AS but_teacher,
     configured(config_json, '{"optimizer": {"updates": null}}') AS but_updates,
+    -- as the paper varies I: as many new prompts an update, and one pass in as many steps as it takes
+    configured(config_json, '{"optimizer": {"updates": null}, "run": {"rollout_steps": null},
+        "rollout": {"new_prompts": ' || (config_json ->> '$.rollout.new_prompts')::DOUBLE
+        / (config_json ->> '$.optimizer.updates')::DOUBLE || '}}') AS by_update,
     configured(config_json, '{"advantage": {"norm": null}}') AS but_norm,
     config_json ->> '$.teacher.scope' AS teacher_scope,
     (config_json ->> '$.optimizer.updates')::INTEGER AS updates,

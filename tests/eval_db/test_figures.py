@@ -173,6 +173,18 @@ def test_the_recipe_s_curves_differ_in_the_knob_alone(tmp_path):
     assert [p.title for p in panels(path, 6, "nano")] == ["nano: norm"]
 
 
+def test_updates_are_varied_as_in_the_paper_where_such_runs_are_there(tmp_path):
+    few, many = (Spec(steps=2, samples=40, updates=n) for n in (1, 2))
+    path = build(tmp_path / "i.duckdb", [SMALL, few, many])
+    for spec in (SMALL, few, many):
+        configured(path, spec.run_key, "rollout", new_prompts=48)
+    assert sorted(panels(path, 6, "nano")[0].series) == ["1", "2", "4"]  # all else equal
+    configured(path, few.run_key, "rollout", new_prompts=12)
+    configured(path, few.run_key, "run", rollout_steps=160)
+    (panel,) = panels(path, 6, "nano")
+    assert (panel.title, sorted(panel.series)) == ("nano: updates", ["1", "4"])
+
+
 def test_a_variant_is_what_figures_6_and_7_vary(tmp_path):
     specs = [SMALL, Spec(seed=1, steps=2, samples=40), WEAK, Spec(updates=1, steps=2, samples=40)]
     path = build(tmp_path / "v.duckdb", specs)

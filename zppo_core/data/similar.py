@@ -18,9 +18,8 @@ import numpy as np
 from zppo_core.pixels import flattened
 
 LEAST_SHARE = 0.7  # of common trigrams (Jaccard) from which two texts count as one
-# Photographs, charts and line drawings written again as JPEG (quality 60 to 95), at half their
-# size, or both, differ in at most 7 bits and 12 grey levels; 1,400 triangles that differ in their
-# corners and labels in at least 18 grey levels, 200 charts in 38, 1,400 matrix puzzles in 69.
+# Between what tests/data/test_similar.py holds apart: copies of photographs, charts, triangles and
+# matrix puzzles (JPEG of quality 60 to 95, half the size, both), and other pictures of each kind.
 MOST_BITS = 8  # of 64
 MOST_GREY = 14  # of 255, in any cell
 SIDE = 32  # cells a side
@@ -117,7 +116,7 @@ class Seen:
     """Signatures met so far: `s in seen` if one of the same gold has nearly its picture and text.
 
     A look-up is one pass over the hashes of that gold, and over the grey cells of those few that
-    are near: exact, so that no band hides a pair, and below a millisecond among 60,000.
+    are near: exact, so that no band hides a pair.
     """
 
     def __init__(self, signatures: Iterable[Signature] = ()) -> None:
