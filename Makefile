@@ -50,8 +50,8 @@ bench-gpu: setup  ## the same on one GPU in bfloat16, at the paper's lengths
 		--prompt 6144 --response 2048 --groups 2 --budget 65536 --checkpointing \
 		&& ../$(BIN)/python bench_head.py --device cuda --width 1024 --most 60
 
-gpu-check: setup  ## update, memory and log-probabilities at the shapes of 0.8B and 4B: one GPU, no network
-	$(BIN)/python benchmarks/gpu_check.py
+gpu-check: setup  ## update, kernels, memory at the shapes of 0.8B, 2B and 4B: one GPU, 8 minutes
+	PYTHONPATH=. $(BIN)/python benchmarks/gpu_check.py --out benchmarks/results/gpu
 
 two-hosts: setup  ## an update over two hosts, one killed: network namespaces, needs root
 	$(BIN)/python benchmarks/two_hosts.py

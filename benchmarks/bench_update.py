@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,9 @@ MODES = ("transformers", "padded", "shared")
 
 def tiny(hidden: int, layers: int, device: str, dtype: torch.dtype) -> Any:
     """A Qwen3.5 with random weights, three of four layers gated-delta as in the real ones."""
-    from transformers import Qwen3_5ForConditionalGeneration
+    from transformers import AutoConfig, Qwen3_5ForConditionalGeneration
 
-    tokenizer = nano.build_tokenizer()
-    config = nano.build_config(tokenizer)
+    config: Any = AutoConfig.from_pretrained(nano.resolve("nano:student"))
     text = config.text_config
     text.hidden_size = config.vision_config.out_hidden_size = hidden
     text.intermediate_size, text.num_hidden_layers = 3 * hidden, layers
@@ -133,8 +133,37 @@ def build(mode: str, a: argparse.Namespace) -> tuple[Any, Trainer]:
 
 
 def gradient(trainer: Trainer) -> torch.Tensor:
-    weights = trainer.masters.parameters.values()
-    return torch.cat([p.grad.flatten().float() for p in weights if p.grad is not None])
+    """The last update's gradient, flat, in float32.
+
+    Read where it was summed: a low-precision parameter hands its own over to its master.
+    """
+    masters = trainer.masters.tensors.values()
+    return torch.cat([p.grad.flatten().float() for p in masters if p.grad is not None])
+
+
+def sampled_gradients(trainer: Trainer, most: int = 1 << 27) -> dict[str, torch.Tensor]:
+    """The last update's gradients of layers of every kind, by name, in the weights' own dtype.
+
+    Tensors of more than `most` elements are left out, and so are middle layers: a copy of all would
+    not fit beside a large model.
+    """
+    names = list(trainer.masters.tensors)
+    layers = sorted({int(n) for n in (_layer(name) for name in names) if n is not None})
+    kept = {*layers[:4], *layers[-1:]}
+    result = {}
+    for name, parameter in trainer.masters.parameters.items():
+        grad, layer = trainer.masters.tensors[name].grad, _layer(name)
+        if grad is None or grad.numel() > most or (layer is not None and layer not in kept):
+            continue
+        if grad.count_nonzero():
+            result[name] = grad.to(parameter.dtype, copy=True)
+    return result
+
+
+def _layer(name: str) -> int | None:
+    """The number of the text layer that a parameter belongs to."""
+    match = re.search(r"language_model\.layers\.(\d+)\.", name)
+    return int(match.group(1)) if match else None
 
 
 def one(mode: str, a: argparse.Namespace) -> dict[str, float]:

@@ -8,44 +8,66 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from steps.run_record import code_version, machine
+from zppo_core.machine import code_version, machine
 
 RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("torch", "transformers", "triton", "fla-core", "flash-linear-attention")
 
 
-def record(name: str, settings: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
-    """Print `rows` as a table and append them, with machine, date and versions, to results/."""
-    print(table(rows))
-    packages = {p: version(p) for p in ("torch", "transformers")}
-    line = {
+def line(name: str, settings: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One result with machine, date and versions, ready to be written as a line of JSON."""
+    return {
         "benchmark": name,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "threads": torch.get_num_threads(),
         "code": code_version(),
-        "versions": packages,
+        "versions": {p: v for p in PACKAGES if (v := _version(p))},
         "settings": settings,
         "rows": list(rows),
     }
+
+
+def record(name: str, settings: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
+    """Print `rows` as a table and append them, with machine, date and versions, to results/."""
+    print(table(rows))
     RESULTS.mkdir(exist_ok=True)
     with (RESULTS / f"{name}.jsonl").open("a") as file:
-        file.write(json.dumps(line) + "\n")
+        file.write(json.dumps(line(name, settings, rows)) + "\n")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def text(value: Any) -> str:
+    """A cell: numbers to three digits, nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return str(value)
+    return f"{value:,.3g}" if isinstance(value, float) and abs(value) < 1000 else f"{value:,.0f}"
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows as a Markdown table; a column that only some rows have is empty in the others."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[text(row.get(name)).replace("|", "\\|") for name in names] for row in rows]
+    lines = [[n.replace("|", "\\|") for n in names], ["---"] * len(names), *cells]
+    return "\n".join("| " + " | ".join(cell) + " |" for cell in lines)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Rows as aligned text, numbers to three digits."""
-
-    def text(value: Any) -> str:
-        return f"{value:,.3g}" if isinstance(value, float) and value < 1000 else (
-            f"{value:,.0f}" if isinstance(value, (int, float)) and not isinstance(value, bool)
-            else str(value)
-        )  # fmt: skip
 
     names = list(rows[0])
     cells = [names, *[[text(r[n]) for n in names] for r in rows]]

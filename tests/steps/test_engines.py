@@ -11,7 +11,7 @@ import torch
 from steps import engines
 from steps.contestants import judge_engine, name_of
 from steps.evaluate_model import rival_of
-from steps.run_record import code_version
+from zppo_core.machine import code_version
 from steps.world import TimedLearner, build_world
 from zppo_core import models
 from zppo_core.config import load

@@ -148,6 +148,13 @@ class Trainer:
         if not groups:
             return NO_UPDATE
         started = time.perf_counter()
+        passes = self.accumulate(groups, tokens)
+        norm = self._step()
+        return replace(passes, grad_norm=norm, seconds=time.perf_counter() - started)
+
+    def accumulate(self, groups: Sequence[TrainGroup], tokens: int | None = None) -> UpdateMetrics:
+        """The gradient of `update`, summed in the masters, without a step; its norm is left 0."""
+        started = time.perf_counter()
         own = sum(g.tokens for g in groups)
         divisor = float(own if tokens is None else tokens)
         self.masters.zero_grad()
@@ -163,10 +170,9 @@ class Trainer:
             computed += n
             sums += np.array([terms.sum().item(), *statistics[:-1]])
             worst = max(worst, statistics[-1])
-        norm = self._step()
         loss, rest = sums[0] / divisor, sums[1:] / max(own, 1)
         return UpdateMetrics(
-            loss=float(loss), grad_norm=norm, entropy=float(rest[0]),
+            loss=float(loss), grad_norm=0.0, entropy=float(rest[0]),
             clip_low_share=float(rest[1]), clip_high_share=float(rest[2]),
             dual_clip_share=float(rest[3]), ratio_mean=float(rest[4]), tokens=own,
             groups=len(groups), micro_batches=len(batches), computed_tokens=computed,
