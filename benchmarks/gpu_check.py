@@ -256,7 +256,6 @@ class Student:
              modes: Sequence[str] = ()) -> list[Row]:  # fmt: skip
         """One row a mode at these lengths."""
         groups = self.groups(prompt, response, count, 4 if self.c.tiny else 8, pictures)
-        small = self.groups(prompt, 4 if self.c.tiny else 64, 1, 2, pictures)
         reference: dict[str, Any] = {}
         result = []
         for mode in modes or self.c.modes:
@@ -270,7 +269,7 @@ class Student:
                 "mode": mode,
                 "step": "whole" if self.steps else "no optimizer",
             }
-            result.append(gpu_kernels.guarded(row, lambda: self.measure(groups, small, reference)))
+            result.append(gpu_kernels.guarded(row, lambda: self.measure(groups, reference)))
         for row in result:
             row["holds"] = holds(row)
         return result
@@ -283,10 +282,10 @@ class Student:
             return groups
         return [with_pictures(g, pictures, GRIDS[self.name]) for g in groups]
 
-    def measure(self, groups: list[TrainGroup], small: list[TrainGroup],
-                reference: dict[str, Any]) -> Row:  # fmt: skip
+    def measure(self, groups: list[TrainGroup], reference: dict[str, Any]) -> Row:
         c = self.c
-        self.pass_over(small)  # kernels are chosen and compiled
+        # kernels are chosen and compiled: Triton compiles anew for lengths of another kind
+        self.pass_over(groups)
         free(c)
         metrics: list[Any] = []
         if c.cuda:
@@ -294,8 +293,9 @@ class Student:
         taken = seconds(lambda: metrics.append(self.pass_over(groups)), c.device)
         # before anything copies a gradient
         peak = torch.cuda.max_memory_allocated() / memory.GIB if c.cuda else None
+        gradients = sampled_gradients(self.trainer)
         with watched(c.device) as parts:
-            self.pass_over(small if c.late else groups)
+            self.pass_over(groups)
         useful = sum(g.prompt.length + sum(len(s.token_ids_T) for s in g.suffixes) for g in groups)
         flops = 6 * self.shape.text_params / PEAK / taken
         row = {
@@ -310,7 +310,6 @@ class Student:
             **{f"{part} s": round(s, 4) for part, s in parts.seconds().items()},
         }
         logp = np.concatenate([s for g in self.trainer.score(groups) for s in g])
-        gradients = sampled_gradients(self.trainer)
         if not reference:
             reference |= {"logp": logp, "gradients": gradients}
             return row
@@ -388,11 +387,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--trust-flash", action="store_true",
                         help="let flash-linear-attention run where it refuses its own backward "
                              "pass; the table `delta` says whether it is right")  # fmt: skip
+    parser.add_argument("--first-config", action="store_true",
+                        help="take the first configuration of each Triton kernel: to try them all "
+                             "took 5 minutes for the delta rule alone")  # fmt: skip
     a = parser.parse_args(arguments)
     if a.device == "cuda" and not torch.cuda.is_available():
         print("gpu-check: no GPU here; --device cpu --shapes tiny tries the script itself")
         return 2
     c = Check(a)
+    if a.first_config:
+        first_config(c)
     if a.trust_flash:
         trust_flash(c)
     c.notes.append(f"delta kernel: {choose_kernel(torch.device(a.device))[1]}")
@@ -423,6 +427,19 @@ def trust_flash(c: Check) -> None:
         return
     c.notes.append(f"its refusal lifted: TRITON_ABOVE_3_7_1 was {chunk_o.TRITON_ABOVE_3_7_1}")
     chunk_o.TRITON_ABOVE_3_7_1 = True
+
+
+def first_config(c: Check) -> None:
+    """Spare Triton the search: kernels run with the first configuration that their authors list."""
+    from triton.runtime import autotuner
+
+    plain = autotuner.Autotuner.__init__
+
+    def init(tuner: Any, fn: Any, arg_names: Any, configs: Any, *rest: Any, **named: Any) -> None:
+        plain(tuner, fn, arg_names, configs[:1], *rest, **named)
+
+    autotuner.Autotuner.__init__ = init
+    c.notes.append("Triton kernels took the first of their configurations")
 
 
 def write(c: Check) -> None:

@@ -120,7 +120,7 @@ def attention_table(
     device: str, dtype: torch.dtype, prompt: int, response: int, members: int,
     heads: int, key_heads: int, dim: int, precise: bool,
 ) -> list[Row]:  # fmt: skip
-    """Forward and backward by mask, by two joined flash calls, by FlexAttention, with copies."""
+    """Forward and backward by mask, by two joined flash calls, by FlexAttention."""
     torch.manual_seed(0)
     total, scale = members * response, dim**-0.5
     draw = lambda n, h: torch.randn(n, h, dim, device=device, dtype=dtype, requires_grad=True)  # noqa: E731
@@ -174,30 +174,6 @@ def attention_table(
 
         return run
 
-    def copies() -> Callable[..., torch.Tensor]:
-        from torch.nn.attention.varlen import varlen_attn
-
-        starts = Bounds.of([prompt + response] * members, where)
-
-        def run(*t: torch.Tensor) -> torch.Tensor:
-            q, k, v, pk, pv = t
-
-            def with_prompt(p: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-                parts = [y for own in x.split(response) for y in (p, own)]
-                return torch.cat(parts)
-
-            zeros = q.new_zeros(prompt, heads, dim)
-            out = varlen_attn(
-                with_prompt(zeros, q), with_prompt(pk, k), with_prompt(pv, v), starts.starts,
-                starts.starts, starts.longest, starts.longest, scale=scale, window_size=(-1, 0),
-                **({"enable_gqa": True} if heads != key_heads else {}),
-            )  # fmt: skip
-            assert isinstance(out, torch.Tensor)
-            rows = out.view(members, prompt + response, heads, dim)[:, prompt:]
-            return rows.reshape(total, heads, dim)
-
-        return run
-
     def gradients(kernel: Callable[..., torch.Tensor], inputs: Sequence[torch.Tensor]) -> Any:
         out = kernel(*inputs)
         return [out, *torch.autograd.grad(out, list(inputs), seed.to(out.dtype))]
@@ -222,7 +198,7 @@ def attention_table(
 
     makes = {"mask": lambda: by_mask, "joined": lambda: joined}
     if device == "cuda":
-        makes |= {"prompt copied, varlen": copies, "FlexAttention": flex}
+        makes |= {"FlexAttention": flex}
     shape = {"P": prompt, "R": response, "G": members, "heads": heads}
     return [
         guarded({"kernel": name} | shape, lambda make=make: measure(make))  # type: ignore[misc]
@@ -256,7 +232,7 @@ def small_table(device: str, dtype: torch.dtype, tokens: int, hidden: int, ffn: 
 
     works: list[tuple[str, str, Callable[[], torch.Tensor], list[torch.Tensor]]] = [
         ("convolution, silu", "grouped conv1d", ours_conv, [wide, conv]),
-        ("convolution, silu", "shifted sums", lambda: F.silu(bounded_conv(wide, conv, bounds)),
+        ("convolution, silu", "a sequence each", lambda: bounded_conv(wide, conv, bounds, None),
          [wide, conv]),
         ("norm", "ours", lambda: hybrid.rms_norm(x, Norm), [x, Norm.weight]),
         ("gated norm", "ours", lambda: hybrid.gated_norm(heads, gates, Gated),

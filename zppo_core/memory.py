@@ -19,7 +19,7 @@ from zppo_core.methods import METHODS
 GIB = 2**30
 VOCAB = 248_320
 HEAD_DIM, LINEAR_DIM, KEY_HEADS, KERNEL, EVERY = 256, 128, 16, 4, 4  # common to the family
-CHUNK_ELEMENTS = 1 << 23  # logits that are there at once, as in training/lm_head.py
+HEAD_TOKENS = 2048  # positions whose logits are there at once, as in training/lm_head.py
 BUCKET = 200_000_000  # gradients that ranks exchange at once, as in training/deepspeed.py
 CONTEXT = 2.0  # GiB that CUDA, kernels and communication take
 
@@ -83,8 +83,9 @@ class Shape:
         # norms, projections, gates and products of one layer
         one = tokens * 2 * (6 * h + 3 * self.ffn + 2 * KEY_HEADS * LINEAR_DIM * 2 + 4 * values)
         kept = tokens * 2 * h * self.layers
-        # its chunks of logits, and the float32 sum of its weight's gradient
-        head = 3 * 4 * CHUNK_ELEMENTS + VOCAB * h * 4
+        # a chunk's logits and probabilities in float32 with a mask, and the sum of the weight's
+        # gradient in float32 and as handed on
+        head = 9 * min(tokens, HEAD_TOKENS) * VOCAB + VOCAB * h * 6
         return head + (kept + one if checkpointing else one * self.layers)
 
 

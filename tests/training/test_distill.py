@@ -25,7 +25,7 @@ def direct(hidden, weight, other_hidden, other_weight):
 
 @pytest.mark.parametrize("chunk", [1, 5, 1000])
 def test_divergence_and_gradient_are_those_of_the_definition(monkeypatch, chunk: int) -> None:
-    monkeypatch.setattr(lm_head, "chunk_tokens", lambda vocabulary: 4 * chunk)
+    monkeypatch.setattr(lm_head, "chunk_tokens", lambda *_: 4 * chunk)
     torch.manual_seed(0)
     leaves = [torch.randn(13, 6), torch.randn(20, 6), torch.randn(13, 8), torch.randn(20, 8)]
     pull = torch.rand(13, dtype=torch.float64)

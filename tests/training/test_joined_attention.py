@@ -47,9 +47,7 @@ def test_a_join_has_the_output_and_gradients_of_one_softmax(prompts, responses) 
     joined = joined_attention(q, [own, prompt], stretches, 0.3)
 
     starts = [sum(prompts[:i]) for i in range(len(prompts) + 1)]
-    members = [
-        (starts[g], starts[g + 1], r) for g, group in enumerate(responses) for r in group
-    ]
+    members = [(starts[g], starts[g + 1], r) for g, group in enumerate(responses) for r in group]
     once = whole(q, prompt, own, members)
     torch.testing.assert_close(joined, once, rtol=0, atol=1e-12)
     tensors = [q, *prompt, *own]

@@ -68,9 +68,17 @@ def test_shared_prefix_and_padded_rows_give_one_gradient(asked, sizes) -> None:
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_packed_rows_with_bounds_give_the_padded_gradient(checkpointing: bool) -> None:
-    """The packing itself, with kernels in plain torch; on CUDA others take their place."""
-    groups = world.groups(world.prompts(), MIXED)
+@pytest.mark.parametrize(
+    ("asked", "sizes"),
+    [
+        (world.prompts(), MIXED),
+        (world.prompts(0, 3, 0), [3, 2, 4]),  # text alone
+        (world.prompts(1, 0, 0), [1]),  # G = 1
+    ],
+)
+def test_packed_prompts_and_responses_give_the_padded_gradient(asked, sizes, checkpointing) -> None:
+    """The layout of a GPU, with kernels in plain torch; on CUDA others take their place."""
+    groups = world.groups(asked, sizes)
     padded, a = gradient_of(groups, mode="padded")
     model = world.model(torch.float64)
     trainer = world.trainer(model, "padded")
@@ -79,7 +87,8 @@ def test_packed_rows_with_bounds_give_the_padded_gradient(checkpointing: bool) -
     b = trainer.update(groups)
     assert world.relative(world.gradient(model), padded) < 1e-9
     assert b.loss == pytest.approx(a.loss, abs=1e-12)
-    assert b.computed_tokens < a.computed_tokens
+    useful = sum(g.prompt.length - 1 + sum(len(s.token_ids_T) for s in g.suffixes) for g in groups)
+    assert b.computed_tokens == useful
 
 
 def test_nothing_leaks_over_a_bound() -> None:
@@ -335,7 +344,7 @@ def test_micro_batches_hold_the_budget_and_everything_once() -> None:
 
 
 def test_packed_rows_are_refused_on_a_cpu_and_foreign_models_cannot_share() -> None:
-    with pytest.raises(UserError, match="leaks"):
+    with pytest.raises(UserError, match="needs a GPU"):
         world.trainer(world.model(), "packed")
     assert world.trainer(world.model(), "auto").mode == "shared_prefix"
     assert TrainerConfig().mode == "auto"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from zppo_core.training.groups import TrainGroup
@@ -19,22 +19,31 @@ def padded_tokens(groups: Sequence[TrainGroup], shared: bool) -> int:
     return len(groups) * prompt + rows * response if shared else rows * (prompt + response)
 
 
+def packed_tokens(groups: Sequence[TrainGroup]) -> int:
+    """Tokens of `groups` end to end: each prompt once and every response, nothing else."""
+    return sum(g.prompt.length + sum(len(s.token_ids_T) for s in g.suffixes) for g in groups)
+
+
 def micro_batches(
-    groups: Sequence[TrainGroup], budget: int, shared: bool
+    groups: Sequence[TrainGroup], budget: int, shared: bool, packed: bool = False
 ) -> list[list[tuple[Piece, TrainGroup]]]:
-    """`groups` cut into pieces of like length, each batch within `budget` padded tokens.
+    """`groups` cut into pieces of like length, each batch within `budget` computed tokens.
 
     A group too large by itself is halved until it fits or has one suffix left. Depends on the
     groups' lengths and order alone. Pieces say where their results belong.
     """
+
+    def size(some: Sequence[TrainGroup]) -> int:
+        return packed_tokens(some) if packed else padded_tokens(some, shared)
+
     pieces: list[tuple[Piece, TrainGroup]] = []
     for i, group in enumerate(groups):
-        pieces += _split((i, 0, len(group.suffixes)), group, budget, shared)
+        pieces += _split((i, 0, len(group.suffixes)), group, budget, size)
     pieces.sort(key=lambda p: (p[1].prompt.length, _longest(p[1]), p[0]))
     batches: list[list[tuple[Piece, TrainGroup]]] = []
     for piece in pieces:
         together = [g for _, g in batches[-1]] + [piece[1]] if batches else []
-        if together and padded_tokens(together, shared) <= budget:
+        if together and size(together) <= budget:
             batches[-1].append(piece)
         else:
             batches.append([piece])
@@ -45,12 +54,13 @@ def _longest(group: TrainGroup) -> int:
     return max(len(s.token_ids_T) for s in group.suffixes)
 
 
-def _split(piece: Piece, group: TrainGroup, budget: int,
-           shared: bool) -> list[tuple[Piece, TrainGroup]]:  # fmt: skip
+def _split(
+    piece: Piece, group: TrainGroup, budget: int, size: Callable[[Sequence[TrainGroup]], int]
+) -> list[tuple[Piece, TrainGroup]]:
     index, first, end = piece
     part = replace(group, suffixes=group.suffixes[first:end])
-    if end - first == 1 or padded_tokens([part], shared) <= budget:
+    if end - first == 1 or size([part]) <= budget:
         return [(piece, part)]
     middle = (first + end) // 2
-    left = _split((index, first, middle), group, budget, shared)
-    return left + _split((index, middle, end), group, budget, shared)
+    left = _split((index, first, middle), group, budget, size)
+    return left + _split((index, middle, end), group, budget, size)

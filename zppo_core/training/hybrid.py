@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 from zppo_core.training.gated_delta import choose_kernel, gated_delta_step, working_dtype
-from zppo_core.training.packing import Bounds, PackedKernels, bounded_conv
+from zppo_core.training.joined_attention import Stretch, joined_attention
+from zppo_core.training.packing import Bounds, PackedKernels
 
 # (convolution tail, recurrent state) or (keys, values)
 LayerState = tuple[torch.Tensor, torch.Tensor]
@@ -188,7 +189,7 @@ class HybridText:
         convolved = F.conv1d(
             window.transpose(1, 2), m.conv1d.weight, m.conv1d.bias, groups=window.shape[-1]
         )
-        q, k, v = delta_heads(m, convolved.transpose(1, 2))
+        q, k, v = delta_heads(m, F.silu(convolved.transpose(1, 2)))
         beta, g = delta_gates(m, x)
         kept = real.unsqueeze(-1)
         kernel = gated_delta_step if length == 1 else self.kernel
@@ -197,35 +198,115 @@ class HybridText:
             return None, (new_tail, recurrent)
         return delta_output(m, x, out), (new_tail, recurrent)
 
-    def run_packed(self, segment: Segment, bounds: Bounds,
-                   kernels: PackedKernels) -> torch.Tensor:  # fmt: skip
-        """Final hidden states (1, tokens, hidden) of sequences that lie end to end in one row."""
+    def run_packed(
+        self,
+        segment: Segment,
+        bounds: Bounds,
+        kernels: PackedKernels,
+        past: Link | None = None,
+        want_output: bool = True,
+    ) -> tuple[torch.Tensor, tuple[LayerState, ...]]:
+        """`run` for sequences that lie end to end in one row, (1, tokens, hidden).
+
+        `past` says what each sequence continues; the states returned are those after each.
+        """
         hidden = segment.embeddings
         rotary = self.text.rotary_emb(hidden, segment.positions)
-        for layer in self.text.layers:
-            arguments = (layer, hidden, rotary, bounds, kernels)
+        states: list[LayerState] = []
+        last = len(self.text.layers) - 1
+        for i, layer in enumerate(self.text.layers):
+            before = None if past is None else past.layers[i]
+            needed = want_output or i < last
+            arguments = (layer, hidden, rotary, bounds, kernels, past, before, needed)
             if self.checkpointing and torch.is_grad_enabled():
-                hidden = checkpoint(self.call_layer, packed_layer, *arguments, use_reentrant=False)
+                hidden, state = checkpoint(
+                    self.call_layer, packed_layer, *arguments, use_reentrant=False
+                )
             else:
-                hidden = self.call_layer(packed_layer, *arguments)
-        return rms_norm(hidden, self.text.norm)
+                hidden, state = self.call_layer(packed_layer, *arguments)
+            states.append(state)
+        return (rms_norm(hidden, self.text.norm) if want_output else hidden), tuple(states)
 
 
-def packed_layer(layer: Any, hidden: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor],
-                 bounds: Bounds, kernels: PackedKernels) -> torch.Tensor:  # fmt: skip
+@dataclass(frozen=True, eq=False)
+class Link:
+    """What the sequences of a packed row continue: prompts that ran in a packed row of their own.
+
+    `owner` (sequences,) names each sequence's prompt; sequences of one prompt lie side by side.
+    `layers` are the states that the prompts left, `bounds` where they lay.
+    """
+
+    layers: tuple[LayerState, ...]
+    owner: torch.Tensor
+    bounds: Bounds
+    groups: Bounds  # all sequences of a prompt as one
+
+
+def packed_layer(
+    layer: Any,
+    hidden: torch.Tensor,
+    rotary: tuple[torch.Tensor, torch.Tensor],
+    bounds: Bounds,
+    kernels: PackedKernels,
+    past: Link | None,
+    before: LayerState | None,
+    needed: bool,
+) -> tuple[torch.Tensor, LayerState]:
     """One layer over a packed row; nothing in it looks over a bound."""
     x = rms_norm(hidden, layer.input_layernorm)
     if hasattr(layer, "linear_attn"):
-        m = layer.linear_attn
-        mixed = bounded_conv(m.in_proj_qkv(x), m.conv1d.weight.squeeze(1), bounds)
-        beta, g = delta_gates(m, x)
-        mixed = delta_output(m, x, kernels.delta(*delta_heads(m, mixed), g, beta, bounds))
+        mixed, state = delta_packed(layer.linear_attn, x, bounds, kernels, past, before, needed)
     else:
-        m = layer.self_attn
-        q, k, v, gate = attention_heads(m, x, rotary)
-        out = kernels.attention(*(t.transpose(1, 2) for t in (q, k, v)), bounds, m.scaling)
-        mixed = m.o_proj(out.flatten(2) * gate.sigmoid())
-    return feed_forward(layer, hidden + mixed)
+        mixed, state = attend_packed(layer.self_attn, x, rotary, bounds, past, before, needed)
+    if mixed is None:
+        return hidden, state
+    return feed_forward(layer, hidden + mixed), state
+
+
+def delta_packed(
+    m: Any,
+    x: torch.Tensor,
+    bounds: Bounds,
+    kernels: PackedKernels,
+    past: Link | None,
+    before: LayerState | None,
+    needed: bool,
+) -> tuple[torch.Tensor | None, LayerState]:
+    """A gated delta layer over a packed row, each sequence from its prompt's state."""
+    qkv = m.in_proj_qkv(x)
+    index, exists = bounds.last(m.conv_kernel_size - 1)
+    new_tails = qkv[0][index] * exists.unsqueeze(-1)
+    tails = states = None
+    if past is not None and before is not None:
+        tails, states = (t.index_select(0, past.owner) for t in before)
+    convolved = kernels.convolution(qkv, m.conv1d.weight.squeeze(1), bounds, tails)
+    beta, g = delta_gates(m, x)
+    out, finals = kernels.delta(*delta_heads(m, convolved, repeat=False), g, beta, bounds, states)
+    if not needed:
+        return None, (new_tails, finals)
+    return delta_output(m, x, out), (new_tails, finals)
+
+
+def attend_packed(
+    m: Any,
+    x: torch.Tensor,
+    rotary: tuple[torch.Tensor, torch.Tensor],
+    bounds: Bounds,
+    past: Link | None,
+    before: LayerState | None,
+    needed: bool,
+) -> tuple[torch.Tensor | None, LayerState]:
+    """A full-attention layer over a packed row: sequences over themselves and their prompts."""
+    q, k, v, gate = attention_heads(m, x, rotary)
+    q, k, v = (t[0].transpose(0, 1) for t in (q, k, v))
+    if not needed:
+        return None, (k, v)
+    keys, stretches = [(k, v)], [Stretch(bounds, bounds, causal=True)]
+    if past is not None and before is not None:
+        keys.append(before)
+        stretches.append(Stretch(past.groups, past.bounds, causal=False))
+    out = joined_attention(q, keys, stretches, m.scaling)
+    return m.o_proj(out.flatten(1).unsqueeze(0) * gate.sigmoid()), (k, v)
 
 
 def feed_forward(layer: Any, hidden: torch.Tensor) -> torch.Tensor:
@@ -235,13 +316,16 @@ def feed_forward(layer: Any, hidden: torch.Tensor) -> torch.Tensor:
     return out
 
 
-def delta_heads(m: Any, convolved: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """q, k, v (rows, T, heads, dim) of a gated delta layer from its convolution's output."""
+def delta_heads(m: Any, convolved: torch.Tensor, repeat: bool = True) -> tuple[torch.Tensor, ...]:
+    """q, k, v (rows, T, heads, dim) of a gated delta layer from its convolution's silu.
+
+    With `repeat` q and k have a head for each of v's.
+    """
     rows, length, _ = convolved.shape
-    q, k, v = F.silu(convolved).split([m.key_dim, m.key_dim, m.value_dim], -1)
+    q, k, v = convolved.split([m.key_dim, m.key_dim, m.value_dim], -1)
     q, k = (t.reshape(rows, length, m.num_k_heads, m.head_k_dim) for t in (q, k))
     v = v.reshape(rows, length, m.num_v_heads, m.head_v_dim)
-    if m.num_v_heads > m.num_k_heads:
+    if repeat and m.num_v_heads > m.num_k_heads:
         q, k = (t.repeat_interleave(m.num_v_heads // m.num_k_heads, dim=2) for t in (q, k))
     return q, k, v
 

@@ -1,10 +1,11 @@
 """Attention over several stretches of keys at once, joined by their log-sum-exps.
 
 A response looks at its group's prompt, all of it, and at itself, causally. As one kernel that would
-need a mask of T x (P + T); as two calls of a flash kernel it needs none. Each call gives outputs and
-the log-sum-exp of its scores; the softmax over all keys is their mean weighted by exp(lse). Backward,
-a flash kernel rebuilds probabilities from the log-sum-exp that it is given: handed the joined one and
-the joined output, each call yields exactly its share of the gradient, so the join itself needs none.
+need a mask of T x (P + T); as two calls of a flash kernel it needs none. Each call gives outputs
+and the log-sum-exp of its scores; the softmax over all keys is their mean weighted by exp(lse).
+Backward, a flash kernel rebuilds probabilities from the log-sum-exp that it is given: handed the
+joined one and the joined output, each call yields exactly its share of the gradient, so the join
+itself needs none.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from zppo_core.training.packing import Bounds
 class Stretch:
     """Which keys which queries look at: sequence i of `queries` at sequence i of `keys`.
 
-    Every query token lies in one sequence of `queries`. `causal` stretches look at themselves, up to
-    each query's own place. A sequence of `keys` may be empty: it adds nothing.
+    Every query token lies in one sequence of `queries`. `causal` stretches look at themselves, up
+    to each query's own place. A sequence of `keys` may be empty: it adds nothing.
     """
 
     queries: Bounds
@@ -78,7 +79,7 @@ class _Flash(torch.autograd.Function):
         return joined
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
         q, out, lse, *flat = ctx.saved_tensors
         grad = grad.contiguous()
         grad_q: torch.Tensor | None = None

@@ -1,8 +1,9 @@
 """Three ways to the same numbers: the states that predict a micro-batch's response tokens.
 
-`shared_prefix` runs a group's prompt once and its responses from the state the prompt left;
-`padded` runs every response with its own copy of the prompt. `packed` puts rows end to end and
-needs CUDA kernels that honour sequence bounds.
+`packed` runs a group's prompt once and its responses from the state that the prompt left, all rows
+end to end; it needs CUDA kernels that honour sequence bounds. `shared_prefix` is the same on padded
+rows, for CPUs, where a batch of short rows is faster than a loop over them. `padded` runs every
+response with its own copy of the prompt, for models whose layers we do not know.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ def choose(model: Any, wanted: str, pad_id: int, checkpointing: bool,
     known = hybrid.supports(model)
     if wanted == "packed" and device.type != "cuda":
         raise UserError(
-            "trainer.mode=packed is refused on CPU: transformers' packed path for this model leaks "
-            "between samples there, and ours gains nothing; use trainer.mode=shared_prefix"
+            "trainer.mode=packed needs a GPU: on a CPU its sequences would run one by one; "
+            "use trainer.mode=shared_prefix"
         )
     if wanted in ("packed", "shared_prefix") and not known:
         raise UserError(
@@ -41,13 +42,13 @@ def choose(model: Any, wanted: str, pad_id: int, checkpointing: bool,
         why = f"{model.config.model_type} trains by transformers' own forward pass"
         return "padded", why, PaddedForeign(model, pad_id, checkpointing, device)
     text = hybrid.HybridText(model, checkpointing)
-    if wanted == "packed":
-        kernels = cuda_kernels()
-        if kernels is None:
-            raise UserError(
-                "trainer.mode=packed needs kernels that honour sequence bounds; install "
-                "flash-linear-attention, or use trainer.mode=shared_prefix"
-            )
+    kernels = cuda_kernels() if device.type == "cuda" else None
+    if wanted == "packed" and kernels is None:
+        raise UserError(
+            "trainer.mode=packed needs kernels that honour sequence bounds; install "
+            "flash-linear-attention, or use trainer.mode=shared_prefix"
+        )
+    if wanted in ("packed", "auto") and kernels is not None:
         return "packed", f"Qwen3.5 with {kernels.name}", Packed(text, pad_id, device, kernels)
     if wanted == "padded":
         return "padded", "asked for", Padded(text, pad_id, device)
@@ -143,24 +144,47 @@ def padded_rows(groups: Sequence[TrainGroup], pad_id: int, device: torch.device,
 
 
 class Packed:
-    """Rows end to end, no padding at all; the bounds go to every kernel that mixes positions."""
+    """`SharedPrefix` without padding: prompts end to end in one row, responses in another.
 
-    def __init__(self, text: hybrid.HybridText, pad_id: int, device: torch.device,
-                 kernels: PackedKernels) -> None:  # fmt: skip
+    The bounds go to every kernel; each response goes on from the state of its own prompt.
+    """
+
+    def __init__(
+        self, text: hybrid.HybridText, pad_id: int, device: torch.device, kernels: PackedKernels
+    ) -> None:
         self.text, self.pad_id, self.device, self.kernels = text, pad_id, device, kernels
 
     def __call__(self, groups: Sequence[TrainGroup]) -> tuple[torch.Tensor, int]:
-        padded, starts = padded_rows(groups, self.pad_id, self.device, self.text)
-        real = padded.real
-        lengths = [int(n) for n in padded.lengths.tolist()]
-        packed = hybrid.Segment(
-            padded.embeddings[real].unsqueeze(0), padded.positions[:, real].unsqueeze(1),
-            torch.tensor([sum(lengths)], device=self.device),
-        )  # fmt: skip
-        bounds = Bounds.of(lengths, self.device)
-        hidden = self.text.run_packed(packed, bounds, self.kernels)[0]
-        first = torch.repeat_interleave(starts.squeeze(1), padded.lengths)
-        return hidden[bounds.place() >= first], sum(lengths)
+        bodies = [g.prompt.input_ids_P[:-1] for g in groups]
+        if not all(len(body) for body in bodies):
+            raise ValueError("a prompt needs two tokens at least")
+        tensors = prompt_tensors(groups, bodies, self.pad_id, self.device, [1] * len(groups))
+        padded, next_position = self.text.embed_prompts(**tensors)
+        real, prompts = padded.real, Bounds.of([len(body) for body in bodies], self.device)
+        packed = self._row(padded.embeddings[real], padded.positions[:, real])
+        _, layers = self.text.run_packed(packed, prompts, self.kernels, want_output=False)
+
+        rows = [
+            np.concatenate([g.prompt.input_ids_P[-1:], s.token_ids_T[:-1]])
+            for g in groups
+            for s in g.suffixes
+        ]
+        bounds = Bounds.of([len(row) for row in rows], self.device)
+        sizes = [sum(len(s.token_ids_T) for s in g.suffixes) for g in groups]
+        owner = torch.tensor([i for i, g in enumerate(groups) for _ in g.suffixes])
+        link = hybrid.Link(layers, owner.to(self.device), prompts, Bounds.of(sizes, self.device))
+        ids = torch.as_tensor(np.concatenate(rows), dtype=torch.long, device=self.device)
+        first = next_position[link.owner].repeat_interleave(
+            torch.tensor(bounds.lengths, device=self.device)
+        )
+        own = self._row(self.text.text.embed_tokens(ids), (first + bounds.place).expand(3, -1))
+        hidden, _ = self.text.run_packed(own, bounds, self.kernels, link)
+        return hidden[0], int(sum(prompts.lengths) + sum(bounds.lengths))
+
+    def _row(self, embeddings: torch.Tensor, positions: torch.Tensor) -> hybrid.Segment:
+        """One row of (tokens, hidden) embeddings at (3, tokens) positions."""
+        length = torch.tensor([len(embeddings)], device=self.device)
+        return hybrid.Segment(embeddings.unsqueeze(0), positions.unsqueeze(1), length)
 
 
 class PaddedForeign:

@@ -120,8 +120,8 @@ class Trainer:
         return log_probs(hidden, head.weight, head.bias, chosen, self.forbidden)
 
     def _batches(self, groups: Sequence[TrainGroup]) -> list[list[Any]]:
-        shared = self.mode == "shared_prefix"
-        return micro_batches(groups, self.trainer.token_budget, shared)
+        shared, packed = self.mode == "shared_prefix", self.mode == "packed"
+        return micro_batches(groups, self.trainer.token_budget, shared, packed)
 
     @torch.no_grad()
     def score(self, groups: Sequence[TrainGroup]) -> list[tuple[np.ndarray, ...]]:
