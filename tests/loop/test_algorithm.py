@@ -64,21 +64,13 @@ def tell(folder, steps: int = STEPS, **sets) -> tuple[World, list[Told]]:
     world = World(folder, changing_student(), teacher_with(often_right), questions=MANY,
                   **{**SETS, **sets})  # fmt: skip
     told = []
+    student, teacher, learner = world.student, world.teacher, world.learner
+    logs = (student.calls, teacher.calls, learner.asked_to_score, learner.updates, learner.did)
     for _ in range(steps):
-        state, learner = world.state, world.learner
-        marks = [len(x) for x in (world.student.calls, world.teacher.calls,
-                                  learner.asked_to_score, learner.updates, learner.did)]  # fmt: skip
+        state, marks = world.state, [len(log) for log in logs]
         entries, visits, step = state.buffer.entries(), dict(state.visits), state.step
         result = world.step()
-        since = [
-            x[mark:]
-            for mark, x in zip(
-                marks,
-                (world.student.calls, world.teacher.calls, learner.asked_to_score,
-                 learner.updates, learner.did),
-                strict=True,
-            )
-        ]  # fmt: skip
+        since = [log[mark:] for log, mark in zip(logs, marks, strict=True)]
         told.append(
             Told(step, entries, visits, *since, result, state.buffer.entries(), dict(state.visits))
         )
