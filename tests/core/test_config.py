@@ -121,18 +121,39 @@ def test_a_preset_of_the_paper_names_its_student_and_changes_nothing_else(scale:
 def test_nano_is_the_papers_recipe_but_for_what_its_size_asks() -> None:
     """The figures of docs/nano.md and docs/evidence.md were made with these."""
     assert unlike_the_default(load("nano")) == {
-        "run.rollout_steps": 40, "data.source": "digits", "data.train_questions": 1920,
-        "student.model": "nano:student", "student.thinking": False, "student.dtype": "float32",
-        "teacher.model": "nano:teacher", "teacher.thinking": False, "teacher.prefill": 1.0,
-        "rollout.new_prompts": 48, "rollout.max_tokens": 64, "replay.capacity": 512,
-        "reformulation.candidate_tokens": 64, "optimizer.lr": 1e-4, "optimizer.weight_decay": 0.0,
-        "trainer.token_budget": 16_384, "trainer.checkpointing": False,
-        "trainer.max_mismatch": 1e-3, "evaluation.suite": "nano", "evaluation.limit": 300,
-        "evaluation.max_tokens": 64, "evaluation.temperature": 1.0, "evaluation.top_p": 1.0,
-        "evaluation.top_k": 0, "evaluation.presence_penalty": 0.0, "store.checkpoint_every": 4,
-        "compute.engine": "hf", "compute.device": "cpu", "compute.student_gpus": 0,
-        "compute.teacher_gpus": 0, "compute.cpus": 2, "compute.memory_mb": 4096,
-    }  # fmt: skip
+        "run.rollout_steps": 40,
+        "data.source": "digits",
+        "data.train_questions": 1920,
+        "student.model": "nano:student",
+        "student.thinking": False,
+        "student.dtype": "float32",
+        "teacher.model": "nano:teacher",
+        "teacher.thinking": False,
+        "teacher.prefill": 1.0,
+        "rollout.new_prompts": 48,
+        "rollout.max_tokens": 64,
+        "replay.capacity": 512,
+        "reformulation.candidate_tokens": 64,
+        "optimizer.lr": 1e-4,
+        "optimizer.weight_decay": 0.0,
+        "trainer.token_budget": 16_384,
+        "trainer.checkpointing": False,
+        "trainer.max_mismatch": 1e-3,
+        "evaluation.suite": "nano",
+        "evaluation.limit": 300,
+        "evaluation.max_tokens": 64,
+        "evaluation.temperature": 1.0,
+        "evaluation.top_p": 1.0,
+        "evaluation.top_k": 0,
+        "evaluation.presence_penalty": 0.0,
+        "store.checkpoint_every": 4,
+        "compute.engine": "hf",
+        "compute.device": "cpu",
+        "compute.student_gpus": 0,
+        "compute.teacher_gpus": 0,
+        "compute.cpus": 2,
+        "compute.memory_mb": 4096,
+    }
     assert load().scale == "nano"
 
 
@@ -143,8 +164,10 @@ def test_the_layout_of_the_paper_is_eight_nodes_of_six_and_two_gpus() -> None:
     assert c.rendezvous == "auto"
     one = load("4B@eight-gpus")
     assert (one.compute.update_hosts, one.compute.student_gpus, one.compute.teacher_gpus) == (
-        1, 6, 2,
-    )  # fmt: skip
+        1,
+        6,
+        2,
+    )
     assert one.compute.overlap > 1
     assert one.teacher.scope == "hard"
     alone, small = load("4B@one-gpu"), load("4B@lora-24gb")
@@ -160,9 +183,15 @@ def test_the_sweep_of_the_evidence_is_paired_and_has_five_seeds() -> None:
     assert plan["seeds"] == [0, 1, 2, 3, 4]
     assert plan["scales"] == ["nano"]
     assert plan["methods"] == [
-        "grpo", "grpo_replay", "grpo_both", "grpo_replay_bcq", "grpo_replay_ncq", "zppo",
-        "off_distill_replay", "on_distill_replay",
-    ]  # fmt: skip
+        "grpo",
+        "grpo_replay",
+        "grpo_both",
+        "grpo_replay_bcq",
+        "grpo_replay_ncq",
+        "zppo",
+        "off_distill_replay",
+        "on_distill_replay",
+    ]
     assert "run.rollout_steps=24" in plan["set"]
     assert "evaluation.limit=1000" in plan["set"]
 
@@ -173,9 +202,15 @@ def test_rollouts_and_judges_decode_as_the_paper_does() -> None:
     assert Sampling(512, temperature=0.0) == GREEDY
     decoding = {f.name: getattr(plain, f.name) for f in dataclasses.fields(plain)}
     assert decoding == {
-        "max_tokens": 1, "n": 1, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0,
-        "presence_penalty": 0.0, "repetition_penalty": 1.0,
-    }  # fmt: skip
+        "max_tokens": 1,
+        "n": 1,
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "top_k": 0,
+        "min_p": 0.0,
+        "presence_penalty": 0.0,
+        "repetition_penalty": 1.0,
+    }
 
 
 def test_the_evaluation_scales_pictures_and_judges_as_the_paper_says() -> None:

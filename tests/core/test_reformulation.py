@@ -99,9 +99,18 @@ def test_a_question_without_a_wrong_rollout_gives_nothing_to_reformulate():
 
 @pytest.mark.parametrize(
     ("ratio", "n", "whole"),
-    [(0.25, 384, 96), (0.25, 7, 1), (0.25, 3, 0), (0.29, 100, 29), (0.57, 100, 57), (0.0, 9, 0),
-     (1.0, 5, 5), (0.3, 10, 3), (1.5, 4, 6)],
-)  # fmt: skip
+    [
+        (0.25, 384, 96),
+        (0.25, 7, 1),
+        (0.25, 3, 0),
+        (0.29, 100, 29),
+        (0.57, 100, 57),
+        (0.0, 9, 0),
+        (1.0, 5, 5),
+        (0.3, 10, 3),
+        (1.5, 4, 6),
+    ],
+)
 def test_a_share_is_rounded_down_and_only_down(ratio, n, whole):
     assert share(ratio, n) == whole
 

@@ -30,10 +30,16 @@ from zppo_core.training.updater import UpdateMetrics
 from zppo_core.types import Prompt, Question
 
 MANY = [
-    Question(f"q{i}", f"What is {i} plus {i}?", str(2 * i), (b"picture %d" % i,) if i % 3 else (),
-             "VLM" if i % 3 else "LLM", "sums" if i % 2 else "")
+    Question(
+        f"q{i}",
+        f"What is {i} plus {i}?",
+        str(2 * i),
+        (b"picture %d" % i,) if i % 3 else (),
+        "VLM" if i % 3 else "LLM",
+        "sums" if i % 2 else "",
+    )
     for i in range(24)
-]  # fmt: skip
+]
 QUESTIONS = MANY[:12]
 BY_TEXT = {q.text: q for q in MANY}
 METRICS = UpdateMetrics(0.5, 1.0, 0.25, 0.1, 0.2, 0.05, 1.0, 8, 1, 1, 8, 2.0, 0.0, 0.0)
@@ -78,8 +84,9 @@ class Watched(ScriptedEngine):
         ids = np.concatenate([forced, completion.token_ids_T])
         logp = -0.1 - (np.arange(len(ids)) * 7 + seed % 89 + member) % 50 / 100
         logp[: len(forced)] = 0.0
-        return replace(completion, token_ids_T=ids, logp_T=logp.astype(np.float32),
-                       forced=len(forced))  # fmt: skip
+        return replace(
+            completion, token_ids_T=ids, logp_T=logp.astype(np.float32), forced=len(forced)
+        )
 
     @property
     def prompts(self) -> list[Prompt]:
@@ -186,15 +193,27 @@ class World:
     """Algorithm 1 with scripted engines."""
 
     def __init__(
-        self, tmp_path, student, teacher=None, learner=None, method="zppo", questions=QUESTIONS,
+        self,
+        tmp_path,
+        student,
+        teacher=None,
+        learner=None,
+        method="zppo",
+        questions=QUESTIONS,
         **sets,
-    ) -> None:  # fmt: skip
+    ) -> None:
         overrides = {
-            "run.method": method, "rollout.new_prompts": 8, "rollout.group_size": 4,
-            "rollout.max_tokens": 500, "teacher.rollouts": 3, "student.thinking": True,
-            "optimizer.updates": 2, "reformulation.ratio": 0.5, "trainer.max_mismatch": 0.05,
+            "run.method": method,
+            "rollout.new_prompts": 8,
+            "rollout.group_size": 4,
+            "rollout.max_tokens": 500,
+            "teacher.rollouts": 3,
+            "student.thinking": True,
+            "optimizer.updates": 2,
+            "reformulation.ratio": 0.5,
+            "trainer.max_mismatch": 0.05,
             **sets,
-        }  # fmt: skip
+        }
         self.config: Config = load("nano", [f"{k}={v}" for k, v in overrides.items()])
         self.student, self.teacher = student, teacher or teacher_with(often_right)
         self.learner = learner or Learner()
@@ -203,11 +222,16 @@ class World:
         self.templates = Templates()
         compressor = Compressor(self.teacher, self.templates, len, cap=200, retries=1)
         self.roles = Roles(
-            self.student, (self.teacher,), self.learner, self.grading, compressor,
+            self.student,
+            (self.teacher,),
+            self.learner,
+            self.grading,
+            compressor,
             HintWriter(self.teacher, self.templates, cap=200),
             TeacherCache(LocalStore(tmp_path)),
-            encoded, self.templates,
-        )  # fmt: skip
+            encoded,
+            self.templates,
+        )
         r = self.config.replay
         self.state = RolloutState(PromptReplayBuffer(r.capacity, r.threshold, r.refresh))
         self.phases: list[str] = []

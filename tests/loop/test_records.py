@@ -5,14 +5,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scripted_world import MANY, METRICS, World, changing_student, some_right, student_with
+from scripted_world import MANY, METRICS, World, changing_student
 
 from zppo_core.methods import METHODS
-from zppo_core.phases import Clock, PhaseRecorder, Spent, step_unit
+from zppo_core.phases import Spent
 from zppo_core.replay_buffer import BufferEvent
 from zppo_core.step_types import StepResult
-from zppo_core.store.journal import Journal
-from zppo_core.store.objects import LocalStore
 from zppo_core.store.records import (
     AsksCodec,
     GroupsCodec,
@@ -33,14 +31,20 @@ def rows_of(files, table: str) -> list[dict]:
 
 def context_of(world: World, step: int) -> RecordContext:
     loss = METHODS[world.config.run.method].loss
-    return RecordContext("run-a", step, world.corpus, True, lambda p: len(p.text), 10, 20, 500,
-                         loss)  # fmt: skip
+    return RecordContext(
+        "run-a", step, world.corpus, True, lambda p: len(p.text), 10, 20, 500, loss
+    )
 
 
 @pytest.fixture(scope="module", params=["zppo", "grpo_replay_prefix", "grpo_replay_hint"])
 def told(request, tmp_path_factory):
-    world = World(tmp_path_factory.mktemp("w"), changing_student(), method=request.param,
-                  questions=MANY, **{"replay.ratio": 0.5, "replay.capacity": 6})  # fmt: skip
+    world = World(
+        tmp_path_factory.mktemp("w"),
+        changing_student(),
+        method=request.param,
+        questions=MANY,
+        **{"replay.ratio": 0.5, "replay.capacity": 6},
+    )
     results = [world.step() for _ in range(5)]
     return SimpleNamespace(world=world, results=results)
 
@@ -103,13 +107,20 @@ def test_group_rows_say_what_was_asked_and_rollout_rows_what_came(told) -> None:
     for row, group, ask in zip(rows, result.augmented, result.asks, strict=True):
         question = told.world.corpus[group.question_id]
         expected = {
-            "run_key": "run-a", "step": result.step, "uid": group.uid, "kind": group.kind,
-            "question_id": question.id, "family": question.family,
-            "category": question.category or None, "gold": question.gold,
-            "prompt_text": group.prompt.text, "prompt_digest": group.prompt.digest(),
-            "prompt_tokens": len(group.prompt.text), "accuracy": group.accuracy,
+            "run_key": "run-a",
+            "step": result.step,
+            "uid": group.uid,
+            "kind": group.kind,
+            "question_id": question.id,
+            "family": question.family,
+            "category": question.category or None,
+            "gold": question.gold,
+            "prompt_text": group.prompt.text,
+            "prompt_digest": group.prompt.digest(),
+            "prompt_tokens": len(group.prompt.text),
+            "accuracy": group.accuracy,
             "right_first": ask.right_first,
-        }  # fmt: skip
+        }
         assert {k: row[k] for k in expected} == expected
         assert row["positive_answer"] == (ask.positive.answer if ask.positive else None)
         assert row["negative_answers"] == [n.answer for n in ask.negatives if n.answer is not None]
@@ -123,19 +134,42 @@ def test_group_rows_say_what_was_asked_and_rollout_rows_what_came(told) -> None:
         logp = row.pop("logp")
         np.testing.assert_allclose(logp, completion.logp_T)
         assert row == {
-            "run_key": "run-a", "step": result.step, "uid": group.uid, "member": i,
-            "text": completion.text, "token_ids": completion.token_ids_T.tolist(),
-            "reward": grade.reward, "outcome": grade.outcome, "answer": grade.answer,
-            "finish": completion.finish, "forced": completion.forced,
+            "run_key": "run-a",
+            "step": result.step,
+            "uid": group.uid,
+            "member": i,
+            "text": completion.text,
+            "token_ids": completion.token_ids_T.tolist(),
+            "reward": grade.reward,
+            "outcome": grade.outcome,
+            "answer": grade.answer,
+            "finish": completion.finish,
+            "forced": completion.forced,
             "version": completion.version,
-        }  # fmt: skip
+        }
     (phase,) = rows_of(files, "phases")
-    assert {k: phase[k] for k in ("run_key", "step", "phase", "seconds", "model_seconds",
-            "student_seconds", "teacher_seconds", "learner_seconds")} == {
-        "run_key": "run-a", "step": result.step, "phase": "augmented", "seconds": 5.0,
-        "model_seconds": 4.0, "student_seconds": 3.0, "teacher_seconds": 2.0,
+    assert {
+        k: phase[k]
+        for k in (
+            "run_key",
+            "step",
+            "phase",
+            "seconds",
+            "model_seconds",
+            "student_seconds",
+            "teacher_seconds",
+            "learner_seconds",
+        )
+    } == {
+        "run_key": "run-a",
+        "step": result.step,
+        "phase": "augmented",
+        "seconds": 5.0,
+        "model_seconds": 4.0,
+        "student_seconds": 3.0,
+        "teacher_seconds": 2.0,
         "learner_seconds": 1.0,
-    }  # fmt: skip
+    }
 
 
 def test_plain_groups_have_no_candidates(told) -> None:
@@ -164,12 +198,21 @@ def test_teacher_rollouts_and_the_plan_come_back_as_they_were(told) -> None:
         rows = rows_of(files, "teacher_draws")
         for row, d in zip(rows, flat, strict=True):
             expected = {
-                "run_key": "run-a", "step": result.step, "question_id": d.question_id,
-                "visit": d.visit, "draw": d.index, "purpose": "draw", "text": d.draw.text,
-                "tokens": len(d.draw.token_ids_T), "reward": d.grade.reward,
-                "outcome": d.grade.outcome, "answer": d.grade.answer, "cached": d.draw.cached,
-                "fallback": False, "attempts": 1,
-            }  # fmt: skip
+                "run_key": "run-a",
+                "step": result.step,
+                "question_id": d.question_id,
+                "visit": d.visit,
+                "draw": d.index,
+                "purpose": "draw",
+                "text": d.draw.text,
+                "tokens": len(d.draw.token_ids_T),
+                "reward": d.grade.reward,
+                "outcome": d.grade.outcome,
+                "answer": d.grade.answer,
+                "cached": d.draw.cached,
+                "fallback": False,
+                "attempts": 1,
+            }
             assert {k: row[k] for k in expected} == expected
     assert max(d.visit for r in told.results for own in r.teacher.draws.values() for d in own) > 0
 
@@ -182,20 +225,27 @@ def test_reformulated_prompts_come_back_as_they_were(told) -> None:
         assert tuple(codec.decode(files)) == result.asks
         kinds |= {a.kind for a in result.asks}
         shown = [
-            (a, c) for a in result.asks
+            (a, c)
+            for a in result.asks
             for c in ([a.positive] if a.positive else []) + list(a.negatives)
-        ]  # fmt: skip
+        ]
         rows = rows_of(files, "teacher_draws")
         counts: dict[str, int] = {}
         for row, (ask, c) in zip(rows, shown, strict=True):
             draw = counts.setdefault(ask.question_id, 0)
             counts[ask.question_id] += 1
             expected = {
-                "question_id": ask.question_id, "visit": 0, "draw": draw, "text": c.text,
-                "purpose": "hint" if ask.kind == "hint" else "compress", "tokens": c.tokens,
-                "answer": c.answer, "cached": False, "fallback": c.fallback,
+                "question_id": ask.question_id,
+                "visit": 0,
+                "draw": draw,
+                "text": c.text,
+                "purpose": "hint" if ask.kind == "hint" else "compress",
+                "tokens": c.tokens,
+                "answer": c.answer,
+                "cached": False,
+                "fallback": c.fallback,
                 "attempts": c.attempts,
-            }  # fmt: skip
+            }
             assert {k: row[k] for k in expected} == expected
     assert kinds == set(METHODS[told.world.config.run.method].reformulations)
 
@@ -216,21 +266,26 @@ def test_a_step_counts_its_prompts_and_what_was_hard(told) -> None:
         (row,) = rows_of(files_of(told, result), "steps")
         hard = [g for g in result.plain if np.mean(g.rewards_G) < 0.5]
         right = [
-            g for g in hard
+            g
+            for g in hard
             if any(d.grade.reward for d in result.teacher.draws.get(g.question_id, ()))
-        ]  # fmt: skip
+        ]
         kinds = [kind for _, kind in result.teacher.plan]
         assert row == {
-            "run_key": "run-a", "step": result.step,
+            "run_key": "run-a",
+            "step": result.step,
             "new_prompts": sum(g.kind == "plain" for g in result.plain),
             "replay_prompts": sum(g.kind == "replay" for g in result.plain),
-            "hard": len(hard), "hard_in_buffer": sum(g.kind == "replay" for g in hard),
-            "eligible_bcq": len(right), "eligible_ncq": len(hard),
+            "hard": len(hard),
+            "hard_in_buffer": sum(g.kind == "replay" for g in hard),
+            "eligible_bcq": len(right),
+            "eligible_ncq": len(hard),
             **{f"used_{k}": kinds.count(k) for k in ("bcq", "ncq", "hint", "prefix")},
             "buffer_size": result.buffer_size,
             "mismatch_mean": result.update.mismatch_mean,
-            "mismatch_max": result.update.mismatch_max, "weight_version": result.step,
-        }  # fmt: skip
+            "mismatch_max": result.update.mismatch_max,
+            "weight_version": result.step,
+        }
     assert any(g.kind == "replay" for r in told.results for g in r.plain)
 
 
@@ -243,30 +298,44 @@ def test_each_kind_of_a_step_has_its_own_row(told) -> None:
             own = [g for g in groups if g.kind == kind]
             advantages = [result.update.advantages[g.uid] for g in own]
             assert row == {
-                "run_key": "run-a", "step": result.step, "kind": kind, "groups": len(own),
+                "run_key": "run-a",
+                "step": result.step,
+                "kind": kind,
+                "groups": len(own),
                 "trivial": sum(len(set(g.rewards_G)) == 1 for g in own),
                 "rollouts": 4 * len(own),
                 "positive_advantage": int(sum((a > 0).sum() for a in advantages)),
                 "accuracy": pytest.approx(np.mean([g.rewards_G for g in own])),
                 "tokens": sum(len(c.token_ids_T) for g in own for c in g.completions),
-            }  # fmt: skip
+            }
 
 
 def test_updates_and_advantages_are_written_by_value(told) -> None:
     result = told.results[1]
     update = replace(
         result.update,
-        metrics=tuple(replace(METRICS, loss=0.1 * i, groups=3 + i, computed_tokens=9 + i)
-                      for i in range(2)),
-    )  # fmt: skip
+        metrics=tuple(
+            replace(METRICS, loss=0.1 * i, groups=3 + i, computed_tokens=9 + i) for i in range(2)
+        ),
+    )
     files = files_of(told, replace(result, update=update))
     for i, row in enumerate(rows_of(files, "updates")):
         expected = {
-            "run_key": "run-a", "step": 1, "update_index": i, "loss": 0.1 * i, "grad_norm": 1.0,
-            "entropy": 0.25, "clip_low_share": 0.1, "clip_high_share": 0.2,
-            "dual_clip_share": 0.05, "ratio_mean": 1.0, "tokens": 8, "groups": 3 + i,
-            "computed_tokens": 9 + i, "seconds": 2.0,
-        }  # fmt: skip
+            "run_key": "run-a",
+            "step": 1,
+            "update_index": i,
+            "loss": 0.1 * i,
+            "grad_norm": 1.0,
+            "entropy": 0.25,
+            "clip_low_share": 0.1,
+            "clip_high_share": 0.2,
+            "dual_clip_share": 0.05,
+            "ratio_mean": 1.0,
+            "tokens": 8,
+            "groups": 3 + i,
+            "computed_tokens": 9 + i,
+            "seconds": 2.0,
+        }
         assert {k: row[k] for k in expected} == pytest.approx(expected)
     found = {(r["uid"], r["member"]): r["advantage"] for r in rows_of(files, "advantages")}
     assert found == {
@@ -284,74 +353,16 @@ def test_events_of_the_buffer_are_written_with_their_admission(told) -> None:
             rows_of(files_of(told, result), "buffer_events"), result.events, strict=True
         ):
             assert row == {
-                "run_key": "run-a", "step": result.step, "question_id": e.question_id,
-                "event": e.kind, "accuracy": None if np.isnan(e.accuracy) else e.accuracy,
-                "entry_accuracy": e.entry_accuracy, "entry_step": e.entry_step,
-                "visits": e.visits, "replayed": e.question_id in replayed,
-            }  # fmt: skip
+                "run_key": "run-a",
+                "step": result.step,
+                "question_id": e.question_id,
+                "event": e.kind,
+                "accuracy": None if np.isnan(e.accuracy) else e.accuracy,
+                "entry_accuracy": e.entry_accuracy,
+                "entry_step": e.entry_step,
+                "visits": e.visits,
+                "replayed": e.question_id in replayed,
+            }
     unasked = BufferEvent("evict", "q1", 0, float("nan"), 0.25, 0, 0)
     (row,) = rows_of(files_of(told, replace(told.results[0], events=(unasked,))), "buffer_events")
     assert (row["accuracy"], row["entry_accuracy"]) == (None, 0.25)
-
-
-def test_a_phase_is_computed_once_and_always_passes_through_its_codec(tmp_path) -> None:
-    class Codec:
-        def encode(self, value, spent) -> dict[str, bytes]:
-            spents.append(spent)
-            return {"value": value.encode()}
-
-        def decode(self, files) -> str:
-            return files["value"].decode() + " read"
-
-    spents, done = [], []
-    journal = Journal(LocalStore(tmp_path), "j")
-    recorder = PhaseRecorder(journal, 3, {"plain": Codec()}, Clock(), done.append)
-    assert recorder("plain", lambda: "first") == "first read"
-    assert recorder("plain", lambda: 1 / 0) == "first read"
-    assert done == ["plain"]
-    assert len(spents) == 1
-    assert 0 <= spents[0].seconds < 60
-    assert step_unit(3, "plain") == "step-000003/plain"
-    assert journal.units() == [step_unit(3, "plain")]
-    later = PhaseRecorder(journal, 4, {"plain": Codec()}, Clock())
-    assert later("plain", lambda: "second") == "second read"
-
-
-def test_a_resumed_step_makes_the_same_of_what_was_committed(tmp_path) -> None:
-    """A step whose first phases were lost at a crash ends as one that was never broken."""
-    ends = []
-    for broken in (False, True):
-        world = World(tmp_path / "cache", student_with(some_right), **{"teacher.scope": "hard"})
-        journal = Journal(LocalStore(tmp_path / str(broken)), "j")
-        context = context_of(world, 0)
-        codecs = {
-            "plain": GroupsCodec(context, "plain"), "teacher": TeacherCodec(context),
-            "reformulate": AsksCodec(context), "augmented": GroupsCodec(context, "augmented"),
-        }  # fmt: skip
-
-        def run(world=world, journal=journal, codecs=codecs, until=""):
-            from zppo_core.rollout_step import rollout_step
-
-            recorder = PhaseRecorder(journal, 0, codecs, Clock())
-
-            def record(phase, compute):
-                if phase == until:
-                    raise KeyboardInterrupt
-                return recorder(phase, compute)
-
-            return rollout_step(world.state, world.roles, world.corpus, world.config, record)
-
-        if broken:
-            for last in ("teacher", "augmented"):
-                with pytest.raises(KeyboardInterrupt):
-                    run(until=last)
-        run()
-        ends.append(
-            [
-                (tokens, [(g.uid, [(s.token_ids_T.tolist(), s.weights_T.tolist(),
-                                    s.old_logp_T.tolist()) for s in g.suffixes]) for g in groups])
-                for groups, tokens in world.learner.updates
-            ]
-        )  # fmt: skip
-        assert world.state.visits == dict.fromkeys(world.state.visits, 1)
-    assert ends[0] == ends[1]

@@ -230,8 +230,13 @@ class Trainer:
         head, other = (m.get_output_embeddings().weight for m in (self.model, self.teacher))
         return jensen_shannon(hidden, head, seen, other, self.forbidden)
 
-    def _loss(self, groups: Sequence[TrainGroup], logp: torch.Tensor, entropy: torch.Tensor,
-              divisor: float) -> tuple[torch.Tensor, list[float]]:  # fmt: skip
+    def _loss(
+        self,
+        groups: Sequence[TrainGroup],
+        logp: torch.Tensor,
+        entropy: torch.Tensor,
+        divisor: float,
+    ) -> tuple[torch.Tensor, list[float]]:
         """What `groups` add to the mini-batch's loss, and sums over their tokens for metrics."""
 
         def flat(name: str) -> torch.Tensor:

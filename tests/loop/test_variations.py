@@ -1,0 +1,77 @@
+"""Settings that change a step, each seen by what it does."""
+
+import numpy as np
+import pytest
+from scripted_world import MANY, Learner, World, changing_student
+from story import SETS, drawing_calls, summary_calls, tell
+
+
+def test_the_lazy_teacher_gives_the_same_prompts_and_weights_with_fewer_draws(
+    story, tmp_path
+) -> None:
+    _, lazy = tell(tmp_path, 5, **{"teacher.scope": "augmented"})
+    for mine, theirs in zip(lazy, story.steps, strict=False):
+        assert mine.result.teacher.plan == theirs.result.teacher.plan
+        drawn = mine.result.teacher.draws
+        assert set(drawn) <= set(theirs.result.teacher.draws)
+        assert {q for q, _ in mine.result.teacher.plan} <= set(drawn)
+    assert sum(len(t.result.teacher.draws) for t in lazy) < sum(
+        len(t.result.teacher.draws) for t in story.steps[:5]
+    )
+
+
+def test_with_one_update_nothing_is_scored_and_the_mismatch_is_the_updates(tmp_path) -> None:
+    world = World(
+        tmp_path,
+        changing_student(),
+        learner=Learner(gap=0.01),
+        questions=MANY,
+        **{**SETS, "optimizer.updates": 1},
+    )
+    result = world.step()
+    assert world.learner.did == ["update"]
+    assert (result.update.mismatch_mean, result.update.mismatch_max) == (0.01, 0.02)
+
+
+def test_a_mismatch_is_refused_at_the_first_step_alone(tmp_path) -> None:
+    world, _ = tell(tmp_path, 1)
+    world.learner.gap = 0.5
+    assert world.step().update.mismatch_mean > 0.4
+
+
+def test_the_threshold_decides_what_is_hard_everywhere(tmp_path) -> None:
+    world, steps = tell(tmp_path, 3, **{"replay.threshold": 0.25})
+    for told in steps:
+        zeros = [g.question_id for g in told.result.plain if np.mean(g.rewards_G) < 0.25]
+        assert list(told.result.teacher.draws) == zeros
+        admitted = {e.question_id for e in told.result.events if e.kind == "admit"}
+        assert admitted <= set(zeros)
+    assert len(world.state.buffer) > 0
+
+
+def test_a_question_that_stays_hard_may_go_to_the_back(tmp_path) -> None:
+    _, steps = tell(tmp_path, 6, **{"replay.refresh": "true"})
+    stayed = 0
+    for told in steps:
+        stays = [e.question_id for e in told.result.events if e.kind == "stay"]
+        order = [e.question_id for e in told.entries_after]
+        untouched = [
+            e.question_id
+            for e in told.entries
+            if e.question_id in order and e.question_id not in stays
+        ]
+        assert order[: len(untouched)] == untouched
+        stayed += len(stays)
+    assert stayed > 3
+
+
+@pytest.mark.parametrize("overlap", [2, 3])
+def test_slices_ask_the_same_of_everyone(story, tmp_path, overlap: int) -> None:
+    world, steps = tell(tmp_path, 3, **{"compute.overlap": overlap})
+    for mine, theirs in zip(steps, story.steps, strict=False):
+        for calls in (lambda t: t.student, drawing_calls, summary_calls):
+            asked = [(p, s) for c in calls(mine) for p, s in zip(c.prompts, c.seeds, strict=True)]
+            plain = [(p, s) for c in calls(theirs) for p, s in zip(c.prompts, c.seeds, strict=True)]
+            assert sorted(asked, key=repr) == sorted(plain, key=repr)
+        assert mine.entries_after == theirs.entries_after
+    assert max(len(c.prompts) for c in world.student.calls) <= -(-11 // overlap)
