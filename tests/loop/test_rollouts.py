@@ -191,3 +191,26 @@ def test_ties_are_broken_by_seed_and_step(tmp_path) -> None:
             places.add((seed, result.step, tuple(asked.index(q) for q in chosen)))
     assert len(places) == 9  # the seed that comes twice gives the same
     assert len({place for *_, place in places}) > 6
+
+
+def test_replayed_questions_are_drawn_afresh_each_step_by_the_seed(tmp_path) -> None:
+    """A student that is always wrong: after a pass every question waits in the buffer."""
+    places = set()
+    for seed in (0, 1, 0):
+        world = World(
+            tmp_path,
+            student_with(lambda prompt, member: False),
+            questions=MANY,
+            method="grpo_replay",
+            **{"run.seed": seed, "replay.ratio": 0.5},
+        )
+        for step in range(9):
+            held = [e.question_id for e in world.state.buffer.entries()]
+            plain = world.step().plain
+            new = [g.question_id for g in plain if g.kind == "plain"]
+            pool = [q for q in held if q not in new]
+            if step >= 3:
+                replayed = [g.question_id for g in plain if g.kind == "replay"]
+                places.add((seed, step, tuple(pool.index(q) for q in replayed)))
+    assert len(places) == 12  # the seed that comes twice gives the same
+    assert len({place for *_, place in places}) == 12
