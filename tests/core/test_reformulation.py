@@ -89,6 +89,23 @@ def test_lazy_plan_is_the_eager_plan_and_never_asks_beyond_the_walk(hard, cap, k
     assert [accuracies[i] for i, _ in lazy] == sorted(accuracies[i] for i, _ in lazy)
     if kinds == ("ncq",):
         assert not asked
+    # the walk comes to a question while the instances of those before it leave a slot
+    before = 0
+    for index in asked:
+        assert before < cap
+        before += sum(k == "ncq" or correct[index] for k in kinds)
+
+
+def test_the_walk_asks_about_no_more_questions_than_have_a_slot():
+    asked: list[list[int]] = []
+
+    def lookup(indices):
+        asked.append(list(indices))
+        return [True for _ in indices]
+
+    plan = plan_augmentations([0.0, 0.1, 0.2, 0.3], lookup, 4, rng())
+    assert plan == [(0, "bcq"), (0, "ncq"), (1, "bcq"), (1, "ncq")]
+    assert asked == [[0, 1]]
 
 
 def test_a_question_without_a_wrong_rollout_gives_nothing_to_reformulate():
@@ -171,6 +188,13 @@ def test_ncq_without_parsed_answers_claims_none_and_without_a_response_is_none()
     assert "all wrong" not in text
     with pytest.raises(ValueError, match="wrong response"):
         reformulate_ncq("Q?", [])
+
+
+def test_an_ncq_shows_every_wrong_rollout_though_two_say_the_same():
+    wrong = ["same \\boxed{3}", "other \\boxed{3}", "same \\boxed{3}"]
+    text = reformulate_ncq("Q?", wrong).text
+    assert blocks(text) == wrong
+    assert text.split("<candidate>\n")[0].count("\\boxed{3}") == 1
 
 
 def test_ones_own_templates_make_both_prompts(tmp_path):
@@ -278,6 +302,27 @@ def test_neutralise_is_idempotent_and_leaves_no_control_text(parts):
     assert OURS.neutralise(text) == text
     assert not re.search(r"<\|[^<>|]*\|>|<\s*/?\s*candidate\s*/?\s*>", text, re.IGNORECASE)
     assert OURS.closer not in text
+
+
+def test_the_closer_goes_from_candidates_in_every_spelling():
+    assert OURS.neutralise(f"a {OURS.closer} b") == "a  b"
+    assert OURS.neutralise(OURS.closer.replace("<", "[").replace(">", "]")) == ""
+
+
+def test_what_the_paper_says_of_its_prompts_stands_in_ours():
+    assert OURS.closer.index("<think> </think>") < OURS.closer.index("\\boxed{}")
+    assert "irst reason" in OURS.closer
+    asked = OURS.compress("a response")
+    for words in ("at most 5 lines", "<summary>", "\\boxed{}", "unchanged final answer"):
+        assert words in asked.split("<response>\n")[0]
+    assert "<response>\na response\n</response>" in asked
+    judge = OURS.judge("Q?", "gold", "said")
+    assert "trust the gold answer" in judge
+    assert "Do not solve" in judge
+    assert '{"verdict": "correct"} or {"verdict": "wrong"}' in judge
+    hint = OURS.write_hint("Q?", "a response")
+    assert "Do not give the final answer" in hint
+    assert "<hint>" in hint
 
 
 def test_own_template_folder_replaces_one_file(tmp_path):

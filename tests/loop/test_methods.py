@@ -149,6 +149,9 @@ def test_hints_are_written_from_right_draws_and_stand_in_the_question(tmp_path) 
     wanted = [c for c in world.teacher.calls if "<hint>" in c.prompts[0].text]
     assert [c.sampling for c in wanted] == [Sampling(200 + 32, 1, 0.0)]
     assert not any("<summary>" in p.text for p in world.teacher.prompts)
+    for ask, prompt in zip(result.asks, wanted[0].prompts, strict=True):
+        assert prompt.text.startswith(f"{world.corpus[ask.question_id].text}\n")
+        assert ask.positive.text.split()[-1] in prompt.text
 
 
 def test_a_question_without_a_right_teacher_gets_neither_hint_nor_prefix(tmp_path) -> None:

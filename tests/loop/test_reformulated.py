@@ -4,6 +4,7 @@ import re
 from collections import Counter
 
 import numpy as np
+from scripted_world import Watched, World, student_with
 from story import G_T, blocks, route_of, summary_calls
 
 from zppo_core.engines.base import Sampling
@@ -119,3 +120,28 @@ def test_reformulated_prompts_are_asked_of_the_student_as_they_are(story) -> Non
         assert [g.prompt for g in groups] == [a.prompt for a in asks]
         if asks:
             assert list(told.student[1].prompts) == [a.prompt for a in asks]
+
+
+def test_a_summary_that_failed_is_tried_again_with_a_seed_of_step_and_run(tmp_path) -> None:
+    """The same responses come at every visit of a question; what is sampled again is other."""
+    seen: dict[tuple[str, str], set[int]] = {}
+    count = 0
+    for seed in (0, 1):
+        world = World(
+            tmp_path / str(seed),
+            student_with(lambda prompt, member: False),
+            Watched(lambda prompt, member: r"no tag \boxed{1}", "teacher"),
+            **{"run.seed": seed, "rollout.new_prompts": 12, "reformulation.ratio": 1.0},
+        )
+        for _ in range(2):
+            asks = world.step().asks
+            assert all(n.fallback and n.attempts == 2 for a in asks for n in a.negatives)
+        for call in world.teacher.calls:
+            if "<response>" in call.prompts[0].text and call.sampling.temperature > 0:
+                assert call.sampling == Sampling(200 + 32, 1, 1.0)
+                for prompt, own in zip(call.prompts, call.seeds, strict=True):
+                    seen.setdefault(prompt.text, set()).add(own)
+                    count += 1
+    assert len(seen) > 10
+    assert sum(map(len, seen.values())) == count  # no seed twice
+    assert all(len(seeds) == 4 for seeds in seen.values())

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scripted_world import encoded
+from scripted_world import MANY, World, encoded, student_with
 from story import CAPACITY, STEPS, TAU, UPDATES, active, reached, standardised, tell, tokens_of
 
 from zppo_core.replay_buffer import Entry
@@ -118,6 +118,27 @@ def test_mini_batches_are_shuffled_anew_each_step_by_the_seed(story, tmp_path) -
     # the same groups in another order with another seed: the first step's questions are the same
     other = tell(tmp_path / "other", 2, **{"run.seed": 6})[1]
     assert [shape(t) for t in other] != shapes[:2]
+
+
+def test_the_same_groups_are_dealt_out_otherwise_at_another_step_or_seed(tmp_path) -> None:
+    """No group is trivial, and nothing else depends on the seed: eight groups in four parts."""
+    dealt = {}
+    for seed in (0, 1):
+        world = World(
+            tmp_path,
+            student_with(lambda prompt, member: member % 2 == 0),
+            questions=MANY,
+            method="grpo",
+            **{"run.seed": seed, "optimizer.updates": 4},
+        )
+        for step in range(3):
+            world.learner.updates.clear()
+            groups = world.step().plain
+            parts = [[g.uid for g in part] for part, _ in world.learner.updates]
+            assert [len(part) for part in parts] == [2] * 4
+            dealt[seed, step] = [[g.uid for g in groups].index(uid) for p in parts for uid in p]
+    assert all(sorted(places) == list(range(8)) for places in dealt.values())
+    assert len({tuple(places) for places in dealt.values()}) == 6
 
 
 def test_kinds_are_mixed_in_the_mini_batches(story) -> None:
