@@ -66,12 +66,33 @@ def test_a_question_that_stays_hard_may_go_to_the_back(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("overlap", [2, 3])
-def test_slices_ask_the_same_of_everyone(story, tmp_path, overlap: int) -> None:
-    world, steps = tell(tmp_path, 3, **{"compute.overlap": overlap})
-    for mine, theirs in zip(steps, story.steps, strict=False):
+@pytest.mark.parametrize("scope", ["hard", "augmented"])
+def test_slices_ask_the_same_of_everyone(tmp_path, scope: str, overlap: int) -> None:
+    _, whole = tell(tmp_path / "one", 3, **{"teacher.scope": scope})
+    world, steps = tell(
+        tmp_path / "many", 3, **{"teacher.scope": scope, "compute.overlap": overlap}
+    )
+    for mine, theirs in zip(steps, whole, strict=True):
         for calls in (lambda t: t.student, drawing_calls, summary_calls):
             asked = [(p, s) for c in calls(mine) for p, s in zip(c.prompts, c.seeds, strict=True)]
             plain = [(p, s) for c in calls(theirs) for p, s in zip(c.prompts, c.seeds, strict=True)]
             assert sorted(asked, key=repr) == sorted(plain, key=repr)
         assert mine.entries_after == theirs.entries_after
     assert max(len(c.prompts) for c in world.student.calls) <= -(-11 // overlap)
+
+
+@pytest.mark.parametrize("method", ["off_distill", "on_distill", "grpo", "grpo_replay_ncq"])
+def test_slices_ask_no_teacher_for_what_the_method_does_not_want(tmp_path, method: str) -> None:
+    asked = {}
+    for overlap in (1, 3):
+        _, steps = tell(
+            tmp_path / str(overlap), 2, **{"run.method": method, "compute.overlap": overlap}
+        )
+        asked[overlap] = sorted(
+            (p.text, s)
+            for t in steps
+            for c in drawing_calls(t)
+            for p, s in zip(c.prompts, c.seeds, strict=True)
+        )
+    assert asked[1] == asked[3]
+    assert bool(asked[1]) is (method in ("off_distill", "grpo_replay_ncq"))
