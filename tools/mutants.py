@@ -176,7 +176,12 @@ def run_tests(folder: Path, tests: Sequence[str], log: Path) -> int:
             os.dup2(out.fileno(), 2)
         sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1)
         import pytest
+        from hypothesis import Phase, settings
 
+        # a failure is enough: its smallest example would take minutes
+        phases = (Phase.explicit, Phase.generate)
+        settings.register_profile("mutants", phases=phases, database=None)
+        settings.load_profile("mutants")
         code = int(pytest.main([*PYTEST, *tests]))
         own = sys.modules.get("zppo_core")
         if own is not None and not str(own.__file__).startswith(str(folder)):
@@ -217,7 +222,6 @@ class Bench:
             forget_compiled(place)
             shutil.copy2(place, copy.with_suffix(".original"))
             place.write_text(mutant.applied(place.read_text("utf-8")), "utf-8")
-        shutil.rmtree(copy / ".hypothesis", ignore_errors=True)
         pid = run_tests(copy, tests, copy.with_suffix(".log"))
         self.running[pid] = copy, mutant, key, time.monotonic()
 

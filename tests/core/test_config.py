@@ -269,6 +269,11 @@ def test_each_rule_refuses_just_beyond_its_bound_and_names_its_field(name, good,
 
 
 def test_fields_that_go_together_are_checked_together() -> None:
+    several = ["run.method=zppo_teachers", "teacher.more_models=nano:student"]
+    load("nano", several)
+    for one in several:
+        with pytest.raises(UserError, match=r"teacher\.more_models"):
+            load("nano", [one])
     load("nano", ["data.min_pixels=10", "data.max_pixels=10"])
     load("nano", ["data.min_pixels=10"])
     for sets in (["data.min_pixels=11", "data.max_pixels=10"], ["data.max_pixels=-1"]):

@@ -3,6 +3,7 @@
 import pytest
 
 from steps.world import RuleGrading
+from zppo_core.grading import extract_boxed
 from zppo_core.types import Grade, Question
 
 
@@ -70,3 +71,19 @@ def test_without_free_form_answers_nobody_asks_the_judge() -> None:
 def test_a_free_form_answer_without_a_judge_is_an_error_and_not_wrong() -> None:
     with pytest.raises(ValueError, match="q0 has a free-form gold answer"):
         RuleGrading(Rule()).grade_all(PAIRS)
+
+
+@pytest.mark.parametrize(
+    ("text", "box"),
+    [
+        (r"\boxed{a \{ b}", r"a \{ b"),
+        (r"\boxed{a \} b}", r"a \} b"),
+        (r"\boxed{1} and \boxed{ 2 }", "2"),
+        (r"\boxed{1} and \boxed{2", "1"),
+        (r"\boxed{\frac{1}{2}} so", r"\frac{1}{2}"),
+        (r"\boxed {3}", "3"),
+        ("none", None),
+    ],
+)
+def test_the_last_whole_box_is_the_answer(text: str, box: str | None) -> None:
+    assert extract_boxed(text) == box

@@ -82,7 +82,7 @@ class Watched(ScriptedEngine):
         """With log-probabilities, and the forced tokens before the ones that were sampled."""
         forced = np.array(prompt.forced, np.int32)
         ids = np.concatenate([forced, completion.token_ids_T])
-        logp = -0.1 - (np.arange(len(ids)) * 7 + seed % 89 + member) % 50 / 100
+        logp = -0.1 - (np.arange(len(ids)) * 7 + seed % 89 + member) % 50 / 97
         logp[: len(forced)] = 0.0
         return replace(
             completion, token_ids_T=ids, logp_T=logp.astype(np.float32), forced=len(forced)

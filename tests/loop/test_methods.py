@@ -50,6 +50,7 @@ def world_of(tmp_path, method: str, **sets) -> World:
 def test_the_fourteen_methods_are_the_papers_rows() -> None:
     assert {m.name: (m.replay, m.reformulations, m.loss) for m in METHODS.values()} == PAPER
     assert [m.name for m in METHODS.values() if m.dynamic_sampling] == ["zppo_dynamic"]
+    assert [m.name for m in METHODS.values() if not m.uses_teacher] == ["grpo", "grpo_replay"]
 
 
 @pytest.mark.parametrize("method", list(PAPER))
@@ -149,6 +150,7 @@ def test_hints_are_written_from_right_draws_and_stand_in_the_question(tmp_path) 
     wanted = [c for c in world.teacher.calls if "<hint>" in c.prompts[0].text]
     assert [c.sampling for c in wanted] == [Sampling(200 + 32, 1, 0.0)]
     assert not any("<summary>" in p.text for p in world.teacher.prompts)
+    assert not any(p.thinking for p in wanted[0].prompts)
     for ask, prompt in zip(result.asks, wanted[0].prompts, strict=True):
         assert prompt.text.startswith(f"{world.corpus[ask.question_id].text}\n")
         assert ask.positive.text.split()[-1] in prompt.text

@@ -34,6 +34,45 @@ def test_a_phase_is_computed_once_and_always_passes_through_its_codec(tmp_path) 
     assert later("plain", lambda: "second") == "second read"
 
 
+def test_who_is_told_of_a_commit_finds_it(tmp_path) -> None:
+    class Codec:
+        def encode(self, value, spent) -> dict[str, bytes]:
+            return {"value": value}
+
+        def decode(self, files) -> bytes:
+            return files["value"]
+
+    journal, found = Journal(LocalStore(tmp_path), "j"), []
+
+    def after(phase: str) -> None:
+        found.append(journal.read(step_unit(0, phase)))
+
+    PhaseRecorder(journal, 0, {"plain": Codec()}, Clock(), after)("plain", lambda: b"x")
+    assert found == [{"value": b"x"}]
+
+
+def test_what_two_roles_do_at_once_counts_once(monkeypatch) -> None:
+    """Student 0 to 10 s, teacher 4 to 13 s, then nobody, then the learner 20 to 25 s."""
+    now = [0.0]
+    monkeypatch.setattr("zppo_core.phases.time.perf_counter", lambda: now[0])
+    clock = Clock()
+    student, teacher, learner = (clock.model(r) for r in ("student", "teacher", "learner"))
+    for at, act in (
+        (0, student.__enter__),
+        (4, teacher.__enter__),
+        (10, lambda: student.__exit__(None, None, None)),
+        (13, lambda: teacher.__exit__(None, None, None)),
+        (20, learner.__enter__),
+        (25, lambda: learner.__exit__(None, None, None)),
+    ):
+        now[0] = float(at)
+        act()
+    spent = clock.now()
+    assert (spent.student_seconds, spent.teacher_seconds, spent.learner_seconds) == (10, 9, 5)
+    assert (spent.model_seconds, spent.seconds) == (18, 25)
+    assert (spent - spent).model_seconds == 0
+
+
 def test_a_resumed_step_makes_the_same_of_what_was_committed(tmp_path) -> None:
     """A step whose first phases were lost at a crash ends as one that was never broken."""
     ends = []

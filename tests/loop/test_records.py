@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scripted_world import MANY, METRICS, World, changing_student
 
+from zppo_core.compression import Compressed
 from zppo_core.methods import METHODS
 from zppo_core.phases import Spent
 from zppo_core.replay_buffer import BufferEvent
@@ -43,7 +44,7 @@ def told(request, tmp_path_factory):
         changing_student(),
         method=request.param,
         questions=MANY,
-        **{"replay.ratio": 0.5, "replay.capacity": 6},
+        **{"replay.ratio": 0.5, "replay.capacity": 6, "teacher.scope": "hard"},
     )
     results = [world.step() for _ in range(5)]
     return SimpleNamespace(world=world, results=results)
@@ -248,6 +249,17 @@ def test_reformulated_prompts_come_back_as_they_were(told) -> None:
             }
             assert {k: row[k] for k in expected} == expected
     assert kinds == set(METHODS[told.world.config.run.method].reformulations)
+
+
+def test_how_a_candidate_came_about_is_recorded(told) -> None:
+    made = Compressed("text", "1", True, 3, 17)
+    asks = [replace(a, positive=made, negatives=()) for a in told.results[0].asks]
+    assert asks
+    codec = AsksCodec(context_of(told.world, 0))
+    files = codec.encode(asks, SPENT)
+    assert codec.decode(files) == asks
+    for row in rows_of(files, "teacher_draws"):
+        assert (row["fallback"], row["attempts"], row["tokens"]) == (True, 3, 17)
 
 
 def test_candidates_are_named_in_the_order_of_the_prompt(told) -> None:
