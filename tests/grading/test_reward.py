@@ -41,7 +41,7 @@ PAIRS = [
     (question(2), "fine"),
     (question(3), "gold 3"),
     (question(4), "gold 5"),
-    (question(6), "fine 6"),
+    (question(6), "bad 6"),
     (question(5), "gold 5"),
 ]
 
@@ -49,14 +49,14 @@ PAIRS = [
 def test_each_response_is_graded_by_who_is_to_grade_it_and_in_place() -> None:
     rule, judge = Rule(), Judge()
     grades = RuleGrading(rule, judge).grade_all(PAIRS)
-    assert [g.reward for g in grades] == [1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0]
+    assert [g.reward for g in grades] == [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]
     assert rule.asked == [
         ("gold 1", "gold 1"),
         ("fine", "gold 2"),
         ("gold 5", "gold 4"),
         ("gold 5", "gold 5"),
     ]
-    assert judge.asked == [("q0", "fine 0"), ("q3", "gold 3"), ("q6", "fine 6")]
+    assert judge.asked == [("q0", "fine 0"), ("q3", "gold 3"), ("q6", "bad 6")]
 
 
 def test_without_free_form_answers_nobody_asks_the_judge() -> None:
