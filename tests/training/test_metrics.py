@@ -48,6 +48,32 @@ def flat(groups, scores) -> dict[str, np.ndarray]:
     return columns | {"logp": np.concatenate([s for row in scores for s in row])[mask]}
 
 
+def test_the_largest_mismatch_of_all_micro_batches_is_told() -> None:
+    groups, _ = given()
+    shortest = min(range(5), key=lambda i: groups[i].prompt.length)  # it comes first
+    suffix = groups[shortest].suffixes[0]
+    far = suffix.sampler_logp_T.copy()
+    far[int(np.argmax(suffix.mask_T))] += 50.0
+    suffixes = (replace(suffix, sampler_logp_T=far), *groups[shortest].suffixes[1:])
+    groups[shortest] = replace(groups[shortest], suffixes=suffixes)
+    metrics = world.trainer(world.model(), budget=150).update(groups)
+    assert metrics.micro_batches > 1
+    assert 45 < metrics.mismatch_max < 55
+
+
+def test_weights_that_a_mini_batch_does_not_reach_have_their_step_too() -> None:
+    """Without pictures the vision tower has no gradient: it decays all the same."""
+    texts = world.groups(world.prompts(0, 2, 0), [2, 2])
+    model = world.model(torch.float64)
+    before = {n: p.detach().clone() for n, p in model.named_parameters() if "visual" in n}
+    optimizer = OptimizerConfig(lr=0.1, weight_decay=0.5, max_grad_norm=1e9)
+    world.trainer(model, optimizer=optimizer).update(texts)
+    after = dict(model.named_parameters())
+    assert before
+    for name, weight in before.items():
+        assert torch.allclose(after[name], weight * (1 - 0.1 * 0.5), rtol=1e-12)
+
+
 @pytest.mark.parametrize("budget", [100_000, 150])
 def test_shares_and_means_are_of_the_sampled_tokens(budget: int) -> None:
     groups, scores = given()
