@@ -4,7 +4,7 @@ import re
 from collections import Counter
 
 import numpy as np
-from scripted_world import Watched, World, student_with
+from scripted_world import Watched, World, student_with, teacher_with
 from story import G_T, blocks, route_of, summary_calls
 
 from zppo_core.engines.base import Sampling
@@ -145,3 +145,34 @@ def test_a_summary_that_failed_is_tried_again_with_a_seed_of_step_and_run(tmp_pa
     assert len(seen) > 10
     assert sum(map(len, seen.values())) == count  # no seed twice
     assert all(len(seeds) == 4 for seeds in seen.values())
+
+
+def test_which_candidates_stand_where_is_drawn_for_each_question_step_and_run(tmp_path) -> None:
+    """All questions at every step, all draws right, all rollouts wrong: nothing else differs."""
+    drawn: dict[tuple[int, int], list[tuple[int, int, bool]]] = {}
+    for seed in (0, 1, 0):
+        world = World(
+            tmp_path / f"{seed}{len(drawn)}",
+            student_with(lambda prompt, member: False),
+            teacher_with(lambda prompt, member: True),
+            method="grpo_replay_bcq",
+            **{"run.seed": seed, "rollout.new_prompts": 12, "reformulation.ratio": 1.0},
+        )
+        for step in range(3):
+            result = world.step()
+            groups = {g.question_id: g for g in result.plain}
+            choices = {}
+            for ask in result.asks:
+                draws = result.teacher.draws[ask.question_id]
+                rights = [route_of(d.draw.text) for d in draws]
+                wrongs = [route_of(c.text) for c in groups[ask.question_id].completions]
+                choices[ask.question_id] = (
+                    rights.index(route_of(ask.positive.text)),
+                    wrongs.index(route_of(ask.negatives[0].text)),
+                    ask.right_first,
+                )
+            assert len(choices) == 12
+            made = [choices[q] for q in sorted(choices)]
+            assert drawn.setdefault((seed, step), made) == made  # the same run again
+            assert len(set(made)) > 3  # not the same for all questions
+    assert len({tuple(made) for made in drawn.values()}) == 6

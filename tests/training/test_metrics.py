@@ -227,7 +227,8 @@ def test_distillation_is_the_token_mean_over_what_counts(budget: int) -> None:
     hidden, seen = (t.forward(groups)[0].detach() for t in (trainer, world.trainer(teacher)))
     allowed = torch.ones(student.lm_head.weight.shape[0], dtype=torch.bool)
     allowed[r.forbidden_ids] = False
-    p = (hidden @ student.lm_head.weight.detach().T)[:, allowed].softmax(-1)
+    head = student.lm_head.weight.detach().clone().requires_grad_()
+    p = (hidden @ head.T)[:, allowed].softmax(-1)
     q = (seen @ teacher.lm_head.weight.detach().T)[:, allowed].softmax(-1)
     m = (p + q) / 2
     each = 0.5 * (
@@ -236,7 +237,9 @@ def test_distillation_is_the_token_mean_over_what_counts(budget: int) -> None:
     )
     entropy = -(p * p.log()).sum(-1)
     mask = torch.as_tensor(np.concatenate([s.mask_T for g in groups for s in g.suffixes]))
+    each[mask].mean().backward()
     metrics = trainer.distill(groups)
+    assert world.relative(student.lm_head.weight.grad, head.grad) < 1e-5
     assert metrics.loss == pytest.approx(each[mask].mean().item(), rel=1e-5)
     assert metrics.entropy == pytest.approx(entropy[mask].mean().item(), rel=1e-5)
     assert metrics.tokens == int(mask.sum()) < len(mask)
