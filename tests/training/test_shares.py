@@ -1,5 +1,7 @@
 """What each rank does of a mini-batch: everything once, in as many passes as the others."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zppo_core.rendering import EncodedPrompt
 from zppo_core.training.shares import deal, rounds
 
 MIXED = [2, 1, 4, 3, 2]
@@ -73,6 +76,18 @@ def test_a_pass_has_pictures_on_all_ranks_or_on_none(budget: int, offload: bool)
         t.seen is not None or any(p.prompt.pixel_values is not None for p in t.parts) for t in last
     )
     assert pictures or not offload  # the optimizer gets gradients of that pass's weights alone
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_with_the_optimizer_elsewhere_the_last_pass_goes_through_the_tower(ranks: int) -> None:
+    """The longest prompts come last, and here they are texts."""
+    ids = np.zeros(900, np.int64)
+    long = [replace(g, prompt=EncodedPrompt(ids, ids)) for g in TEXTS]
+    for offload in (False, True):
+        for rank in range(ranks):
+            plan = rounds([*GROUPS, *long], ranks, rank, 1000, True, offload)
+            assert all(p.prompt.pixel_values is None for p in plan[-1].parts)
+            assert (plan[-1].seen is not None) is offload
 
 
 def test_texts_alone_go_through_no_tower() -> None:
