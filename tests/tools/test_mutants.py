@@ -12,14 +12,21 @@ PLACE = Path(__file__).resolve().parents[2] / "tools" / "mutants.py"
 
 
 @pytest.fixture
-def tool(tmp_path, monkeypatch) -> ModuleType:
-    """The tool over a small tree of its own: one module, two tests."""
+def ours(monkeypatch) -> ModuleType:
+    """The tool over this project."""
     spec = importlib.util.spec_from_file_location("mutants", PLACE)
     assert spec is not None
     assert spec.loader is not None
     found = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "mutants", found)  # its dataclasses look there
     spec.loader.exec_module(found)
+    return found
+
+
+@pytest.fixture
+def tool(ours, tmp_path, monkeypatch) -> ModuleType:
+    """The tool over a small tree of its own: one module, one test."""
+    found = ours
     (tmp_path / "tests").mkdir()
     (tmp_path / "half.py").write_text("def half(x):\n    return x / 2\n\n\nSAID = 'two'\n")
     (tmp_path / "tests" / "test_half.py").write_text(
@@ -114,13 +121,7 @@ def test_a_change_that_never_ends_is_killed_by_time(tool, tmp_path) -> None:
     assert json.loads(line)["outcome"] == "timeout"
 
 
-def test_the_lists_of_the_project_are_well_formed() -> None:
-    spec = importlib.util.spec_from_file_location("mutants_of_ours", PLACE)
-    assert spec is not None
-    assert spec.loader is not None
-    ours = importlib.util.module_from_spec(spec)
-    sys.modules["mutants_of_ours"] = ours
-    spec.loader.exec_module(ours)
+def test_the_lists_of_the_project_are_well_formed(ours) -> None:
     mutants = ours.read_lists()
     assert len(mutants) >= 150
     assert {"algorithm", "records", "trainer", "presets", "rewards"} <= {m.section for m in mutants}
