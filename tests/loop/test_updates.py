@@ -141,6 +141,26 @@ def test_the_same_groups_are_dealt_out_otherwise_at_another_step_or_seed(tmp_pat
     assert len({tuple(places) for places in dealt.values()}) == 6
 
 
+def test_one_group_stands_for_a_mini_batch_in_which_all_are_trivial(tmp_path) -> None:
+    """The one with fewest sampled tokens: it costs least, and its gradient is zero."""
+    world = World(
+        tmp_path,
+        student_with(lambda prompt, member: len(prompt.text) % 2 == 0),
+        questions=MANY,
+        method="grpo",
+        **{"optimizer.updates": 2},
+    )
+    groups = world.step().plain
+    sizes = {g.uid: tokens_of(g) for g in groups}
+    seen = []
+    for part, tokens in world.learner.updates:
+        (alone,) = part
+        assert not any(s.weights_T.any() for s in alone.suffixes)
+        seen.append(sizes[alone.uid])
+        assert tokens >= 4 * sizes[alone.uid]
+    assert min(sizes.values()) in seen
+
+
 def test_kinds_are_mixed_in_the_mini_batches(story) -> None:
     mixed = [
         {g.kind for g in part} & {"bcq", "ncq"} and {g.kind for g in part} & {"plain", "replay"}
