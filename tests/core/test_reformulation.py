@@ -96,16 +96,27 @@ def test_lazy_plan_is_the_eager_plan_and_never_asks_beyond_the_walk(hard, cap, k
         before += sum(k == "ncq" or correct[index] for k in kinds)
 
 
-def test_the_walk_asks_about_no_more_questions_than_have_a_slot():
+@pytest.mark.parametrize(
+    ("kinds", "cap", "batches"),
+    [
+        (("bcq", "ncq"), 4, [[0, 1]]),
+        (("bcq", "ncq"), 3, [[0], [1]]),
+        (("bcq",), 3, [[0, 1, 2]]),
+        (("ncq",), 3, []),
+    ],
+)
+def test_the_walk_asks_about_no_more_questions_than_have_a_slot(kinds, cap, batches):
     asked: list[list[int]] = []
 
     def lookup(indices):
         asked.append(list(indices))
         return [True for _ in indices]
 
-    plan = plan_augmentations([0.0, 0.1, 0.2, 0.3], lookup, 4, rng())
-    assert plan == [(0, "bcq"), (0, "ncq"), (1, "bcq"), (1, "ncq")]
-    assert asked == [[0, 1]]
+    plan = plan_augmentations([0.0, 0.1, 0.2, 0.3], lookup, cap, rng(), kinds)
+    assert plan == [(i, k) for i in range(4) for k in kinds][:cap]
+    assert asked == batches
+    with pytest.raises(ValueError, match="shorter"):
+        plan_augmentations([0.0, 0.1], lambda indices: [], 2, rng())
 
 
 def test_a_question_without_a_wrong_rollout_gives_nothing_to_reformulate():
