@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 VLLM_ENV ?= .venv-vllm
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup run test lint types test-vllm bench bench-gpu gpu-check two-hosts eval-fixtures evidence clean help
+.PHONY: setup run test mutants lint types test-vllm bench bench-gpu gpu-check two-hosts eval-fixtures evidence clean help
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -25,6 +25,9 @@ run: setup  ## the whole of ZPPO at scale nano on a CPU, then its table
 
 test: setup lint types  ## lint, types and tests
 	$(BIN)/python -m pytest
+
+mutants: setup  ## wrong changes to the method, one at a time: which no test minds (half an hour; goes on)
+	$(BIN)/python tools/mutants.py --report docs/mutants.md
 
 lint: setup
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ import numpy as np
 
 from zppo_core.compression import Compressed
 from zppo_core.config import Config
-from zppo_core.reformulation import choose_wrong, share
+from zppo_core.reformulation import choose_wrong, reformulate_bcq, reformulate_ncq, share
 from zppo_core.step_types import Ask, Roles, TeacherDraw
 from zppo_core.teacher_cache import Draw
 from zppo_core.types import Group, Kind, Prompt, Question
@@ -87,13 +87,13 @@ class PromptWriter:
         text, first, positive = templates.with_closer(question.text), None, hint
         negatives = tuple(self.short[t] for t in one.chosen.wrong)
         if one.kind == "ncq":
-            answers = [n.answer for n in negatives if n.answer is not None]
-            text = templates.ncq(question.text, answers, [n.text for n in negatives])
+            text = reformulate_ncq(question, [n.text for n in negatives], templates).text
         elif right is None:
             raise ValueError(f"{question.id}: {one.kind} was planned without a right rollout")
         elif one.kind == "bcq":
-            positive, first = self.short[right.text], bool(one.rng.random() < 0.5)
-            text = templates.bcq(question.text, positive.text, negatives[0].text, first)
+            positive = self.short[right.text]
+            made = reformulate_bcq(question, positive.text, negatives[0].text, one.rng, templates)
+            text, first = made.text, made.right_first
         elif hint is not None:
             text = templates.hint(question.text, hint.text)
         else:

@@ -33,17 +33,24 @@ def policy_loss(
     clip_low: float = 0.20,
     clip_high: float = 0.28,
     dual_clip: float = 10.0,
+    tokens: float | None = None,
+    importance: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Token-level mean of the surrogate over `mask`: a scalar tensor (section 4).
 
     All of `logp`, `old_logp`, `mask` have one shape (any); `advantages` has it too, or one axis
-    less for one value a sequence. A mini-batch with no token in the mask has loss 0.
+    less for one value a sequence. Where the mask is off they may hold anything, infinities
+    included. `tokens` divides the sum in place of the mask's own count: those of the mini-batch,
+    where this is a part of one. `importance` weights tokens. With no token in the mask the loss is
+    0.
     """
+    chosen = mask.bool()
     if advantages.dim() == logp.dim() - 1:
         advantages = advantages.unsqueeze(-1)
-    weights = mask.to(logp.dtype)
-    # masked positions may hold anything, infinities included: keep them out of the arithmetic
-    safe_logp = torch.where(mask.bool(), logp, torch.zeros_like(logp))
-    safe_old = torch.where(mask.bool(), old_logp, torch.zeros_like(old_logp))
-    terms = policy_loss_terms(safe_logp, safe_old, advantages, clip_low, clip_high, dual_clip)
-    return (terms * weights).sum() / weights.sum().clamp(min=1.0)
+    advantages = advantages.expand_as(logp)[chosen]
+    terms = policy_loss_terms(
+        logp[chosen], old_logp[chosen], advantages, clip_low, clip_high, dual_clip
+    )
+    if importance is not None:
+        terms = terms * importance[chosen]
+    return terms.sum() / (max(terms.numel(), 1) if tokens is None else tokens)

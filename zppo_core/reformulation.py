@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+from zppo_core.grading import extract_boxed
 from zppo_core.methods import Reformulation
-from zppo_core.prompts import OURS
+from zppo_core.prompts import OURS, Templates
+from zppo_core.types import Question
 
 
 class Rng(Protocol):
@@ -31,36 +34,33 @@ def hardest_first(accuracies: Sequence[float], rng: Rng) -> list[int]:
     return sorted(order, key=lambda i: accuracies[i])
 
 
+# what the walk knows of teacher rollouts: one truth a hard question, or whom to ask
+Correct = Sequence[bool] | Callable[[list[int]], Sequence[bool]]
+
+
 def plan_augmentations(
     accuracies: Sequence[float],
-    has_correct_teacher: Sequence[bool],
+    has_correct_teacher: Correct,
     cap: int,
     rng: Rng,
     kinds: Sequence[Reformulation] = ("bcq", "ncq"),
 ) -> list[tuple[int, Reformulation]]:
-    """The instances that enter, as (question index, kind), in the order of the walk.
+    """The instances that enter, as (question index, kind), in the order of the walk (section 2).
 
-    `accuracies` are those of the hard questions. Pre-cap: the `cap` hardest questions. Post-cap:
-    by ascending accuracy, each question's kinds in turn; the first instance beyond `cap` is
-    dropped and ends the walk, so with one slot left BCQ stays and NCQ goes (section 2).
+    `accuracies` are those of the hard questions. Pre-cap: the `cap` hardest questions, ties in an
+    order drawn from `rng`. Post-cap: by ascending accuracy, each question's kinds in turn; the
+    first instance beyond `cap` is dropped and ends the walk, so with one slot left BCQ stays and
+    NCQ goes.
+
+    `has_correct_teacher` is one truth a question, or a function that finds out for some indices.
+    Each round asks it only about questions that the walk is certain to reach with the slots left,
+    and never twice: teacher rollouts may be drawn as they are asked for, with the same plan.
     """
-    return plan_lazily(
-        accuracies, cap, rng, kinds, lambda indices: [has_correct_teacher[i] for i in indices]
-    )
-
-
-def plan_lazily(
-    accuracies: Sequence[float],
-    cap: int,
-    rng: Rng,
-    kinds: Sequence[Reformulation],
-    has_correct_teacher: Callable[[list[int]], Sequence[bool]],
-) -> list[tuple[int, Reformulation]]:
-    """`plan_augmentations`, asking for teacher rollouts only where they can still matter.
-
-    Each round asks for the questions that are certain to be reached with the slots left, so no
-    question is asked about that the walk would not come to. Same plan for the same `rng` state.
-    """
+    if not callable(has_correct_teacher):
+        truths = has_correct_teacher
+        return plan_augmentations(
+            accuracies, lambda indices: [truths[i] for i in indices], cap, rng, kinds
+        )
     kept = hardest_first(accuracies, rng)[: max(cap, 0)]
     teacher_kinds = [k for k in kinds if k in NEEDS_TEACHER]
     plan: list[tuple[int, Reformulation]] = []
@@ -82,14 +82,40 @@ def plan_lazily(
     return plan
 
 
-def build_bcq(question_text: str, correct: str, wrong: str, rng: Rng) -> str:
-    """The BCQ prompt: right and wrong candidate in an order drawn from `rng`, unlabelled."""
-    return OURS.bcq(question_text, correct, wrong, right_first=rng.random() < 0.5)
+@dataclass(frozen=True)
+class Reformulated:
+    """A prompt made of a question and candidates; `right_first` is the order of a BCQ's two."""
+
+    text: str
+    right_first: bool | None = None
 
 
-def build_ncq(question_text: str, wrong_answers: Sequence[str], wrong_traces: Sequence[str]) -> str:
-    """The NCQ prompt: the distinct wrong answers, then one candidate block per wrong trace."""
-    return OURS.ncq(question_text, wrong_answers, wrong_traces)
+def reformulate_bcq(
+    question: Question | str, right: str, wrong: str, rng: Rng, templates: Templates = OURS
+) -> Reformulated:
+    """The BCQ prompt: a right and a wrong response, unlabelled, in an order drawn from `rng`.
+
+    Responses stand as they are given, compressed or not, but for control text (section 5).
+    """
+    first = bool(rng.random() < 0.5)
+    return Reformulated(templates.bcq(_text(question), right, wrong, first), first)
+
+
+def reformulate_ncq(
+    question: Question | str, wrong: Sequence[str], templates: Templates = OURS
+) -> Reformulated:
+    """The NCQ prompt: the distinct boxed answers of the wrong responses, then every one of them.
+
+    ValueError without a wrong response (section 5).
+    """
+    if not wrong:
+        raise ValueError("an NCQ is made of wrong responses, and there is none")
+    answers = [a for a in map(extract_boxed, wrong) if a is not None]
+    return Reformulated(templates.ncq(_text(question), answers, wrong))
+
+
+def _text(question: Question | str) -> str:
+    return question if isinstance(question, str) else question.text
 
 
 def choose_wrong(answers: Sequence[str | None], rng: Rng, boxed: bool = True) -> int:

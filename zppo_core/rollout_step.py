@@ -19,7 +19,7 @@ from zppo_core.config import Config
 from zppo_core.engines.base import Sampling
 from zppo_core.errors import UserError
 from zppo_core.methods import METHODS, Method
-from zppo_core.reformulation import plan_lazily, share
+from zppo_core.reformulation import plan_augmentations, share
 from zppo_core.replay_buffer import BufferEvent
 from zppo_core.step_types import (
     Ask,
@@ -203,7 +203,8 @@ def teacher_rollouts(plain: Sequence[Group], hard: Sequence[Group], cap: int, ah
     if config.teacher.scope == "hard":
         has_correct(range(len(hard)))
     rng = stream(config.run.seed, "augmentation order", state.step)
-    plan = plan_lazily([g.accuracy for g in hard], cap, rng, method.reformulations, has_correct)
+    accuracies = [g.accuracy for g in hard]
+    plan = plan_augmentations(accuracies, has_correct, cap, rng, method.reformulations)
     return TeacherPhase(drawn, tuple((hard[i].question_id, kind) for i, kind in plan))
 
 

@@ -54,6 +54,68 @@ def test_the_extract_keeps_the_answer_within_lines_and_tokens() -> None:
     assert extract("one line that is long", None, len, 12) == "that is long"
 
 
+@pytest.mark.parametrize(("lines", "passes"), [(1, True), (4, True), (5, True), (6, False)])
+def test_a_summary_has_at_most_five_lines(lines: int, passes: bool) -> None:
+    body = "\n".join([*("x" for _ in range(lines - 1)), "\\boxed{2}"])
+    found = parse_summary(f"<summary>\n{body}\n</summary>", "2")
+    assert found == (body if passes else None)
+
+
+@pytest.mark.parametrize("answer", ["7", None])
+def test_the_extract_is_the_last_five_lines_the_answers_among_them(answer: str | None) -> None:
+    body = [f"line {i}" for i in range(20)]
+    closing = [] if answer is None else [f"\\boxed{{{answer}}}"]
+    text = extract("\n".join(body + closing), answer, len, 1000)
+    assert text.splitlines() == [*body[-(5 - len(closing)) :], *closing]
+
+
+def test_the_extract_says_its_answer_once_and_at_its_end() -> None:
+    said = "so it is \\boxed{7}\nas I said\nfirst \\boxed{7}"
+    assert extract(said, "7", len, 1000) == "so it is \\boxed{7}\nas I said\n\\boxed{7}"
+    assert extract("a\nb\n\\boxed{ 7 }\nand more", "7", len, 1000).endswith("\n\\boxed{7}")
+
+
+def test_the_extract_stops_before_the_line_that_does_not_fit() -> None:
+    assert extract("a long line here\nbb\ncc\n\\boxed{7}", "7", len, 15) == "bb\ncc\n\\boxed{7}"
+    assert extract("a long line here\nbb\ncc\n\\boxed{7}", "7", len, 14) == "cc\n\\boxed{7}"
+    assert extract("</think>bb", None, len, 9) == "bb"
+
+
+def test_answers_are_equal_up_to_white_space_and_no_further() -> None:
+    kept = "<summary>x \\boxed{a  b}</summary>"
+    assert parse_summary(kept, "a b") == "x \\boxed{a  b}"
+    assert parse_summary(kept, "A b") is None
+    assert parse_summary(kept, "ab") is None
+    assert parse_summary("<summary>  </summary>", None) is None
+
+
+def test_a_summary_longer_than_the_cap_is_no_summary() -> None:
+    long = "<summary>" + "x" * 50 + "\\boxed{2}</summary>"  # 59 and its cap 60
+    made = compressor(lambda p, m: long).compress([RIGHT], seed=0)[0]
+    assert (made.fallback, len(made.text)) == (False, 59)
+    longer = "<summary>" + "x" * 52 + "\\boxed{2}</summary>"
+    made = compressor(lambda p, m: longer).compress([RIGHT], seed=0)[0]
+    assert made.fallback
+    assert made.tokens == 2 * len(longer)  # both attempts were paid for
+
+
+def test_the_first_attempt_is_greedy_and_those_after_it_are_sampled_with_their_own_seeds() -> None:
+    asked = []
+
+    class Engine(ScriptedEngine):
+        def generate(self, prompts, sampling, seeds, progress=None):
+            asked.append((sampling.temperature, sampling.n, sampling.max_tokens, tuple(seeds)))
+            assert not any(p.thinking for p in prompts)
+            return super().generate(prompts, sampling, seeds, progress)
+
+    engine = Engine(lambda p, m: "no tag", "teacher")
+    Compressor(engine, Templates(), len, cap=60, retries=2).compress([RIGHT, "other"], seed=0)
+    Compressor(engine, Templates(), len, cap=60, retries=0).compress([RIGHT], seed=1)
+    assert [a[:3] for a in asked] == [(t, 1, 60 + 32) for t in (0.0, 1.0, 1.0, 0.0)]
+    seeds = [s for *_, own in asked for s in own]
+    assert len(set(seeds)) == len(seeds) == 7
+
+
 def words(text: str) -> int:
     return len(text.split())
 

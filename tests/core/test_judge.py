@@ -71,7 +71,10 @@ def test_grades_follow_the_judge_and_no_box_is_zero_unasked():
     assert [(g.reward, g.outcome) for g in graded] == [
         (1.0, "correct"), (0.0, "wrong"), (0.0, "no_box"),
     ]  # fmt: skip
-    assert len(j.engine.asked) == 2
+    assert j.engine.asked == [
+        Prompt(Templates().judge(QUESTION.text, QUESTION.gold, answer), thinking=False)
+        for answer in ("It is Rayleigh's", "magic")
+    ]
 
 
 def test_the_gold_answer_itself_and_endless_ones_need_no_judge():

@@ -81,3 +81,41 @@ def test_one_token_is_its_own_mean_and_the_bounds_are_those_of_table_8():
     assert policy_loss(many, old, a, mask).item() == pytest.approx(10.0)
     few = torch.full((1, 1), math.log(0.5), dtype=torch.float64)
     assert policy_loss(few, old, a, mask).item() == pytest.approx(0.8)
+
+
+def test_a_part_of_a_mini_batch_is_divided_by_the_tokens_of_the_whole():
+    generator = torch.Generator().manual_seed(0)
+    logp, old, advantages = (torch.randn(12, generator=generator).double() for _ in range(3))
+    mask = torch.rand(12, generator=generator) < 0.7
+    whole = policy_loss(logp, old, advantages, mask)
+    n = int(mask.sum())
+    parts = [
+        policy_loss(logp[s], old[s], advantages[s], mask[s], tokens=n)
+        for s in (slice(0, 5), slice(5, 6), slice(6, 12))
+    ]
+    assert 0 < n < 12
+    assert sum(parts).item() == pytest.approx(whole.item(), abs=1e-12)
+    twice = policy_loss(logp, old, advantages, mask, tokens=2 * n)
+    assert twice.item() == pytest.approx(whole.item() / 2)
+
+
+def test_importance_weights_multiply_a_tokens_term():
+    logp = torch.tensor([[0.0, 0.1, 0.0]], dtype=torch.float64)
+    old, mask = torch.zeros_like(logp), torch.tensor([[True, True, False]])
+    weights = torch.tensor([[3.0, 0.5, 9.0]], dtype=torch.float64)
+    a = torch.tensor([2.0], dtype=torch.float64)
+    found = policy_loss(logp, old, a, mask, importance=weights).item()
+    assert found == pytest.approx((-2.0 * 3.0 - 2.0 * math.exp(0.1) * 0.5) / 2)
+
+
+@pytest.mark.parametrize("bounds", [(0.1, 0.5, 3.0), (0.3, 0.05, 1.5)])
+def test_the_bounds_are_those_that_are_asked_for(bounds):
+    low, high, dual = bounds
+    cases = [(9.0, 1.0, -(1 + high)), (0.01, -1.0, 1 - low), (9.0, -1.0, dual), (0.01, 1.0, -0.01)]
+    for ratio, advantage, expected in cases:
+        asked = {"clip_low": low, "clip_high": high, "dual_clip": dual}
+        assert term(ratio, advantage, **asked) == pytest.approx(expected)
+        logp = torch.full((1, 1), math.log(ratio), dtype=torch.float64)
+        one, mask = torch.tensor([advantage]).double(), torch.ones(1, 1, dtype=torch.bool)
+        loss = policy_loss(logp, torch.zeros_like(logp), one, mask, **asked)
+        assert loss.item() == pytest.approx(expected)

@@ -102,3 +102,39 @@ def test_state_of_another_configuration_is_refused():
     state = PromptReplayBuffer(10).state_dict()
     with pytest.raises(ValueError, match="capacity"):
         PromptReplayBuffer(11).load_state_dict(state)
+
+
+def test_a_buffer_of_its_own_is_the_papers():
+    buffer = PromptReplayBuffer(3)
+    assert (buffer.threshold, buffer.refresh) == (0.5, False)
+    buffer.update_all({"a": 0.0, "b": 0.0}, 0)
+    buffer.update("a", 0.0, 1)  # it stays, and keeps its place
+    assert [e.question_id for e in buffer.entries()] == ["a", "b"]
+    assert buffer.entries()[0].visits == 1
+    with pytest.raises(ValueError, match="capacity"):
+        PromptReplayBuffer(-1)
+
+
+def test_nothing_is_sampled_where_nothing_is_asked_for_or_left():
+    buffer = PromptReplayBuffer(9)
+    rng = np.random.default_rng(0)
+    assert buffer.sample(3, rng) == []
+    buffer.update_all({"a": 0.0, "b": 0.25}, 0)
+    assert buffer.sample(0, rng) == buffer.sample(-1, rng) == []
+    assert sorted(buffer.sample(5, rng)) == ["a", "b"]
+    assert buffer.sample(5, rng, exclude=["a"]) == ["b"]
+    assert buffer.sample(5, rng, exclude=["a", "b"]) == []
+
+
+def test_what_is_evicted_is_told_with_todays_accuracy_if_it_was_asked():
+    buffer = PromptReplayBuffer(1)
+    buffer.update("a", 0.25, 0)
+    events = buffer.update_all({"b": 0.0, "c": 0.125}, 1)
+    gone = [e for e in events if e.kind == "evict"]
+    assert [(e.question_id, e.entry_accuracy, e.step) for e in gone] == [
+        ("a", 0.25, 1),
+        ("b", 0.0, 1),
+    ]
+    assert np.isnan(gone[0].accuracy)
+    assert gone[1].accuracy == 0.0
+    assert [e.question_id for e in buffer.entries()] == ["c"]

@@ -9,9 +9,7 @@ import pytest
 import torch
 from scripted_world import World, asked_of, some_right, student_with
 
-from steps.epoch import one_step
-from steps.run_setup import open_run
-from steps.world import TimedEngine, build_world
+from steps.world import TimedEngine
 from steps.world import World as RealWorld
 from zppo_core.ahead import Ahead, slices
 from zppo_core.config import load
@@ -19,8 +17,6 @@ from zppo_core.engines.base import Sampling
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError
 from zppo_core.phases import Clock
-from zppo_core.store.journal import Journal
-from zppo_core.store.objects import LocalStore, open_store
 from zppo_core.types import Prompt
 
 HARD = {"teacher.scope": "hard"}
@@ -64,29 +60,6 @@ def test_overlap_changes_no_draw_no_prompt_and_no_account_of_them(tmp_path, meth
         ]  # fmt: skip
         assert draws[0] == draws[1]
         assert draws[0]
-
-
-def test_real_engines_side_by_side_sample_the_same_tokens(tmp_path) -> None:
-    found = []
-    for n in (1, 3):
-        folder = tmp_path / str(n)
-        sets = [
-            f"store.root={folder}/runs", f"store.cache={folder}/cache", "teacher.scope=hard",
-            f"compute.overlap={n}", "rollout.new_prompts=12", "data.train_questions=120",
-        ]  # fmt: skip
-        setup = open_run("nano", "zppo", "0", ";".join(sets), "test", "")
-        world = build_world(load("nano", sets), open_store(f"{folder}/cache"),
-                            lambda phase: lambda done, total: None)  # fmt: skip
-        journal = Journal(LocalStore(folder), "journal")
-        results = [one_step(world, journal, setup, lambda step, phase: None)[0] for _ in range(2)]
-        found.append(
-            [
-                [c.token_ids_T.tolist() for g in (*r.plain, *r.augmented) for c in g.completions]
-                + [d.draw.text for own in r.teacher.draws.values() for d in own]
-                for r in results
-            ]
-        )
-    assert found[0] == found[1]
 
 
 def test_the_teacher_draws_while_the_student_samples(tmp_path) -> None:

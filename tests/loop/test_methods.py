@@ -2,9 +2,19 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from scripted_world import QUESTIONS, World, asked_of, some_right, student_with, teacher_with
+from scripted_world import (
+    QUESTIONS,
+    World,
+    asked_of,
+    changing_student,
+    encoded,
+    some_right,
+    student_with,
+    teacher_with,
+)
 
 from zppo_core.config import load
+from zppo_core.engines.base import Sampling
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError
 from zppo_core.hints import HintWriter, first_half, parse_hint
@@ -40,6 +50,7 @@ def world_of(tmp_path, method: str, **sets) -> World:
 def test_the_fourteen_methods_are_the_papers_rows() -> None:
     assert {m.name: (m.replay, m.reformulations, m.loss) for m in METHODS.values()} == PAPER
     assert [m.name for m in METHODS.values() if m.dynamic_sampling] == ["zppo_dynamic"]
+    assert [m.name for m in METHODS.values() if not m.uses_teacher] == ["grpo", "grpo_replay"]
 
 
 @pytest.mark.parametrize("method", list(PAPER))
@@ -87,6 +98,62 @@ def test_the_prefix_is_forty_percent_of_a_right_teacher_response(tmp_path) -> No
         assert len(ask.prompt.forced) > 3
         assert "candidate" not in ask.prompt.text
     assert all(a.kind == "prefix" for a in result.asks)
+
+
+def test_a_forced_prefix_is_context_and_neither_learned_nor_counted(tmp_path) -> None:
+    world = world_of(tmp_path, "grpo_replay_prefix")
+    result = world.step()
+    groups = {g.uid: g for g in (*result.plain, *result.augmented)}
+    assert any(g.completions[0].forced > 3 for g in groups.values())
+    prefixed = 0
+    for given, _ in world.learner.updates:
+        for group in given:
+            for suffix, completion in zip(
+                group.suffixes, groups[group.uid].completions, strict=True
+            ):
+                forced = completion.forced
+                assert not suffix.mask_T[:forced].any()
+                assert suffix.mask_T[forced:].all()
+                assert len(suffix.token_ids_T) == len(completion.token_ids_T)
+                prefixed += forced > 0
+    assert prefixed > 0
+    sampled = sum(len(c.token_ids_T) - c.forced for g in groups.values() for c in g.completions)
+    assert sum(tokens for _, tokens in world.learner.updates) == sampled
+
+
+def test_a_prefix_question_is_asked_as_it_stands(tmp_path) -> None:
+    world = world_of(tmp_path, "grpo_replay_prefix")
+    result = world.step()
+    for ask in result.asks:
+        images = world.corpus[ask.question_id].images
+        closed = world.closed(ask.question_id)
+        assert ask.prompt == Prompt(closed, images, True, forced=ask.prompt.forced)
+        assert (ask.positive, ask.negatives, ask.right_first) == (None, (), None)
+
+
+def test_hints_are_written_from_right_draws_and_stand_in_the_question(tmp_path) -> None:
+    world = world_of(tmp_path, "grpo_replay_hint")
+    result = world.step()
+    assert len(result.asks) > 1
+    for ask in result.asks:
+        question = world.corpus[ask.question_id]
+        right = [d for d in result.teacher.draws[ask.question_id] if d.grade.reward == 1.0]
+        routes = [d.draw.text.split("route ")[1].split()[0] for d in right]
+        hints = [f"by way of {route}" for route in routes]
+        assert ask.positive is not None
+        assert ask.positive.text in hints
+        text = ask.prompt.text
+        assert text.startswith(f"{question.text}\n")
+        assert text.endswith(f"\n{world.templates.closer}")
+        assert f"<hint>\n{ask.positive.text}\n</hint>" in text
+        assert ask.prompt == Prompt(text, question.images, True)
+    wanted = [c for c in world.teacher.calls if "<hint>" in c.prompts[0].text]
+    assert [c.sampling for c in wanted] == [Sampling(200 + 32, 1, 0.0)]
+    assert not any("<summary>" in p.text for p in world.teacher.prompts)
+    assert not any(p.thinking for p in wanted[0].prompts)
+    for ask, prompt in zip(result.asks, wanted[0].prompts, strict=True):
+        assert prompt.text.startswith(f"{world.corpus[ask.question_id].text}\n")
+        assert ask.positive.text.split()[-1] in prompt.text
 
 
 def test_a_question_without_a_right_teacher_gets_neither_hint_nor_prefix(tmp_path) -> None:
@@ -155,6 +222,31 @@ def test_off_distillation_learns_from_every_right_teacher_response(tmp_path) -> 
     text = bytes(groups[0].suffixes[0].token_ids_T.astype(np.uint8)).decode()
     assert text.startswith("SENTINEL")
     assert all(s.mask_T.all() for g in groups for s in g.suffixes)
+    # whose prompts are the plain questions, and every response is one of its own right draws
+    plain = {g.uid: g for g in result.plain}
+    for group in groups:
+        own = plain[group.uid]
+        assert (group.prompt.input_ids_P == encoded(own.prompt).input_ids_P).all()
+        draws = result.teacher.draws[own.question_id]
+        assert [s.token_ids_T.tolist() for s in group.suffixes] == [
+            d.draw.token_ids_T.tolist() for d in draws if d.grade.reward == 1.0
+        ]
+    assert result.update.skipped_groups == 8 - len(groups)
+    assert world.learner.did == ["distill"]
+
+
+def test_off_distillation_draws_afresh_for_replayed_questions_too(tmp_path) -> None:
+    world = world_of(tmp_path, "off_distill_replay", **{"replay.ratio": 0.5})
+    results = [world.step() for _ in range(3)]
+    seen: dict[str, set[str]] = {}
+    for result in results:
+        assert list(result.teacher.draws) == [g.question_id for g in result.plain]
+        for question, own in result.teacher.draws.items():
+            assert len(own) == 3
+            texts = {d.draw.text for d in own}
+            assert not texts & seen.setdefault(question, set())
+            seen[question] |= texts
+    assert any(g.kind == "replay" for g in results[1].plain)
 
 
 def test_on_distillation_learns_from_the_students_own_responses(tmp_path) -> None:
@@ -162,6 +254,14 @@ def test_on_distillation_learns_from_the_students_own_responses(tmp_path) -> Non
     result = world.step()
     (groups,) = world.learner.distilled
     assert [g.uid for g in groups] == [g.uid for g in result.plain]
+    for group, own in zip(groups, result.plain, strict=True):
+        assert (group.prompt.input_ids_P == encoded(own.prompt).input_ids_P).all()
+        for suffix, completion in zip(group.suffixes, own.completions, strict=True):
+            assert (suffix.token_ids_T == completion.token_ids_T).all()
+            assert suffix.mask_T.all()
+            assert not suffix.weights_T.any()
+    assert world.learner.did == ["distill"]
+    assert result.update.skipped_groups == 0
     assert world.teacher.asked == []
     assert len(world.state.buffer) > 0
 
@@ -185,6 +285,20 @@ def test_dynamic_sampling_waits_for_the_reformulated_groups() -> None:
     assert kept == ["lively/plain", "saved/plain", "saved/bcq"]
 
 
+def test_dynamic_sampling_decides_what_the_trainer_sees(tmp_path) -> None:
+    world = World(tmp_path, changing_student(), method="zppo_dynamic")
+    dropped = 0
+    for _ in range(3):
+        world.learner.updates.clear()
+        result = world.step()
+        kept = dynamic_groups(result.plain, result.augmented)
+        dropped += len(result.plain) + len(result.augmented) - len(kept)
+        assert list(result.update.advantages) == [g.uid for g in kept]
+        sampled = sum(len(c.token_ids_T) for g in kept for c in g.completions)
+        assert sum(tokens for _, tokens in world.learner.updates) == sampled
+    assert dropped > 0
+
+
 def test_candidates_come_from_the_union_of_the_teachers(tmp_path) -> None:
     world = world_of(tmp_path, "zppo_teachers", **{"teacher.scope": "hard"})
     wrong = teacher_with(lambda p, m: False)
@@ -193,8 +307,16 @@ def test_candidates_come_from_the_union_of_the_teachers(tmp_path) -> None:
     world.roles.teachers[0].answer = wrong.answer
     world.roles = type(world.roles)(**{**vars(world.roles), "teachers": (world.teacher, second)})
     result = world.step()
-    assert all(len(own) == 8 for own in result.teacher.draws.values())
+    assert all(len(own) == 2 * 3 for own in result.teacher.draws.values())
     assert {a.kind for a in result.asks} == {"bcq", "ncq"}
+    for question, own in result.teacher.draws.items():
+        # the first teacher's, then the second's; every one is right at times or never
+        assert [d.index for d in own] == list(range(6))
+        assert [d.grade.reward for d in own] == [0.0] * 3 + [1.0] * 3
+        texts = [d.draw.text.split()[2] for d in own if d.grade.reward == 1.0]
+        for ask in result.asks:
+            if ask.question_id == question and ask.kind == "bcq":
+                assert ask.positive.text.split()[1] in texts
 
 
 def test_several_teachers_are_asked_for_by_name() -> None:

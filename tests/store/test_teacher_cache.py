@@ -56,6 +56,18 @@ def test_a_visit_never_sees_an_earlier_visits_draws(tmp_path: Path) -> None:
     assert len(set(everything)) == len(everything) == 36
 
 
+def test_who_asks_for_fewer_gets_the_first_and_who_asks_for_more_keeps_them(tmp_path) -> None:
+    cache, engine = TeacherCache(LocalStore(tmp_path)), counting_engine()
+    four = texts(cache.draws(requests(2), engine, SAMPLING))
+    for n in (1, 2, 4):
+        few = texts(cache.draws(requests(2), engine, dataclasses.replace(SAMPLING, n=n)))
+        assert few == [group[:n] for group in four]
+    assert len(engine.asked) == 2
+    six = texts(cache.draws(requests(2), engine, dataclasses.replace(SAMPLING, n=6)))
+    assert [group[:4] for group in six] == four
+    assert [len(group) for group in six] == [6, 6]
+
+
 @pytest.mark.parametrize(
     ("change", "again"),
     [

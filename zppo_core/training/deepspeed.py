@@ -246,20 +246,20 @@ class ShardedTrainer(Trainer):
         def loss_of(turn: Round) -> torch.Tensor:
             nonlocal sums, worst, computed
             logp, entropy, n = self.engine(turn.parts, turn.seen)
-            terms, statistics = self._terms(turn.parts, logp, entropy)
+            loss, statistics = self._loss(turn.parts, logp, entropy, divisor)
             if not turn.idle:
                 computed += n
-                sums += np.array([terms.sum().item(), *statistics[:-1]])
+                sums += np.array([loss.item(), *statistics[:-1]])
                 worst = max(worst, statistics[-1])
-            return terms.sum() / divisor
+            return loss
 
         norm, passes = self._step_over(self._rounds(groups), loss_of)
         seen = torch.tensor([*sums, computed, passes], dtype=torch.float64)
         high = torch.tensor([worst], dtype=torch.float64)
         seen, high = self._over_ranks(seen, dist.ReduceOp.SUM), self._over_ranks(high)
-        loss_mean, rest = float(seen[0]) / divisor, (seen[1:7] / max(total, 1)).tolist()
+        rest = (seen[1:7] / max(total, 1)).tolist()
         return UpdateMetrics(
-            loss=loss_mean, grad_norm=norm, entropy=rest[0], clip_low_share=rest[1],
+            loss=float(seen[0]), grad_norm=norm, entropy=rest[0], clip_low_share=rest[1],
             clip_high_share=rest[2], dual_clip_share=rest[3], ratio_mean=rest[4], tokens=total,
             groups=len(groups), micro_batches=int(seen[8]), computed_tokens=int(seen[7]),
             seconds=time.perf_counter() - started, mismatch_mean=rest[5],

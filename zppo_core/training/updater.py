@@ -17,7 +17,7 @@ import torch
 
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.errors import UserError
-from zppo_core.losses import policy_loss_terms
+from zppo_core.losses import policy_loss
 from zppo_core.store.checkpoint import Checkpoint, read_optimizer, write_optimizer
 from zppo_core.training import lora
 from zppo_core.training.batching import micro_batches
@@ -164,15 +164,15 @@ class Trainer:
         for batch in batches:
             parts = [part for _, part in batch]
             logp, entropy, n = self._log_probs(parts)
-            terms, statistics = self._terms(parts, logp, entropy)
-            (terms.sum() / divisor).backward()
+            loss, statistics = self._loss(parts, logp, entropy, divisor)
+            loss.backward()
             self.masters.collect()
             computed += n
-            sums += np.array([terms.sum().item(), *statistics[:-1]])
+            sums += np.array([loss.item(), *statistics[:-1]])
             worst = max(worst, statistics[-1])
-        loss, rest = sums[0] / divisor, sums[1:] / max(own, 1)
+        rest = sums[1:] / max(own, 1)
         return UpdateMetrics(
-            loss=float(loss), grad_norm=0.0, entropy=float(rest[0]),
+            loss=float(sums[0]), grad_norm=0.0, entropy=float(rest[0]),
             clip_low_share=float(rest[1]), clip_high_share=float(rest[2]),
             dual_clip_share=float(rest[3]), ratio_mean=float(rest[4]), tokens=own,
             groups=len(groups), micro_batches=len(batches), computed_tokens=computed,
@@ -236,26 +236,33 @@ class Trainer:
         head, other = (m.get_output_embeddings().weight for m in (self.model, self.teacher))
         return jensen_shannon(hidden, head, seen, other, self.forbidden)
 
-    def _terms(self, groups: Sequence[TrainGroup], logp: torch.Tensor,
-               entropy: torch.Tensor) -> tuple[torch.Tensor, list[float]]:  # fmt: skip
-        """Loss terms of the sampled tokens of `groups`, flat, and sums for the metrics."""
+    def _loss(
+        self,
+        groups: Sequence[TrainGroup],
+        logp: torch.Tensor,
+        entropy: torch.Tensor,
+        divisor: float,
+    ) -> tuple[torch.Tensor, list[float]]:
+        """What `groups` add to the mini-batch's loss, and sums over their tokens for metrics."""
 
         def flat(name: str) -> torch.Tensor:
             arrays = [getattr(s, name) for g in groups for s in g.suffixes]
             return torch.as_tensor(np.concatenate(arrays), device=self.device)
 
         mask = flat("mask_T")
-        current, weights = logp[mask], flat("weights_T")[mask].to(logp.dtype)
-        sampler = flat("sampler_logp_T")[mask].to(logp.dtype)
+        weights_T, sampler_T = flat("weights_T").to(logp.dtype), flat("sampler_logp_T")
         # with I = 1 the current log-probabilities are the old ones: the ratio is 1
         given = all(s.old_logp_T is not None for g in groups for s in g.suffixes)
-        old = flat("old_logp_T")[mask].to(logp.dtype) if given else current.detach()
-        c = self.loss
-        terms = policy_loss_terms(current, old, weights, c.clip_low, c.clip_high, c.dual_clip)
+        old_T = flat("old_logp_T").to(logp.dtype) if given else logp.detach()
+        c, importance = self.loss, None
         if c.importance_cap > 0:
-            terms = terms * (old - sampler).exp().clamp(max=c.importance_cap)
+            importance = (old_T - sampler_T.to(logp.dtype)).exp().clamp(max=c.importance_cap)
+        loss = policy_loss(
+            logp, old_T, weights_T, mask, c.clip_low, c.clip_high, c.dual_clip, divisor, importance
+        )
         with torch.no_grad():
-            ratio = (current - old).exp()
+            current, weights, sampler = logp[mask], weights_T[mask], sampler_T[mask]
+            ratio = (current - old_T[mask]).exp()
             gap = (current - sampler).abs()
             sums = [
                 entropy[mask].sum(),
@@ -266,7 +273,7 @@ class Trainer:
                 gap.sum(),
                 gap.max() if len(gap) else gap.sum(),
             ]
-        return terms, [s.item() for s in sums]
+        return loss, [s.item() for s in sums]
 
 
 def adamw(weights: Iterable[torch.Tensor], settings: OptimizerConfig) -> torch.optim.AdamW:

@@ -1,0 +1,97 @@
+"""What each rank does of a mini-batch: everything once, in as many passes as the others."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import world
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zppo_core.rendering import EncodedPrompt
+from zppo_core.training.shares import deal, rounds
+
+MIXED = [2, 1, 4, 3, 2]
+GROUPS = world.groups(world.prompts(), MIXED)
+TEXTS = world.groups(world.prompts(0, 3, 0), [3, 2, 4])
+
+
+def cost(group) -> int:
+    return group.prompt.length + sum(len(s.token_ids_T) for s in group.suffixes)
+
+
+@given(st.permutations(range(5)), st.integers(1, 6))
+@settings(deadline=None, max_examples=30)
+def test_the_costliest_group_goes_first_and_each_to_who_has_least(order, ranks: int) -> None:
+    batch = [GROUPS[i] for i in order]
+    owners = deal(batch, ranks)
+    load = [0] * ranks
+    for i in sorted(range(5), key=lambda i: (-cost(batch[i]), i)):
+        assert load[owners[i]] == min(load)
+        load[owners[i]] += cost(batch[i])
+    assert sum(load) == sum(map(cost, batch))
+
+
+@pytest.mark.parametrize("batch", [GROUPS, TEXTS])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 7])
+@pytest.mark.parametrize("budget", [1, 200, 100_000])
+def test_all_ranks_together_pass_over_everything_once(batch, ranks: int, budget: int) -> None:
+    plans = [rounds(batch, ranks, r, budget, True, False) for r in range(ranks)]
+    assert len({len(plan) for plan in plans}) == 1  # every pass has collectives in it
+    seen = []
+    for plan in plans:
+        for turn in plan:
+            assert turn.batch
+            if turn.idle:
+                continue
+            for (index, first, end), part in turn.batch:
+                assert part.uid == batch[index].uid
+                for k, suffix in enumerate(part.suffixes):
+                    own = batch[index].suffixes[first + k]
+                    np.testing.assert_array_equal(suffix.token_ids_T, own.token_ids_T)
+                seen += [(index, k) for k in range(first, end)]
+    assert sorted(seen) == [(i, k) for i, g in enumerate(batch) for k in range(len(g.suffixes))]
+    assert not any(
+        turn.idle for turn in plans[int(np.argmax([sum(not t.idle for t in p) for p in plans]))]
+    )
+
+
+@pytest.mark.parametrize("budget", [1, 200])
+@pytest.mark.parametrize("offload", [False, True])
+def test_a_pass_has_pictures_on_all_ranks_or_on_none(budget: int, offload: bool) -> None:
+    plans = [rounds(GROUPS, 3, r, budget, True, offload) for r in range(3)]
+    for turns in zip(*plans, strict=True):
+        through = {
+            t.seen is not None or any(p.prompt.pixel_values is not None for p in t.parts)
+            for t in turns
+        }
+        assert len(through) == 1
+        for turn in turns:
+            if turn.seen is not None:
+                assert turn.seen.pixel_values is not None
+                assert all(p.prompt.pixel_values is None for p in turn.parts)
+    last = [plan[-1] for plan in plans]
+    pictures = any(
+        t.seen is not None or any(p.prompt.pixel_values is not None for p in t.parts) for t in last
+    )
+    assert pictures or not offload  # the optimizer gets gradients of that pass's weights alone
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_with_the_optimizer_elsewhere_the_last_pass_goes_through_the_tower(ranks: int) -> None:
+    """The longest prompts come last, and here they are texts."""
+    ids = np.zeros(900, np.int64)
+    long = [replace(g, prompt=EncodedPrompt(ids, ids)) for g in TEXTS]
+    for offload in (False, True):
+        for rank in range(ranks):
+            plan = rounds([*GROUPS, *long], ranks, rank, 1000, True, offload)
+            assert all(p.prompt.pixel_values is None for p in plan[-1].parts)
+            assert (plan[-1].seen is not None) is offload
+
+
+def test_texts_alone_go_through_no_tower() -> None:
+    for offload in (False, True):
+        turns = rounds(TEXTS, 2, 0, 100, True, offload) + rounds(TEXTS, 2, 1, 100, True, offload)
+        assert all(t.seen is None for t in turns)
+    assert isinstance(GROUPS[0].prompt.pixel_values, torch.Tensor)
