@@ -103,7 +103,8 @@ def one_step(world: World, journal: Journal, setup: Setup,
     context = RecordContext(
         setup["run_key"], step, world.corpus, config.student.thinking, world.renderer.length,
         world.model.num_parameters(), world.teacher_params, config.rollout.max_tokens,
-        METHODS[config.run.method].loss,
+        METHODS[config.run.method].loss, config.data.max_prompt_tokens,
+        config.reformulation.candidate_tokens,
     )  # fmt: skip
     asks_by_uid: dict[str, Any] = {}
     asks = AsksCodec(context)

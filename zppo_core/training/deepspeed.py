@@ -263,7 +263,7 @@ class ShardedTrainer(Trainer):
             clip_high_share=rest[2], dual_clip_share=rest[3], ratio_mean=rest[4], tokens=total,
             groups=len(groups), micro_batches=int(seen[8]), computed_tokens=int(seen[7]),
             seconds=time.perf_counter() - started, mismatch_mean=rest[5],
-            mismatch_max=float(high[0]),
+            mismatch_max=float(high[0]), divisor=int(divisor),
         )  # fmt: skip
 
     def distill(self, groups: Sequence[TrainGroup]) -> UpdateMetrics:
@@ -289,7 +289,7 @@ class ShardedTrainer(Trainer):
         return replace(
             NO_UPDATE, loss=float(seen[0]) / own, grad_norm=norm, entropy=float(seen[1]) / own,
             tokens=own, groups=len(groups), micro_batches=int(seen[3]),
-            computed_tokens=int(seen[2]), seconds=time.perf_counter() - started,
+            computed_tokens=int(seen[2]), seconds=time.perf_counter() - started, divisor=own,
         )  # fmt: skip
 
     def _step_over(self, rounds: Sequence[Round],

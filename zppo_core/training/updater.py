@@ -38,13 +38,14 @@ class UpdateMetrics:
     clip_high_share: float
     dual_clip_share: float
     ratio_mean: float
-    tokens: int  # sampled tokens of the groups given
+    tokens: int  # sampled tokens of the groups given, which all shares and means are of
     groups: int
     micro_batches: int
     computed_tokens: int  # through the model, padding and prompts included
     seconds: float
     mismatch_mean: float  # |log-prob of sampler - of trainer|, nats
     mismatch_max: float
+    divisor: int = 0  # tokens that the loss is divided by: groups with equal rewards included
 
 
 NO_UPDATE = UpdateMetrics(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0, 0, 0, 0, 0.0, 0.0, 0.0)
@@ -171,7 +172,7 @@ class Trainer:
             dual_clip_share=float(rest[3]), ratio_mean=float(rest[4]), tokens=own,
             groups=len(groups), micro_batches=len(batches), computed_tokens=computed,
             seconds=time.perf_counter() - started, mismatch_mean=float(rest[5]),
-            mismatch_max=worst,
+            mismatch_max=worst, divisor=int(divisor),
         )  # fmt: skip
 
     def _step(self) -> float:
@@ -213,7 +214,7 @@ class Trainer:
         return replace(
             NO_UPDATE, loss=float(loss), grad_norm=norm, entropy=float(entropy_mean), tokens=own,
             groups=len(groups), micro_batches=len(batches), computed_tokens=computed,
-            seconds=time.perf_counter() - started,
+            seconds=time.perf_counter() - started, divisor=own,
         )  # fmt: skip
 
     def _divergence(self, groups: Sequence[TrainGroup]) -> tuple[torch.Tensor, torch.Tensor, int]:
