@@ -144,13 +144,13 @@ class ShardedTrainer(Trainer):
             config=self._settings(settings),
         )  # fmt: skip
         self.precise.clip_with(self.engine.optimizer)
-        self._make_states()
+        self._make_states(getattr(torch, settings.moments))
 
-    def _make_states(self) -> None:
+    def _make_states(self, dtype: torch.dtype) -> None:
         """DeepSpeed makes the optimizer's state at the first step; we may have one to put in."""
         zero = self.engine.optimizer
         for flat in self._flat():
-            moments = {m: torch.zeros_like(flat) for m in MOMENTS}
+            moments = {m: torch.zeros_like(flat, dtype=dtype) for m in MOMENTS}
             zero.optimizer.state[flat] = {"step": torch.tensor(0.0), **moments}
         if self.sharding.stage < 3:
             zero._lazy_init_hp_params_optimizer_state()

@@ -25,6 +25,7 @@ from zppo_core.training.groups import TrainGroup
 from zppo_core.training.lm_head import jensen_shannon, log_probs
 from zppo_core.training.masters import Masters
 from zppo_core.training.modes import choose
+from zppo_core.training.moments import LowAdamW
 
 
 @dataclass(frozen=True)
@@ -264,9 +265,11 @@ class Trainer:
         return terms, [s.item() for s in sums]
 
 
-def adamw(weights: Iterable[torch.Tensor], settings: OptimizerConfig) -> torch.optim.AdamW:
-    """The paper's optimizer over `weights` (Table 8)."""
+def adamw(weights: Iterable[torch.Tensor], settings: OptimizerConfig) -> torch.optim.Optimizer:
+    """The paper's optimizer over `weights` (Table 8); its moments as `settings.moments` says."""
     s = settings
+    if s.moments == "bfloat16":
+        return LowAdamW(weights, s.lr, s.betas, s.eps, s.weight_decay)
     return torch.optim.AdamW(weights, lr=s.lr, betas=s.betas, eps=s.eps,
                              weight_decay=s.weight_decay, foreach=True)  # fmt: skip
 
