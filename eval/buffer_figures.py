@@ -10,6 +10,7 @@ from eval.published import numbers
 from eval.selection import Ours
 
 REPLAYED = ("zppo", "grpo_replay")  # the methods of the paper's buffer figures
+FATES = ("graduate", "evict", "held")
 OFTEN = 6  # visits from which the paper counts "6 or more resample attempts"
 
 Rows = Sequence[Mapping[str, Any]]
@@ -191,7 +192,8 @@ def revisits(ours: Ours, scales: Sequence[str]) -> list[Panel]:
                 own = [r for r in rows if (r["method"], r["entry_bin"]) == (method, bin_)]
                 if own:
                     title = f"{scale}: {method}, admitted at {bin_:g} %"
+                    found = series_of(own, "fate", "times", "n")
+                    series = {fate: found[fate] for fate in FATES if fate in found}
                     panels.append(Panel(title, "times asked again", "questions a run", "bar",
-                                        series_of(own, "fate", "times", "n"),
-                                        beside=pairs))  # fmt: skip
+                                        series, beside=pairs))  # fmt: skip
     return panels

@@ -151,7 +151,9 @@ def _by_teacher(scale: str, found: Mapping[str, float],
         paper[own] = gain
         what = f"{scale}, teacher of {size}"
         pairs.append(Beside(what, found.get(own), gain, " points over the base", row["status"]))
-    points = {"zppo": (tuple(paper), tuple(paper.values()))} if paper else {}
+    points: dict[str, Points] = {}
+    if paper:
+        points["zppo"] = (tuple(paper), tuple(paper.values()))
     return points, tuple(pairs)
 
 

@@ -92,8 +92,8 @@ def _delta(ours: Ours, t: PaperTable, scale: str, family: str, benchmark: str) -
         values = [float(p) for p in printed if p is not None]
         theirs = signed(values[0] - max(values[1:])) if len(values) == len(rows) else None
     elif (t.number, benchmark) == (18, AVERAGE):
-        printed = gains_over_base().get((scale, family))
-        theirs = None if printed is None else signed(printed)
+        gain = gains_over_base().get((scale, family))
+        theirs = None if gain is None else signed(gain)
     return Cell(mine, theirs)
 
 

@@ -3,16 +3,18 @@
 
 -- Eight hex digits of everything of a configuration but method, seed, what only says where it runs,
 -- and `rest` (fields as null). Of the trainer that is how it packs tokens; what learns (adapters, the
--- vision tower) stays.
+-- vision tower) stays. A field that came after the run was made had its default's value then, and
+-- one that is gone decides nothing.
 CREATE OR REPLACE MACRO configured(config, rest) AS
-    left(md5(json_merge_patch(
+    left(md5(from_json(json_merge_patch(
+        '$DEFAULTS'::JSON,
         config::JSON,
         '{"run": {"method": null, "seed": null, "steps_per_task": null},
           "store": null, "compute": null,
           "trainer": {"mode": null, "token_budget": null, "checkpointing": null,
                       "max_mismatch": null}}'::JSON,
         rest::JSON
-    )::VARCHAR), 8);
+    ), '$FIELDS')::VARCHAR), 8);
 
 -- The knobs of each run. Runs are averaged over seeds within a `variant` alone; runs that differ in
 -- one knob and nothing else have the same but_teacher, but_updates, by_update or but_norm.

@@ -242,6 +242,23 @@ def test_a_run_with_another_setting_does_not_hide_the_first(tmp_path):
             assert "--run" in found[0].note
 
 
+def test_a_field_that_came_later_makes_no_other_variant_of_older_runs(tmp_path):
+    old, new = Spec(steps=1, samples=5), Spec(steps=1, samples=5, seed=1)
+    path = build(tmp_path / "o.duckdb", [old, new])
+    asked = "SELECT run_key, variant, but_teacher, but_updates, but_norm FROM run_settings"
+
+    def variants() -> dict[str, tuple]:
+        with duckdb.connect(str(path), read_only=True) as c:
+            return {key: tuple(rest) for key, *rest in c.execute(asked).fetchall()}
+
+    settings_changed(path, new.run_key, "optimizer", moments="float32", eps=1e-8)
+    settings_changed(path, new.run_key, "replay", refresh=False)
+    found = variants()
+    assert found[old.run_key] == found[new.run_key]
+    settings_changed(path, new.run_key, "optimizer", moments="bfloat16")
+    assert variants()[new.run_key] != found[old.run_key]
+
+
 def test_a_run_of_no_method_of_a_table_hides_none_that_is(tmp_path):
     """Table 16 is of zppo alone: two runs of grpo with other settings do not empty it."""
     first = Spec(steps=2, samples=20)

@@ -26,7 +26,7 @@ class LowAdamW(torch.optim.Optimizer):
         )
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of every weight that has a gradient."""
         loss = None if closure is None else closure()
         for group in self.param_groups:
