@@ -22,7 +22,7 @@ from eval.buffer_figures import REPLAYED, fates, graduated, graduates, occupancy
 from eval.database import DEFAULT_DATABASE, open_database
 from eval.panels import Beside, Panel, Points, draw, notes_of, save, series_of
 from eval.published import AVERAGE, numbers, published, scale_order
-from eval.selection import Ours
+from eval.selection import LISTED, Ours
 from eval.summary import FAMILIES, records
 from zppo_core.errors import UserError
 
@@ -247,8 +247,11 @@ def panels_of(ours: Ours, number: int, scales: Sequence[str] = ()) -> list[Panel
     if made:
         return made
     needed = figure.needs or " or ".join(figure.methods)
-    there = f" but {', '.join(ours.keys)}" if ours.keys else ""
-    raise UserError(f"Figure {number} needs runs of {needed}; the database holds none{there}")
+    seen = ", ".join(ours.keys[:LISTED]) + (", ..." if len(ours.keys) > LISTED else "")
+    raise UserError(
+        f"Figure {number} needs runs of {needed}; there are none"
+        + (f" among {seen} (--run and --scale choose)" if seen else " in the database")
+    )
 
 
 def _first(ours: Ours, figure: Figure, scale: str) -> list[Panel]:
