@@ -18,9 +18,10 @@ Rows = Sequence[Mapping[str, Any]]
 
 def _sum(rows: Rows, fate: str = "", bin_: float | None = None, visits: int = 0) -> float:
     return sum(
-        r["n"] for r in rows
+        r["n"]
+        for r in rows
         if fate in ("", r["fate"]) and bin_ in (None, r["entry_bin"]) and r["visits"] >= visits
-    )  # fmt: skip
+    )
 
 
 def _share(part: float, whole: float) -> float | None:
@@ -38,21 +39,26 @@ QUANTITIES: dict[str, tuple[str, Callable[[Rows, float | None, int], float | Non
     "graduated": ("graduated", lambda rows, b, n: _sum(rows, "graduate", b) / n),
     "evicted": ("evicted", lambda rows, b, n: _sum(rows, "evict", b) / n),
     "graduated_over_admitted": (
-        "graduated of admitted", lambda rows, b, n: _share(_sum(rows, "graduate", b),
-                                                           _sum(rows, "", b))),
+        "graduated of admitted",
+        lambda rows, b, n: _share(_sum(rows, "graduate", b), _sum(rows, "", b)),
+    ),
     "share_of_all_graduates": (
-        "share of all graduates", lambda rows, b, n: _share(_sum(rows, "graduate", b),
-                                                            _sum(rows, "graduate"))),
+        "share of all graduates",
+        lambda rows, b, n: _share(_sum(rows, "graduate", b), _sum(rows, "graduate")),
+    ),
     "graduated_over_completed": (
         "graduated of graduated and evicted",
-        lambda rows, b, n: _share(_sum(rows, "graduate"), _completed(rows))),
+        lambda rows, b, n: _share(_sum(rows, "graduate"), _completed(rows)),
+    ),
     "evicted_over_completed": (
         "evicted of graduated and evicted",
-        lambda rows, b, n: _share(_sum(rows, "evict"), _completed(rows))),
+        lambda rows, b, n: _share(_sum(rows, "evict"), _completed(rows)),
+    ),
     "graduated_share_at_6_or_more_resample_attempts": (
         f"graduated of graduated and evicted, asked again {OFTEN} times or more",
-        lambda rows, b, n: _share(_sum(rows, "graduate", None, OFTEN), _completed(rows, OFTEN))),
-}  # fmt: skip
+        lambda rows, b, n: _share(_sum(rows, "graduate", None, OFTEN), _completed(rows, OFTEN)),
+    ),
+}
 
 
 def _beside(ours: Ours, figure: int, scale: str) -> tuple[Beside, ...]:
@@ -61,8 +67,9 @@ def _beside(ours: Ours, figure: int, scale: str) -> tuple[Beside, ...]:
     printed = numbers(figure, scale)
     if not printed:
         return ()
-    rows = ours.at(scale, "method, entry_bin, visits, fate, count(*) AS n", "buffer_entries",
-                   "GROUP BY ALL")  # fmt: skip
+    rows = ours.at(
+        scale, "method, entry_bin, visits, fate, count(*) AS n", "buffer_entries", "GROUP BY ALL"
+    )
     runs = _runs(ours, scale)
     for p in printed:
         method, quantity, at = p["method"], p["quantity"], p["entry_accuracy_percent"]
@@ -77,8 +84,9 @@ def _beside(ours: Ours, figure: int, scale: str) -> tuple[Beside, ...]:
             continue
         where = "" if at == "all" else f", admitted at {at} %"
         unit = {"percent": " %", "pp": " points"}.get(p["unit"], "")
-        found.append(Beside(f"{scale} {method}{where}: {words}", value, float(p["value"]), unit,
-                            p["status"]))  # fmt: skip
+        found.append(
+            Beside(f"{scale} {method}{where}: {words}", value, float(p["value"]), unit, p["status"])
+        )
     return tuple(found)
 
 
@@ -102,8 +110,12 @@ def graduated(ours: Ours, scales: Sequence[str]) -> list[Panel]:
     """
     panels = []
     for scale in scales:
-        rows = ours.at(scale, "method, entry_bin, 100 * sum(graduated) / sum(admitted) AS share",
-                   "graduation", "GROUP BY ALL ORDER BY method, entry_bin")  # fmt: skip
+        rows = ours.at(
+            scale,
+            "method, entry_bin, 100 * sum(graduated) / sum(admitted) AS share",
+            "graduation",
+            "GROUP BY ALL ORDER BY method, entry_bin",
+        )
         paper: dict[str, Points] = {}
         for method in REPLAYED:
             points = [
@@ -115,8 +127,17 @@ def graduated(ours: Ours, scales: Sequence[str]) -> list[Panel]:
                 paper[method] = (tuple(x for x, _ in points), tuple(y for _, y in points))
         found = series_of(rows, "method", "entry_bin", "share")
         series = {m: found[m] for m in (*REPLAYED, *found) if m in found}
-        panels.append(Panel(scale, "accuracy at admission, %", "graduated of admitted, %", "bar",
-                            series, paper, beside=_beside(ours, 4, scale)))  # fmt: skip
+        panels.append(
+            Panel(
+                scale,
+                "accuracy at admission, %",
+                "graduated of admitted, %",
+                "bar",
+                series,
+                paper,
+                beside=_beside(ours, 4, scale),
+            )
+        )
     return panels
 
 
@@ -130,23 +151,31 @@ def graduates(ours: Ours, scales: Sequence[str]) -> list[Panel]:
     return _layers(ours, scales, 21, "graduated", "graduates so far")
 
 
-def _layers(ours: Ours, scales: Sequence[str], figure: int, column: str,
-            y: str) -> list[Panel]:  # fmt: skip
+def _layers(ours: Ours, scales: Sequence[str], figure: int, column: str, y: str) -> list[Panel]:
     panels = []
     for scale in scales:
-        rows = ours.at(scale, f"step, format('{{:g}} %', entry_bin) AS bin, avg({column}) AS n",
-                   "graduation_steps", "AND method = 'zppo' GROUP BY step, entry_bin "
-                   "ORDER BY entry_bin, step")  # fmt: skip
+        rows = ours.at(
+            scale,
+            f"step, format('{{:g}} %', entry_bin) AS bin, avg({column}) AS n",
+            "graduation_steps",
+            "AND method = 'zppo' GROUP BY step, entry_bin ORDER BY entry_bin, step",
+        )
         series = series_of(rows, "bin", "step", "n")
         # of the lowest layer alone the height is its own: the paper's hardest questions
         key = ("graduated", "0")
-        printed = [float(r["value"]) for r in numbers(figure, scale)
-                   if (r["quantity"], r["entry_accuracy_percent"]) == key]  # fmt: skip
+        printed = [
+            float(r["value"])
+            for r in numbers(figure, scale)
+            if (r["quantity"], r["entry_accuracy_percent"]) == key
+        ]
         paper: dict[str, Points] = {}
         if printed and "0 %" in series:
             paper["0 %"] = (series["0 %"][0][-1:], printed)
-        panels.append(Panel(scale, "rollout step", y, "area", series, paper,
-                            beside=_beside(ours, figure, scale)))  # fmt: skip
+        panels.append(
+            Panel(
+                scale, "rollout step", y, "area", series, paper, beside=_beside(ours, figure, scale)
+            )
+        )
     return panels
 
 
@@ -156,17 +185,33 @@ def fates(ours: Ours, scales: Sequence[str]) -> list[Panel]:
     for scale in scales:
         series: dict[str, Points] = {}
         for fate in ("graduated", "evicted"):
-            rows = ours.at(scale, f"method || ', {fate}' AS name, step, "
-                       f"sum({fate}) / count(DISTINCT run_key) AS n", "graduation_steps",
-                       "AND method IN ('zppo', 'grpo_replay') GROUP BY method, step "
-                       "ORDER BY method DESC, step")  # fmt: skip
+            rows = ours.at(
+                scale,
+                f"method || ', {fate}' AS name, step, sum({fate}) / count(DISTINCT run_key) AS n",
+                "graduation_steps",
+                "AND method IN ('zppo', 'grpo_replay') GROUP BY method, step "
+                "ORDER BY method DESC, step",
+            )
             series |= series_of(rows, "name", "step", "n")
-        printed = {f"{r['method']}, {r['quantity']}": float(r["value"])
-                   for r in numbers(23, scale) if r["unit"] == "entries"}  # fmt: skip
-        paper = {name: ((series[name][0][-1],), (n,)) for name, n in printed.items()
-                 if name in series}  # fmt: skip
-        panels.append(Panel(scale, "rollout step", "questions so far", "line", series, paper,
-                            beside=_beside(ours, 23, scale)))  # fmt: skip
+        printed = {
+            f"{r['method']}, {r['quantity']}": float(r["value"])
+            for r in numbers(23, scale)
+            if r["unit"] == "entries"
+        }
+        paper = {
+            name: ((series[name][0][-1],), (n,)) for name, n in printed.items() if name in series
+        }
+        panels.append(
+            Panel(
+                scale,
+                "rollout step",
+                "questions so far",
+                "line",
+                series,
+                paper,
+                beside=_beside(ours, 23, scale),
+            )
+        )
     return panels
 
 
@@ -177,16 +222,22 @@ def revisits(ours: Ours, scales: Sequence[str]) -> list[Panel]:
     """
     panels = []
     for scale in scales:
-        rows = ours.at(scale, f"method, entry_bin, fate, least(visits, {OFTEN}) AS visits, "
-                   "count(*) AS n", "buffer_entries", "AND entry_bin IN (0, 12.5) "
-                   "GROUP BY ALL ORDER BY visits, fate")  # fmt: skip
+        rows = ours.at(
+            scale,
+            f"method, entry_bin, fate, least(visits, {OFTEN}) AS visits, count(*) AS n",
+            "buffer_entries",
+            "AND entry_bin IN (0, 12.5) GROUP BY ALL ORDER BY visits, fate",
+        )
         pairs = _beside(ours, 24, scale)
         runs = _runs(ours, scale)
         rows = [
-            r | {"times": f"{r['visits']}{'+' if r['visits'] == OFTEN else ''}",
-                 "n": r["n"] / runs[r["method"]]}
+            r
+            | {
+                "times": f"{r['visits']}{'+' if r['visits'] == OFTEN else ''}",
+                "n": r["n"] / runs[r["method"]],
+            }
             for r in rows
-        ]  # fmt: skip
+        ]
         for method in REPLAYED:
             for bin_ in (0.0, 12.5):
                 own = [r for r in rows if (r["method"], r["entry_bin"]) == (method, bin_)]
@@ -194,6 +245,14 @@ def revisits(ours: Ours, scales: Sequence[str]) -> list[Panel]:
                     title = f"{scale}: {method}, admitted at {bin_:g} %"
                     found = series_of(own, "fate", "times", "n")
                     series = {fate: found[fate] for fate in FATES if fate in found}
-                    panels.append(Panel(title, "times asked again", "questions a run", "bar",
-                                        series, beside=pairs))  # fmt: skip
+                    panels.append(
+                        Panel(
+                            title,
+                            "times asked again",
+                            "questions a run",
+                            "bar",
+                            series,
+                            beside=pairs,
+                        )
+                    )
     return panels

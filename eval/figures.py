@@ -76,8 +76,15 @@ def composition(ours: Ours, scales: Sequence[str]) -> list[Panel]:
                             "line", shares, note=note if count["short"] else ""))  # fmt: skip
         rows = ours.at(scale, "method, step, 100 * avg(positive_share) AS share",
                    "learning_signal", "GROUP BY ALL ORDER BY method, step")  # fmt: skip
-        panels.append(Panel(f"{scale}: positive advantage", "rollout step", "% of the rollouts",
-                            "line", _some(series_of(rows, "method", "step", "share"))))  # fmt: skip
+        panels.append(
+            Panel(
+                f"{scale}: positive advantage",
+                "rollout step",
+                "% of the rollouts",
+                "line",
+                _some(series_of(rows, "method", "step", "share")),
+            )
+        )
     return panels
 
 
@@ -133,14 +140,25 @@ def teacher_size(ours: Ours, scales: Sequence[str]) -> list[Panel]:
                          "left out")  # fmt: skip
         found = dict(zip(teachers, means, strict=True))
         paper, pairs = _by_teacher(scale, found)
-        panels.append(Panel(scale, "teacher", "points over the base", "bar",
-                            {"zppo": (tuple(teachers), tuple(means))}, paper,
-                            "; ".join(filter(None, notes)), pairs))  # fmt: skip
+        panels.append(
+            Panel(
+                scale,
+                "teacher",
+                "points over the base",
+                "bar",
+                {"zppo": (tuple(teachers), tuple(means))},
+                paper,
+                "; ".join(filter(None, notes)),
+                pairs,
+            )
+        )
     return panels
 
 
-def _by_teacher(scale: str, found: Mapping[str, float],
-                ) -> tuple[dict[str, Points], tuple[Beside, ...]]:  # fmt: skip
+def _by_teacher(
+    scale: str,
+    found: Mapping[str, float],
+) -> tuple[dict[str, Points], tuple[Beside, ...]]:
     """The paper's gains by teacher, under our name of the teacher where we have one of its size."""
     paper: dict[str, float] = {}
     pairs = []
@@ -172,8 +190,14 @@ def _others(ours: Ours, scale: str, used: set[str]) -> str:
         ours.connection,
         "SELECT run_key FROM run_settings WHERE scale = ? AND method = 'zppo'", [scale],
     )  # fmt: skip
-    n = len({r["run_key"] for r in everything} - used)
-    return f"{scale}: {n} zppo runs that differ in something else left out (--variant)" if n else ""
+    keys = sorted({r["run_key"] for r in everything} - used)
+    if not keys:
+        return ""
+    named = ", ".join(keys[:LISTED]) + (", ..." if len(keys) > LISTED else "")
+    return (
+        f"{scale}: {len(keys)} zppo runs that differ in something else left out (--run KEY, or "
+        f"--variant ID): {named}"
+    )
 
 
 def accuracies(ours: Ours, scales: Sequence[str]) -> list[Panel]:
@@ -182,8 +206,15 @@ def accuracies(ours: Ours, scales: Sequence[str]) -> list[Panel]:
     for scale in scales:
         rows = ours.at(scale, "kind, step, 100 * avg(accuracy) AS accuracy", "step_accuracy",
                    "AND method = 'zppo' GROUP BY ALL ORDER BY kind, step")  # fmt: skip
-        panels.append(Panel(scale, "rollout step", "rollouts right, %", "line",
-                            series_of(rows, "kind", "step", "accuracy")))  # fmt: skip
+        panels.append(
+            Panel(
+                scale,
+                "rollout step",
+                "rollouts right, %",
+                "line",
+                series_of(rows, "kind", "step", "accuracy"),
+            )
+        )
     return panels
 
 
@@ -201,8 +232,9 @@ def optimisation(ours: Ours, scales: Sequence[str]) -> list[Panel]:
             rows = ours.at(scale, f"method, step, avg({column}) AS value", "step_updates",
                        "GROUP BY ALL ORDER BY method, step")  # fmt: skip
             series = _some(series_of(rows, "method", "step", "value"))
-            panels.append(Panel(f"{scale}: {column}", "rollout step", unit, "line", series,
-                                note=COMPUTED))  # fmt: skip
+            panels.append(
+                Panel(f"{scale}: {column}", "rollout step", unit, "line", series, note=COMPUTED)
+            )
     return panels
 
 

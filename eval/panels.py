@@ -110,8 +110,13 @@ def _draw(axis: Axes, panel: Panel) -> None:
         heights = [[dict(zip(*s, strict=True)).get(x, 0.0) for x in steps]
                    for s in panel.series.values()]  # fmt: skip
         looks = [_look(i) for i in range(len(heights))]
-        axis.stackplot(steps, heights, labels=list(panel.series), colors=[c for c, _ in looks],
-                       hatch=[HATCHES[n % len(HATCHES)] for _, n in looks])  # fmt: skip
+        axis.stackplot(
+            steps,
+            heights,
+            labels=list(panel.series),
+            colors=[c for c, _ in looks],
+            hatch=[HATCHES[n % len(HATCHES)] for _, n in looks],
+        )
         _points(axis, panel)
     elif panel.kind == "bar":
         _bars(axis, panel)
@@ -134,8 +139,15 @@ def _points(axis: Axes, panel: Panel) -> None:
     names = list(panel.series)
     for n, (name, (xs, ys)) in enumerate(panel.paper.items()):
         colour = _look(names.index(name))[0] if name in names else "black"
-        axis.plot(xs, ys, "D", color=colour, markersize=5, markerfacecolor="white",
-                  label=None if n else "published")  # fmt: skip
+        axis.plot(
+            xs,
+            ys,
+            "D",
+            color=colour,
+            markersize=5,
+            markerfacecolor="white",
+            label=None if n else "published",
+        )
 
 
 def _bars(axis: Axes, panel: Panel) -> None:
@@ -149,13 +161,25 @@ def _bars(axis: Axes, panel: Panel) -> None:
     for i, (name, (xs, ys)) in enumerate(panel.series.items()):
         shift = (i + 0.5) * width - 0.4
         colour, again = _look(i)
-        axis.bar([names.index(x) + shift for x in xs], ys, width, label=name, color=colour,
-                 hatch=HATCHES[again % len(HATCHES)])  # fmt: skip
+        axis.bar(
+            [names.index(x) + shift for x in xs],
+            ys,
+            width,
+            label=name,
+            color=colour,
+            hatch=HATCHES[again % len(HATCHES)],
+        )
         if name in panel.paper:
             at, values = panel.paper[name]
-            axis.plot([names.index(x) + shift for x in at], values, "D", color="black",
-                      markersize=5, markerfacecolor="white",
-                      label=None if marked else "published")  # fmt: skip
+            axis.plot(
+                [names.index(x) + shift for x in at],
+                values,
+                "D",
+                color="black",
+                markersize=5,
+                markerfacecolor="white",
+                label=None if marked else "published",
+            )
             marked = True
     axis.axhline(0, color="black", linewidth=0.8)
     axis.set_xticks(

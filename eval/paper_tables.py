@@ -298,8 +298,13 @@ TABLES = {
 }  # fmt: skip
 
 
-def blocks(connection: duckdb.DuckDBPyConnection, number: int, scales: Sequence[str] = (),
-           variant: str = "", runs: Sequence[str] = ()) -> list[Block]:  # fmt: skip
+def blocks(
+    connection: duckdb.DuckDBPyConnection,
+    number: int,
+    scales: Sequence[str] = (),
+    variant: str = "",
+    runs: Sequence[str] = (),
+) -> list[Block]:
     """Table `number` for `scales`, or for what the database and the table have.
 
     By default the scales of the paper's table that were run, and every run scale that is not of the

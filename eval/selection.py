@@ -28,14 +28,20 @@ class Ours:
     takes these runs and no others.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, variant: str = "",
-                 runs: Sequence[str] = (), methods: Sequence[str] = ()) -> None:  # fmt: skip
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        variant: str = "",
+        runs: Sequence[str] = (),
+        methods: Sequence[str] = (),
+    ) -> None:
         self.connection, self.variant, self.runs = connection, variant, tuple(runs)
         self.methods = tuple(methods)
         rows = records(
-            connection, "SELECT run_key, scale, method, variant, recipe FROM run_settings "
+            connection,
+            "SELECT run_key, scale, method, variant, recipe FROM run_settings "
             "ORDER BY created_at, run_key",
-        )  # fmt: skip
+        )
         if runs:
             named = {find_run(connection, run)["run_key"] for run in runs}
             rows = [r for r in rows if r["run_key"] in named]
@@ -86,19 +92,23 @@ class Ours:
         """What was left out of `scales`, by variant and run key."""
         found = []
         for scale in scales:
-            out = [r for r in self.rows if r["scale"] == scale
-                   and r["variant"] != self.variants[scale]]  # fmt: skip
+            out = [
+                r for r in self.rows if r["scale"] == scale and r["variant"] != self.variants[scale]
+            ]
             if out:
-                found.append(f"{scale}: {len(out)} runs of other variants left out (--run KEY, or "
-                             f"--variant ID): {_by_variant(out)}")  # fmt: skip
+                found.append(
+                    f"{scale}: {len(out)} runs of other variants left out (--run KEY, or "
+                    f"--variant ID): {_by_variant(out)}"
+                )
         return found
 
     def select(self, columns: str, view: str, rest: str = "") -> list[dict[str, Any]]:
         """Rows of a view that has a run key, of the chosen runs alone."""
         return records(
             self.connection,
-            f"SELECT {columns} FROM {view} WHERE list_contains(?, run_key) {rest}", [self.keys],
-        )  # fmt: skip
+            f"SELECT {columns} FROM {view} WHERE list_contains(?, run_key) {rest}",
+            [self.keys],
+        )
 
     def at(self, scale: str, columns: str, view: str, rest: str = "") -> list[dict[str, Any]]:
         """`select` at one scale, with the columns of run_settings."""
@@ -112,8 +122,9 @@ class Ours:
         rows = self.select(
             "scale, family, method, benchmark, avg(score) AS score, stddev_samp(score) AS sd, "
             "count(score) AS runs, bool_and(complete) AS complete",
-            "method_scores", "GROUP BY ALL",
-        )  # fmt: skip
+            "method_scores",
+            "GROUP BY ALL",
+        )
         return {(r["scale"], r["family"], r["method"], r["benchmark"]): r for r in rows}
 
     def benchmarks(self, scale: str, family: str) -> list[str]:

@@ -24,8 +24,9 @@ __all__ = ["summary", "summary_text"]
 SUFFIXES = {"text": "txt", "markdown": "md", "csv": "csv", "latex": "tex"}
 
 
-def write_all(database: str, folder: Path, scales: Sequence[str], variant: str = "",
-              runs: Sequence[str] = ()) -> list[str]:  # fmt: skip
+def write_all(
+    database: str, folder: Path, scales: Sequence[str], variant: str = "", runs: Sequence[str] = ()
+) -> list[str]:
     """Every table in every format below `folder`; what could not be made, and why."""
     faults = []
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,10 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("command", nargs="?", choices=("summary",))
     parser.add_argument("--json", action="store_true", help="summary: data instead of text")
     parser.add_argument(
-        "--run", action="append", default=[],
+        "--run",
+        action="append",
+        default=[],
         help="run key or its beginning: that run alone; may be repeated for tables. Default of "
         "summary: the latest run, of tables: the configuration that was run most often",
-    )  # fmt: skip
+    )
     parser.add_argument("--table", help=f"one of {', '.join(map(str, TABLES))}, or all")
     parser.add_argument("--format", choices=FORMATS, default="text")
     parser.add_argument("--scale", action="append", default=[], help="may be repeated")

@@ -134,10 +134,15 @@ def _teacher(config: Config, name: str, student_renderer: Any, near: bool,
         known = engines[0].name if engines else ""  # the weights are read for their name once
         engines.append(
             VllmEngine(
-                name, renderer, known, transport="file", devices=",".join(own[i : i + width]),
-                tensor_parallel_size=width, **settings,
+                name,
+                renderer,
+                known,
+                transport="file",
+                devices=",".join(own[i : i + width]),
+                tensor_parallel_size=width,
+                **settings,
             )
-        )  # fmt: skip
+        )
     if len(engines) == 1:
         return Teacher(engines[0], renderer, None, count)
     from zppo_core.engines.pool import EnginePool

@@ -252,8 +252,12 @@ def prepare_data(setup: Setup) -> dict[str, Any]:
     coverage = corpus.coverage(steps, config.rollout.new_prompts)
     print(f"corpus: {coverage.text()}")
     record_stage(setup, "prepare_data")
-    return {"questions": len(corpus), "digest": corpus.digest(), "kinds": kinds,
-            "coverage": asdict(coverage)}  # fmt: skip
+    return {
+        "questions": len(corpus),
+        "digest": corpus.digest(),
+        "kinds": kinds,
+        "coverage": asdict(coverage),
+    }
 
 
 def steps_in_one_pass(config: Config) -> int:

@@ -64,8 +64,9 @@ def test_the_data_report_counts_and_the_log_says_what_is_asked_again(
 def test_the_step_that_begins_another_pass_says_so() -> None:
     def at(step: int) -> str:
         config = SimpleNamespace(rollout=SimpleNamespace(new_prompts=10))
-        world: Any = SimpleNamespace(corpus=corpus(45), config=config,
-                                     state=SimpleNamespace(step=step))  # fmt: skip
+        world: Any = SimpleNamespace(
+            corpus=corpus(45), config=config, state=SimpleNamespace(step=step)
+        )
         return new_pass(world)
 
     assert [step for step in range(13) if at(step)] == [4, 8, 12]

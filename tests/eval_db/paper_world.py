@@ -24,25 +24,43 @@ def run_row(scale: str, method: str, key: str, *sets: str, teacher: str = "") ->
     model = teacher or "Qwen/Qwen3.5-27B-FP8"
     config = load(scale, [f"run.method={method}", f"teacher.model={model}", *sets])
     return {
-        "run_key": key, "created_at": datetime(2026, 6, 1), "scale": scale, "method": method,
-        "seed": 0, "config_json": config.to_json(), "code_version": "paper", "machine": "64 H100",
-        "student_model": config.student.model, "teacher_model": model,
-        "student_params": int(PARAMETERS[scale]), "teacher_params": int(TEACHER),
-        "base_model_key": f"base-{scale}", "teacher_model_key": TEACHER_KEY,
-    }  # fmt: skip
+        "run_key": key,
+        "created_at": datetime(2026, 6, 1),
+        "scale": scale,
+        "method": method,
+        "seed": 0,
+        "config_json": config.to_json(),
+        "code_version": "paper",
+        "machine": "64 H100",
+        "student_model": config.student.model,
+        "teacher_model": model,
+        "student_params": int(PARAMETERS[scale]),
+        "teacher_params": int(TEACHER),
+        "base_model_key": f"base-{scale}",
+        "teacher_model_key": TEACHER_KEY,
+    }
 
 
-def score_rows(run: str, role: str, model: str,
-               cells: Iterable[tuple[str, str, float]]) -> list[dict[str, Any]]:  # fmt: skip
+def score_rows(
+    run: str, role: str, model: str, cells: Iterable[tuple[str, str, float]]
+) -> list[dict[str, Any]]:
     """Scores of a model from (family, benchmark, percent)."""
     return [
         {
-            "model_key": model, "run_key": run if role == "student" else None, "role": role,
-            "suite": "paper31", "protocol_key": "p", "benchmark": benchmark, "family": family,
-            "n": 100, "expected_n": 100, "score": percent / 100, "unparsed": 0,
+            "model_key": model,
+            "run_key": run if role == "student" else None,
+            "role": role,
+            "suite": "paper31",
+            "protocol_key": "p",
+            "benchmark": benchmark,
+            "family": family,
+            "n": 100,
+            "expected_n": 100,
+            "score": percent / 100,
+            "unparsed": 0,
         }
         for family, benchmark, percent in cells
-    ]  # fmt: skip
+    ]
 
 
 def _cells(scale: str, method: str) -> list[tuple[str, str, float]]:
@@ -89,17 +107,36 @@ def _audited(run: str, scale: str) -> Iterator[tuple[dict[str, Any], list[dict[s
                 reward = float(i < right)
                 yield (
                     {
-                        **key, "uid": uid, "question_id": uid, "kind": kind, "family": "VLM",
-                        "prompt_text": "?", "prompt_digest": uid, "prompt_tokens": 1,
-                        "accuracy": reward, "gold": "right", "negative_answers": ["wrong"],
+                        **key,
+                        "uid": uid,
+                        "question_id": uid,
+                        "kind": kind,
+                        "family": "VLM",
+                        "prompt_text": "?",
+                        "prompt_digest": uid,
+                        "prompt_tokens": 1,
+                        "accuracy": reward,
+                        "gold": "right",
+                        "negative_answers": ["wrong"],
                         "positive_answer": "right" if kind == "bcq" else None,
                     },
-                    [{
-                        **key, "uid": uid, "member": 0, "text": answer, "token_ids": [1],
-                        "logp": [0.0], "reward": reward, "outcome": "correct" if reward else
-                        "wrong", "answer": answer, "finish": "stop", "forced": 0, "version": 0,
-                    }],
-                )  # fmt: skip
+                    [
+                        {
+                            **key,
+                            "uid": uid,
+                            "member": 0,
+                            "text": answer,
+                            "token_ids": [1],
+                            "logp": [0.0],
+                            "reward": reward,
+                            "outcome": "correct" if reward else "wrong",
+                            "answer": answer,
+                            "finish": "stop",
+                            "forced": 0,
+                            "version": 0,
+                        }
+                    ],
+                )
 
 
 def _costs(run: str, scale: str, method: str) -> dict[str, list[dict[str, Any]]]:
@@ -109,18 +146,37 @@ def _costs(run: str, scale: str, method: str) -> dict[str, list[dict[str, Any]]]
         if (row["scale"], row["method"]) != (scale, method):
             continue
         hours, flops = float(row["hours"]), float(row["flops"])
-        stages = {"prepare_data": 5000.0, "cache_teacher": 3600.0, "epoch/0": 3600 * (hours - 2),
-                  "epoch/20": 3600.0, "evaluate/MVista": 7200.0}  # fmt: skip
+        stages = {
+            "prepare_data": 5000.0,
+            "cache_teacher": 3600.0,
+            "epoch/0": 3600 * (hours - 2),
+            "epoch/20": 3600.0,
+            "evaluate/MVista": 7200.0,
+        }
         phases = [{**key, "phase": p, "seconds": s} for p, s in stages.items()]
         # phases end with their step, stages with their task: the shorter of the two
         phases.append({"run_key": run, "step": 0, "phase": "plain", "seconds": 60.0})
         half, params = flops / 2, int(PARAMETERS[scale])
         costs = [
-            {**key, "role": "student", "activity": "generate", "model_params": params,
-             "tokens": 1, "tokens_cap": round(half / 2 / params), "seconds": 0.0},
-            {**key, "role": "teacher", "activity": "generate", "model_params": int(TEACHER),
-             "tokens": 1, "tokens_cap": round(half / 2 / TEACHER), "seconds": 0.0},
-        ]  # fmt: skip
+            {
+                **key,
+                "role": "student",
+                "activity": "generate",
+                "model_params": params,
+                "tokens": 1,
+                "tokens_cap": round(half / 2 / params),
+                "seconds": 0.0,
+            },
+            {
+                **key,
+                "role": "teacher",
+                "activity": "generate",
+                "model_params": int(TEACHER),
+                "tokens": 1,
+                "tokens_cap": round(half / 2 / TEACHER),
+                "seconds": 0.0,
+            },
+        ]
         return {"phases": phases, "costs": costs}
     return {}
 
@@ -137,8 +193,13 @@ def paper_database(path: Path) -> Path:
             scores += score_rows(run, "base", f"base-{scale}", _cells(scale, "base"))
             scores += score_rows(run, "teacher", TEACHER_KEY, _cells("27B", "teacher"))
             audited = list(_audited(run, scale))
-            journal.commit("audit", {"groups": [g for g, _ in audited],
-                                     "rollouts": [r for _, rs in audited for r in rs]})  # fmt: skip
+            journal.commit(
+                "audit",
+                {
+                    "groups": [g for g, _ in audited],
+                    "rollouts": [r for _, rs in audited for r in rs],
+                },
+            )
             journal.commit("buffer", _buffer(run, scale, method))
         elif method == "grpo_replay":
             journal.commit("buffer", _buffer(run, scale, method))
@@ -185,19 +246,40 @@ def _buffer(run: str, scale: str, method: str) -> dict[str, list[dict[str, Any]]
     events = []
     for i, (at, fate, visits) in enumerate(stays):
         entry = i % 100
-        about = {**key, "question_id": f"q{i}", "accuracy": at / 100, "entry_accuracy": at / 100,
-                 "entry_step": entry}  # fmt: skip
+        about = {
+            **key,
+            "question_id": f"q{i}",
+            "accuracy": at / 100,
+            "entry_accuracy": at / 100,
+            "entry_step": entry,
+        }
         events.append({**about, "step": entry, "event": "admit", "visits": 0, "replayed": False})
-        events.append({**about, "step": entry + 100, "event": fate, "visits": visits,
-                       "replayed": fate == "graduate"})  # fmt: skip
+        events.append(
+            {
+                **about,
+                "step": entry + 100,
+                "event": fate,
+                "visits": visits,
+                "replayed": fate == "graduate",
+            }
+        )
     full = get("rollout_step_when_buffer_full") or STEPS + 1
     steps = [
         {
-            **key, "step": step, "new_prompts": 384, "replay_prompts": 96, "hard": 100,
-            "eligible_bcq": 0, "eligible_ncq": 0, "used_bcq": 0, "used_ncq": 0, "used_hint": 0,
-            "used_prefix": 0, "buffer_size": min(10_000, round(10_000 * (step + 1) / full)),
+            **key,
+            "step": step,
+            "new_prompts": 384,
+            "replay_prompts": 96,
+            "hard": 100,
+            "eligible_bcq": 0,
+            "eligible_ncq": 0,
+            "used_bcq": 0,
+            "used_ncq": 0,
+            "used_hint": 0,
+            "used_prefix": 0,
+            "buffer_size": min(10_000, round(10_000 * (step + 1) / full)),
             "weight_version": step,
         }
         for step in range(STEPS)
-    ]  # fmt: skip
+    ]
     return {"buffer_events": events, "steps": steps}

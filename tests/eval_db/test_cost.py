@@ -26,8 +26,15 @@ from zppo_core.types import Completion, Grade, Group, Prompt
 with (REFERENCE / "cost.csv").open(encoding="utf-8") as file:
     PRINTED = list(csv.DictReader(file))
 # two printed digits are worth up to 4 %; our count of off-policy distillation with replay is higher
-CLOSE = {"grpo": 0.04, "grpo_replay": 0.04, "zppo": 0.04, "on_distill": 0.12,
-         "on_distill_replay": 0.12, "off_distill": 0.04, "off_distill_replay": 0.17}  # fmt: skip
+CLOSE = {
+    "grpo": 0.04,
+    "grpo_replay": 0.04,
+    "zppo": 0.04,
+    "on_distill": 0.12,
+    "on_distill_replay": 0.12,
+    "off_distill": 0.04,
+    "off_distill_replay": 0.17,
+}
 
 
 @pytest.mark.parametrize("row", PRINTED, ids=lambda r: f"{r['method']}-{r['scale']}")
@@ -42,8 +49,9 @@ def _paper_step(method: str, config) -> StepResult:
     ids, logp = np.arange(3, dtype=np.int32), np.zeros(3, np.float32)
     response = Completion("x", ids, logp, "stop", 0)
     size = config.rollout.group_size
-    group = Group("u", "q", "plain", Prompt("?"), (response,) * size,
-                  (Grade(0.0, "wrong", None),) * size)  # fmt: skip
+    group = Group(
+        "u", "q", "plain", Prompt("?"), (response,) * size, (Grade(0.0, "wrong", None),) * size
+    )
     record, new = METHODS[method], config.rollout.new_prompts
     asked = new + round(new * config.replay.ratio) * record.replay
     extra = round(new * config.reformulation.ratio) * bool(record.reformulations)
@@ -53,10 +61,16 @@ def _paper_step(method: str, config) -> StepResult:
     share = {"off_distill": cost.RIGHT_SHARE}.get(record.loss, 1.0)
     count = drawn * config.teacher.rollouts
     draws = [
-        TeacherDraw(str(i), 0, k, Draw("y", ids, "stop", True),
-                    Grade(float(4 * i + k < share * count), "correct", None))
-        for i in range(drawn) for k in range(config.teacher.rollouts)
-    ]  # fmt: skip
+        TeacherDraw(
+            str(i),
+            0,
+            k,
+            Draw("y", ids, "stop", True),
+            Grade(float(4 * i + k < share * count), "correct", None),
+        )
+        for i in range(drawn)
+        for k in range(config.teacher.rollouts)
+    ]
     asks = []
     for i in range(extra // 2):
         texts = [Compressed(f"{i} {k}", None, False, 1, tokens=2) for k in range(1 + size)]
@@ -74,23 +88,46 @@ def test_a_run_of_the_papers_size_costs_what_table_9_prints_and_what_was_planned
     scale, method = row["scale"], row["method"]
     config, run = load(scale, [f"run.method={method}"]), "r"
     context = RecordContext(
-        run, 0, None, True, len, int(cost.PARAMETERS[scale]), int(cost.TEACHER),
-        config.rollout.max_tokens, METHODS[method].loss, config.data.max_prompt_tokens,
+        run,
+        0,
+        None,
+        True,
+        len,
+        int(cost.PARAMETERS[scale]),
+        int(cost.TEACHER),
+        config.rollout.max_tokens,
+        METHODS[method].loss,
+        config.data.max_prompt_tokens,
         config.reformulation.candidate_tokens,
-    )  # fmt: skip
+    )
     result = _paper_step(method, config)
     costs = cost_rows(context, result)
     rows = [
         {
-            "run_key": run, "step": step, "update_index": i, "loss": 0.0, "grad_norm": 0.0,
-            "tokens": 1, "groups": 1, "skipped_groups": 0, "computed_tokens": 1, "seconds": 0.0,
+            "run_key": run,
+            "step": step,
+            "update_index": i,
+            "loss": 0.0,
+            "grad_norm": 0.0,
+            "tokens": 1,
+            "groups": 1,
+            "skipped_groups": 0,
+            "computed_tokens": 1,
+            "seconds": 0.0,
         }
-        for step in range(2) for i in range(len(result.update.metrics))
-    ]  # fmt: skip
+        for step in range(2)
+        for i in range(len(result.update.metrics))
+    ]
     journal = MemoryJournal()
     both = [replace(context, step=step).key for step in range(2)]
-    journal.commit("start", {"runs": [run_row(scale, method, run)], "updates": rows,
-                             "costs": [{**c, **key} for key in both for c in costs]})  # fmt: skip
+    journal.commit(
+        "start",
+        {
+            "runs": [run_row(scale, method, run)],
+            "updates": rows,
+            "costs": [{**c, **key} for key in both for c in costs],
+        },
+    )
     ingest(journal, run, tmp_path / "c.duckdb")
     with duckdb.connect(str(tmp_path / "c.duckdb"), read_only=True) as c:
         paper, true = c.execute("SELECT flops_paper, flops_true FROM run_cost_totals").fetchone()
@@ -105,8 +142,10 @@ def hours_of(tmp_path, name: str, **stages: float) -> float | None:
     """Hours of a run with these stages and two phases of 6 s each."""
     journal, path = MemoryJournal(), tmp_path / f"{name}.duckdb"
     journal.commit("start", {"runs": [run_row("2B", "zppo", name)]})
-    rows = [{"run_key": name, "step": -1, "phase": p.replace("_at_", "/"), "seconds": s}
-            for p, s in stages.items()]  # fmt: skip
+    rows = [
+        {"run_key": name, "step": -1, "phase": p.replace("_at_", "/"), "seconds": s}
+        for p, s in stages.items()
+    ]
     rows += [{"run_key": name, "step": 0, "phase": p, "seconds": 6.0} for p in ("plain", "update")]
     journal.commit("times", {"phases": rows})
     ingest(journal, name, path)

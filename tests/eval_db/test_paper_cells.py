@@ -17,9 +17,13 @@ from eval.render import Block
 
 # averages that the paper prints 0.06 or more off its own cells (eval/reference/README.md, 1)
 SLIPS = {
-    ("0.8B", "Video", "zppo"), ("2B", "LLM", "on_distill_replay"), ("2B", "LLM", "grpo_replay"),
-    ("9B", "LLM", "grpo_replay"), ("4B", "LLM", "grpo_both"), ("9B", "LLM", "grpo_both"),
-}  # fmt: skip
+    ("0.8B", "Video", "zppo"),
+    ("2B", "LLM", "on_distill_replay"),
+    ("2B", "LLM", "grpo_replay"),
+    ("9B", "LLM", "grpo_replay"),
+    ("4B", "LLM", "grpo_both"),
+    ("9B", "LLM", "grpo_both"),
+}
 SCORES = (1, 2, 3, 4, 10, 11, 12, 13, 18, 19, 20, 21)
 
 
@@ -85,8 +89,10 @@ def test_bootstrap_comes_out_as_printed_but_for_the_draw(paper, number):
     for labels, (points, interval, wins) in block.rows:
         assert points.ours == points.paper, labels
         assert wins.ours == wins.paper, labels
-        mine, theirs = ([float(x) for x in re.findall(r"-?[\d.]+", text)]
-                        for text in (interval.ours, interval.paper))  # fmt: skip
+        mine, theirs = (
+            [float(x) for x in re.findall(r"-?[\d.]+", text)]
+            for text in (interval.ours, interval.paper)
+        )
         assert mine == pytest.approx(theirs, abs=0.2), labels
 
 

@@ -134,9 +134,25 @@ def test_every_printed_value_of_the_paper_stands_in_its_table(empty, number):
     found = made(empty, number, *TABLES[number].scales)
     cells = [c.paper for b in found for _, row in b.rows for c in row if c.paper is not None]
     # in 1, 2, 10 and 11 with a row of differences, and in 18 with 12 of them and the teacher's
-    printed = {1: 2 * 9 * 17, 2: 2 * 6 * 17, 3: 2 * 7 * 17, 4: 36, 9: 56, 10: 306, 11: 204,
-               12: 238, 13: 4 * 7 * 17, 14: 48 * 3, 15: 48 * 3, 16: 8 * 5, 17: 4 * 5,
-               18: 24 + 12 + 3, 19: 55, 20: 85, 21: 30}  # fmt: skip
+    printed = {
+        1: 2 * 9 * 17,
+        2: 2 * 6 * 17,
+        3: 2 * 7 * 17,
+        4: 36,
+        9: 56,
+        10: 306,
+        11: 204,
+        12: 238,
+        13: 4 * 7 * 17,
+        14: 48 * 3,
+        15: 48 * 3,
+        16: 8 * 5,
+        17: 4 * 5,
+        18: 24 + 12 + 3,
+        19: 55,
+        20: 85,
+        21: 30,
+    }
     assert len(cells) == printed[number]
 
 
@@ -209,10 +225,18 @@ def test_the_command_prints_writes_and_refuses(database_path, tmp_path, capsys):
 
 
 CROWD = (
-    "zppo", "grpo_replay", "grpo_replay_bcq", "grpo_replay_ncq", "grpo_replay_hint",
-    "grpo_replay_prefix", "off_distill_replay", "on_distill_replay", "zppo_dynamic",
-    "zppo_teachers", "grpo",
-)  # fmt: skip
+    "zppo",
+    "grpo_replay",
+    "grpo_replay_bcq",
+    "grpo_replay_ncq",
+    "grpo_replay_hint",
+    "grpo_replay_prefix",
+    "off_distill_replay",
+    "on_distill_replay",
+    "zppo_dynamic",
+    "zppo_teachers",
+    "grpo",
+)
 
 
 def settings_changed(path, run_key: str, section: str, **fields) -> None:
@@ -221,13 +245,17 @@ def settings_changed(path, run_key: str, section: str, **fields) -> None:
         (text,) = c.execute("SELECT config_json FROM runs WHERE run_key = ?", [run_key]).fetchone()
         config = json.loads(text)
         config[section] = config.get(section, {}) | fields
-        c.execute("UPDATE runs SET config_json = ? WHERE run_key = ?",
-                  [json.dumps(config, sort_keys=True), run_key])  # fmt: skip
+        c.execute(
+            "UPDATE runs SET config_json = ? WHERE run_key = ?",
+            [json.dumps(config, sort_keys=True), run_key],
+        )
 
 
 def test_a_run_with_another_setting_does_not_hide_the_first(tmp_path):
-    first, other, third = (Spec(steps=2, samples=20, **more) for more in
-                           ({}, {"seed": 2}, {"method": "grpo", "seed": 1}))  # fmt: skip
+    first, other, third = (
+        Spec(steps=2, samples=20, **more)
+        for more in ({}, {"seed": 2}, {"method": "grpo", "seed": 1})
+    )
     path = build(tmp_path / "one.duckdb", [first])
     numbers = [n for n in TABLES if n != 15]
     before = {n: [b.rows for b in made(path, n)] for n in numbers}

@@ -12,8 +12,7 @@ LONGEST = CAP + PROMPT
 
 def costs_of(world: World, result) -> dict[tuple[str, str], tuple[int, int]]:
     loss = METHODS[world.config.run.method].loss
-    context = RecordContext("run", 0, world.corpus, False, len, 10, 20, CAP, loss, PROMPT,
-                            SUMMARY)  # fmt: skip
+    context = RecordContext("run", 0, world.corpus, False, len, 10, 20, CAP, loss, PROMPT, SUMMARY)
     return {
         (r["role"], r["activity"]): (r["tokens"], r["tokens_cap"])
         for r in cost_rows(context, result)

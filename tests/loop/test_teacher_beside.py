@@ -28,9 +28,11 @@ def test_the_teacher_draws_for_every_hard_question_and_beside_the_student(tmp_pa
             return super().generate(prompts, *rest)
 
     world = World(
-        tmp_path, Student(usual.answer, "student"), Teacher(right.answer, "teacher"),
+        tmp_path,
+        Student(usual.answer, "student"),
+        Teacher(right.answer, "teacher"),
         **{"teacher.scope": paper.teacher.scope, "compute.overlap": paper.compute.overlap},
-    )  # fmt: skip
+    )
     result = world.step()
     hard = {g.question_id for g in result.plain if g.accuracy < world.config.replay.threshold}
     assert len(result.plain) > len(hard) > len({q for q, _ in result.teacher.plan})

@@ -346,8 +346,10 @@ def test_ranks_keep_bfloat16_moments_as_one_process_does(
             trainer.read_state(found)
             trainer.update(groups(2))
         many.publish()
-        flat = [torch.cat([p.detach().flatten() for p in m]) for m in
-                (later.model.parameters(), many.model.parameters(), before)]  # fmt: skip
+        flat = [
+            torch.cat([p.detach().flatten() for p in m])
+            for m in (later.model.parameters(), many.model.parameters(), before)
+        ]
         assert (flat[0] - flat[1]).norm() < 0.01 * (flat[0] - flat[2]).norm()
     finally:
         many.close()

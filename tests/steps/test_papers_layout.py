@@ -18,8 +18,9 @@ class Recorded:
 
     made: ClassVar[list[tuple[str, dict[str, Any]]]] = []
 
-    def __init__(self, model: str, renderer: Any, name: str = "", version: int = 0,
-                 **settings: Any) -> None:  # fmt: skip
+    def __init__(
+        self, model: str, renderer: Any, name: str = "", version: int = 0, **settings: Any
+    ) -> None:
         self.name, self.version = name or f"weights of {model}", version
         Recorded.made.append((name, settings))
 
@@ -67,8 +68,9 @@ def test_tensor_parallel_divides_the_teacher_s_gpus() -> None:
 
 
 def test_memory_knows_how_the_teacher_is_split() -> None:
-    whole, split = (memory.estimate(load("4B", [f"compute.teacher_tensor_parallel={n}"]))
-                    for n in (1, 2))  # fmt: skip
+    whole, split = (
+        memory.estimate(load("4B", [f"compute.teacher_tensor_parallel={n}"])) for n in (1, 2)
+    )
     assert whole is not None
     assert split is not None
     assert whole.teacher[0].gib == pytest.approx(2 * split.teacher[0].gib)
@@ -77,8 +79,9 @@ def test_memory_knows_how_the_teacher_is_split() -> None:
 
 
 def test_memory_knows_the_size_of_the_moments() -> None:
-    usual, low = (memory.estimate(load("4B", [f"optimizer.moments={m}"]))
-                  for m in ("float32", "bfloat16"))  # fmt: skip
+    usual, low = (
+        memory.estimate(load("4B", [f"optimizer.moments={m}"])) for m in ("float32", "bfloat16")
+    )
     assert usual is not None
     assert low is not None
     sizes = [next(n.gib for n in e.update if n.what == "optimizer") for e in (usual, low)]

@@ -99,8 +99,11 @@ def test_what_had_float32_moments_goes_on_with_them_rounded():
     weight = torch.ones(3, requires_grad=True)
     optimizer = adamw([weight], LOW)
     weight.grad = torch.ones(3)
-    whole = {"step": torch.tensor(4.0), "exp_avg": torch.full((3,), 0.1),
-             "exp_avg_sq": torch.full((3,), 0.2)}  # fmt: skip
+    whole = {
+        "step": torch.tensor(4.0),
+        "exp_avg": torch.full((3,), 0.1),
+        "exp_avg_sq": torch.full((3,), 0.2),
+    }
     optimizer.state[weight] = whole
     optimizer.step()
     assert {optimizer.state[weight][m].dtype for m in KEPT} == {torch.bfloat16}

@@ -53,10 +53,12 @@ def _passes(questions: int) -> list[str]:
     one = questions // n
     beyond = f", the last {steps - one} of them in a second pass" if one < steps else ""
     return [
-        "## One pass", "",
+        "## One pass",
+        "",
         f"At {n} new prompts a step one pass is {one} rollout steps; the presets take "
-        f"{steps}{beyond}.", "",
-    ]  # fmt: skip
+        f"{steps}{beyond}.",
+        "",
+    ]
 
 
 def _alike(manifest: dict[str, Any]) -> list[str]:

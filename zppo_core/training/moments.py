@@ -19,8 +19,14 @@ KEPT = ("exp_avg", "exp_avg_sq")
 class LowAdamW(torch.optim.Optimizer):
     """`torch.optim.AdamW` on float32 weights with bfloat16 moments; state under the same names."""
 
-    def __init__(self, weights: Iterable[torch.Tensor], lr: float, betas: tuple[float, float],
-                 eps: float, weight_decay: float) -> None:  # fmt: skip
+    def __init__(
+        self,
+        weights: Iterable[torch.Tensor],
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float,
+    ) -> None:
         super().__init__(
             weights, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         )
