@@ -170,12 +170,28 @@ def bcq_pairs(connection: duckdb.DuckDBPyConnection, run: str) -> list[Any]:
     ]
 
 
-COMPRESSION = """
-SELECT count(*) AS candidates, avg((NOT fallback)::INT) AS summarised,
-    avg((answer IS NOT DISTINCT FROM source_answer)::INT) AS kept_answer,
-    avg((attempts > 1)::INT) AS retried, avg(length(text)) AS characters
+# Both answers are parsed from text, the candidate's from what stands in the prompt and the source's
+# from what was compressed, and compared up to white space, as compression itself may not do more.
+# Rows of before schema 3 hold the candidate's own answer as the source's: nothing to compare.
+COMPRESSED = """
+SELECT *, source_characters IS NOT NULL AS audited,
+    trim(regexp_replace(answer, '\\s+', ' ', 'g')) IS NOT DISTINCT FROM
+        trim(regexp_replace(source_answer, '\\s+', ' ', 'g')) AS kept
 FROM teacher_draws WHERE run_key = ? AND purpose = 'compress'
 """
+COMPRESSION = f"""
+SELECT count(*) AS candidates, avg((NOT fallback)::INT) AS summarised,
+    count(*) FILTER (audited) AS audited, avg(kept::INT) FILTER (audited) AS kept_answer,
+    avg(kept::INT) FILTER (audited AND source_answer IS NOT NULL) AS kept_boxed,
+    count(*) FILTER (audited AND source_answer IS NOT NULL) AS boxed,
+    sum(length(text)) FILTER (audited) / nullif(sum(source_characters), 0) AS length_share,
+    avg((attempts > 1)::INT) AS retried, avg(length(text)) AS characters FROM ({COMPRESSED})
+"""
+LOST = f"""
+SELECT step, question_id, draw, fallback, source_answer, answer FROM ({COMPRESSED})
+WHERE audited AND NOT kept ORDER BY step, question_id, draw
+"""
+NAMED = 5  # candidates without their answer that the text shows
 
 
 def audit(database: str | Path = DEFAULT_DATABASE, run: str | None = None) -> dict[str, Any]:
@@ -188,6 +204,7 @@ def audit(database: str | Path = DEFAULT_DATABASE, run: str | None = None) -> di
         )  # fmt: skip
         pairs = bcq_pairs(connection, key)
         compression = records(connection, COMPRESSION, [key])[0]
+        compression["lost"] = records(connection, LOST, [key])
     found: dict[str, Any] = {"run_key": key, "match": match, "compression": compression}
     try:
         result = probe(pairs)
@@ -221,14 +238,40 @@ def audit_text(data: dict[str, Any]) -> str:
             f"{p['questions']} questions, 50 % is chance\n"
             + table(["probe", "accuracy [95 %]"], rows) + f"{p['verdict']}\n"
         )  # fmt: skip
-    c = data["compression"]
-    if c["candidates"]:
-        parts.append(
-            f"Compression: {c['candidates']:,} candidates, {100 * c['kept_answer']:.1f} % keep "
-            f"their answer, {100 * c['summarised']:.1f} % are the teacher's summary (the rest the "
-            f"extract), {100 * c['retried']:.1f} % took more than one attempt\n"
-        )
+    parts += _compression(data["compression"])
     return "\n".join(parts)
+
+
+def _compression(c: dict[str, Any]) -> list[str]:
+    if not c["candidates"]:
+        return []
+    text = (
+        f"Compression: {c['candidates']:,} candidates, {100 * c['summarised']:.1f} % are the "
+        f"teacher's summary (the rest the extract), {100 * c['retried']:.1f} % took more than one "
+        "attempt\n"
+    )
+    if c["audited"] < c["candidates"]:
+        text += (
+            f"The source's answer of {c['candidates'] - c['audited']:,} was not recorded (journals "
+            "of before schema 3)\n"
+        )
+    if not c["audited"]:
+        return [text]
+    text += (
+        f"{100 * c['kept_answer']:.2f} % of {c['audited']:,} say what their source says; "
+        f"{c['boxed']:,} sources have a boxed answer, and {number(_percent(c['kept_boxed']), 2)} % "
+        f"of these kept it; {100 * c['length_share']:.0f} % of the characters are left\n"
+    )
+    for r in c["lost"][:NAMED]:
+        text += f"  step {r['step']}, {r['question_id']}: {r['source_answer']!r} became "
+        text += f"{r['answer']!r}{' (extract)' if r['fallback'] else ''}\n"
+    if len(c["lost"]) > NAMED:
+        text += f"  and {len(c['lost']) - NAMED:,} more (--json)\n"
+    return [text]
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def _share(s: dict[str, Any]) -> str:

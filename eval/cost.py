@@ -4,8 +4,8 @@ python -m eval.cost [--run KEY] [--database PATH]
 python -m eval.cost --plan 4B [--method zppo]
 
 2N FLOPs a generated or rescored token, 6N a trained token and update, N the model's parameters
-(appendix D.3). The database holds both the paper's upper bound, every response at its cap, and the
-tokens as they were.
+(appendix D.3). The database holds both the paper's upper bound, every sequence at its longest, and
+the tokens as they were. Plan and database count alike.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eval.database import DEFAULT_DATABASE, open_database
-from eval.paper_tables import reference
+from eval.published import reference
 from eval.render import duration, scientific, table
 from eval.summary import find_run, records
 from zppo_core.config import Config, load
 from zppo_core.errors import UserError
-from zppo_core.methods import METHODS
+from zppo_core.methods import METHODS, Method
 
 PARAMETERS = {"0.8B": 0.8e9, "2B": 2e9, "4B": 4e9, "9B": 9e9}
 TEACHER = 27e9
 PAPER_STEPS = 200  # one pass over ZPPO-77K
 # What reproduces the printed Table 9 (eval/reference/README.md, inconsistency 5): another forward
-# pass for the old log-probabilities, and 4,096 prompt tokens beside the 12,288 of the response.
-PROMPT_TOKENS = 4096
+# pass for the old log-probabilities, and the prompt's 4,096 tokens beside the response's 12,288.
 HARD_SHARE = 0.46  # of the questions asked that want teacher rollouts, fitted to the zppo rows
+RIGHT_SHARE = 0.62  # of the teacher's responses that are right, fitted to the off_distill rows
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def plan(config: Config, student: float, teacher: float = TEACHER, steps: int = 
     """The upper bound of a run's FLOPs from its configuration alone, as in Table 9."""
     method, rollout = METHODS[config.run.method], config.rollout
     steps = steps or config.run.rollout_steps or PAPER_STEPS
-    length = rollout.max_tokens + PROMPT_TOKENS
+    length = rollout.max_tokens + config.data.max_prompt_tokens
     asked = rollout.new_prompts * (1 + config.replay.ratio * method.replay)
     per_step = rollout.group_size * length * steps
     # tokens, and FLOPs of each
@@ -64,13 +64,30 @@ def plan(config: Config, student: float, teacher: float = TEACHER, steps: int = 
         }
         if method.uses_teacher:
             made["teacher generates"] = (HARD_SHARE * asked * drawn * per_step, 2 * teacher)
+            made["teacher summarises"] = (_summarised(config, method) * steps, 2 * teacher)
     elif method.loss == "on_distill":
         made["student trains"] = (asked * per_step, 6 * student)
         made["teacher rescores"] = (asked * per_step, 2 * teacher)
     else:
-        made["student trains"] = (asked * drawn * per_step, 6 * student)
+        right = RIGHT_SHARE * asked * drawn * per_step
+        made["student trains"] = (right, 6 * student)
+        made["teacher rescores"] = (right, 2 * teacher)
         made["teacher generates"] = (asked * drawn * per_step, 2 * teacher)
     return Plan({k: n for k, (n, _) in made.items()}, {k: n * f for k, (n, f) in made.items()})
+
+
+def _summarised(config: Config, method: Method) -> float:
+    """Tokens of a step's candidates and hints, each at its cap and written once.
+
+    A question that gives a BCQ and an NCQ has its wrong responses compressed for both.
+    """
+    kinds, r = set(method.reformulations), config.reformulation
+    if kinds - {"hint"} and r.compression == "extract":
+        return 0.0
+    group = config.rollout.group_size
+    texts = {"bcq": 2.0, "ncq": float(group), "hint": 1.0, "prefix": 0.0}
+    each = (1 + group) / 2 if {"bcq", "ncq"} <= kinds else max(texts[k] for k in kinds)
+    return config.rollout.new_prompts * r.ratio * each * r.candidate_tokens
 
 
 def plan_text(scale: str, method: str) -> str:
@@ -114,7 +131,7 @@ def run_text(database: str, run: str | None) -> str:
     )
     columns = ["cost", "parameters", "tokens", "FLOPs", "tokens at the cap", "paper's FLOPs"]
     spent = hours[0]["hours"] if hours else None
-    wall = "" if spent is None else f"Rollout steps took {duration(3600 * spent)}\n"
+    wall = "" if spent is None else f"Training took {duration(3600 * spent)}\n"
     return f"Run {key}\n{wall}" + table(columns, cells)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from typing import Any, Protocol
 import duckdb
 import pyarrow as pa
 
+from zppo_core.config import Config
 from zppo_core.errors import UserError
 from zppo_core.tables_schema import KEYS, SCHEMA_VERSION, TABLES, ShardError, decode
 
@@ -126,8 +128,22 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool)
                 query(connection, f"ALTER TABLE {table} ADD COLUMN {name} {bare}")
     if version != SCHEMA_VERSION:
         query(connection, "INSERT INTO schema_version VALUES (?, ?)", [SCHEMA_VERSION, _now()])
-    query(connection, _sql("views.sql"))
+    query(connection, _views())
     connection.commit()
+
+
+def _views() -> str:
+    """views.sql with the configuration's fields and defaults, which older runs may not have."""
+    usual = Config().to_dict()
+    fields = {
+        section: dict.fromkeys(content, "JSON") if isinstance(content, dict) else "JSON"
+        for section, content in sorted(usual.items())
+    }
+    filled = {"$DEFAULTS": Config().to_json(), "$FIELDS": json.dumps(fields, sort_keys=True)}
+    text = _sql("views.sql")
+    for mark, value in filled.items():
+        text = text.replace(mark, value.replace("'", "''"))
+    return text
 
 
 def _now() -> datetime:

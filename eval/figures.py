@@ -1,46 +1,41 @@
 """Figures 1, 4-7 and 20-25 of the paper from the result database.
 
-python -m eval.figures --figure 4 [--scale nano] [--out results/figures] [--format svg|png]
+python -m eval.figures --figure 4 [--scale nano] [--run KEY | --variant ID]
+                       [--out results/figures] [--format svg|png]
 
 A figure is panels of series (`panels.py` draws them). Published numbers appear only as marked
-reference points, and only at the paper's scales.
+points, or below the figure beside ours, and only at the paper's scales.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from eval.buffer_figures import REPLAYED, fates, graduated, graduates, occupancy, revisits
 from eval.database import DEFAULT_DATABASE, open_database
-from eval.panels import Panel, Points, draw, notes_of, save
-from eval.paper_tables import AVERAGE, Ours, published, reference, scale_order
+from eval.panels import Beside, Panel, Points, draw, notes_of, save, series_of
+from eval.published import AVERAGE, numbers, published, scale_order
+from eval.selection import LISTED, Ours
 from eval.summary import FAMILIES, records
 from zppo_core.errors import UserError
 
-
-def _columns(rows: Sequence[Mapping[str, Any]], name: str, x: str, y: str) -> dict[str, Points]:
-    """Rows in order as one series for each value of `name`; missing values are left out."""
-    found: dict[str, tuple[list[Any], list[float]]] = {}
-    for row in rows:
-        if row[y] is not None:
-            xs, ys = found.setdefault(str(row[name]), ([], []))
-            xs.append(row[x])
-            ys.append(float(row[y]))
-    return {name: (tuple(xs), tuple(ys)) for name, (xs, ys) in found.items()}
+GAINING = ("off_distill_replay", "on_distill_replay", "grpo_replay", "zppo")
+DRAWN = ("zppo", "grpo_replay", "grpo")  # that the paper draws beside one another
 
 
 def gains(ours: Ours, scales: Sequence[str]) -> list[Panel]:
     """Fig. 1: family averages over the base, by method."""
-    methods = ("off_distill_replay", "on_distill_replay", "grpo_replay", "zppo")
     panels = []
     for scale in scales:
         series, paper = {}, {}
-        for method in methods:
+        for method in GAINING:
             values, printed = [], []
             for family in FAMILIES:
                 keys = [(scale, family, m, AVERAGE) for m in (method, "base")]
@@ -58,40 +53,19 @@ def _gap(pair: Sequence[Any]) -> float:
     return float("nan") if None in pair else float(pair[0]) - float(pair[1])
 
 
-def graduated(ours: Ours, scales: Sequence[str]) -> list[Panel]:
-    """Fig. 4: share of admitted questions that graduated, by accuracy at admission."""
-    panels = []
-    for scale in scales:
-        rows = _of(ours, scale, "method, entry_bin, 100 * sum(graduated) / sum(admitted) AS share",
-                   "graduation", "GROUP BY ALL ORDER BY method, entry_bin")  # fmt: skip
-        paper: dict[str, Points] = {}
-        for method in ("zppo", "grpo_replay"):
-            points = [
-                (float(r["entry_accuracy_percent"]), float(r["value"]))
-                for r in reference("graduation")
-                if (r["figure"], r["scale"], r["method"], r["quantity"])
-                == ("Fig. 4", scale, method, "graduated_over_admitted")
-            ]
-            if points:
-                paper[method] = (tuple(x for x, _ in points), tuple(y for _, y in points))
-        panels.append(Panel(scale, "accuracy at admission, %", "graduated of admitted, %", "bar",
-                            _columns(rows, "method", "entry_bin", "share"), paper))  # fmt: skip
-    return panels
-
-
 def composition(ours: Ours, scales: Sequence[str]) -> list[Panel]:
     """Fig. 5: what could be reformulated before the cap, and who gets a positive advantage."""
     panels = []
     for scale in scales:
-        rows = _of(ours, scale, "step, 100 * avg(easy_share) AS easy, 100 * avg(bcq_share) AS BCQ, "
+        rows = ours.at(scale, "step, 100 * avg(easy_share) AS easy, 100 * avg(bcq_share) AS BCQ, "
                    "100 * avg(ncq_share) AS NCQ", "batch_composition",
                    "AND method = 'zppo' GROUP BY step ORDER BY step")  # fmt: skip
         shares = {
             name: series
             for key, name in (("easy", "easy"), ("BCQ", "BCQ possible"), ("NCQ", "NCQ possible"))
-            for series in _columns([r | {"": ""} for r in rows], "", "step", key).values()
+            for series in series_of([r | {"": ""} for r in rows], "", "step", key).values()
         }
-        (count,) = _of(ours, scale, "count(*) AS runs, count(*) FILTER "
+        (count,) = ours.at(scale, "count(*) AS runs, count(*) FILTER "
                        "(teacher_scope IS DISTINCT FROM 'hard') AS short",
                        "(SELECT DISTINCT run_key FROM steps)", "AND method = 'zppo'")  # fmt: skip
         note = (
@@ -100,10 +74,17 @@ def composition(ours: Ours, scales: Sequence[str]) -> list[Panel]:
         )
         panels.append(Panel(f"{scale}: before the cap", "rollout step", "% of the questions asked",
                             "line", shares, note=note if count["short"] else ""))  # fmt: skip
-        rows = _of(ours, scale, "method, step, 100 * avg(positive_share) AS share",
+        rows = ours.at(scale, "method, step, 100 * avg(positive_share) AS share",
                    "learning_signal", "GROUP BY ALL ORDER BY method, step")  # fmt: skip
-        panels.append(Panel(f"{scale}: positive advantage", "rollout step", "% of the rollouts",
-                            "line", _some(_columns(rows, "method", "step", "share"))))  # fmt: skip
+        panels.append(
+            Panel(
+                f"{scale}: positive advantage",
+                "rollout step",
+                "% of the rollouts",
+                "line",
+                _some(series_of(rows, "method", "step", "share")),
+            )
+        )
     return panels
 
 
@@ -124,7 +105,7 @@ def recipe(ours: Ours, scales: Sequence[str]) -> list[Panel]:
                 "JOIN run_settings USING (run_key) WHERE kind = 'plain' AND list_contains(?, "
                 "run_key) GROUP BY ALL ORDER BY knob, step", [keys],
             )  # fmt: skip
-            series = _columns(rows, "knob", "step", "accuracy")
+            series = series_of(rows, "knob", "step", "accuracy")
             if len(series) > 1:
                 used |= set(keys)
                 shown.append(Panel(f"{scale}: {knob}", "rollout step", "plain rollouts right, %",
@@ -157,10 +138,41 @@ def teacher_size(ours: Ours, scales: Sequence[str]) -> list[Panel]:
         if len(rows) < len(keys):
             notes.append(f"{scale}: {len(keys) - len(rows)} runs without a score in every family "
                          "left out")  # fmt: skip
-        panels.append(Panel(scale, "teacher", "points over the base", "bar",
-                            {"zppo": (tuple(teachers), tuple(means))},
-                            note="; ".join(filter(None, notes))))  # fmt: skip
+        found = dict(zip(teachers, means, strict=True))
+        paper, pairs = _by_teacher(scale, found)
+        panels.append(
+            Panel(
+                scale,
+                "teacher",
+                "points over the base",
+                "bar",
+                {"zppo": (tuple(teachers), tuple(means))},
+                paper,
+                "; ".join(filter(None, notes)),
+                pairs,
+            )
+        )
     return panels
+
+
+def _by_teacher(
+    scale: str,
+    found: Mapping[str, float],
+) -> tuple[dict[str, Points], tuple[Beside, ...]]:
+    """The paper's gains by teacher, under our name of the teacher where we have one of its size."""
+    paper: dict[str, float] = {}
+    pairs = []
+    for row in numbers(7, scale):
+        size, gain = row["quantity"].rpartition("_")[2], float(row["value"])
+        sized = re.compile(rf"(?<![\d.]){re.escape(size)}\b")
+        own = next(filter(sized.search, found), size)
+        paper[own] = gain
+        what = f"{scale}, teacher of {size}"
+        pairs.append(Beside(what, found.get(own), gain, " points over the base", row["status"]))
+    points: dict[str, Points] = {}
+    if paper:
+        points["zppo"] = (tuple(paper), tuple(paper.values()))
+    return points, tuple(pairs)
 
 
 def _differing(ours: Ours, scale: str, column: str) -> list[str]:
@@ -178,68 +190,38 @@ def _others(ours: Ours, scale: str, used: set[str]) -> str:
         ours.connection,
         "SELECT run_key FROM run_settings WHERE scale = ? AND method = 'zppo'", [scale],
     )  # fmt: skip
-    n = len({r["run_key"] for r in everything} - used)
-    return f"{scale}: {n} zppo runs that differ in something else left out (--variant)" if n else ""
-
-
-def occupancy(ours: Ours, scales: Sequence[str]) -> list[Panel]:
-    """Fig. 20: what the buffer holds, by accuracy at admission."""
-    return _layers(ours, scales, "held", "questions in the buffer")
-
-
-def graduates(ours: Ours, scales: Sequence[str]) -> list[Panel]:
-    """Fig. 21: graduates so far, by accuracy at admission."""
-    return _layers(ours, scales, "graduated", "graduates so far")
-
-
-def _layers(ours: Ours, scales: Sequence[str], column: str, y: str) -> list[Panel]:
-    panels = []
-    for scale in scales:
-        rows = _of(ours, scale, f"step, format('{{:g}} %', entry_bin) AS bin, avg({column}) AS n",
-                   "graduation_steps", "AND method = 'zppo' GROUP BY step, entry_bin "
-                   "ORDER BY entry_bin, step")  # fmt: skip
-        series = _columns(rows, "bin", "step", "n")
-        panels.append(Panel(scale, "rollout step", y, "area", series))
-    return panels
+    keys = sorted({r["run_key"] for r in everything} - used)
+    if not keys:
+        return ""
+    named = ", ".join(keys[:LISTED]) + (", ..." if len(keys) > LISTED else "")
+    return (
+        f"{scale}: {len(keys)} zppo runs that differ in something else left out (--run KEY, or "
+        f"--variant ID): {named}"
+    )
 
 
 def accuracies(ours: Ours, scales: Sequence[str]) -> list[Panel]:
     """Fig. 22: accuracy of plain, replayed and reformulated rollouts."""
     panels = []
     for scale in scales:
-        rows = _of(ours, scale, "kind, step, 100 * avg(accuracy) AS accuracy", "step_accuracy",
+        rows = ours.at(scale, "kind, step, 100 * avg(accuracy) AS accuracy", "step_accuracy",
                    "AND method = 'zppo' GROUP BY ALL ORDER BY kind, step")  # fmt: skip
-        panels.append(Panel(scale, "rollout step", "rollouts right, %", "line",
-                            _columns(rows, "kind", "step", "accuracy")))  # fmt: skip
+        panels.append(
+            Panel(
+                scale,
+                "rollout step",
+                "rollouts right, %",
+                "line",
+                series_of(rows, "kind", "step", "accuracy"),
+            )
+        )
     return panels
 
 
-def fates(ours: Ours, scales: Sequence[str]) -> list[Panel]:
-    """Fig. 23: graduated and evicted so far, ZPPO and GRPO with replay."""
-    panels = []
-    for scale in scales:
-        series: dict[str, Points] = {}
-        for fate in ("graduated", "evicted"):
-            rows = _of(ours, scale, f"method || ', {fate}' AS name, step, "
-                       f"sum({fate}) / count(DISTINCT run_key) AS n", "graduation_steps",
-                       "AND method IN ('zppo', 'grpo_replay') GROUP BY method, step "
-                       "ORDER BY method DESC, step")  # fmt: skip
-            series |= _columns(rows, "name", "step", "n")
-        panels.append(Panel(scale, "rollout step", "questions so far", "line", series))
-    return panels
-
-
-def revisits(ours: Ours, scales: Sequence[str]) -> list[Panel]:
-    """Fig. 24: what became of questions, by how often they were asked again."""
-    panels = []
-    for scale in scales:
-        rows = _of(ours, scale, "fate, least(visits, 6) AS visits, count(*) AS n",
-                   "buffer_entries",
-                   "AND method = 'zppo' GROUP BY ALL ORDER BY visits, fate")  # fmt: skip
-        names = [r | {"times": f"{r['visits']}{'+' if r['visits'] == 6 else ''}"} for r in rows]
-        panels.append(Panel(scale, "times asked again", "questions", "bar",
-                            _columns(names, "fate", "times", "n")))  # fmt: skip
-    return panels
+COMPUTED = (
+    "entropy is a mean over the tokens of groups with unequal rewards, which alone go through the "
+    "model; loss is per token of all groups"
+)
 
 
 def optimisation(ours: Ours, scales: Sequence[str]) -> list[Panel]:
@@ -247,33 +229,41 @@ def optimisation(ours: Ours, scales: Sequence[str]) -> list[Panel]:
     panels = []
     for scale in scales:
         for column, unit in (("entropy", "nats a token"), ("loss", "loss")):
-            rows = _of(ours, scale, f"method, step, avg({column}) AS value", "step_updates",
+            rows = ours.at(scale, f"method, step, avg({column}) AS value", "step_updates",
                        "GROUP BY ALL ORDER BY method, step")  # fmt: skip
-            panels.append(Panel(f"{scale}: {column}", "rollout step", unit, "line",
-                                _some(_columns(rows, "method", "step", "value"))))  # fmt: skip
+            series = _some(series_of(rows, "method", "step", "value"))
+            panels.append(
+                Panel(f"{scale}: {column}", "rollout step", unit, "line", series, note=COMPUTED)
+            )
     return panels
-
-
-def _of(ours: Ours, scale: str, columns: str, view: str, rest: str) -> list[dict[str, Any]]:
-    name = scale.replace("'", "''")
-    return ours.select(
-        columns, f"{view} JOIN run_settings USING (run_key)", f"AND scale = '{name}' {rest}"
-    )
 
 
 def _some(series: Mapping[str, Points]) -> dict[str, Points]:
     """The methods that the paper draws beside one another."""
-    drawn = ("zppo", "grpo_replay", "grpo")
-    return {m: series[m] for m in drawn if m in series}
+    return {m: series[m] for m in DRAWN if m in series}
 
 
-FIGURES: dict[int, Callable[[Ours, Sequence[str]], list[Panel]]] = {
-    1: gains, 4: graduated, 5: composition, 6: recipe, 7: teacher_size, 20: occupancy,
-    21: graduates, 22: accuracies, 23: fates, 24: revisits, 25: optimisation,
-}  # fmt: skip
-NEEDS = {
-    6: "zppo with other values of optimizer.updates or advantage.norm",
-    7: "zppo with teachers of several sizes (--set teacher.model=...)",
+@dataclass(frozen=True)
+class Figure:
+    """How a figure of the paper is made, of which methods, and of which runs if not of these."""
+
+    make: Callable[[Ours, Sequence[str]], list[Panel]]
+    methods: tuple[str, ...] = ("zppo",)
+    needs: str = ""
+
+
+FIGURES = {
+    1: Figure(gains, GAINING),
+    4: Figure(graduated, REPLAYED),
+    5: Figure(composition, DRAWN),
+    6: Figure(recipe, needs="zppo with other values of optimizer.updates or advantage.norm"),
+    7: Figure(teacher_size, needs="zppo with teachers of several sizes (--set teacher.model=...)"),
+    20: Figure(occupancy),
+    21: Figure(graduates),
+    22: Figure(accuracies),
+    23: Figure(fates, REPLAYED),
+    24: Figure(revisits, REPLAYED),
+    25: Figure(optimisation, DRAWN),
 }
 
 
@@ -281,15 +271,31 @@ def panels_of(ours: Ours, number: int, scales: Sequence[str] = ()) -> list[Panel
     """The panels of figure `number`; UserError if there is no such figure, or no run for it."""
     if number not in FIGURES:
         raise UserError(f"no figure {number}; there are {', '.join(map(str, FIGURES))}")
-    chosen = list(scales) or sorted(ours.variants, key=scale_order)
-    made = [p for p in FIGURES[number](ours, chosen) if p.series]
-    if not made:
-        needed = NEEDS.get(number, "zppo and grpo_replay")
-        raise UserError(f"Figure {number} needs runs of {needed}; the database holds none")
-    if number in NEEDS:  # these count for themselves what they leave out
+    figure = FIGURES[number]
+    ours = ours.of_methods(figure.methods)
+    made: list[Panel] = []
+    for scale in list(scales) or sorted(ours.variants, key=scale_order):
+        made += _first(ours, figure, scale)
+    if made:
         return made
-    notes = [made[0].note, *ours.notes(chosen)]
-    return [replace(made[0], note="; ".join(filter(None, notes))), *made[1:]]
+    needed = figure.needs or " or ".join(figure.methods)
+    seen = ", ".join(ours.keys[:LISTED]) + (", ..." if len(ours.keys) > LISTED else "")
+    raise UserError(
+        f"Figure {number} needs runs of {needed}; there are none"
+        + (f" among {seen} (--run and --scale choose)" if seen else " in the database")
+    )
+
+
+def _first(ours: Ours, figure: Figure, scale: str) -> list[Panel]:
+    """The panels of the first variant that gives any, with what it leaves out in their note."""
+    for one in ours.alternatives(scale):
+        made = [p for p in figure.make(one, [scale]) if p.series]
+        if made and figure.needs:  # these count for themselves what they leave out
+            return made
+        if made:
+            notes = [made[0].note, *one.notes([scale])]
+            return [replace(made[0], note="; ".join(filter(None, notes))), *made[1:]]
+    return []
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -300,6 +306,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--figure", required=True, help=f"{', '.join(map(str, FIGURES))}, or all")
     parser.add_argument("--scale", action="append", default=[], help="may be repeated")
+    parser.add_argument(
+        "--run",
+        action="append",
+        default=[],
+        help="run key or its beginning: that run alone; may be repeated",
+    )
     parser.add_argument("--variant", default="", help="another configuration than the most run one")
     parser.add_argument("--out", type=Path, default=Path("results/figures"))
     parser.add_argument("--format", choices=("svg", "png"), default="svg")
@@ -310,7 +322,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not everything and not o.figure.isdecimal():
             raise UserError(f"--figure {o.figure}: a number, or all")
         with open_database(o.database) as connection:
-            ours = Ours(connection, o.variant)
+            ours = Ours(connection, o.variant, o.run)
             for number in FIGURES if everything else [int(o.figure)]:
                 try:
                     panels = panels_of(ours, number, o.scale)

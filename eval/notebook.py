@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from eval.database import open_database
 from eval.figures import panels_of
 from eval.panels import draw
-from eval.paper_tables import Ours
+from eval.selection import Ours
 from eval.summary import find_run, records
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ def show(database: str, number: int, run: str | None = None) -> Shown:
     with open_database(database) as connection:
         key = find_run(connection, run)["run_key"]
         place = records(
-            connection, "SELECT scale, variant, recipe FROM run_settings WHERE run_key = ?", [key]
+            connection, "SELECT scale, variant FROM run_settings WHERE run_key = ?", [key]
         )[0]
-        ours = Ours(connection, place["variant"] if place["recipe"] else "")
+        ours = Ours(connection, place["variant"])
         picture = draw(panels_of(ours, number, [place["scale"]]))
     buffer = io.BytesIO()
     picture.savefig(buffer, dpi=100)

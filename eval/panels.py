@@ -14,15 +14,39 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, which colour-blind readers tell apart
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
+STYLES = ("-", "--", ":", "-.")  # lines beyond the eighth have a colour twice, and another style
+HATCHES = ("", "//", "xx", "..")
+CROWDED = 6  # series from which a legend is small
 Points = tuple[Sequence[Any], Sequence[float]]
 Kind = Literal["line", "bar", "area"]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A number that the paper gives for a figure, and ours; None where we have none."""
+
+    what: str
+    ours: float | None
+    paper: float
+    unit: str = ""
+    status: str = "printed"  # printed, approximate, matched or inferred
+
+    def __str__(self) -> str:
+        mine = "–" if self.ours is None else _short(self.ours)
+        about = "" if self.status == "printed" else f" ({self.status})"
+        return f"{self.what}: {mine} / {_short(self.paper)}{self.unit}{about}"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
 
 
 @dataclass(frozen=True)
 class Panel:
     """One pair of axes: named series (x, y), and published points of the same names.
 
-    `note` says what the series leave out, or do not say.
+    `beside` are published numbers that are no points, or whose own values are wanted. `note` says
+    what the series leave out, or do not say.
     """
 
     title: str
@@ -32,11 +56,25 @@ class Panel:
     series: Mapping[str, Points]
     paper: Mapping[str, Points] = field(default_factory=dict)
     note: str = ""
+    beside: tuple[Beside, ...] = ()
+
+
+def series_of(rows: Sequence[Mapping[str, Any]], name: str, x: str, y: str) -> dict[str, Points]:
+    """Rows in order as one series for each value of `name`; missing values are left out."""
+    found: dict[str, tuple[list[Any], list[float]]] = {}
+    for row in rows:
+        if row[y] is not None:
+            xs, ys = found.setdefault(str(row[name]), ([], []))
+            xs.append(row[x])
+            ys.append(float(row[y]))
+    return {name: (tuple(xs), tuple(ys)) for name, (xs, ys) in found.items()}
 
 
 def notes_of(panels: Sequence[Panel]) -> list[str]:
-    """What the panels leave out or do not say, each once."""
-    return list(dict.fromkeys(p.note for p in panels if p.note))
+    """What the panels leave out or do not say, each once; then ours / published."""
+    notes = list(dict.fromkeys(p.note for p in panels if p.note))
+    pairs = list(dict.fromkeys(str(b) for p in panels for b in p.beside))
+    return notes + ["ours / published: " + "; ".join(pairs)] * bool(pairs)
 
 
 def draw(panels: Sequence[Panel]) -> Picture:
@@ -61,40 +99,88 @@ def draw(panels: Sequence[Panel]) -> Picture:
     return figure
 
 
+def _look(i: int) -> tuple[str, int]:
+    """The colour of series `i`, and how often it was used before."""
+    return COLOURS[i % len(COLOURS)], i // len(COLOURS)
+
+
 def _draw(axis: Axes, panel: Panel) -> None:
     if panel.kind == "area":
         steps = sorted({x for own, _ in panel.series.values() for x in own})
         heights = [[dict(zip(*s, strict=True)).get(x, 0.0) for x in steps]
                    for s in panel.series.values()]  # fmt: skip
-        axis.stackplot(steps, heights, labels=list(panel.series), colors=COLOURS)
+        looks = [_look(i) for i in range(len(heights))]
+        axis.stackplot(
+            steps,
+            heights,
+            labels=list(panel.series),
+            colors=[c for c, _ in looks],
+            hatch=[HATCHES[n % len(HATCHES)] for _, n in looks],
+        )
+        _points(axis, panel)
     elif panel.kind == "bar":
         _bars(axis, panel)
     else:
-        for (name, (xs, ys)), colour in zip(panel.series.items(), COLOURS, strict=False):
-            axis.plot(xs, ys, label=name, color=colour, linewidth=1.6)
+        for i, (name, (xs, ys)) in enumerate(panel.series.items()):
+            colour, again = _look(i)
+            style = STYLES[again % len(STYLES)]
+            axis.plot(xs, ys, label=name, color=colour, linestyle=style, linewidth=1.6)
+        _points(axis, panel)
     axis.set_title(panel.title, fontsize=10)
     axis.set_xlabel(panel.x)
     axis.set_ylabel(panel.y)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(fontsize=8, frameon=False)
+    many = len(panel.series) > CROWDED
+    axis.legend(fontsize=6 if many else 8, ncols=2 if many else 1, frameon=False)
+
+
+def _points(axis: Axes, panel: Panel) -> None:
+    """Published points over lines and areas, in the colour of their series."""
+    names = list(panel.series)
+    for n, (name, (xs, ys)) in enumerate(panel.paper.items()):
+        colour = _look(names.index(name))[0] if name in names else "black"
+        axis.plot(
+            xs,
+            ys,
+            "D",
+            color=colour,
+            markersize=5,
+            markerfacecolor="white",
+            label=None if n else "published",
+        )
 
 
 def _bars(axis: Axes, panel: Panel) -> None:
-    names = list(dict.fromkeys(x for xs, _ in panel.series.values() for x in xs))
+    named = (*panel.series.values(), *(p for n, p in panel.paper.items() if n in panel.series))
+    names = list(dict.fromkeys(x for xs, _ in named for x in xs))
     if all(isinstance(n, (int, float)) for n in names):
         names.sort()
     elif all(str(n)[:1].isdecimal() for n in names):
         names.sort(key=str)
-    width = 0.8 / len(panel.series)
+    width, marked = 0.8 / len(panel.series), False
     for i, (name, (xs, ys)) in enumerate(panel.series.items()):
         shift = (i + 0.5) * width - 0.4
-        axis.bar([names.index(x) + shift for x in xs], ys, width, label=name, color=COLOURS[i])
+        colour, again = _look(i)
+        axis.bar(
+            [names.index(x) + shift for x in xs],
+            ys,
+            width,
+            label=name,
+            color=colour,
+            hatch=HATCHES[again % len(HATCHES)],
+        )
         if name in panel.paper:
             at, values = panel.paper[name]
-            places = [names.index(x) + shift for x in at if x in names]
-            axis.plot(places, [v for x, v in zip(at, values, strict=True) if x in names], "D",
-                      color="black", markersize=5, markerfacecolor="white",
-                      label=None if i else "published")  # fmt: skip
+            axis.plot(
+                [names.index(x) + shift for x in at],
+                values,
+                "D",
+                color="black",
+                markersize=5,
+                markerfacecolor="white",
+                label=None if marked else "published",
+            )
+            marked = True
     axis.axhline(0, color="black", linewidth=0.8)
     axis.set_xticks(
         range(len(names)), [f"{n:g}" if isinstance(n, float) else str(n) for n in names]

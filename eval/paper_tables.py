@@ -6,24 +6,28 @@ that is missing stays missing; a published value never takes its place.
 
 from __future__ import annotations
 
-import csv
-import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
 
 from eval.bootstrap import BEST, OURS, comparisons
+from eval.published import (
+    AVERAGE,
+    PAPER_SCALES,
+    REFERENCE,
+    gains_over_base,
+    published,
+    reference,
+    scale_order,
+)
 from eval.render import Block, Cell, number, render, scientific, signed
-from eval.summary import FAMILIES, records
+from eval.selection import Ours
+from eval.summary import FAMILIES
 from zppo_core.errors import UserError
 
-__all__ = ["TABLES", "blocks", "render"]
-REFERENCE = Path(__file__).parent / "reference"
-PAPER_SCALES = ("0.8B", "2B", "4B", "9B")
-AVERAGE = "Avg"
+__all__ = ["PAPER_SCALES", "REFERENCE", "TABLES", "Ours", "blocks", "published", "render"]
 DELTAS_PRINTED = (1, 2, 10, 11)  # whose rows of differences follow from the printed columns
 MAIN = ("base", "off_distill", "off_distill_replay", "on_distill", "on_distill_replay", "grpo",
         "grpo_replay", "zppo")  # fmt: skip
@@ -45,99 +49,7 @@ class PaperTable:
     methods: tuple[str, ...] = ()
     scales: tuple[str, ...] = PAPER_SCALES  # that the paper prints
     delta: str = "Δ to best other"  # the row of ZPPO minus the best of the other `methods`
-
-
-@functools.cache
-def reference(name: str) -> tuple[dict[str, str], ...]:
-    """The rows of a reference file."""
-    with (REFERENCE / f"{name}.csv").open(encoding="utf-8") as file:
-        return tuple(csv.DictReader(file))
-
-
-class Ours:
-    """What the database holds of one variant of the configuration at each scale."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection, variant: str = "") -> None:
-        self.connection = connection
-        self.variants: dict[str, str] = {}
-        self.left_out: dict[str, int] = {}
-        for row in records(
-            connection,
-            "SELECT scale, variant, count(*) AS runs, max(created_at) AS latest FROM run_settings "
-            "WHERE recipe GROUP BY ALL ORDER BY scale, runs DESC, latest DESC",
-        ):
-            scale = row["scale"]
-            if variant and row["variant"] != variant:
-                continue
-            if scale in self.variants:
-                self.left_out[scale] = self.left_out.get(scale, 0) + row["runs"]
-            else:
-                self.variants[scale] = row["variant"]
-        if variant and not self.variants:
-            raise UserError(f"no run of variant {variant!r}; see the view run_settings")
-
-    def notes(self, scales: Sequence[str]) -> list[str]:
-        """What was left out of `scales`."""
-        return [
-            f"{scale}: {n} runs of other variants left out (--variant)"
-            for scale, n in self.left_out.items() if scale in scales
-        ]  # fmt: skip
-
-    def select(self, columns: str, view: str, rest: str = "") -> list[dict[str, Any]]:
-        """Rows of a view that has a run key or a variant, of the chosen variants alone."""
-        if not self.variants:
-            return []
-        chosen = ", ".join("(?, ?)" for _ in self.variants)
-        values = [x for pair in self.variants.items() for x in pair]
-        return records(
-            self.connection,
-            f"SELECT {columns} FROM {view} WHERE (scale, variant) IN ({chosen}) {rest}", values,
-        )  # fmt: skip
-
-    @functools.cached_property
-    def scores(self) -> dict[tuple[str, str, str, str], dict[str, Any]]:
-        """(scale, family, method, benchmark) -> score, sd, runs, complete."""
-        rows = self.select("*", "scoreboard")
-        return {(r["scale"], r["family"], r["method"], r["benchmark"]): r for r in rows}
-
-    def benchmarks(self, scale: str, family: str) -> list[str]:
-        """Those of the paper for its scales, else what was evaluated; the average last."""
-        if scale in PAPER_SCALES:
-            rows = [r for r in reference("results") if r["family"] == family]
-            return list(dict.fromkeys(r["benchmark"] for r in rows if r["benchmark"] != AVERAGE))
-        found = {b for s, f, _, b in self.scores if (s, f) == (scale, family)}
-        return sorted(found - {AVERAGE})
-
-    def score(self, scale: str, family: str, method: str, benchmark: str) -> str | None:
-        """A score [percent] as text: with its deviation over runs, with * if it is incomplete."""
-        row = self.scores.get((scale, family, method, benchmark))
-        if row is None or row["score"] is None:
-            return None
-        # base and teacher are one model in all runs
-        several = row["runs"] > 1 and method not in ("base", "teacher")
-        spread = f" ± {row['sd']:.1f}" if several else ""
-        return f"{row['score']:.1f}{spread}{'' if row['complete'] else '*'}"
-
-
-@functools.cache
-def published() -> dict[tuple[str, str, str, str], str]:
-    """(scale, family, method, benchmark) -> accuracy as printed; Tables 4 and 18 too."""
-    found = {
-        (r["scale"], r["family"], r["method"], r["benchmark"]): r["accuracy"]
-        for r in reference("results")
-    }
-    for r in reference("averages"):
-        found.setdefault((r["scale"], r["family"], r["method"], AVERAGE), r["average"])
-    return found
-
-
-@functools.cache
-def _gains() -> dict[tuple[str, str], str]:
-    """(scale, family) -> ZPPO over its base as Table 18 prints it, with its sign."""
-    return {
-        (r["scale"], r["family"]): signed(float(r["delta_vs_base"]))
-        for r in reference("averages") if r["delta_vs_base"]
-    }  # fmt: skip
+    teacher: bool = False  # family averages end in a row of the teacher
 
 
 def by_benchmark(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
@@ -150,7 +62,8 @@ def by_benchmark(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block
             rows.append(((t.delta,), [_delta(ours, t, scale, family, b) for b in columns]))
             if len(columns) > 1:
                 title = f"Table {t.number}: {t.title}; {scale}, {family}"
-                blocks.append(Block(title, ("method",), columns, rows))
+                where = (("scale", scale), ("family", family))
+                blocks.append(Block(title, ("method",), columns, rows, where=where))
     return blocks
 
 
@@ -179,7 +92,8 @@ def _delta(ours: Ours, t: PaperTable, scale: str, family: str, benchmark: str) -
         values = [float(p) for p in printed if p is not None]
         theirs = signed(values[0] - max(values[1:])) if len(values) == len(rows) else None
     elif (t.number, benchmark) == (18, AVERAGE):
-        theirs = _gains().get((scale, family))
+        gain = gains_over_base().get((scale, family))
+        theirs = None if gain is None else signed(gain)
     return Cell(mine, theirs)
 
 
@@ -192,6 +106,10 @@ def averages(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
             rows.append(((scale, method), cells))
         deltas = [_delta(ours, t, scale, family, AVERAGE) for family in t.families]
         rows.append(((scale, t.delta), deltas))
+    if t.teacher:
+        for group in _groups(scales):
+            cells = [_taught(ours, group, family, AVERAGE) for family in t.families]
+            rows.append(((_teacher_scale(group), "teacher"), cells))
     return [Block(f"Table {t.number}: {t.title}", ("scale", "method"), t.families, rows)]
 
 
@@ -199,26 +117,37 @@ def against_teacher(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Bl
     """ZPPO at every scale and the teacher, by benchmark; the teacher is that of the runs."""
     (family,) = t.families
     blocks = []
-    paper = [s for s in scales if s in PAPER_SCALES]
-    for group in filter(None, [paper, *[[s] for s in scales if s not in PAPER_SCALES]]):
+    for group in _groups(scales):
         columns = (*ours.benchmarks(group[0], family), AVERAGE)
         if len(columns) == 1:
             continue
         rows = [((scale, "zppo"), _cells(ours, scale, family, "zppo", columns)) for scale in group]
-        teacher = [
-            Cell(
-                next(filter(None, (ours.score(s, family, "teacher", b) for s in group)), None),
-                published().get(("27B", family, "teacher", b)) if group is paper else None,
-            )
-            for b in columns
-        ]
-        rows.append((("27B" if group is paper else group[0], "teacher"), teacher))
+        teacher = [_taught(ours, group, family, b) for b in columns]
+        rows.append(((_teacher_scale(group), "teacher"), teacher))
         rows += [
             ((scale, t.delta), [_delta(ours, t, scale, family, b) for b in columns])
             for scale in group
         ]
-        blocks.append(Block(f"Table {t.number}: {t.title}", ("scale", "method"), columns, rows))
+        title, where = f"Table {t.number}: {t.title}", (("family", family),)
+        blocks.append(Block(title, ("scale", "method"), columns, rows, where=where))
     return blocks
+
+
+def _groups(scales: Sequence[str]) -> list[list[str]]:
+    """Scales that share a teacher: those of the paper, and each other one by itself."""
+    paper = [s for s in scales if s in PAPER_SCALES]
+    return [g for g in (paper, *([s] for s in scales if s not in PAPER_SCALES)) if g]
+
+
+def _teacher_scale(group: Sequence[str]) -> str:
+    return "27B" if group[0] in PAPER_SCALES else group[0]
+
+
+def _taught(ours: Ours, group: Sequence[str], family: str, benchmark: str) -> Cell:
+    """The teacher of a group of scales: ours is that of the first scale that has its score."""
+    mine = (ours.score(s, family, "teacher", benchmark) for s in group)
+    paper = published().get((_teacher_scale(group), family, "teacher", benchmark))
+    return Cell(next(filter(None, mine), None), paper)
 
 
 def cost(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
@@ -361,7 +290,7 @@ TABLES = {
         PaperTable(16, "what BCQ rollouts answer", audit),
         PaperTable(17, "what NCQ rollouts answer", audit),
         PaperTable(18, "ZPPO over its base, family averages", averages, methods=("base", "zppo"),
-                   delta="Δ to base"),
+                   delta="Δ to base", teacher=True),
         PaperTable(19, "ZPPO against its teacher, LLM", against_teacher, ("LLM",), *TAUGHT),
         PaperTable(20, "ZPPO against its teacher, VLM", against_teacher, ("VLM",), *TAUGHT),
         PaperTable(21, "ZPPO against its teacher, Video", against_teacher, ("Video",), *TAUGHT),
@@ -369,16 +298,22 @@ TABLES = {
 }  # fmt: skip
 
 
-def blocks(connection: duckdb.DuckDBPyConnection, number: int, scales: Sequence[str] = (),
-           variant: str = "") -> list[Block]:  # fmt: skip
+def blocks(
+    connection: duckdb.DuckDBPyConnection,
+    number: int,
+    scales: Sequence[str] = (),
+    variant: str = "",
+    runs: Sequence[str] = (),
+) -> list[Block]:
     """Table `number` for `scales`, or for what the database and the table have.
 
     By default the scales of the paper's table that were run, and every run scale that is not of the
-    paper. UserError if there is no such table or no run.
+    paper; `variant` and `runs` as in `Ours`. UserError if there is no such table or no run.
     """
     if number not in TABLES:
         raise UserError(f"no table {number}; there are {', '.join(map(str, TABLES))}")
-    t, ours = TABLES[number], Ours(connection, variant)
+    t = TABLES[number]
+    ours = Ours(connection, variant, runs, t.methods or (OURS,))
     own = [s for s in ours.variants if s in t.scales or s not in PAPER_SCALES]
     chosen = list(scales) or sorted(own, key=scale_order)
     if not chosen:
@@ -386,13 +321,8 @@ def blocks(connection: duckdb.DuckDBPyConnection, number: int, scales: Sequence[
             f"no run of a scale of Table {number}; run one, or name a scale with --scale"
         )
     made = t.make(ours, t, chosen)
-    notes = ours.notes(chosen)
+    notes = "; ".join(ours.notes(chosen))
     if not made:
         raise UserError(f"nothing was evaluated that Table {number} shows")
-    return [Block(b.title, b.labels, b.columns, b.rows, "; ".join(notes)) for b in made]
-
-
-def scale_order(scale: str) -> tuple[int, str]:
-    """Sort key: the paper's scales by size, then the others by name."""
-    known = scale in PAPER_SCALES
-    return (PAPER_SCALES.index(scale) if known else len(PAPER_SCALES), scale)
+    where = (("table", str(number)),)
+    return [replace(b, note=notes, where=(*where, *b.where)) for b in made]

@@ -82,8 +82,8 @@ def number(value: float | None, digits: int = 1) -> str:
 
 
 def signed(value: float | None, digits: int = 1) -> str:
-    """The same with its sign."""
-    return MISSING if value is None else f"{value:+.{digits}f}"
+    """The same with its sign; what rounds to nothing is +0."""
+    return MISSING if value is None else f"{round(value, digits) + 0.0:+.{digits}f}"
 
 
 def scientific(value: float | None) -> str:
@@ -125,22 +125,42 @@ class Block:
     columns: tuple[str, ...]
     rows: Sequence[tuple[tuple[str, ...], Sequence[Cell]]]
     note: str = ""
+    where: tuple[tuple[str, str], ...] = ()  # what all its rows share: a table, scale, family
 
 
 def render(block: Block, form: Format = "text") -> str:
-    """The block as text, Markdown, CSV (ours and paper in columns of their own) or LaTeX."""
+    """The block as text, Markdown, CSV (see `render_all`) or LaTeX."""
     if form == "csv":
-        names = [f"{c} {who}" for c in block.columns for who in ("ours", "paper")]
-        rows = [
-            [*labels, *(v or "" for c in cells for v in (c.ours, c.paper))]
-            for labels, cells in block.rows
-        ]
-        return table([*block.labels, *names], rows, form)
+        return render_all([block], form)
     rows = [[*labels, *map(str, cells)] for labels, cells in block.rows]
     body = table([*block.labels, *block.columns], rows, form, left=len(block.labels))
     both = any(cell.paper is not None for _, cells in block.rows for cell in cells)
     title = f"{block.title}{' (ours / paper)' if both else ''}"
     return f"{'% ' if form == 'latex' else ''}{title}\n\n{body}{_line(block.note, form)}"
+
+
+def render_all(blocks: Sequence[Block], form: Format = "text") -> str:
+    """Blocks after one another; as CSV one table, ours and paper in columns of their own.
+
+    A CSV row says where it belongs (table, scale, family); a column that its block has not is
+    empty.
+    """
+    if form != "csv":
+        return "\n".join(render(b, form) for b in blocks)
+    rows: list[dict[str, str]] = []
+    heads: dict[str, None] = {}
+    names: dict[str, None] = {}
+    for block in blocks:
+        heads |= dict.fromkeys([*(key for key, _ in block.where), *block.labels])
+        pairs = {c: (f"{c} ours", f"{c} paper") for c in block.columns}
+        names |= dict.fromkeys(name for pair in pairs.values() for name in pair)
+        for labels, cells in block.rows:
+            row = dict(block.where) | dict(zip(block.labels, labels, strict=True))
+            for column, cell in zip(block.columns, cells, strict=True):
+                row |= dict(zip(pairs[column], (cell.ours or "", cell.paper or ""), strict=True))
+            rows.append(row)
+    columns = [*heads, *names]
+    return table(columns, [[row.get(c, "") for c in columns] for row in rows], form)
 
 
 def _line(note: str, form: Format) -> str:

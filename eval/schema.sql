@@ -151,9 +151,10 @@ CREATE TABLE IF NOT EXISTS teacher_draws (
     tokens INTEGER NOT NULL,  -- its length [tokens]
     reward DOUBLE,  -- outcome reward, 0 or 1; null: not graded
     outcome VARCHAR,  -- correct, wrong, no_box or timeout; null: not graded
-    answer VARCHAR,  -- last boxed answer; null: none
-    source_answer VARCHAR,  -- boxed answer of the text to compress; null: other purposes
-    source_tokens INTEGER,  -- length of the text to compress [tokens]; null: other purposes
+    answer VARCHAR,  -- last boxed answer of `text`; null: none
+    source_answer VARCHAR,  -- last boxed answer of the text to compress; null: none, or other purposes
+    source_tokens INTEGER,  -- length of the text to compress [tokens]; null: not counted
+    source_characters INTEGER,  -- length of the text to compress [characters]; null: other purposes, or written before schema 3, when source_answer was the candidate's own
     cached BOOLEAN NOT NULL,  -- read from the teacher cache, so no compute in this run
     fallback BOOLEAN NOT NULL,  -- the deterministic extract stands in for the teacher's text
     attempts INTEGER NOT NULL,  -- generations tried [generations]
@@ -179,14 +180,15 @@ CREATE TABLE IF NOT EXISTS updates (
     run_key VARCHAR NOT NULL,  -- run
     step INTEGER NOT NULL,  -- rollout step, from 0
     update_index INTEGER NOT NULL,  -- mini-batch within the step, 0 .. I-1
-    loss DOUBLE NOT NULL,  -- token mean over the mini-batch
+    loss DOUBLE NOT NULL,  -- sum over the mini-batch's tokens / `divisor`
     grad_norm DOUBLE NOT NULL,  -- before clipping (L2)
-    entropy DOUBLE,  -- mean entropy of the student's token distribution [nats]; null: not measured
-    clip_low_share DOUBLE,  -- tokens bound by the lower clip [fraction]; null: not a surrogate loss
-    clip_high_share DOUBLE,  -- tokens bound by the upper clip [fraction]; null: as above
-    dual_clip_share DOUBLE,  -- tokens bound by the dual clip [fraction]; null: as above
-    ratio_mean DOUBLE,  -- mean probability ratio new / old; null: as above
-    tokens BIGINT NOT NULL,  -- response tokens of the mini-batch in the denominator [tokens]
+    entropy DOUBLE,  -- mean entropy of the student's distribution over `tokens` [nats]; null: not measured
+    clip_low_share DOUBLE,  -- of `tokens`, bound by the lower clip [fraction]; null: not a surrogate loss
+    clip_high_share DOUBLE,  -- of `tokens`, bound by the upper clip [fraction]; null: as above
+    dual_clip_share DOUBLE,  -- of `tokens`, bound by the dual clip [fraction]; null: as above
+    ratio_mean DOUBLE,  -- mean probability ratio new / old over `tokens`; null: as above
+    tokens BIGINT NOT NULL,  -- sampled tokens that went through the model: of groups with unequal rewards [tokens]
+    divisor BIGINT,  -- sampled tokens that the loss is divided by: of all groups [tokens]; null: written before schema 3
     groups INTEGER NOT NULL,  -- groups of the mini-batch [groups]
     skipped_groups INTEGER NOT NULL,  -- of them, trivial: neither forward nor backward [groups]
     computed_tokens BIGINT NOT NULL,  -- positions that went through the model [tokens]
@@ -247,7 +249,7 @@ CREATE TABLE IF NOT EXISTS costs (
     activity VARCHAR NOT NULL,  -- generate, rescore or train
     model_params BIGINT NOT NULL,  -- N of the model that computed [parameters]
     tokens BIGINT NOT NULL,  -- tokens truly generated, rescored or trained on [tokens]
-    tokens_cap BIGINT NOT NULL,  -- the same with every response at the cap, as in the paper [tokens]
+    tokens_cap BIGINT NOT NULL,  -- the paper's upper bound: all groups and draws, also those found in a cache, prompt and response at their caps, summaries at theirs [tokens]
     seconds DOUBLE NOT NULL,  -- wall time [s]
     source_id BIGINT NOT NULL,  -- row of ingested
 );

@@ -1,7 +1,8 @@
 """Tables from the result database.
 
 python -m eval.tables summary [--json] [--run KEY] [--database PATH]
-python -m eval.tables --table 3 [--format text|markdown|csv|latex] [--scale nano] [--variant ID]
+python -m eval.tables --table 3 [--format text|markdown|csv|latex] [--scale nano]
+                      [--run KEY | --variant ID]
 python -m eval.tables --table all --out FOLDER
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from eval.database import DEFAULT_DATABASE, open_database
 from eval.paper_tables import TABLES, blocks
-from eval.render import FORMATS, render
+from eval.render import FORMATS, render_all
 from eval.summary import summary, summary_text
 from zppo_core.errors import UserError
 
@@ -23,20 +24,22 @@ __all__ = ["summary", "summary_text"]
 SUFFIXES = {"text": "txt", "markdown": "md", "csv": "csv", "latex": "tex"}
 
 
-def write_all(database: str, folder: Path, scales: Sequence[str], variant: str) -> list[str]:
+def write_all(
+    database: str, folder: Path, scales: Sequence[str], variant: str = "", runs: Sequence[str] = ()
+) -> list[str]:
     """Every table in every format below `folder`; what could not be made, and why."""
     faults = []
     folder.mkdir(parents=True, exist_ok=True)
     with open_database(database) as connection:
         for number in TABLES:
             try:
-                made = blocks(connection, number, scales, variant)
+                made = blocks(connection, number, scales, variant, runs)
             except UserError as fault:
                 faults.append(f"Table {number}: {fault}")
                 continue
             for form in FORMATS:
-                text = "\n".join(render(b, form) for b in made)
-                (folder / f"table{number:02d}.{SUFFIXES[form]}").write_text(text, encoding="utf-8")
+                path = folder / f"table{number:02d}.{SUFFIXES[form]}"
+                path.write_text(render_all(made, form), encoding="utf-8")
     return faults
 
 
@@ -48,7 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("command", nargs="?", choices=("summary",))
     parser.add_argument("--json", action="store_true", help="summary: data instead of text")
-    parser.add_argument("--run", help="summary: run key or its beginning; default: the latest run")
+    parser.add_argument(
+        "--run",
+        action="append",
+        default=[],
+        help="run key or its beginning: that run alone; may be repeated for tables. Default of "
+        "summary: the latest run, of tables: the configuration that was run most often",
+    )
     parser.add_argument("--table", help=f"one of {', '.join(map(str, TABLES))}, or all")
     parser.add_argument("--format", choices=FORMATS, default="text")
     parser.add_argument("--scale", action="append", default=[], help="may be repeated")
@@ -60,18 +69,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("name `summary` or a --table")
     try:
         if o.command:
-            data = summary(o.database, o.run)
+            if len(o.run) > 1:
+                raise UserError("a summary is of one run: name one --run")
+            data = summary(o.database, o.run[0] if o.run else None)
             print(json.dumps(data, indent=2) if o.json else summary_text(data))
         elif o.table == "all":
-            for fault in write_all(o.database, o.out, o.scale, o.variant):
+            for fault in write_all(o.database, o.out, o.scale, o.variant, o.run):
                 print(fault, file=sys.stderr)
             print(f"tables in {o.out}")
         else:
             if not o.table.isdecimal():
                 raise UserError(f"--table {o.table}: a number, or all")
             with open_database(o.database) as connection:
-                made = blocks(connection, int(o.table), o.scale, o.variant)
-            print("\n".join(render(b, o.format) for b in made))
+                made = blocks(connection, int(o.table), o.scale, o.variant, o.run)
+            print(render_all(made, o.format))
+            if o.format == "csv" and made[0].note:  # which has no place for it
+                print(made[0].note, file=sys.stderr)
     except UserError as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2

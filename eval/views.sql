@@ -3,16 +3,18 @@
 
 -- Eight hex digits of everything of a configuration but method, seed, what only says where it runs,
 -- and `rest` (fields as null). Of the trainer that is how it packs tokens; what learns (adapters, the
--- vision tower) stays.
+-- vision tower) stays. A field that came after the run was made had its default's value then, and
+-- one that is gone decides nothing.
 CREATE OR REPLACE MACRO configured(config, rest) AS
-    left(md5(json_merge_patch(
+    left(md5(from_json(json_merge_patch(
+        '$DEFAULTS'::JSON,
         config::JSON,
         '{"run": {"method": null, "seed": null, "steps_per_task": null},
           "store": null, "compute": null,
           "trainer": {"mode": null, "token_budget": null, "checkpointing": null,
                       "max_mismatch": null}}'::JSON,
         rest::JSON
-    )::VARCHAR), 8);
+    ), '$FIELDS')::VARCHAR), 8);
 
 -- The knobs of each run. Runs are averaged over seeds within a `variant` alone; runs that differ in
 -- one knob and nothing else have the same but_teacher, but_updates, by_update or but_norm.
@@ -210,11 +212,13 @@ FROM step_kinds GROUP BY run_key, step;
 CREATE OR REPLACE VIEW step_accuracy AS
 SELECT run_key, step, kind, accuracy, rollouts, groups, trivial FROM step_kinds;
 
--- Means over a step's updates, weighted by tokens.
+-- Means over a step's updates: the loss weighted by the tokens it was divided by, all else by the
+-- tokens that went through the model.
 CREATE OR REPLACE VIEW step_updates AS
 SELECT
     run_key, step, count(*) AS updates, sum(tokens) AS tokens,
-    sum(loss * tokens) / nullif(sum(tokens), 0) AS loss,
+    sum(loss * coalesce(divisor, tokens)) / nullif(sum(coalesce(divisor, tokens)), 0) AS loss,
+    sum(divisor)::BIGINT AS divisor,
     sum(entropy * tokens) / nullif(sum(tokens) FILTER (entropy IS NOT NULL), 0) AS entropy,
     avg(grad_norm) AS grad_norm, sum(computed_tokens) AS computed_tokens, sum(seconds) AS seconds,
     sum(clip_low_share * tokens) / nullif(sum(tokens) FILTER (clip_low_share IS NOT NULL), 0)
@@ -236,8 +240,8 @@ FROM phases GROUP BY ALL;
 -- ---------------------------------------------------------------------------- cost
 
 -- FLOPs by model and activity: 2N per generated or rescored token, 6N per trained token.
--- flops_true: tokens as they were, each trained on once. flops_paper: the paper's stated convention
--- (App. D.3): every response at the cap, and a trained token counted once per update of its step.
+-- flops_true: tokens as they were, each trained on once. flops_paper: the paper's upper bound
+-- (App. D.3): every sequence at its longest, and a trained token counted once per update of its step.
 CREATE OR REPLACE VIEW run_costs AS
 WITH factor AS (
     SELECT run_key, count(*) / count(DISTINCT step) AS updates_per_step
@@ -252,11 +256,20 @@ SELECT
 FROM costs c LEFT JOIN factor f USING (run_key)
 GROUP BY c.run_key, c.role, c.activity, c.model_params;
 
--- Per run: hours of wall time (stages if they were recorded, else phases) and FLOPs both ways.
+-- Per run: hours of training, which are the stages cache_teacher and epoch, and FLOPs both ways. Of
+-- the rollout steps the longer of stage and phases counts: a task that was killed, or still works,
+-- has phases alone. The corpus and the evaluation are in neither.
 CREATE OR REPLACE VIEW run_cost_totals AS
-WITH hours AS (
-    SELECT run_key, sum(seconds) FILTER (level = 'phase') / 3600 AS hours
+WITH spent AS (
+    SELECT run_key,
+        sum(seconds) FILTER (level = 'stage' AND phase = 'cache_teacher') AS drawing,
+        sum(seconds) FILTER (level = 'stage' AND phase = 'epoch') AS epochs,
+        sum(seconds) FILTER (level = 'phase') AS phases
     FROM phase_times GROUP BY run_key
+), hours AS (
+    SELECT run_key, CASE WHEN coalesce(drawing, epochs, phases) IS NOT NULL THEN
+        (coalesce(drawing, 0) + coalesce(greatest(epochs, phases), 0)) / 3600 END AS hours
+    FROM spent
 )
 SELECT
     r.run_key, h.hours, sum(c.flops_true) AS flops_true, sum(c.flops_paper) AS flops_paper,

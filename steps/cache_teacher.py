@@ -47,7 +47,8 @@ def cache_teacher(setup: Setup) -> dict[str, Any]:
     print(f"teacher draws: {stats.hits} found, {stats.misses} made, {stats.tokens} tokens")
     spent = {
         "role": "teacher", "activity": "generate", "model_params": world.teacher_params,
-        "tokens": stats.tokens, "tokens_cap": stats.misses * config.rollout.max_tokens,
+        # in the paper's account a draw belongs to the step that uses it
+        "tokens": stats.tokens, "tokens_cap": 0,
         "seconds": world.clock.model_seconds,
     }  # fmt: skip
     record_stage(setup, "cache_teacher", world.clock.model_seconds, [spent] if stats.misses else ())

@@ -124,15 +124,30 @@ def _teacher(config: Config, name: str, student_renderer: Any, near: bool,
     renderer = models.load_renderer(name, vocab, images)
     first, gpus = config.compute.student_gpus, config.compute.teacher_gpus
     # on GPUs of its own if it has any, else beside the student
-    own = ",".join(str(gpu) for gpu in range(first, first + gpus))
+    own = [str(gpu) for gpu in range(first, first + gpus)]
     settings = vllm_settings(config, ALONE if gpus else config.compute.engine_memory)
     if evaluating:
         settings |= {"max_model_len": min(config.evaluation.context, models.context(name))}
-    engine = VllmEngine(
-        name, renderer, transport="file", devices=own, tensor_parallel_size=max(gpus, 1),
-        **settings,
-    )  # fmt: skip
-    return Teacher(engine, renderer, None, count)
+    width = config.compute.teacher_tensor_parallel or max(gpus, 1)
+    engines: list[VllmEngine] = []
+    for i in range(0, max(gpus, 1), width):
+        known = engines[0].name if engines else ""  # the weights are read for their name once
+        engines.append(
+            VllmEngine(
+                name,
+                renderer,
+                known,
+                transport="file",
+                devices=",".join(own[i : i + width]),
+                tensor_parallel_size=width,
+                **settings,
+            )
+        )
+    if len(engines) == 1:
+        return Teacher(engines[0], renderer, None, count)
+    from zppo_core.engines.pool import EnginePool
+
+    return Teacher(EnginePool(engines), renderer, None, count)
 
 
 def evaluation_settings(config: Config, name: str) -> dict[str, Any]:

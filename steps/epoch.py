@@ -69,6 +69,8 @@ def epoch(setup: Setup, steps_done: int, card: Any = None,
             board = EpochCard(card, world.corpus, setup["rollout_steps"], title)
             heartbeat.board = board
             while world.state.step < target:
+                if crossing := new_pass(world):
+                    print(crossing, flush=True)
                 result, seconds = one_step(world, journal, setup, after)
                 board.finished(result, seconds)
                 print(summary_line(result, total, sum(seconds.values())), flush=True)
@@ -83,6 +85,18 @@ def epoch(setup: Setup, steps_done: int, card: Any = None,
         own = None if fresh else time.monotonic() - began
         record_stage(setup, f"epoch/{steps_done}", world.clock.model_seconds, seconds=own)
         return max(target, min(world.state.step, setup["rollout_steps"]))
+
+
+def new_pass(world: World) -> str:
+    """What is said where a pass over the corpus that is not the first begins; else empty."""
+    per_pass = world.corpus.steps_per_pass(world.config.rollout.new_prompts)
+    passes, position = divmod(world.state.step, per_pass)
+    if position or not passes:
+        return ""
+    return (
+        f"pass {passes + 1} over the corpus begins at rollout step {world.state.step + 1}: its "
+        "questions were asked before"
+    )
 
 
 def trained_elsewhere(setup: Setup) -> int:
@@ -103,7 +117,8 @@ def one_step(world: World, journal: Journal, setup: Setup,
     context = RecordContext(
         setup["run_key"], step, world.corpus, config.student.thinking, world.renderer.length,
         world.model.num_parameters(), world.teacher_params, config.rollout.max_tokens,
-        METHODS[config.run.method].loss,
+        METHODS[config.run.method].loss, config.data.max_prompt_tokens,
+        config.reformulation.candidate_tokens,
     )  # fmt: skip
     asks_by_uid: dict[str, Any] = {}
     asks = AsksCodec(context)

@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -248,8 +248,16 @@ def prepare_data(setup: Setup) -> dict[str, Any]:
     corpus.new_ids(0, config.rollout.new_prompts)  # too small a corpus fails here
     kinds = corpus.kinds()
     print(f"corpus: {len(corpus)} questions of {len(kinds)} kinds")
+    steps = setup["rollout_steps"] or corpus.steps_per_pass(config.rollout.new_prompts)
+    coverage = corpus.coverage(steps, config.rollout.new_prompts)
+    print(f"corpus: {coverage.text()}")
     record_stage(setup, "prepare_data")
-    return {"questions": len(corpus), "digest": corpus.digest(), "kinds": kinds}
+    return {
+        "questions": len(corpus),
+        "digest": corpus.digest(),
+        "kinds": kinds,
+        "coverage": asdict(coverage),
+    }
 
 
 def steps_in_one_pass(config: Config) -> int:

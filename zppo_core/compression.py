@@ -31,6 +31,8 @@ class Compressed:
     fallback: bool  # the deterministic extract, because no summary kept the answer
     attempts: int  # teacher summaries asked for
     tokens: int = 0  # teacher tokens generated
+    source_answer: str | None = None  # boxed in the text that was compressed
+    source_characters: int | None = None  # its length; None: not a compression
 
 
 def normalise_answer(answer: str | None) -> str | None:
@@ -123,7 +125,10 @@ class Compressor:
                 text = extract(response, answers[i], self.count_tokens, self.cap)
                 shown = normalise_answer(extract_boxed(text)) == normalise_answer(answers[i])
                 done[i] = Compressed(text, answers[i] if shown else None, True, rounds)
-        return [replace(done[i], tokens=spent[i]) for i in range(len(responses))]
+        return [
+            replace(done[i], tokens=spent[i], source_answer=answers[i], source_characters=len(text))
+            for i, text in enumerate(responses)
+        ]
 
     def _ask(
         self, indices: Sequence[int], responses: Sequence[str], seed: int, attempt: int

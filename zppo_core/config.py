@@ -134,6 +134,7 @@ class OptimizerConfig:
     eps: float = 1e-8
     weight_decay: float = 0.1
     max_grad_norm: float = 1.0
+    moments: Literal["float32", "bfloat16"] = "float32"  # AdamW's; the paper's are bfloat16
     updates: int = 4  # I: gradient updates per rollout step, each token used once
 
 
@@ -185,6 +186,8 @@ class ComputeConfig:
     device: Literal["cpu", "cuda"] = "cuda"
     student_gpus: int = 6
     teacher_gpus: int = 2
+    # GPUs that one engine of the teacher is split over: 0 all of teacher_gpus, 1 an engine on each
+    teacher_tensor_parallel: int = 0
     engine_memory: float = 0.4  # share of a GPU that a vLLM engine beside the trainer takes
     # processes on each node that share the update by DeepSpeed; 0: one a student GPU, and this
     # process alone where there is no second GPU

@@ -55,6 +55,11 @@ def validate(c: Config) -> None:
             not c.teacher.endpoint or METHODS[c.run.method].loss == "surrogate",
             "distillation needs the teacher's weights; leave teacher.endpoint empty",
         ),
+        (
+            c.compute.teacher_tensor_parallel >= 0
+            and c.compute.teacher_gpus % max(c.compute.teacher_tensor_parallel, 1) == 0,
+            "compute.teacher_tensor_parallel must divide compute.teacher_gpus (0: all of them)",
+        ),
         (0 < c.compute.engine_memory < 1, "compute.engine_memory is a share: between 0 and 1"),
         (0 <= c.teacher.prefill <= 1, "teacher.prefill is a share: between 0 and 1"),
         (c.replay.ratio >= 0, "replay.ratio must be >= 0"),

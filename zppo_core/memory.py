@@ -149,7 +149,9 @@ def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
         gradients = learning * 4
     if shared and c.zero_stage >= 2:
         gradients = learning * 4 / ranks + 2 * min(BUCKET, learning) * 4
-    optimizer = 0.0 if c.offload else learning * 12 / ranks
+    # float32 masters, and two moments
+    state = 8 if config.optimizer.moments == "bfloat16" else 12
+    optimizer = 0.0 if c.offload else learning * state / ranks
     method = METHODS[config.run.method]
     activations = student.activation_bytes(trainer.token_budget, trainer.checkpointing)
     update: tuple[Need, ...] = (
@@ -168,8 +170,9 @@ def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
     uses = method.uses_teacher and not config.teacher.endpoint
     if uses and teacher is not None:
         tokens, gpus = config.data.max_prompt_tokens + config.rollout.max_tokens, c.teacher_gpus
-        own = teacher.params * teacher.bytes / max(gpus, 1)
-        one = (teacher.cache_bytes * tokens + teacher.state_bytes) / max(gpus, 1)
+        width = c.teacher_tensor_parallel or max(gpus, 1)
+        own = teacher.params * teacher.bytes / width
+        one = (teacher.cache_bytes * tokens + teacher.state_bytes) / width
         beside = (Need("weights", own / GIB), Need("cache of one response", one / GIB),
                   Need("CUDA", CONTEXT))  # fmt: skip
         if gpus == 0 and c.engine == "vllm" and method.loss == "surrogate":  # as large as the other
@@ -198,9 +201,11 @@ def fault(config: Config, gpu_gib: float) -> str:
     shared = c.teacher_gpus == 0 and c.engine == "vllm"
     if found.teacher_gib > (share := c.engine_memory * gpu_gib if shared else gpu_gib):
         whose = "beside the student's engine a teacher" if shared else "a teacher's GPU"
+        split = 0 < c.teacher_tensor_parallel < c.teacher_gpus
+        more = f"raise compute.teacher_{'tensor_parallel' if split else 'gpus'}"
         return (
             f"{whose} needs {found.teacher_gib:.0f} of {share:.0f} GiB "
-            f"({spelt(found.teacher)}); raise compute.teacher_gpus, or set teacher.endpoint"
+            f"({spelt(found.teacher)}); {more}, or set teacher.endpoint"
         )
     if found.student_gib <= gpu_gib:
         return ""

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-SCHEMA_VERSION = 2  # raise it when a column is added, and say in docs/database.md what changed
+SCHEMA_VERSION = 3  # raise it when a column is added, and say in docs/database.md what changed
 
 _STR, _INT, _LONG = pa.string(), pa.int32(), pa.int64()
 _REAL, _BOOL, _TIME = pa.float64(), pa.bool_(), pa.timestamp("us")
@@ -131,6 +131,7 @@ _COLUMNS: dict[str, dict[str, pa.DataType]] = {
         "answer?": _STR,
         "source_answer?": _STR,
         "source_tokens?": _INT,
+        "source_characters?": _INT,
         "cached": _BOOL,
         "fallback": _BOOL,
         "attempts": _INT,
@@ -158,6 +159,7 @@ _COLUMNS: dict[str, dict[str, pa.DataType]] = {
         "dual_clip_share?": _REAL,
         "ratio_mean?": _REAL,
         "tokens": _LONG,
+        "divisor?": _LONG,
         "groups": _INT,
         "skipped_groups": _INT,
         "computed_tokens": _LONG,

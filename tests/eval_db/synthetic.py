@@ -197,7 +197,7 @@ def _step(spec: Spec, step: int, buffer: PromptReplayBuffer, journal: MemoryJour
     compressed = [
         {
             **key, "question_id": g["question_id"], "visit": 0, "draw": i, "purpose": "compress",
-            "text": t, "tokens": 12, "answer": a, "source_answer": a, "source_tokens": 30,
+            "text": t, "tokens": 12, "answer": a, "source_answer": a, "source_characters": 90,
             "cached": False, "fallback": bool(rng.random() < 0.1), "attempts": 1,
         }
         for g, _ in augmented if g["kind"] == "bcq"

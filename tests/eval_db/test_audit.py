@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
+from dataclasses import fields, replace
 
 import duckdb
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from paper_world import run_row
+from synthetic import MemoryJournal
 
 from eval import audit
 from eval.audit import FEATURES, features, probe, share
+from eval.database import ingest
+from zppo_core.compression import Compressed, Compressor
+from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError
+from zppo_core.phases import Spent
+from zppo_core.prompts import Templates
+from zppo_core.step_types import Ask
+from zppo_core.store.records import AsksCodec, RecordContext
+from zppo_core.tables_schema import decode
+from zppo_core.types import Prompt, Question
 
 
 def pairs(n: int, mark: str = "", seed: int = 0):
@@ -107,3 +121,93 @@ def test_a_runs_audit_agrees_with_its_tables(database_path, capsys):
 def test_a_run_without_candidates_says_so(database_path, capsys):
     assert audit.main(["--run", "nano-grpo-s0", "--database", str(database_path)]) == 0
     assert "No probe: 0 BCQ prompts" in capsys.readouterr().out
+
+
+CONTEXT = RecordContext("run", 0, None, False, len, 10, 20, 100, "surrogate")
+SPENT = Spent(*[0.0] * len(fields(Spent)))
+
+
+def compressed(texts, answer, cap: int = 60) -> list[Compressed]:
+    """What a teacher that says `answer` makes of `texts`; a word is a token."""
+    engine = ScriptedEngine(lambda prompt, member: answer(prompt), "teacher")
+    compressor = Compressor(engine, Templates(), lambda text: len(text.split()), cap, 0)
+    return compressor.compress(texts, 0)
+
+
+def audited(tmp_path, made: list[Compressed]) -> dict:
+    """The audit of a run whose only candidates are `made`, through journal and database."""
+    journal = MemoryJournal()
+    journal.commit("start", {"runs": [run_row("2B", "zppo", "run")]})
+    asks = [Ask(f"q{i}", "ncq", Prompt("?"), None, None, (c,)) for i, c in enumerate(made)]
+    journal.content["step-000000/reformulate"] = AsksCodec(CONTEXT).encode(asks, SPENT)
+    ingest(journal, "run", tmp_path / "a.duckdb")
+    return audit.audit(tmp_path / "a.duckdb", "run")["compression"]
+
+
+def test_a_candidate_that_lost_its_answer_is_found_and_listed(tmp_path):
+    """The box alone is longer than the cap: the extract stands without it."""
+    long = " ".join(f"x{i}" for i in range(80))
+    sources = [rf"so \boxed{{{long}}}", r"so \boxed{7}", "I cannot tell"]
+    made = compressed(sources, lambda prompt: "no summary")
+    assert [c.source_answer for c in made] == [long, "7", None]
+    found = audited(tmp_path, made)
+    assert (found["candidates"], found["audited"], found["boxed"]) == (3, 3, 2)
+    assert found["kept_answer"] == pytest.approx(2 / 3)
+    assert found["kept_boxed"] == 0.5
+    (lost,) = found["lost"]
+    assert (lost["question_id"], lost["source_answer"], lost["answer"]) == ("q0", long, None)
+    assert lost["fallback"]
+
+
+def test_a_candidate_with_another_answer_than_its_source_is_found(tmp_path):
+    """What the audit reads is the candidate's text, not what compression says of itself."""
+    made = compressed([r"so \boxed{7}", r"so \boxed{1, 2}"], lambda prompt: "none")
+    bad = [
+        replace(made[0], text=r"it is \boxed{8}"),  # as a broken check would let through
+        replace(made[1], text=r"it is \boxed{1,  2}"),  # white space is no change
+    ]
+    found = audited(tmp_path, bad)
+    assert found["kept_answer"] == 0.5
+    assert [(r["source_answer"], r["answer"]) for r in found["lost"]] == [("7", "8")]
+
+
+def test_an_answer_out_of_nothing_is_no_kept_answer(tmp_path):
+    (made,) = compressed(["I cannot tell"], lambda prompt: "none")
+    found = audited(tmp_path, [replace(made, text=r"\boxed{5}")])
+    assert found["kept_answer"] == 0.0
+    assert found["kept_boxed"] is None  # no source had one
+
+
+def test_candidates_of_older_journals_are_counted_and_not_judged(tmp_path, capsys):
+    """They hold the candidate's own answer as the source's: a share of them would say nothing."""
+    journal = MemoryJournal()
+    journal.commit("start", {"runs": [run_row("2B", "zppo", "run")]})
+    (made,) = compressed([r"so \boxed{7}"], lambda prompt: "none")
+    rows = AsksCodec(CONTEXT).encode([Ask("q", "ncq", Prompt("?"), None, None, (made,))], SPENT)
+    old = decode("teacher_draws", rows["teacher_draws.parquet"]).drop_columns(["source_characters"])
+    buffer = io.BytesIO()
+    pq.write_table(old, buffer)
+    journal.content["step-000000/reformulate"] = {"teacher_draws.parquet": buffer.getvalue()}
+    path = tmp_path / "old.duckdb"
+    ingest(journal, "run", path)
+    found = audit.audit(path, "run")["compression"]
+    assert (found["candidates"], found["audited"], found["kept_answer"]) == (1, 0, None)
+    assert audit.main(["--run", "run", "--database", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "answer of 1 was not recorded" in said
+    assert "say what their source says" not in said
+
+
+def test_prompts_that_were_committed_before_the_source_was_recorded_are_read_back():
+    (made,) = compressed([r"so \boxed{7}"], lambda prompt: "none")
+    ask = Ask("q", "ncq", Prompt("?"), None, None, (made,))
+    files = AsksCodec(CONTEXT).encode([ask], SPENT)
+    old = json.loads(files["asks.json"])
+    for field in ("source_answer", "source_characters"):
+        del old[0]["negatives"][0][field]
+    corpus = {"q": Question("q", "?", "7")}
+    codec = AsksCodec(replace(CONTEXT, corpus=corpus))
+    (back,) = codec.decode({"asks.json": json.dumps(old).encode()})
+    assert back.negatives[0].text == made.text
+    assert back.negatives[0].source_characters is None
+    assert codec.decode(files)[0].negatives == (made,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import duckdb
 import matplotlib.pyplot as plt
@@ -13,8 +14,8 @@ from synthetic import Spec, build
 from eval import figures
 from eval.database import open_database
 from eval.figures import FIGURES, panels_of
-from eval.panels import draw, notes_of
-from eval.paper_tables import Ours
+from eval.panels import Panel, draw, notes_of
+from eval.selection import Ours
 from zppo_core.errors import UserError
 
 
@@ -146,7 +147,8 @@ def test_teachers_are_compared_within_one_configuration_but_for_the_teacher(tmp_
     mine = (gains[SMALL.run_key] + gains[second.run_key]) / 2
     expected = {"nano:student": gains[WEAK.run_key], "nano:teacher": mine}
     assert dict(zip(*before.series["zppo"], strict=True)) == pytest.approx(expected)
-    assert before.note == ("nano: 1 zppo runs that differ in something else left out (--variant)")
+    assert before.note.startswith("nano: 1 zppo runs that differ in something else left out (--run")
+    assert before.note.endswith(f": {other.run_key}")
     configured(path, WEAK.run_key, "replay", capacity=7)
     with pytest.raises(UserError, match="teachers of several sizes"):
         panels(path, 7, "nano")
@@ -166,9 +168,9 @@ def test_the_recipe_s_curves_differ_in_the_knob_alone(tmp_path):
                                "AND kind = 'plain'", [SMALL.run_key]).fetchall())  # fmt: skip
     # the other teacher's run, which has 4 updates and norm nonzero too, is not averaged in
     assert dict(zip(*before[0].series["4"], strict=True)) == pytest.approx(curve)
-    assert notes_of(before) == [
-        "nano: 1 zppo runs that differ in something else left out (--variant)"
-    ]
+    (note,) = notes_of(before)
+    assert note.startswith("nano: 1 zppo runs that differ in something else left out (--run")
+    assert note.endswith(f": {WEAK.run_key}")
     configured(path, once.run_key, "replay", capacity=7)
     assert [p.title for p in panels(path, 6, "nano")] == ["nano: norm"]
 
@@ -223,3 +225,126 @@ def test_notes_are_drawn_and_printed(database_path, tmp_path, capsys):
     arguments = ["--database", str(copied), "--out", str(tmp_path)]
     assert figures.main(["--figure", "4", "--scale", "nano", *arguments]) == 0
     assert "other variants left out" in capsys.readouterr().out
+
+
+BUFFERED = (
+    "zppo",
+    "grpo_replay",
+    "grpo_replay_bcq",
+    "grpo_replay_ncq",
+    "grpo_replay_hint",
+    "grpo_replay_prefix",
+    "off_distill_replay",
+    "on_distill_replay",
+    "zppo_dynamic",
+    "zppo_teachers",
+)
+
+
+def test_every_figure_is_drawn_whatever_number_of_methods_there_is(tmp_path, capsys):
+    path = build(tmp_path / "m.duckdb", [Spec(method=m, steps=6, samples=5) for m in BUFFERED])
+    out = tmp_path / "out"
+    arguments = ["--figure", "all", "--out", str(out), "--database", str(path)]
+    assert figures.main(arguments) == 0
+    said = capsys.readouterr().err
+    assert all(f"Figure {n} needs" in said for n in (6, 7))  # no ablations are there
+    assert len(list(out.glob("*.svg"))) == len(FIGURES) - 2
+    (four,) = panels(path, 4, "nano")
+    assert set(four.series) == set(BUFFERED)
+    assert list(four.series)[:2] == ["zppo", "grpo_replay"]  # the paper's first
+    (axis,) = draw([four]).axes
+    looks = [(b[0].get_facecolor(), b[0].get_hatch()) for b in axis.containers]
+    assert len(set(looks)) == len(BUFFERED)
+    plt.close("all")
+
+
+@pytest.mark.parametrize("kind", ["line", "bar", "area"])
+def test_a_panel_draws_all_of_many_series_and_tells_them_apart(kind):
+    series = {f"m{i:02d}": ((0, 1, 2), (1.0, 2.0, float(i))) for i in range(19)}
+    (axis,) = draw([Panel("many", "x", "y", kind, series)]).axes
+    assert [t.get_text() for t in axis.get_legend().get_texts()] == list(series)
+    if kind == "line":
+        looks = [(x.get_color(), x.get_linestyle()) for x in axis.lines]
+    elif kind == "bar":
+        looks = [(c[0].get_facecolor(), c[0].get_hatch()) for c in axis.containers]
+    else:
+        looks = [(tuple(c.get_facecolor()[0]), c.get_hatch()) for c in axis.collections]
+    assert len(set(looks)) == len(series)
+    plt.close("all")
+
+
+def test_published_points_are_drawn_on_lines_and_areas_too():
+    series = {"a": ((0, 1, 2), (1.0, 2.0, 3.0))}
+    for kind in ("line", "area", "bar"):
+        (axis,) = draw([Panel("t", "x", "y", kind, series, {"a": ((2,), (3.5,))})]).axes
+        (mark,) = [x for x in axis.lines if x.get_label() == "published"]
+        assert list(mark.get_ydata()) == [3.5]
+    plt.close("all")
+
+
+def test_a_run_of_another_setting_empties_no_figure_and_can_be_asked_for(tmp_path, capsys):
+    second = Spec(method="grpo", steps=2, samples=40, seed=1)
+    path = build(tmp_path / "h.duckdb", [SMALL])
+    before = panels(path, 22, "nano")[0].series
+    build(path, [second, Spec(steps=2, samples=40, seed=2)])
+    for key in (second.run_key, "nano-zppo-s2"):
+        configured(path, key, "evaluation", limit=9)
+    panel = panels(path, 22, "nano")[0]
+    assert panel.series == before
+    assert all(k in panel.note for k in (second.run_key, "nano-zppo-s2", "--run"))
+    with open_database(path) as connection:
+        other = panels_of(Ours(connection, runs=["nano-zppo-s2"]), 22, ["nano"])[0]
+        curve = connection.execute(
+            "SELECT 100 * accuracy FROM step_accuracy WHERE kind = 'plain' AND run_key = "
+            "'nano-zppo-s2' ORDER BY step"
+        ).fetchall()
+    assert other.series != before
+    assert list(other.series["plain"][1]) == pytest.approx([x for (x,) in curve])
+    arguments = ["--figure", "22", "--database", str(path), "--out", str(tmp_path)]
+    assert figures.main([*arguments, "--run", second.run_key]) == 2
+    said = capsys.readouterr().err
+    assert "needs runs of zppo" in said
+    assert second.run_key in said  # what was looked at
+
+
+def test_curves_are_the_databases(tmp_path):
+    """Figs. 5, 22 and 25 print no number: what was put in is what is drawn."""
+    path = build(tmp_path / "c.duckdb", [SMALL])
+    steps = {0: (40, 30, 20), 1: (16, 8, 4)}  # asked, hard, with a right teacher response
+    with duckdb.connect(str(path)) as c:
+        for step, (asked, hard, right) in steps.items():
+            c.execute(
+                "UPDATE steps SET new_prompts = ?, replay_prompts = 0, hard = ?, "
+                "eligible_bcq = ?, eligible_ncq = ? WHERE step = ?",
+                [asked, hard, right, hard, step],
+            )
+            c.execute(
+                "UPDATE step_kinds SET accuracy = ?, rollouts = 10, positive_advantage = ? "
+                "WHERE step = ?",
+                [0.25 * (step + 1), step + 1, step],
+            )
+            # the second half of the mini-batches is mostly trivial: few tokens are computed
+            c.execute(
+                "UPDATE updates SET loss = 1 + update_index, entropy = 2 + update_index, "
+                "tokens = if(update_index < 2, 300, 100), divisor = 500 WHERE step = ?",
+                [step],
+            )
+    shares, signal = panels(path, 5, "nano")
+    assert shares.series["easy"] == ((0, 1), (25.0, 50.0))
+    assert shares.series["BCQ possible"] == ((0, 1), (50.0, 25.0))
+    assert shares.series["NCQ possible"] == ((0, 1), (75.0, 50.0))
+    assert signal.series["zppo"] == ((0, 1), (10.0, 20.0))
+    (accuracy,) = panels(path, 22, "nano")
+    assert accuracy.series["bcq"] == accuracy.series["plain"] == ((0, 1), (25.0, 50.0))
+    entropy, loss = panels(path, 25, "nano")
+    # (300 (2 + 3) + 100 (4 + 5)) / 800 over computed tokens; losses over all tokens alike
+    assert entropy.series["zppo"] == ((0, 1), (3.0, 3.0))
+    assert loss.series["zppo"] == ((0, 1), (2.5, 2.5))
+    assert "unequal rewards" in entropy.note
+    page = (Path(__file__).parents[2] / "docs" / "tables.md").read_text()
+    assert "groups with unequal rewards" in page
+    with duckdb.connect(str(path)) as c:  # a journal of before schema 3 has no divisor
+        c.execute("UPDATE updates SET divisor = NULL")
+    assert panels(path, 25, "nano")[1].series["zppo"][1] == pytest.approx(
+        [(300 * (1 + 2) + 100 * (3 + 4)) / 800] * 2
+    )

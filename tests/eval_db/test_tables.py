@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import shutil
 
 import duckdb
@@ -13,7 +14,7 @@ from synthetic import Spec, build, paper_benchmarks
 from eval import tables
 from eval.database import open_database
 from eval.paper_tables import PAPER_SCALES, TABLES, blocks, published
-from eval.render import FORMATS, MISSING, render
+from eval.render import FORMATS, MISSING, render, render_all
 from zppo_core.config import load
 from zppo_core.errors import UserError
 
@@ -132,10 +133,26 @@ def test_a_published_value_never_stands_in_for_a_missing_one_of_ours(empty, numb
 def test_every_printed_value_of_the_paper_stands_in_its_table(empty, number):
     found = made(empty, number, *TABLES[number].scales)
     cells = [c.paper for b in found for _, row in b.rows for c in row if c.paper is not None]
-    # in 1, 2, 10 and 11 with a row of differences, and in 18 with 12 of them
-    printed = {1: 2 * 9 * 17, 2: 2 * 6 * 17, 3: 2 * 7 * 17, 4: 36, 9: 56, 10: 306, 11: 204,
-               12: 238, 13: 4 * 7 * 17, 14: 48 * 3, 15: 48 * 3, 16: 8 * 5, 17: 4 * 5,
-               18: 24 + 12, 19: 55, 20: 85, 21: 30}  # fmt: skip
+    # in 1, 2, 10 and 11 with a row of differences, and in 18 with 12 of them and the teacher's
+    printed = {
+        1: 2 * 9 * 17,
+        2: 2 * 6 * 17,
+        3: 2 * 7 * 17,
+        4: 36,
+        9: 56,
+        10: 306,
+        11: 204,
+        12: 238,
+        13: 4 * 7 * 17,
+        14: 48 * 3,
+        15: 48 * 3,
+        16: 8 * 5,
+        17: 4 * 5,
+        18: 24 + 12 + 3,
+        19: 55,
+        20: 85,
+        21: 30,
+    }
     assert len(cells) == printed[number]
 
 
@@ -184,7 +201,9 @@ def test_what_learns_makes_a_variant_and_how_it_is_packed_does_not(database_path
 def test_ablations_are_left_out_and_counted_unless_their_variant_is_asked_for(database_path):
     with open_database(database_path) as connection:
         (usual,) = blocks(connection, 18, ["nano"])
-        assert "1 runs of other variants left out" in usual.note
+        assert "nano: 3 runs of other variants left out (--run KEY" in usual.note
+        for key in ("nano-zppo-s0-1nonzero", "nano-zppo-s0-4all", "nano-zppo-s0-nano:student"):
+            assert key in usual.note
         other = connection.execute(
             "SELECT variant FROM run_settings WHERE run_key LIKE '%nano:student'"
         ).fetchone()[0]
@@ -203,3 +222,147 @@ def test_the_command_prints_writes_and_refuses(database_path, tmp_path, capsys):
     for wrong in (["--table", "8"], ["--table", "x"]):
         assert tables.main([*wrong, *database]) == 2
         assert capsys.readouterr().err.startswith("error: ")
+
+
+CROWD = (
+    "zppo",
+    "grpo_replay",
+    "grpo_replay_bcq",
+    "grpo_replay_ncq",
+    "grpo_replay_hint",
+    "grpo_replay_prefix",
+    "off_distill_replay",
+    "on_distill_replay",
+    "zppo_dynamic",
+    "zppo_teachers",
+    "grpo",
+)
+
+
+def settings_changed(path, run_key: str, section: str, **fields) -> None:
+    """Change a stored run's configuration."""
+    with duckdb.connect(str(path)) as c:
+        (text,) = c.execute("SELECT config_json FROM runs WHERE run_key = ?", [run_key]).fetchone()
+        config = json.loads(text)
+        config[section] = config.get(section, {}) | fields
+        c.execute(
+            "UPDATE runs SET config_json = ? WHERE run_key = ?",
+            [json.dumps(config, sort_keys=True), run_key],
+        )
+
+
+def test_a_run_with_another_setting_does_not_hide_the_first(tmp_path):
+    first, other, third = (
+        Spec(steps=2, samples=20, **more)
+        for more in ({}, {"seed": 2}, {"method": "grpo", "seed": 1})
+    )
+    path = build(tmp_path / "one.duckdb", [first])
+    numbers = [n for n in TABLES if n != 15]
+    before = {n: [b.rows for b in made(path, n)] for n in numbers}
+    build(path, [other, third])
+    for limit, spec in enumerate((other, third), 3):
+        settings_changed(path, spec.run_key, "evaluation", limit=limit)
+    for number in numbers:
+        found = made(path, number)
+        assert [b.rows for b in found] == before[number], number
+        for spec in (other, third):  # both are named, and how to see them
+            assert spec.run_key in found[0].note
+            assert "--run" in found[0].note
+
+
+def test_a_field_that_came_later_makes_no_other_variant_of_older_runs(tmp_path):
+    old, new = Spec(steps=1, samples=5), Spec(steps=1, samples=5, seed=1)
+    path = build(tmp_path / "o.duckdb", [old, new])
+    asked = "SELECT run_key, variant, but_teacher, but_updates, but_norm FROM run_settings"
+
+    def variants() -> dict[str, tuple]:
+        with duckdb.connect(str(path), read_only=True) as c:
+            return {key: tuple(rest) for key, *rest in c.execute(asked).fetchall()}
+
+    settings_changed(path, new.run_key, "optimizer", moments="float32", eps=1e-8)
+    settings_changed(path, new.run_key, "replay", refresh=False)
+    found = variants()
+    assert found[old.run_key] == found[new.run_key]
+    settings_changed(path, new.run_key, "optimizer", moments="bfloat16")
+    assert variants()[new.run_key] != found[old.run_key]
+
+
+def test_a_run_of_no_method_of_a_table_hides_none_that_is(tmp_path):
+    """Table 16 is of zppo alone: two runs of grpo with other settings do not empty it."""
+    first = Spec(steps=2, samples=20)
+    others = [Spec(method="grpo", seed=s, steps=2, samples=20) for s in (0, 1)]
+    path = build(tmp_path / "two.duckdb", [*others, first])
+    settings_changed(path, first.run_key, "evaluation", limit=3)
+    (audit,) = made(path, 16)
+    assert all(cell.ours is not None for _, row in audit.rows for cell in row)
+    (averages,) = made(path, 18)
+    assert dict(averages.rows)["nano", "zppo"][0].ours is not None
+
+
+def test_named_runs_are_shown_and_no_others(tmp_path, capsys):
+    first, second, other = Spec(steps=2), Spec(steps=2, seed=1), Spec(steps=2, seed=2)
+    path = build(tmp_path / "r.duckdb", [first, second, other])
+    settings_changed(path, other.run_key, "evaluation", limit=3)
+    with open_database(path) as connection:
+
+        def mean(*runs: str) -> str:
+            (block,) = blocks(connection, 18, ["nano"], runs=runs)
+            assert block.note == ""
+            return dict(block.rows)["nano", "zppo"][0].ours
+
+        scores = dict(
+            connection.execute(
+                "SELECT run_key, average FROM run_families WHERE role = 'student' AND family = "
+                "'VLM'"
+            ).fetchall()
+        )
+        assert mean(first.run_key) == f"{scores[first.run_key]:.1f}"
+        assert mean(other.run_key) == f"{scores[other.run_key]:.1f}"
+        both = mean(first.run_key, second.run_key)
+        expected = (scores[first.run_key] + scores[second.run_key]) / 2
+        assert both.split(" ± ")[0] == f"{expected:.1f}"
+        with pytest.raises(UserError, match=r"differ in their settings .*nano-zppo-s0.*s2"):
+            mean(first.run_key, other.run_key)
+    database = ["--database", str(path)]
+    assert tables.main(["--table", "18", "--run", "nano-zppo-s2", *database]) == 0
+    assert f"{scores[other.run_key]:.1f}" in capsys.readouterr().out
+    assert tables.main(["--table", "18", "--run", "nano-zppo-s9", *database]) == 2
+    assert "there are: nano-zppo-s0" in capsys.readouterr().err
+    assert tables.main(["--table", "18", "--variant", "none", *database]) == 2
+    assert "nano-zppo-s0" in capsys.readouterr().err  # ids of what there is
+
+
+@pytest.mark.parametrize("number", [2, 3, 13, 14, 16, 19])
+def test_a_csv_is_one_table_whose_rows_say_where_they_belong(database_path, number):
+    found = made(database_path, number)
+    rows = list(csv.DictReader(io.StringIO(render_all(found, "csv"))))
+    assert len(rows) == sum(len(b.rows) for b in found)
+    assert all(None not in row and None not in row.values() for row in rows)  # all of one length
+    assert all(row["table"] == str(number) for row in rows)
+    keys = ("scale", "family", "method", "comparison", "rollouts judged")
+    identities = [tuple(row.get(k) for k in keys) for row in rows]
+    assert len(set(identities)) == len(rows)
+    assert all(row["scale"] for row in rows)
+    if number != 16:
+        assert {row["family"] for row in rows} <= {"VLM", "LLM", "Video"}
+    at = iter(rows)
+    for block in found:
+        for _, cells in block.rows:
+            row = next(at)
+            for column, cell in zip(block.columns, cells, strict=True):
+                pair = (row[f"{column} ours"], row[f"{column} paper"])
+                assert pair == (cell.ours or "", cell.paper or "")
+
+
+def test_the_teacher_of_a_scale_of_our_own_ends_table_18(database_path):
+    (block,) = made(database_path, 18, "nano", "0.8B")
+    rows = dict(block.rows)
+    assert [c.paper for c in rows["27B", "teacher"]] == ["75.5", "71.8", "77.4"]
+    assert [c.paper for c in rows["nano", "teacher"]] == [None] * 3
+    assert all(c.ours for c in rows["nano", "teacher"])
+
+
+def test_tables_hold_any_number_of_methods(tmp_path):
+    path = build(tmp_path / "many.duckdb", [Spec(method=m, steps=2, samples=5) for m in CROWD])
+    for number in TABLES:
+        assert all(render_all(made(path, number), form) for form in FORMATS)

@@ -6,12 +6,13 @@ from scripted_world import World, asked_of, some_right, student_with, teacher_wi
 from zppo_core.methods import METHODS
 from zppo_core.store.records import RecordContext, cost_rows
 
-CAP = 1000
+CAP, PROMPT, SUMMARY = 1000, 300, 70
+LONGEST = CAP + PROMPT
 
 
 def costs_of(world: World, result) -> dict[tuple[str, str], tuple[int, int]]:
     loss = METHODS[world.config.run.method].loss
-    context = RecordContext("run", 0, world.corpus, False, len, 10, 20, CAP, loss)
+    context = RecordContext("run", 0, world.corpus, False, len, 10, 20, CAP, loss, PROMPT, SUMMARY)
     return {
         (r["role"], r["activity"]): (r["tokens"], r["tokens_cap"])
         for r in cost_rows(context, result)
@@ -23,17 +24,48 @@ def tokens_of(groups) -> int:
 
 
 @pytest.mark.parametrize("method", ["grpo", "zppo", "grpo_replay_prefix"])
-def test_the_surrogate_trains_on_what_is_not_trivial(tmp_path, method) -> None:
+def test_the_surrogate_trains_on_what_is_not_trivial_and_the_paper_counts_all(
+    tmp_path, method
+) -> None:
     world = World(tmp_path, student_with(some_right), method=method)
     result = world.step()
     groups = [*result.plain, *result.augmented]
     active = [g for g in groups if not g.trivial]
     assert len(active) < len(groups)
     found = costs_of(world, result)
-    learned = tokens_of(active), 4 * len(active) * CAP
-    assert found["student", "train"] == found["student", "rescore"] == learned
-    assert found["student", "generate"] == (tokens_of(groups), 4 * len(groups) * CAP)
+    longest = sum(len(g.completions) for g in groups) * LONGEST
+    assert found["student", "train"] == found["student", "rescore"]
+    assert found["student", "train"] == (tokens_of(active), longest)
+    assert found["student", "generate"] == (tokens_of(groups), longest)
     assert ("teacher", "rescore") not in found
+
+
+def test_a_step_without_anything_to_learn_costs_in_the_papers_account_all_the_same(
+    tmp_path,
+) -> None:
+    world = World(tmp_path, student_with(lambda p, m: True), method="grpo")
+    result = world.step()
+    assert all(g.trivial for g in result.plain)
+    found = costs_of(world, result)
+    assert found["student", "train"][1] == found["student", "generate"][1] > 0
+
+
+def test_draws_of_another_run_and_summaries_are_in_the_papers_account(tmp_path) -> None:
+    """A second run with the same cache draws nothing, and its account is that of the first."""
+    found, summaries = [], 0
+    for _ in range(2):
+        world = World(tmp_path, student_with(some_right))
+        result = world.step()
+        found.append(costs_of(world, result)["teacher", "generate"])
+        draws = [d for own in result.teacher.draws.values() for d in own]
+        texts = {c for a in result.asks for c in (a.positive, *a.negatives) if c is not None}
+        summaries = sum(c.attempts for c in texts)
+        assert found[-1][1] == len(draws) * LONGEST + summaries * SUMMARY
+    assert summaries > 0
+    (first, cap), (second, same) = found
+    assert cap == same
+    assert all(d.draw.cached for d in draws)
+    assert 0 < second < first  # the summaries alone
 
 
 def test_on_distillation_trains_on_every_response_and_the_teacher_reads_them(tmp_path) -> None:
@@ -41,7 +73,7 @@ def test_on_distillation_trains_on_every_response_and_the_teacher_reads_them(tmp
     result = world.step()
     assert any(g.trivial for g in result.plain)
     found = costs_of(world, result)
-    everything = tokens_of(result.plain), 4 * len(result.plain) * CAP
+    everything = tokens_of(result.plain), 4 * len(result.plain) * LONGEST
     assert found == {
         ("student", "generate"): everything, ("student", "train"): everything,
         ("teacher", "rescore"): everything,
@@ -56,7 +88,8 @@ def test_off_distillation_trains_on_the_teachers_right_responses(tmp_path) -> No
     taught = [d for d in draws if d.grade.reward == 1.0]
     assert 0 < len(taught) < len(draws)
     found = costs_of(world, result)
-    learned = sum(len(d.draw.token_ids_T) for d in taught), len(taught) * CAP
+    learned = sum(len(d.draw.token_ids_T) for d in taught), len(taught) * LONGEST
     assert found["student", "train"] == found["teacher", "rescore"] == learned
     assert ("student", "rescore") not in found
-    assert found["teacher", "generate"][0] == sum(len(d.draw.token_ids_T) for d in draws)
+    generated = sum(len(d.draw.token_ids_T) for d in draws), len(draws) * LONGEST
+    assert found["teacher", "generate"] == generated

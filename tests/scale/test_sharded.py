@@ -315,3 +315,41 @@ def test_groups_are_dealt_out_evenly_and_always_alike(ranks: int, seed: int) -> 
     cost = [g.prompt.length + sum(len(s.token_ids_T) for s in g.suffixes) for g in batch]
     load = [sum(c for c, o in zip(cost, owners, strict=True) if o == r) for r in range(ranks)]
     assert max(load) - min(load) <= max(cost)
+
+
+@pytest.mark.parametrize(("processes", "stage", "offload"), [(2, 2, True), (3, 3, False)])
+def test_ranks_keep_bfloat16_moments_as_one_process_does(
+    processes: int, stage: int, offload: bool, tmp_path: Path
+) -> None:
+    low = replace(OPTIMIZER, moments="bfloat16")
+    one, many = alone(optimizer=low), remote(processes, stage, optimizer=low, offload=offload)
+    start, _ = models.load(NAME, torch.float32)
+    try:
+        for batch in (groups(0), texts()):
+            one.update(batch)
+            many.update(batch)
+        many.publish()
+        assert apart(many.model, one.model, start) < 0.01
+        store = LocalStore(tmp_path / "store")
+        save_checkpoint(store, "", 1, many.write_state, keep=1)
+        many.write_state(tmp_path)
+        kept = load_file(tmp_path / "optimizer.safetensors")
+        moments = torch.cat([v.flatten().float() for k, v in kept.items() if "exp_avg" in k])
+        assert torch.equal(moments, moments.bfloat16().float())  # they were rounded
+        assert (moments != 0).any()
+        found = latest_checkpoint(store, "")
+        assert found is not None
+        later = alone(optimizer=low)
+        later.model.load_state_dict(many.model.state_dict())
+        before = [p.detach().clone() for p in later.model.parameters()]
+        for trainer in (later, many):
+            trainer.read_state(found)
+            trainer.update(groups(2))
+        many.publish()
+        flat = [
+            torch.cat([p.detach().flatten() for p in m])
+            for m in (later.model.parameters(), many.model.parameters(), before)
+        ]
+        assert (flat[0] - flat[1]).norm() < 0.01 * (flat[0] - flat[2]).norm()
+    finally:
+        many.close()

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from zppo_core.config import RolloutConfig, RunConfig
 from zppo_core.data.zppo77k import as_text
 
 COLUMNS = ["source", "canonical", "tier", "answer_kind", "answer", "width", "height", "tokens",
@@ -36,6 +37,7 @@ def write_card(folder: str | Path) -> Path:
         *(f"| {s} | {t} | {c} | {n:,} |" for (s, t, c), n in sorted(shares.items())), "",
         "## By kind of answer", "", "| kind | questions |", "| --- | --- |",
         *(f"| {k} | {n:,} |" for k, n in Counter(columns["answer_kind"]).most_common()), "",
+        *_passes(manifest["questions"]),
         *_alike(manifest), "## Left out", "", "| reason | rows |", "| --- | --- |",
         *(f"| {reason} | {n:,} |" for reason, n in manifest["rejects"].items()), "",
         "Each row that was left out stands in `rejects.parquet` with its reason.",
@@ -43,6 +45,20 @@ def write_card(folder: str | Path) -> Path:
     card = folder / "card.md"
     card.write_text("\n".join(lines) + "\n")
     return card
+
+
+def _passes(questions: int) -> list[str]:
+    """What one pass is in the paper's rollout steps, and whether they need more than one."""
+    n, steps = RolloutConfig().new_prompts, RunConfig().rollout_steps
+    one = questions // n
+    beyond = f", the last {steps - one} of them in a second pass" if one < steps else ""
+    return [
+        "## One pass",
+        "",
+        f"At {n} new prompts a step one pass is {one} rollout steps; the presets take "
+        f"{steps}{beyond}.",
+        "",
+    ]
 
 
 def _alike(manifest: dict[str, Any]) -> list[str]:

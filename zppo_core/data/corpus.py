@@ -5,12 +5,36 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zppo_core.errors import UserError
 from zppo_core.streams import stream
 from zppo_core.types import Question
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often a run goes over its corpus, which the paper goes over once (Table 8)."""
+
+    steps: int  # rollout steps of the run
+    steps_per_pass: int
+    unasked: int  # questions that no step asks as new
+    again: int  # new prompts that were new before, in an earlier pass
+
+    def text(self) -> str:
+        """In one sentence."""
+        if self.steps > self.steps_per_pass:
+            return (
+                f"one pass is {self.steps_per_pass} rollout steps and the run takes {self.steps}: "
+                f"a second pass begins at step {self.steps_per_pass + 1}, and {self.again:,} "
+                "questions are asked as new once more (run.rollout_steps=0 ends after one pass)"
+            )
+        whole = self.steps == self.steps_per_pass
+        part = "one pass" if whole else f"a part of one pass, which is {self.steps_per_pass}"
+        rest = f"; {self.unasked:,} questions are never asked" if self.unasked else ""
+        return f"{self.steps} rollout steps are {part}{rest}"
 
 
 class ListCorpus:
@@ -46,6 +70,16 @@ class ListCorpus:
         pass_, position = divmod(step, self.steps_per_pass(n))
         order = stream(self._seed, "data order", pass_).permutation(len(self._ids))
         return [self._ids[i] for i in order[position * n : (position + 1) * n]]
+
+    def coverage(self, steps: int, n: int) -> Coverage:
+        """What `steps` rollout steps of `n` new prompts ask of the corpus."""
+        asked: set[str] = set()
+        again = 0
+        for step in range(steps):
+            ids = self.new_ids(step, n)
+            again += len(asked.intersection(ids))
+            asked.update(ids)
+        return Coverage(steps, self.steps_per_pass(n), len(self._ids) - len(asked), again)
 
     def kinds(self) -> dict[str, int]:
         """Questions by category."""

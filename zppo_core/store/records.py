@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from zppo_core.compression import Compressed
+from zppo_core.grading import extract_boxed
 from zppo_core.methods import Loss
 from zppo_core.phases import Spent
 from zppo_core.step_types import Ask, Corpus, StepResult, TeacherDraw, TeacherPhase
@@ -37,6 +38,13 @@ class RecordContext:
     teacher_params: int  # 0 without a teacher
     max_tokens: int  # the cap on a response
     loss: Loss  # of the run's method
+    prompt_tokens_cap: int = 0  # on a prompt of the corpus
+    candidate_tokens: int = 0  # on a compressed candidate
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence: what the paper's account takes every one for."""
+        return self.max_tokens + self.prompt_tokens_cap
 
     @property
     def key(self) -> dict[str, Any]:
@@ -196,9 +204,11 @@ class AsksCodec:
                 purpose = "hint" if ask.kind == "hint" else "compress"
                 yield {
                     **self.context.key, "question_id": ask.question_id, "visit": 0, "draw": draw,
-                    "purpose": purpose, "text": c.text, "tokens": c.tokens, "answer": c.answer,
-                    "source_answer": c.answer, "cached": False, "fallback": c.fallback,
-                    "attempts": c.attempts,
+                    "purpose": purpose, "text": c.text, "tokens": c.tokens,
+                    # read from what stands in the prompt: the audit compares it with the source's
+                    "answer": extract_boxed(c.text), "source_answer": c.source_answer,
+                    "source_characters": c.source_characters, "cached": False,
+                    "fallback": c.fallback, "attempts": c.attempts,
                 }  # fmt: skip
 
     def decode(self, files: Mapping[str, bytes]) -> list[Ask]:
@@ -253,7 +263,13 @@ def step_files(context: RecordContext, result: StepResult, threshold: float,
                "dual_clip_share", "ratio_mean", "tokens", "groups", "computed_tokens",
                "seconds")  # fmt: skip
     updates = [
-        {**key, "update_index": i, "skipped_groups": 0, **{c: getattr(m, c) for c in columns}}
+        {
+            **key,
+            "update_index": i,
+            "skipped_groups": 0,
+            "divisor": m.divisor or None,
+            **{c: getattr(m, c) for c in columns},
+        }
         for i, m in enumerate(result.update.metrics)
     ]
     if updates:  # counted once a step: the trivial groups of all its mini-batches
@@ -290,14 +306,19 @@ def kind_row(key: Mapping[str, Any], kind: str, groups: Sequence[Group],
 
 
 def cost_rows(context: RecordContext, result: StepResult) -> list[dict[str, Any]]:
-    """Tokens by model and activity; `tokens_cap` counts every response at the cap (App. D.3)."""
+    """Tokens by model and activity; `tokens_cap` is the paper's account of them (App. D.3).
+
+    It takes every sequence for the longest there may be, trains on all groups (those with equal
+    rewards too), and every run draws for itself, whatever a cache had: it is the upper bound that
+    `eval.cost.plan` gives beforehand. A summary has a cap of its own, for each attempt.
+    """
     groups = [*result.plain, *result.augmented]
-    active = [g for g in groups if not g.trivial]
-    draws = [d for own in result.teacher.draws.values() for d in own if not d.draw.cached]
-    summaries = {
-        c.text: c for a in result.asks for c in (a.positive, *a.negatives) if c is not None
-    }
-    updates = result.update.metrics
+    draws = [d for own in result.teacher.draws.values() for d in own]
+    made = [d for d in draws if not d.draw.cached]
+    summaries = dict.fromkeys(
+        c for a in result.asks for c in (a.positive, *a.negatives) if c is not None
+    )
+    updates, longest = result.update.metrics, context.longest
 
     def sampled(some: Sequence[Group]) -> int:
         return sum(len(c.token_ids_T) - c.forced for g in some for c in g.completions)
@@ -305,17 +326,18 @@ def cost_rows(context: RecordContext, result: StepResult) -> list[dict[str, Any]
     def responses(some: Sequence[Group]) -> int:
         return sum(len(g.completions) for g in some)
 
-    learned = sum(m.tokens for m in updates), responses(active)
+    count = responses(groups)
     if context.loss == "on_distill":
-        learned = learned[0], responses(result.plain)
+        count = responses(result.plain)
     elif context.loss == "off_distill":
-        right = [d for own in result.teacher.draws.values() for d in own if d.grade.reward == 1.0]
-        learned = learned[0], len(right)
+        count = sum(d.grade.reward == 1.0 for d in draws)
+    learned = sum(m.tokens for m in updates), count * longest
     entries = [
-        ("student", "generate", sampled(groups), responses(groups)),
+        ("student", "generate", sampled(groups), responses(groups) * longest),
         ("student", "train", *learned),
-        ("teacher", "generate", sum(len(d.draw.token_ids_T) for d in draws)
-         + sum(c.tokens for c in summaries.values()), len(draws) + len(summaries)),
+        ("teacher", "generate", sum(len(d.draw.token_ids_T) for d in made)
+         + sum(c.tokens for c in summaries), len(draws) * longest
+         + sum(c.attempts for c in summaries) * context.candidate_tokens),
     ]  # fmt: skip
     if len(updates) > 1:  # with I = 1 there is no pass for the old log-probabilities
         entries.append(("student", "rescore", *learned))
@@ -326,9 +348,9 @@ def cost_rows(context: RecordContext, result: StepResult) -> list[dict[str, Any]
         {
             **context.key, "role": role, "activity": activity,
             "model_params": context.student_params if role == "student" else context.teacher_params,
-            "tokens": tokens, "tokens_cap": count * context.max_tokens,
+            "tokens": tokens, "tokens_cap": cap,
             "seconds": trained if activity == "train" else 0.0,
         }
-        for role, activity, tokens, count in entries
-        if tokens
+        for role, activity, tokens, cap in entries
+        if cap
     ]  # fmt: skip

@@ -144,13 +144,13 @@ class ShardedTrainer(Trainer):
             config=self._settings(settings),
         )  # fmt: skip
         self.precise.clip_with(self.engine.optimizer)
-        self._make_states()
+        self._make_states(getattr(torch, settings.moments))
 
-    def _make_states(self) -> None:
+    def _make_states(self, dtype: torch.dtype) -> None:
         """DeepSpeed makes the optimizer's state at the first step; we may have one to put in."""
         zero = self.engine.optimizer
         for flat in self._flat():
-            moments = {m: torch.zeros_like(flat) for m in MOMENTS}
+            moments = {m: torch.zeros_like(flat, dtype=dtype) for m in MOMENTS}
             zero.optimizer.state[flat] = {"step": torch.tensor(0.0), **moments}
         if self.sharding.stage < 3:
             zero._lazy_init_hp_params_optimizer_state()
@@ -263,7 +263,7 @@ class ShardedTrainer(Trainer):
             clip_high_share=rest[2], dual_clip_share=rest[3], ratio_mean=rest[4], tokens=total,
             groups=len(groups), micro_batches=int(seen[8]), computed_tokens=int(seen[7]),
             seconds=time.perf_counter() - started, mismatch_mean=rest[5],
-            mismatch_max=float(high[0]),
+            mismatch_max=float(high[0]), divisor=int(divisor),
         )  # fmt: skip
 
     def distill(self, groups: Sequence[TrainGroup]) -> UpdateMetrics:
@@ -289,7 +289,7 @@ class ShardedTrainer(Trainer):
         return replace(
             NO_UPDATE, loss=float(seen[0]) / own, grad_norm=norm, entropy=float(seen[1]) / own,
             tokens=own, groups=len(groups), micro_batches=int(seen[3]),
-            computed_tokens=int(seen[2]), seconds=time.perf_counter() - started,
+            computed_tokens=int(seen[2]), seconds=time.perf_counter() - started, divisor=own,
         )  # fmt: skip
 
     def _step_over(self, rounds: Sequence[Round],

@@ -25,6 +25,7 @@ from zppo_core.training.groups import TrainGroup
 from zppo_core.training.lm_head import jensen_shannon, log_probs
 from zppo_core.training.masters import Masters
 from zppo_core.training.modes import choose
+from zppo_core.training.moments import LowAdamW
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,14 @@ class UpdateMetrics:
     clip_high_share: float
     dual_clip_share: float
     ratio_mean: float
-    tokens: int  # sampled tokens of the groups given
+    tokens: int  # sampled tokens of the groups given, which all shares and means are of
     groups: int
     micro_batches: int
     computed_tokens: int  # through the model, padding and prompts included
     seconds: float
     mismatch_mean: float  # |log-prob of sampler - of trainer|, nats
     mismatch_max: float
+    divisor: int = 0  # tokens that the loss is divided by: groups with equal rewards included
 
 
 NO_UPDATE = UpdateMetrics(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0, 0, 0, 0, 0.0, 0.0, 0.0)
@@ -177,7 +179,7 @@ class Trainer:
             dual_clip_share=float(rest[3]), ratio_mean=float(rest[4]), tokens=own,
             groups=len(groups), micro_batches=len(batches), computed_tokens=computed,
             seconds=time.perf_counter() - started, mismatch_mean=float(rest[5]),
-            mismatch_max=worst,
+            mismatch_max=worst, divisor=int(divisor),
         )  # fmt: skip
 
     def _step(self) -> float:
@@ -219,7 +221,7 @@ class Trainer:
         return replace(
             NO_UPDATE, loss=float(loss), grad_norm=norm, entropy=float(entropy_mean), tokens=own,
             groups=len(groups), micro_batches=len(batches), computed_tokens=computed,
-            seconds=time.perf_counter() - started,
+            seconds=time.perf_counter() - started, divisor=own,
         )  # fmt: skip
 
     def _divergence(self, groups: Sequence[TrainGroup]) -> tuple[torch.Tensor, torch.Tensor, int]:
@@ -276,9 +278,11 @@ class Trainer:
         return loss, [s.item() for s in sums]
 
 
-def adamw(weights: Iterable[torch.Tensor], settings: OptimizerConfig) -> torch.optim.AdamW:
-    """The paper's optimizer over `weights` (Table 8)."""
+def adamw(weights: Iterable[torch.Tensor], settings: OptimizerConfig) -> torch.optim.Optimizer:
+    """The paper's optimizer over `weights` (Table 8); its moments as `settings.moments` says."""
     s = settings
+    if s.moments == "bfloat16":
+        return LowAdamW(weights, s.lr, s.betas, s.eps, s.weight_decay)
     return torch.optim.AdamW(weights, lr=s.lr, betas=s.betas, eps=s.eps,
                              weight_decay=s.weight_decay, foreach=True)  # fmt: skip
 
