@@ -22,7 +22,7 @@ from zppo_core.methods import METHODS
 from zppo_core.phases import Clock, Role
 from zppo_core.prompts import Templates
 from zppo_core.replay_buffer import PromptReplayBuffer
-from zppo_core.rewards import OwnReward
+from zppo_core.rewards.custom import OwnReward
 from zppo_core.step_types import Roles, RolloutState
 from zppo_core.store.objects import ObjectStore
 from zppo_core.teacher_cache import Memo, TeacherCache

@@ -221,6 +221,16 @@ def _grader() -> Grader:
     return Grader(workers=1)
 
 
-def grade(response: str, gold: str) -> Grade:
-    """The grade of one response (section 6); batches go faster through `Grader`."""
+def grade(
+    response: str,
+    gold: str,
+    kind: str = "",
+    options: Sequence[str] = (),
+    accepted: Sequence[str] = (),
+    tolerance: float | None = None,
+) -> Grade:
+    """The grade of one response (section 6); batches go faster through `Grader`.
+
+    The further arguments are the fields of `AnswerSpec`; they are not used yet.
+    """
     return _grader().grade_many([(response, gold)])[0]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from zppo_core.errors import UserError
 from zppo_core.grading import Grader, compare, exact_number, extract_boxed, grade
-from zppo_core.rewards import OwnReward
+from zppo_core.rewards.custom import OwnReward
 from zppo_core.types import Grade, Question
 from zppo_core.workers import Outcome, WorkerPool
 
