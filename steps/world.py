@@ -31,7 +31,7 @@ from zppo_core.types import Completion, Grade, Prompt, Question
 if TYPE_CHECKING:
     import torch
 
-    from zppo_core.grading import Grader
+    from zppo_core.rewards.grader import Grader
     from zppo_core.training.remote import RemoteTrainer, Workers
     from zppo_core.training.updater import Trainer
 
@@ -217,7 +217,7 @@ def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Pr
     import torch
 
     from zppo_core import models
-    from zppo_core.grading import Grader
+    from zppo_core.rewards.grader import Grader
 
     set_threads(config)
     dtype = getattr(torch, config.student.dtype)

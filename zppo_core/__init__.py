@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zppo_core.grading import extract_boxed as extract_boxed
-    from zppo_core.grading import grade as grade
     from zppo_core.rewards.answers import AnswerSpec as AnswerSpec
+    from zppo_core.rewards.grader import grade as grade
+    from zppo_core.rewards.where import extract_boxed as extract_boxed
     from zppo_core.types import Grade as Grade
 
 # Metaflow packs only the flow's own folder unless a package asks to travel to remote tasks.
@@ -20,8 +20,8 @@ METAFLOW_PACKAGE_POLICY = "include"
 _HOMES = {
     "AnswerSpec": "zppo_core.rewards.answers",
     "Grade": "zppo_core.types",
-    "extract_boxed": "zppo_core.grading",
-    "grade": "zppo_core.grading",
+    "extract_boxed": "zppo_core.rewards.where",
+    "grade": "zppo_core.rewards.grader",
 }
 
 

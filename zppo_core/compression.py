@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from zppo_core.engines.base import Engine, Sampling
-from zppo_core.grading import extract_boxed
 from zppo_core.prompts import Templates
+from zppo_core.rewards.where import extract_boxed
 from zppo_core.streams import derive_seed
 from zppo_core.teacher_cache import Memo
 from zppo_core.types import Prompt
