@@ -12,7 +12,8 @@ from zppo_core.rewards import plain, scalars, spans
 from zppo_core.rewards.answers import Context, known_kind
 from zppo_core.rewards.choices import LETTERS, choice_agrees, letter_of, letters_of, only_this
 from zppo_core.rewards.clean import LONGEST, clean
-from zppo_core.rewards.named import named_parts, named_value, solved
+from zppo_core.rewards.expressions import is_word
+from zppo_core.rewards.named import exact_value, named_parts, named_value, solved
 from zppo_core.rewards.parts import (
     PLUS_MINUS,
     assigned_of,
@@ -225,11 +226,17 @@ def _bracket(answer: str, gold: str, context: Context) -> bool | None:
             parts = assigned_of(answer)
             if parts is not None and _in_order(parts, right.parts, context):
                 return True
-    if len(right.parts) == 2:
+    if len(right.parts) == 2 and not _falling(right.parts):
         region, interval = read_region(answer, True), read_region(gold)
         if region is not None and interval is not None:
             return _regions_agree(region, interval, context)
     return False
+
+
+def _falling(ends: Sequence[str]) -> bool:
+    """Whether the first of two numbers is the larger, so that they are no interval."""
+    low, high = exact_value(ends[0]), exact_value(ends[1])
+    return low is not None and high is not None and low >= high
 
 
 def _list(answer: str, gold: str, context: Context) -> bool | None:
@@ -241,17 +248,26 @@ def _list(answer: str, gold: str, context: Context) -> bool | None:
         return _assignments(answer, [n for n in names if n], context)
     right = spread_of(unnamed_of(parts) or parts)
     left = bracketed(answer)
-    if left is not None and left.brackets not in ("{}", "<>"):
+    if left is not None and left.brackets in ("(]", "[)"):
+        return False
+    if left is not None and left.brackets in ("()", "[]"):
         if len(left.parts) == 1:
             return _list(left.parts[0], gold, context)
         return _in_order(spread_of(left.parts), right, context)
     said = left.parts if left and left.brackets == "{}" else values_of(answer)
     if said is None:
         return _in_order(assigned_of(answer) or (), right, context)
+    if _undecided(answer, said) and not _undecided(gold, parts):
+        return False
     said = spread_of(said)
     if any("\\ldots" in p for p in (*said, *right)):
         return _in_order(said, right, context)
     return _set(said, right, context)
+
+
+def _undecided(text: str, parts: Sequence[str]) -> bool:
+    """Whether words are joined by "or": `red or blue` is no list of both."""
+    return re.search(r"\sor\s|或", text) is not None and any(is_word(p) or " " in p for p in parts)
 
 
 def _forced_list(answer: str, gold: str, context: Context) -> bool | None:

@@ -90,7 +90,7 @@ _LITERAL = re.compile(
     r"0\d+|\d+(?:\.\d+){2,}|\+?\(?\d{2,5}\)?(?:[- ]\d{2,8}){2,}|\d{3}-\d{4}|\(\d{3}\)\s*\d{3}-\d{4}"
     r"|\d+(?:-\d+){2,}|[A-Za-z]+\d\w*|\d+(?![eE])[A-Za-z]+\d+\w*|[A-Za-z]+-\d+\w*|[vV]\d+(?:\.\d+)*|\d+-[A-Z]"
 )
-_SPAN_LIKE = re.compile(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)")
+_SPAN_LIKE = re.compile(r"(\d+(?:\.\d+)?)%?-(\d+(?:\.\d+)?)%?")
 _DATE_LIKE = re.compile(r"\d+(?:[-/]\d+){2,}")
 
 

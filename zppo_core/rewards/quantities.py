@@ -47,7 +47,12 @@ def read_quantity(text: str) -> Quantity | None:
         degrees = Fraction(arc.group(1)) + Fraction(arc.group(2) or 0) / 60
         degrees += Fraction(arc.group(3) or 0) / 3600
         return Quantity(Number(degrees), unit_of("°") or Unit(), text)
-    splits = [(head, unit) for head, tail in _tails(text) if (unit := read_unit(tail)) is not None]
+    splits = [
+        (head, unit)
+        for head, tail in _tails(text)
+        # what is counted stands apart from its number: 0xFF is no quantity
+        if (unit := read_unit(tail)) is not None and (unit.known or _apart(text, head, tail))
+    ]
     for head, unit in splits:
         number = read_number(head)
         if number is not None and not number.percent and not number.ordinal:
@@ -65,6 +70,10 @@ def _closed(text: str) -> bool:
     """Whether `text` is an expression without variables, and no range."""
     tree = parse(text)
     return tree is not None and not has_symbols(tree) and not _DIFFERENCE.fullmatch(text)
+
+
+def _apart(text: str, head: str, tail: str) -> bool:
+    return len(head) + len(tail) < len(text) or not tail.isascii()
 
 
 def _tails(text: str) -> list[tuple[str, str]]:

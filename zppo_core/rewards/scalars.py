@@ -42,7 +42,7 @@ def equals_number(answer: str, text: str, gold: Number, context: Context) -> boo
     if value is not None and value != answer:
         return equals_number(value, text, gold, context)
     quantity = read_quantity(answer)
-    if quantity is not None and unit_can_be_left_out(quantity.unit):
+    if quantity is not None and quantity.parts == 1 and unit_can_be_left_out(quantity.unit):
         if gold.percent or gold.ordinal:
             return False
         if quantity.number is not None:

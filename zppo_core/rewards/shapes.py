@@ -260,7 +260,7 @@ def read_region(text: str, reals: bool = False) -> Region | None:
         pieces += region.pieces
         if region.name:
             names.add(region.name)
-    if len(names) > 1:
+    if len(names) > 1 or any("(" in name for name in names):
         return None
     return Region(tuple(pieces), names.pop() if names else "")
 
