@@ -210,8 +210,12 @@ def _points(names: list[str], rng: random.Random) -> list[dict[str, Any]]:
         return [{}]
     ranges = [(0.2, 3.0), (-3.0, 3.0), (0.02, 0.98), (1.5, 9.0)]
     points = [{n: mpf(rng.uniform(*ranges[i % len(ranges)])) for n in names} for i in range(POINTS)]
-    # sequences: (-1)^n and cos(n pi) meet at whole numbers
-    return points + [{n: mpf(rng.randrange(1, 8)) for n in names} for _ in range(4)]
+    # sequences: (-1)^n and cos(n pi) meet at whole numbers, odd and even ones
+    shifts = [rng.randrange(3) for _ in names]
+    return points + [
+        {n: mpf(1 + (i + shift) % 6) for n, shift in zip(names, shifts, strict=True)}
+        for i in range(6)
+    ]
 
 
 def _equal_at(left: Tree, right: Tree, at: Real, precision: int) -> bool | None:

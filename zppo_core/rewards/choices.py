@@ -12,12 +12,13 @@ _LEAD = re.compile(
 )
 _BARE = re.compile(r"[(\[{]?\s*([A-Za-z])\s*[)\]}]?\s*[.:]?")
 _WITH_TEXT = re.compile(
-    r"(?:\(\s*([A-Za-z])\s*\)\s*[.:]?|([A-Za-z])\s*[.):](?!\d)|([A-Z])\s+-(?=\s))\s*(.+)", re.DOTALL
+    r"(?:\(\s*([A-Za-z])\s*\)\s*[.:]?|([A-Za-z])\s*(?:\)|[.:](?![A-Za-z0-9]))|([A-Z])\s+-(?=\s))\s*(.+)",
+    re.DOTALL,
 )
 _TEXT_WITH = re.compile(r"(.+?)\s*\(\s*(?:option\s+)?([A-Z])\s*\)", re.DOTALL)
 # a second letter, or doubt about the first
 _MORE = re.compile(
-    r"[A-Z](?:\s*(?:[,;/&]|and|or|\s)\s*\(?[A-Z]\)?)*\.?|.*(?:\b[B-Z][.):]\s|\(\s*[A-Z]\s*\)|\b(?:or|and)\s+\(?[A-Z]\)?(?:\b|$)"
+    r"[A-Z](?:\s*(?:[,;/&]|and|or|\s)\s*\(?[A-Z]\)?)*\.?|.*(?:\b[A-Z][.):](?:\s|$)|\(\s*[A-Z]\s*\)|\b(?:or|and)\s+\(?[A-Z]\)?(?:\b|$)"
     r"|\b(?:not|wrong|incorrect|neither|either|but)\b).*",
     re.DOTALL,
 )

@@ -34,13 +34,15 @@ _GREEK_WORD = re.compile("[Ͱ-Ͽ]{2,}")
 _ODD = re.compile("|".join(map(re.escape, _CHARACTERS)))
 
 _ALIASES = spellings("commands")  # "" for commands that only set a size
+_BOARD = re.compile(r"\\(?:mathbb|Bbb)\s*\{?\s*([A-Z])\s*\}?")
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
 _TEXT_NAMES = (
     "text|textbf|textit|textrm|textsf|texttt|textsc|textnormal|textup|emph|mbox|mathrm|mathbf|mathit|"
-    "mathsf|mathtt|mathcal|mathbb|mathfrak|boldsymbol|bm|pmb|operatorname|underline|uline|ce|"
+    "mathsf|mathtt|mathcal|mathfrak|boldsymbol|bm|pmb|operatorname|underline|uline|ce|"
     "boxed|fbox|mathop|mathord|mathbin|mathrel|hphantom|url|verb|tag|unit|si|ensuremath|bold"
 )
-_TEXT = re.compile(rf"\\({_TEXT_NAMES})\s*\*?\s*\{{([^{{}}]*(?:\\[{{}}][^{{}}]*)*)\}}")
+_TEXT = re.compile(rf"\\({_TEXT_NAMES})\s*\*?\s*(?=\{{)")
+_BRACES = re.compile(r"\\[{}]|[{}]")
 _TEXT_BARE = re.compile(rf"\\(?:{_TEXT_NAMES})\s+(?=[A-Za-z0-9])")
 _COLOUR = re.compile(r"\\(?:textcolor|color)\s*(?:\[\w*\])?\{[^{}]{0,30}\}")
 _FUNCTIONS = re.compile(
@@ -166,30 +168,51 @@ def _without_latex_dress(text: str) -> str:
     text = _GROUPED.sub(",", text)
     text = _SPACES.sub(" ", text)
     text = _COLOUR.sub("", text)
-    for _ in range(8):
-        shorter = _TEXT.sub(_text_content, text)
-        if shorter == text:
-            break
-        text = shorter
-    text = _TEXT_BARE.sub("", text)
-    text = _COMMAND.sub(_alias, text)
+    text = _TEXT_BARE.sub("", _without_text_commands(text))
+    text = _COMMAND.sub(_alias, _BOARD.sub(r"\\\1 ", text))
     return _DEGREE.sub("°", text)
 
 
 _AFTER_COMMAND = re.compile(r"\\[A-Za-z]+$")
 
 
-def _text_content(match: re.Match[str]) -> str:
-    name, content = match.groups()
-    if name == "operatorname" and _FUNCTIONS.fullmatch(content.strip()):
-        return "\\" + content.strip() + " "
-    if content[:1].isalpha() and _AFTER_COMMAND.search(match.string[: match.start()][-20:]):
-        return " " + content  # a product sign before seconds is no \cdots
-    if sum(c.isalpha() for c in content) < 2:
-        return content
-    before = match.string[match.start() - 1 : match.start()]
-    after = match.string[match.end() : match.end() + 1]
-    return (" " if before.isalnum() else "") + content + (" " if after.isalnum() else "")
+def _without_text_commands(text: str) -> str:
+    r"""`text` without `\text{...}` and its like around words and mathematics."""
+    commands = list(_TEXT.finditer(text))
+    if not commands:
+        return text
+    closing: dict[int, int] = {}
+    open_: list[int] = []
+    for match in _BRACES.finditer(text):
+        if match.group() == "{":
+            open_.append(match.start())
+        elif match.group() == "}" and open_:
+            closing[open_.pop()] = match.start()
+    pieces = list(text)
+    for match in commands:
+        start = match.end()
+        end = closing.get(start)
+        if end is None:
+            continue
+        before, after = _padding(text, match, start, end)
+        pieces[match.start() : start + 1] = [before, *[""] * (start - match.start())]
+        pieces[end] = after
+    return "".join(pieces)
+
+
+def _padding(text: str, match: re.Match[str], start: int, end: int) -> tuple[str, str]:
+    """What stands for a text command's two braces: a space where words would run together."""
+    content = text[start + 1 : min(end, start + 40)]
+    if match.group(1) == "operatorname" and _FUNCTIONS.fullmatch(content.strip()):
+        return "\\", " "
+    if content[:1].isalpha() and _AFTER_COMMAND.search(
+        text[max(0, match.start() - 20) : match.start()]
+    ):
+        return " ", ""  # a product sign before seconds is no \cdots
+    if sum(c.isalpha() for c in content) < 2 or content.startswith("\\"):
+        return "", ""
+    before, after = text[match.start() - 1 : match.start()], text[end + 1 : end + 2]
+    return " " if before.isalnum() else "", " " if after.isalnum() else ""
 
 
 def _alias(match: re.Match[str]) -> str:

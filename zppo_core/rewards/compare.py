@@ -23,6 +23,7 @@ from zppo_core.rewards.parts import (
     value_of,
     values_of,
 )
+from zppo_core.rewards.quantities import read_quantity
 from zppo_core.rewards.shapes import (
     Matrix,
     Region,
@@ -103,6 +104,8 @@ def _letter(answer: str, gold: str, context: Context) -> bool | None:
     if _CHOICE.fullmatch(gold):
         return choice_agrees(answer, gold, (), lambda left, right: False)
     several = letters_of(gold)
+    if several is None and re.fullmatch("[A-H]{2,8}", gold) and letters_of(answer):
+        return list(gold) == sorted(set(gold)) == sorted(letters_of(answer) or ())
     if several is None:
         return None
     if list(several) != sorted(several):
@@ -145,7 +148,7 @@ def _as_vector(answer: str, gold: Matrix) -> Matrix | None:
 
 
 def _region(answer: str, gold: str, context: Context) -> bool | None:
-    right = read_region(gold)
+    right = read_region(gold, gold != "R")
     if right is None or not right.pieces or (len(right.pieces) == 1 and _is_tuple(gold)):
         return None
     left = read_region(answer, True)
@@ -246,6 +249,8 @@ def _list(answer: str, gold: str, context: Context) -> bool | None:
     names = [named_parts(p) for p in parts]
     if all(names) and len({n[0] for n in names if n}) == len(parts) > 1:
         return _assignments(answer, [n for n in names if n], context)
+    if _of_two_things(parts) and not all(read_quantity(p) for p in split_list(answer)):
+        return False  # "2 and 3" does not say of what
     right = spread_of(unnamed_of(parts) or parts)
     left = bracketed(answer)
     if left is not None and left.brackets in ("(]", "[)"):
@@ -265,6 +270,11 @@ def _list(answer: str, gold: str, context: Context) -> bool | None:
     return _set(said, right, context)
 
 
+def _of_two_things(parts: Sequence[str]) -> bool:
+    units = {q.unit.dimensions for p in parts if (q := read_quantity(p)) is not None}
+    return len(units) > 1
+
+
 def _undecided(text: str, parts: Sequence[str]) -> bool:
     """Whether words are joined by "or": `red or blue` is no list of both."""
     return re.search(r"\sor\s|或", text) is not None and any(is_word(p) or " " in p for p in parts)
@@ -279,7 +289,10 @@ def _forced_list(answer: str, gold: str, context: Context) -> bool | None:
 
 
 def _ordered(answer: str, gold: str, context: Context) -> bool | None:
-    return _in_order(sequence_of(answer, gold), sequence_of(gold, gold), context)
+    left, right = sequence_of(answer, gold), sequence_of(gold, gold)
+    if all(len(p) == 1 and p.isalpha() for p in (*left, *right)):  # letters of options
+        return [p.upper() for p in left] == [p.upper() for p in right]
+    return _in_order(left, right, context)
 
 
 def _assignments(answer: str, right: list[tuple[str, str]], context: Context) -> bool:

@@ -87,11 +87,12 @@ def exact_value(text: str) -> Fraction | None:
 
 
 _LITERAL = re.compile(
-    r"0\d+|\d+(?:\.\d+){2,}|\+?\(?\d{2,5}\)?(?:[- ]\d{2,8}){2,}|\d{3}-\d{4}|\(\d{3}\)\s*\d{3}-\d{4}"
-    r"|\d+(?:-\d+){2,}|[A-Za-z]+\d\w*|\d+(?![eE])[A-Za-z]+\d+\w*|[A-Za-z]+-\d+\w*|[vV]\d+(?:\.\d+)*|\d+-[A-Z]"
+    r"0\d+|\d+(?:\.\d+){2,}|\+?\d+(?:-\d+){2,}|\+\d+(?:[- ]\d+)+|\d{3}-0\d{3}"
+    r"|\(\d{3}\)\s*\d{3}-\d{4}|[A-Za-z]+\d\w*|\d+(?![eE])[A-Za-z]+\d+\w*|[A-Za-z]+-\d+\w*"
+    r"|[vV]\d+(?:\.\d+)*|\d+-[A-Z]\w*|[1-9]\d\d0s|(?=[\w-]*[A-Za-z]{2})\w+(?:-\w+){2,}"
 )
 _SPAN_LIKE = re.compile(r"(\d+(?:\.\d+)?)%?-(\d+(?:\.\d+)?)%?")
-_DATE_LIKE = re.compile(r"\d+(?:[-/]\d+){2,}")
+_DATE_LIKE = re.compile(r"\d+(?:[-/]\d+){2,}|[12]\d{3}-(?:0?[1-9]|1[0-2])")
 
 
 def is_literal(text: str) -> bool:

@@ -71,7 +71,7 @@ _REPEATING = re.compile(
 _PERCENT = re.compile(r"\s*(?:%|percent|per ?cent|pct)\s*", re.IGNORECASE)
 _ORDINAL = re.compile(r"([0-9]+)\s*\^?\{?\s*(?:st|nd|rd|th)\}?", re.IGNORECASE)
 _MAGNITUDE = re.compile(
-    r"(.*[0-9}])(?:\s*(?<![A-Za-z])(hundred|thousands?|millions?|billions?|trillion|mn|bn|bln|mln|lakh|crore"
+    r"(.*[0-9}])(?:\s*(?<![A-Za-z])(hundred|thousands?|millions?|billions?|trillion|mn|bn|bln|mln|lakh|crore|dozen"
     r"|万亿|百万|千万|十亿|万|亿|千)|(k|M))\.?",
     re.IGNORECASE,
 )
@@ -146,6 +146,8 @@ def _unsigned(text: str) -> Number | None:
     if match:
         number = _unsigned(match.group(1).strip())
         word = match.group(2) or match.group(3)
+        if word.lower() == "dozen":
+            return None if number is None else number.scaled(Fraction(12))
         power = MAGNITUDES.get(word, MAGNITUDES.get(word.lower(), 0))
         # 5m are metres, and 5K kelvins
         if number is None or number.ordinal or (match.group(3) and word not in ("k", "M")):
@@ -221,7 +223,7 @@ def numbers_agree(answer: Number, gold: Number, tolerance: float | None = None) 
     by seven of them, rightly rounded. Where one side alone has a percent sign, the number before
     it may agree too (paper, section on the reward).
     """
-    if answer.ordinal and not gold.ordinal:
+    if (answer.ordinal and not gold.ordinal) or (gold.ordinal and answer.percent):
         return False
     if _agree(answer, gold, tolerance):
         return True

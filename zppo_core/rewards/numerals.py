@@ -24,6 +24,9 @@ def number_in_words(text: str) -> tuple[Fraction, bool] | None:
     parts = [w for w in re.split(r"[\s-]+", text.lower()) if w and w != "and"]
     if not parts or len(parts) > 12:
         return None
+    if parts[-1] == "dozen":
+        number = number_in_words(" ".join(parts[:-1]).removeprefix("a") or "one")
+        return None if number is None else (number[0] * 12, False)
     if parts == ["half"] or parts == ["a", "half"] or parts == ["one", "half"]:
         return Fraction(1, 2), False
     if len(parts) == 1 and parts[0] in _ORDINALS:

@@ -15,6 +15,7 @@ from zppo_core.rewards.tables import words
 
 Tree = tuple[Any, ...]
 DEEPEST = 40  # nested brackets
+MOST_FACTORS = 200
 LONGEST = 1000  # characters
 
 _FUNCTIONS, _SYMBOLS, _MARKED = (set(words(n)) for n in ("functions", "symbols", "marked"))
@@ -34,7 +35,7 @@ class NotMathsError(ValueError):
 
 class Parser:
     def __init__(self, text: str) -> None:
-        self.text, self.place, self.depth, self.bars = text, 0, 0, 0
+        self.text, self.place, self.depth, self.bars, self.size = text, 0, 0, 0, 0
 
     # --- characters
 
@@ -128,6 +129,9 @@ class Parser:
         return c.isalnum() or c in "([{."
 
     def factor(self) -> Tree:
+        self.size += 1
+        if self.size > MOST_FACTORS:
+            raise NotMathsError("too long")
         tree = self.postfix(self.atom())
         if self.take("^") or self.take("**"):
             tree = ("pow", tree, self.exponent())
@@ -299,9 +303,7 @@ class Parser:
         match = _NAME.match(self.text, self.place)
         if match is None:
             raise NotMathsError("an unknown sign")
-        name = match.group(1)
-        if name is None:
-            raise NotMathsError("an unknown sign")
+        name = str(match.group(1))
         self.place = match.end()
         if name == "frac":
             top = bare(self.argument())

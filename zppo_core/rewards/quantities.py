@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from zppo_core.rewards.expressions import has_symbols, parse
 from zppo_core.rewards.numbers import Number, numbers_agree, read_number
-from zppo_core.rewards.units import CLOSE, Unit, product, read_unit, unit_of
+from zppo_core.rewards.units import CLOSE, CURRENCIES, Unit, product, read_unit, unit_of
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ _MONEY_FIRST = re.compile(
     r"(?P<sign>-?)\s*(?P<unit>US\$|A\$|C\$|HK\$|[$€£¥₹₩₽]|(?:USD|EUR|GBP|CNY|RMB|JPY|INR|Rs\.?)(?=[\s\d]))\s*(?P<rest>-?[\d.].*)"
 )
 _BOUNDARY = re.compile(
-    r"(?<=[\d)}°\s\\/零一二三四五六七八九十百千万亿两])\s*(?=[A-Za-zµμÅ一-鿿°\\$€£¥₹₩₽¢])"
+    r"(?<=[\d)}°\s\\/零一二三四五六七八九十百千万亿两])\s*(?=\(?[A-Za-zµμÅ一-鿿°\\$€£¥₹₩₽¢])"
 )
 _PARTS = re.compile(r"(?:,|\band\b|又)?\s*([\d.,/ ]*\d)\s*([A-Za-z]+|[一-鿿]+)\.?\s*")
 _DIFFERENCE = re.compile(r"[\d.,]+\s*-\s*[\d.,]+")
@@ -85,6 +85,8 @@ def _tails(text: str) -> list[tuple[str, str]]:
         apart = boundary.start() != boundary.end() or text[boundary.start() - 1] == " "
         if letter and not apart and tail not in CLOSE:
             continue
+        if tail.startswith("(") and tail.endswith(")"):
+            tail = tail[1:-1].strip()
         if head.endswith("/"):
             head, tail = head[:-1].rstrip(), "/" + tail
         if head and tail:
@@ -157,6 +159,9 @@ def quantities_agree(answer: Quantity, gold: Quantity, tolerance: float | None =
     """Whether two quantities with numbers are one, in the unit of `gold`."""
     if answer.number is None or gold.number is None:
         return False
+    money = answer.unit.dimensions
+    if len(money) == 1 and money[0][0] in CURRENCIES and set(money) < set(gold.unit.dimensions):
+        return numbers_agree(answer.number, gold.number, tolerance)  # "per month" is left out
     for left in (answer.unit, *answer.extra):
         for right in (gold.unit, *gold.extra):
             if comparable(left, right) and _same(answer, left, gold, right, tolerance):

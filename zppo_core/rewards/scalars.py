@@ -118,9 +118,9 @@ def expression(answer: str, gold: str, context: Context) -> bool | None:
     if left == tree:
         return True
     x, y = exact(left), exact(tree)
+    if x is not None and looks_literal(answer):
+        return False
     if y is not None:
-        if looks_literal(answer):
-            return False
         number = read_number(answer)
         if number is not None:
             return numbers_agree(number, Number(y), context.spec.tolerance)
@@ -148,7 +148,9 @@ def _rounds_to(answer: str, gold: str, context: Context) -> bool:
     number = read_number(answer)
     if context.spec.tolerance is not None:
         return context.call("within", answer, gold, str(Fraction(context.spec.tolerance)))
-    if number is None or number.ulp is None or number.digits < ROUNDED_DIGITS:
+    if number is None or number.ulp is None:
+        return context.call("equal", answer, gold)
+    if number.digits < ROUNDED_DIGITS:
         return False
     return context.call("near_constant", str(number.value), str(number.ulp / 2), gold)
 

@@ -9,11 +9,12 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from zppo_core.rewards.expressions import parse
 from zppo_core.rewards.tables import spellings, words
 
 _OPEN, _CLOSE = "([{", ")]}"
 _JOINT = re.compile(
-    r"\s+(?:and|or|und|et|y)\s+|\s*\\(?:text|land|lor|vee|wedge)(?![A-Za-z])\s*|\s*[和或与及]\s*|\s*&\s+(?=\w)",
+    r"\s+(?:and|or|und|et|y)\s+|\s*[和或与及]\s*|\s*&\s+(?=\w)|\s*\\lor(?![A-Za-z])\s*(?=[^=]*=)",
 )
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 MOST_PARTS = 400
@@ -224,6 +225,7 @@ class Region:
 
 
 _VARIABLE = re.compile(r"\\?[A-Za-z]+(?:_\{?\w{1,4}\}?)?'?|[A-Za-z]\([A-Za-z]\)")
+_ABSOLUTE = re.compile(r"\|\s*([A-Za-z])\s*\|")
 _UNION = re.compile(
     r"\s*(?:\\cup(?![A-Za-z])|∪|\s+or\s+|\\lor(?![A-Za-z])|(?<=[)\]])\s*U\s*(?=[(\[])|\s或\s|或)\s*"
 )
@@ -303,6 +305,12 @@ def _half_line(sides: tuple[str, ...], relation: str) -> Region | None:
     if relation not in ("<", ">", r"\le", r"\ge", r"\ne"):
         return None
     left, right = sides
+    bars = _ABSOLUTE.fullmatch(left)
+    if bars and parse(right) is not None:
+        inside = relation == r"\le"
+        if relation in ("<", r"\le"):
+            return Region((Piece(f"-({right})", inside, right, inside),), bars.group(1))
+        return None
     if not _VARIABLE.fullmatch(left) and left:
         left, right, relation = right, left, MIRRORED.get(relation, relation)
     if (left and not _VARIABLE.fullmatch(left)) or not right or _VARIABLE.fullmatch(right):

@@ -6,11 +6,12 @@ import re
 from fractions import Fraction
 
 from zppo_core.rewards.answers import Context
+from zppo_core.rewards.expressions import parse
 from zppo_core.rewards.moments import read_date, read_time, times_agree
 from zppo_core.rewards.named import exact_value, named_value
 from zppo_core.rewards.numbers import read_number
 from zppo_core.rewards.quantities import read_quantity
-from zppo_core.rewards.scalars import equals_number, quantity
+from zppo_core.rewards.scalars import equals_number, expression, quantity
 from zppo_core.rewards.shapes import bracketed
 
 _BASE = re.compile(
@@ -66,9 +67,19 @@ def ratio(answer: str, gold: str, context: Context) -> bool | None:
     """A ratio or score: term by term, for a score of 4:2 is none of 2:1."""
     right = _ratio(gold)
     if right is None:
-        return None
+        return _ratio_of_expressions(answer, gold, context)
     value = named_value(answer)
     return _ratio(_colons(value if value is not None else answer, len(right))) == right
+
+
+def _ratio_of_expressions(answer: str, gold: str, context: Context) -> bool | None:
+    right = [part.strip() for part in gold.split(":")]
+    if len(right) < 2 or any(parse(part) is None for part in right):
+        return None
+    left = [part.strip() for part in answer.split(":")]
+    return len(left) == len(right) and all(
+        expression(a, b, context) for a, b in zip(left, right, strict=True)
+    )
 
 
 def _colons(answer: str, terms: int) -> str:

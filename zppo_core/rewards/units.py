@@ -50,10 +50,11 @@ def product(left: Unit, right: Unit) -> Unit:
 # --- names ------------------------------------------------------------------------------------
 
 _MONEY = spellings("money")
+CURRENCIES = {code.partition("/")[0] for code in _MONEY.values()}
 _ALIASES = spellings("units")
 # a letter that stands close to its number is a unit if it is one of these
-CLOSE = set("mgslLhVWAJNKCFt")
-_SINGLE = CLOSE | set("dTBHu") | {"M"}
+CLOSE = set("mgslLhVWJNK")
+_SINGLE = CLOSE | set("ACFtdTBHu") | {"M"}
 _NO_UNIT = set(words("no_unit"))
 _PLURALS = spellings("plurals")
 _COUNTERS = re.compile(
@@ -80,6 +81,10 @@ def _registry() -> Any:
     return pint.UnitRegistry(non_int_type=Fraction, cache_folder=None)
 
 
+_SHORT = re.compile(
+    r"(?:da|[kMGTmcdnpµμfh])?(?:m|g|s|A|K|mol|cd|Hz|N|Pa|J|W|C|V|F|S|Wb|T|H|lm|lx|Bq|L|l|eV|B|bar)"
+    r"|atm|psi|day|cup|lux|erg|dyn|ppm|ppb|nmi|ohm|Å|rad"
+)
 _SCALES = {"celsius": "°C", "c": "°C", "fahrenheit": "°F", "f": "°F"}
 _WORD = re.compile(r"[A-Za-zµμÅ_]{1,30}")
 _ABSOLUTE = {"°C": (Fraction(1), Fraction(5463, 20)), "°F": (Fraction(5, 9), Fraction(45967, 180))}
@@ -106,7 +111,9 @@ def unit_of(word: str) -> Unit | None:
         return None
     if not _WORD.fullmatch(word):
         return None
-    found = _of_pint(word)
+    # pint reads many a short word: mc is a thousandth of the speed of light to it
+    short = len(word) <= 3 and _SHORT.fullmatch(word) is None
+    found = None if short else _of_pint(word)
     if found is None and len(word) > 3:
         found = _of_pint(word.lower()) or _of_pint(singular(word))
     if found is not None:
@@ -146,8 +153,10 @@ def _of_pint(word: str) -> Unit | None:
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<word>°\s?[CF](?![A-Za-z])|°|\\Omega|\\mu\s*(?=[A-Za-z])|[A-Za-zµμÅ]+\$?|[$€£¥₹₩₽¢]|[一-鿿]+|%)"
-    r"|\^\s*(?:\{\s*(?P<up>-?\d{1,2})\s*\}|\(?(?P<bare>-?\d{1,2})\)?)|(?P<sign>\\cdot|\\times|[/*().]|-(?=[A-Za-z])))"
+    r"|\^\s*(?:\{\s*(?P<up>-?\d{1,2})\s*\}|\(?(?P<bare>-?\d{1,2})\)?)|(?P<sign>\\cdot|\\times|[/*()]|-(?=[A-Za-z])))"
 )
+_SPEED = re.compile(r"(?<![A-Za-z])ms\s*\^\s*\{\s*-")  # metres per second, not milliseconds
+_OF_SIZE = re.compile(r"\s+(?:old|long|tall|wide|high|deep|away)$")
 _OHM = re.compile(r"(?<![A-Za-z])([kMmG]?)\s?\\Omega(?![A-Za-z])")
 _FRACTION = re.compile(r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
 
@@ -160,6 +169,7 @@ def read_unit(text: str) -> Unit | None:
     fraction = _FRACTION.fullmatch(text.strip())
     if fraction:
         text = f"{fraction.group(1) or ''}/({fraction.group(2)})"
+    text = _SPEED.sub("m s^{-", _OF_SIZE.sub("", text))
     text = _OHM.sub(r"\1ohm", text)
     tokens, place = [], 0
     text = text.strip()

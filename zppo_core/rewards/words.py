@@ -17,6 +17,7 @@ _ELEMENTS = sorted(words("elements"), key=len, reverse=True)
 _FORMULA = re.compile(rf"(?:(?:{'|'.join(_ELEMENTS)})[0-9]*|[()])+")
 _SCRIPT = re.compile(r"_\s*\{?([0-9a-zA-Z+-]+)\}?")
 _ARTICLE = re.compile(r"(?:the|an|a)\s+(?=\w\w)", re.IGNORECASE)
+_INITIAL = re.compile(r"(?<![^\W_])([^\W\d_])\.(?=[^\W\d_](?![^\W_])|\s|$)")
 _JOINTS = re.compile(r"(?<=\w)[\s-](?=\w)")
 
 
@@ -60,6 +61,7 @@ def names_agree(answer: str, gold: str) -> bool:
 
 def _name(text: str) -> str:
     text = _SCRIPT.sub(r"\1", text)
+    text = _INITIAL.sub(r"\1", text)
     text = _ARTICLE.sub("", text, count=1) if _ARTICLE.match(text) else text
     return " ".join(text.replace("{", "").replace("}", "").split()).strip(" .,;:!?\"'")
 
