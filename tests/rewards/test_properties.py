@@ -185,6 +185,18 @@ def test_the_letters_of_a_word_have_an_order(word: str, rng) -> None:
     assert rewards([mixed, f"not {word}", word + "x"], word) == [float(mixed == word), 0.0, 0.0]
 
 
+SHORT = st.sampled_from(["ice", "fog", "red", "bag", "sun", "hat", "ox", "tea"])
+
+
+@given(st.lists(SHORT, min_size=2, max_size=3, unique=True), st.sampled_from(" -"), st.randoms())
+@settings(max_examples=200, deadline=None)
+def test_short_words_are_no_products(words: list[str], joint: str, rng) -> None:
+    gold = joint.join(words)
+    mixed = joint.join("".join(rng.sample(word, len(word))) for word in words)
+    turned = joint.join(words[::-1])
+    assert rewards([gold.title(), mixed, turned], gold) == [1.0, float(mixed == gold), 0.0]
+
+
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 30))
 @settings(max_examples=60, deadline=None)
 def test_algebra_finds_equal_polynomials_and_no_others(a: int, b: int, c: int) -> None:

@@ -55,6 +55,9 @@ _ESCAPED = re.compile(r"\\([%&#_$])")
 _DEGREE = re.compile(r"\^\s*\{?\s*(?:\\circ(?![A-Za-z])|°|o(?=\}))\s*\}?|\\circ(?![A-Za-z])")
 _MATHS = re.compile(r"\\[()\[\]]")
 _SIGNS = (
+    (re.compile(r"(?<=\d)\s*-{2,3}\s*(?=\d)"), "-"),
+    (re.compile(r"\\not\s*="), r"\\ne "),
+    (re.compile(r"\\not\s*\\in(?![A-Za-z])"), r"\\notin "),
     (re.compile(r"<="), r"\\le "),
     (re.compile(r">="), r"\\ge "),
     (re.compile(r"!=|=/="), r"\\ne "),
@@ -113,15 +116,13 @@ def _ascii_signs(text: str) -> str:
     text = _VULGAR.sub(_vulgar, text)
     text = _ROOT.sub(_root, text)
     # Greek words are words; a single letter is a symbol
-    words = {m.start() + i for m in _GREEK_WORD.finditer(text) for i in range(len(m.group()))}
-    if words and "π" not in text:
-        text = unicodedata.normalize("NFKC", text)
-        return _ODD.sub(
-            lambda m: m.group() if "Ͱ" <= m.group() <= "Ͽ" else _CHARACTERS[m.group()], text
-        )
-    text = _ODD.sub(lambda m: _CHARACTERS[m.group()], text)
-    text = unicodedata.normalize("NFKC", text)
-    text = _ODD.sub(lambda m: _CHARACTERS[m.group()], text)
+    greek = _GREEK_WORD.search(text) is not None and "π" not in text
+
+    def sign(match: re.Match[str]) -> str:
+        c = match.group()
+        return c if greek and "Ͱ" <= c <= "Ͽ" else _CHARACTERS[c]
+
+    text = _ODD.sub(sign, unicodedata.normalize("NFKC", _ODD.sub(sign, text)))
     return "".join(c for c in text if c.isascii() or unicodedata.category(c) != "Cf")
 
 

@@ -14,6 +14,7 @@ from zppo_core.rewards.choices import LETTERS, choice_agrees, letter_of, letters
 from zppo_core.rewards.clean import LONGEST, clean
 from zppo_core.rewards.expressions import is_word
 from zppo_core.rewards.named import exact_value, named_parts, named_value, solved
+from zppo_core.rewards.numbers import unwrapped
 from zppo_core.rewards.parts import (
     PLUS_MINUS,
     assigned_of,
@@ -57,6 +58,7 @@ def same_answer(answer: str, gold: str, context: Context) -> bool:
 
 def _same(answer: str, gold: str, context: Context) -> bool:
     spec = context.spec
+    answer, gold = unwrapped(answer), unwrapped(gold)
     if spec.options:
         return _choice(answer, gold, context)
     kind = known_kind(spec.kind)

@@ -9,7 +9,9 @@ from zppo_core.rewards.expressions import exact, has_symbols, parse
 from zppo_core.rewards.moments import read_date
 from zppo_core.rewards.numbers import read_number
 from zppo_core.rewards.shapes import Statement, read_statement
+from zppo_core.rewards.tables import words
 
+_COMMANDS = {*words("symbols"), *words("marked"), "frac", "therefore", "because"}
 LONGEST_NAME = 60  # characters
 _NAME = re.compile(
     r"(?:\\(?:therefore|because)\s*)?"
@@ -57,6 +59,8 @@ def named_value(text: str) -> str | None:
 
 def _is_name(text: str) -> bool:
     match = _NAME.fullmatch(text) if len(text) <= LONGEST_NAME else None
+    if match and any(c not in _COMMANDS for c in re.findall(r"\\([A-Za-z]+)", text)):
+        return False
     return match is not None and text.strip() not in ("e", "\\pi", "i", "\\infty")
 
 

@@ -14,11 +14,17 @@ _PARTS = {word: int(part) for word, part in spellings("parts").items()}
 _ORDINALS = {word: i + 1 for i, word in enumerate(words("ordinals"))}
 _HAN = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
 _HAN_POWERS = {"十": 10, "百": 100, "千": 1000}
+_HAN_DIGITS = "零一二三四五六七八九两十百千万"
+_HAN_FRACTION = re.compile(f"([{_HAN_DIGITS}]{{1,9}})分之([{_HAN_DIGITS}]{{1,9}})")
 _HAN_NUMBER = re.compile("[零一二三四五六七八九两〇十百千万亿]{1,20}")
 
 
 def number_in_words(text: str) -> tuple[Fraction, bool] | None:
     """The number that English or Chinese words spell, and whether it is an ordinal."""
+    share = _HAN_FRACTION.fullmatch(text)
+    if share:
+        bottom, top = (_han(part) for part in share.groups())
+        return None if not bottom or not top or not bottom[0] else (top[0] / bottom[0], False)
     if _HAN_NUMBER.fullmatch(text):
         return _han(text)
     parts = [w for w in re.split(r"[\s-]+", text.lower()) if w and w != "and"]

@@ -30,7 +30,9 @@ def sequence_of(text: str, gold: str) -> Sequence[str]:
     letters = text.replace(" ", "").replace("-", "")
     if re.fullmatch("[A-Z]{2,}", letters) and letters_of(gold):
         return letters
-    return text.split() if letters_of(text) else parts
+    tokens = text.split()
+    as_many = len(tokens) == len(split_list(gold)) > 1 and all(t.isalnum() for t in tokens)
+    return tokens if as_many or letters_of(text) else parts
 
 
 def assigned_of(answer: str) -> Sequence[str] | None:

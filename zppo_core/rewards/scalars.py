@@ -95,16 +95,20 @@ def quantity(answer: str, gold: str, context: Context) -> bool | None:
 
 
 _OPERATOR = re.compile(r"[\\^_+*/=(-]|\d")
+# words of which algebra would make a product or a difference: "red bag", "ice-fog"
+_WORDS = re.compile(r"(?=.*[A-Za-z]{2})[A-Za-z]+(?:[ -][A-Za-z]+)+")
 _VARIABLES = re.compile(r"[u-z]{2,3}")
 
 
 def expression(answer: str, gold: str, context: Context) -> bool | None:
     """A value or a formula, by algebra where both sides are mathematics as a whole."""
     tree = parse(gold)
-    if tree is None or (is_word(gold) and len(gold) > 3):
+    if tree is None or _WORDS.fullmatch(gold) or (is_word(gold) and len(gold) > 3):
         return None
     value = named_value(answer)
     answer = unwrapped(value if value is not None else answer)
+    if _WORDS.fullmatch(answer):
+        return names_agree(answer, gold)
     if is_word(gold) and is_word(answer):
         if _VARIABLES.fullmatch(gold) and _VARIABLES.fullmatch(answer):
             return sorted(answer) == sorted(gold)
