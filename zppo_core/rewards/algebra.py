@@ -12,6 +12,8 @@ import random
 from fractions import Fraction
 from typing import Any
 
+import mpmath
+
 from zppo_core.rewards.expressions import parse, symbols
 from zppo_core.rewards.parser import Tree
 from zppo_core.rewards.values import MAX_BITS, Complex, Real, TooLargeError, UndefinedError
@@ -69,8 +71,6 @@ def _constant(text: str) -> Fraction | None:
     tree = parse(text)
     if tree is None or symbols(tree):
         return None
-    import mpmath
-
     with mpmath.workdps(_precision((tree,))):
         try:
             value = Real({}).value(tree)
@@ -107,8 +107,6 @@ def trees_equal(left: Tree, right: Tree) -> bool:
         answer = _exactly_equal(left, right, names, rng)
         if answer is not None:
             return answer
-    import mpmath
-
     precision = _precision((left, right))
     with mpmath.workdps(precision):
         points = _points(names, rng)
@@ -204,24 +202,22 @@ def _shown(tree: Tree) -> float:
 
 
 def _points(names: list[str], rng: random.Random) -> list[dict[str, Any]]:
-    from mpmath import mpf
-
     if not names:
         return [{}]
     ranges = [(0.2, 3.0), (-3.0, 3.0), (0.02, 0.98), (1.5, 9.0)]
-    points = [{n: mpf(rng.uniform(*ranges[i % len(ranges)])) for n in names} for i in range(POINTS)]
+    points = [
+        {n: mpmath.mpf(rng.uniform(*ranges[i % len(ranges)])) for n in names} for i in range(POINTS)
+    ]
     # sequences: (-1)^n and cos(n pi) meet at whole numbers, odd and even ones
     shifts = [rng.randrange(3) for _ in names]
     return points + [
-        {n: mpf(1 + (i + shift) % 6) for n, shift in zip(names, shifts, strict=True)}
+        {n: mpmath.mpf(1 + (i + shift) % 6) for n, shift in zip(names, shifts, strict=True)}
         for i in range(6)
     ]
 
 
 def _equal_at(left: Tree, right: Tree, at: Real, precision: int) -> bool | None:
     """Whether the values are equal at a point; None if one of them has none there."""
-    import mpmath
-
     try:
         x, y = at.value(left), at.value(right)
     except (UndefinedError, ZeroDivisionError):

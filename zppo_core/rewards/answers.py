@@ -75,25 +75,6 @@ def interval_of(value: Fraction, half: Fraction) -> tuple[str, str]:
     return str(value - half), str(value + half)
 
 
-def agree(answer: str, gold: str, spec: AnswerSpec, algebra: ModuleType | None = None) -> bool:
-    """Whether `answer` is `gold` or another answer that `spec` accepts.
-
-    NeedsAlgebraError where neither text nor exact arithmetic can tell and `algebra` is None.
-    """
-    from zppo_core.rewards.compare import same_answer
-
-    context, open_ = Context(spec, algebra), False
-    for right in (gold, *spec.accepted):
-        try:
-            if same_answer(answer, right, context):
-                return True
-        except NeedsAlgebraError:
-            open_ = True
-    if open_:
-        raise NeedsAlgebraError(gold)
-    return False
-
-
 def spec_of(
     kind: str = "",
     options: Sequence[str] = (),
@@ -102,3 +83,19 @@ def spec_of(
 ) -> AnswerSpec:
     """An `AnswerSpec` from any sequences."""
     return AnswerSpec(kind, tuple(options), tuple(accepted), tolerance)
+
+
+_FORMS = {
+    "choice": "Answer with the letter of the option.",
+    "boolean": "Answer with yes or no.",
+    "ordered": "Answer with the items in their order, separated by commas.",
+    "list": "Answer with all of them, separated by commas.",
+}
+
+
+def wanted_form(spec: AnswerSpec) -> str:
+    """A sentence that asks for the form of an answer, "" where any form is read.
+
+    For questions whose own directive on it was taken out of a corpus.
+    """
+    return _FORMS.get("choice" if spec.options else known_kind(spec.kind), "")

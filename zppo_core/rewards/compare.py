@@ -6,20 +6,23 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import ModuleType
 from typing import TypeVar
 
 from zppo_core.rewards import plain, scalars, spans
-from zppo_core.rewards.answers import Context, known_kind
+from zppo_core.rewards.answers import AnswerSpec, Context, NeedsAlgebraError, known_kind
 from zppo_core.rewards.choices import LETTERS, choice_agrees, letter_of, letters_of, only_this
 from zppo_core.rewards.clean import LONGEST, clean
-from zppo_core.rewards.expressions import is_word
-from zppo_core.rewards.named import exact_value, named_parts, named_value, solved
+from zppo_core.rewards.named import named_parts, named_value, solved
 from zppo_core.rewards.numbers import unwrapped
 from zppo_core.rewards.parts import (
     PLUS_MINUS,
     assigned_of,
+    falling,
+    of_two_things,
     sequence_of,
     spread_of,
+    undecided,
     unnamed_of,
     value_of,
     values_of,
@@ -40,6 +43,23 @@ _GLUE = re.compile(r"(?<![A-Za-z0-9])\s+|\s+(?![A-Za-z0-9])")
 _CHOICE = re.compile(r"\(?[A-Z]\)?\.?|\(?[a-h]\)?\.?")
 T = TypeVar("T")
 MOST_MATCHED = 40  # unlike parts of a list that are tried against each other
+
+
+def agree(answer: str, gold: str, spec: AnswerSpec, algebra: ModuleType | None = None) -> bool:
+    """Whether `answer` is `gold` or another answer that `spec` accepts.
+
+    NeedsAlgebraError where neither text nor exact arithmetic can tell and `algebra` is None.
+    """
+    context, open_ = Context(spec, algebra), False
+    for right in (gold, *spec.accepted):
+        try:
+            if same_answer(answer, right, context):
+                return True
+        except NeedsAlgebraError:
+            open_ = True
+    if open_:
+        raise NeedsAlgebraError(gold)
+    return False
 
 
 def same_answer(answer: str, gold: str, context: Context) -> bool:
@@ -231,17 +251,11 @@ def _bracket(answer: str, gold: str, context: Context) -> bool | None:
             parts = assigned_of(answer)
             if parts is not None and _in_order(parts, right.parts, context):
                 return True
-    if len(right.parts) == 2 and not _falling(right.parts):
+    if len(right.parts) == 2 and not falling(right.parts):
         region, interval = read_region(answer, True), read_region(gold)
         if region is not None and interval is not None:
             return _regions_agree(region, interval, context)
     return False
-
-
-def _falling(ends: Sequence[str]) -> bool:
-    """Whether the first of two numbers is the larger, so that they are no interval."""
-    low, high = exact_value(ends[0]), exact_value(ends[1])
-    return low is not None and high is not None and low >= high
 
 
 def _list(answer: str, gold: str, context: Context) -> bool | None:
@@ -251,7 +265,7 @@ def _list(answer: str, gold: str, context: Context) -> bool | None:
     names = [named_parts(p) for p in parts]
     if all(names) and len({n[0] for n in names if n}) == len(parts) > 1:
         return _assignments(answer, [n for n in names if n], context)
-    if _of_two_things(parts) and not all(read_quantity(p) for p in split_list(answer)):
+    if of_two_things(parts) and not all(read_quantity(p) for p in split_list(answer)):
         return False  # "2 and 3" does not say of what
     right = spread_of(unnamed_of(parts) or parts)
     left = bracketed(answer)
@@ -264,22 +278,12 @@ def _list(answer: str, gold: str, context: Context) -> bool | None:
     said = left.parts if left and left.brackets == "{}" else values_of(answer)
     if said is None:
         return _in_order(assigned_of(answer) or (), right, context)
-    if _undecided(answer, said) and not _undecided(gold, parts):
+    if undecided(answer, said) and not undecided(gold, parts):
         return False
     said = spread_of(said)
     if any("\\ldots" in p for p in (*said, *right)):
         return _in_order(said, right, context)
     return _set(said, right, context)
-
-
-def _of_two_things(parts: Sequence[str]) -> bool:
-    units = {q.unit.dimensions for p in parts if (q := read_quantity(p)) is not None}
-    return len(units) > 1
-
-
-def _undecided(text: str, parts: Sequence[str]) -> bool:
-    """Whether words are joined by "or": `red or blue` is no list of both."""
-    return re.search(r"\sor\s|或", text) is not None and any(is_word(p) or " " in p for p in parts)
 
 
 def _forced_list(answer: str, gold: str, context: Context) -> bool | None:

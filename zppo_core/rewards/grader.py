@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from functools import lru_cache
 
-from zppo_core.rewards.answers import AnswerSpec, NeedsAlgebraError, agree, spec_of
+from zppo_core.rewards.answers import AnswerSpec, NeedsAlgebraError, spec_of
+from zppo_core.rewards.compare import agree
 from zppo_core.rewards.where import find_answer
 from zppo_core.types import Grade
 from zppo_core.workers import Outcome, WorkerPool
@@ -33,7 +34,7 @@ def agree_by_algebra(
     tolerance: float | None,
 ) -> bool | None:
     """The worker's side: `agree` with algebra; None where a value is too large to compute."""
-    from zppo_core.rewards import algebra
+    from zppo_core.rewards import algebra  # mpmath, which only a worker needs
 
     try:
         return agree(answer, gold, spec_of(kind, options, accepted, tolerance), algebra)

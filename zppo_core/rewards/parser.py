@@ -37,8 +37,6 @@ class Parser:
     def __init__(self, text: str) -> None:
         self.text, self.place, self.depth, self.bars, self.size = text, 0, 0, 0, 0
 
-    # --- characters
-
     def space(self) -> None:
         while self.place < len(self.text) and self.text[self.place] == " ":
             self.place += 1
@@ -60,8 +58,6 @@ class Parser:
     def need(self, word: str) -> None:
         if not self.take(word):
             raise NotMathsError(f"{word} is missing")
-
-    # --- grammar
 
     def sum(self) -> Tree:
         self.depth += 1

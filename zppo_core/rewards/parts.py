@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from functools import partial
 
 from zppo_core.rewards.choices import letters_of
-from zppo_core.rewards.named import named_parts, named_value
+from zppo_core.rewards.expressions import is_word
+from zppo_core.rewards.named import exact_value, named_parts, named_value
+from zppo_core.rewards.quantities import read_quantity
 from zppo_core.rewards.shapes import bracketed, read_matrix, read_statement, split_list
 
 PLUS_MINUS = re.compile(r"\\(pm|mp)(?![A-Za-z])\s*")
@@ -84,3 +86,20 @@ def spread_of(parts: Sequence[str]) -> list[str]:
             text = PLUS_MINUS.sub(partial(_sign, signs), part)
             spread.append(text.removeprefix("+"))
     return spread
+
+
+def falling(ends: Sequence[str]) -> bool:
+    """Whether the first of two numbers is the larger, so that they are no interval."""
+    low, high = exact_value(ends[0]), exact_value(ends[1])
+    return low is not None and high is not None and low >= high
+
+
+def undecided(text: str, parts: Sequence[str]) -> bool:
+    """Whether words are joined by "or": `red or blue` is no list of both."""
+    return re.search(r"\sor\s|或", text) is not None and any(is_word(p) or " " in p for p in parts)
+
+
+def of_two_things(parts: Sequence[str]) -> bool:
+    """Whether quantities of different units stand side by side."""
+    units = {q.unit.dimensions for p in parts if (q := read_quantity(p)) is not None}
+    return len(units) > 1
