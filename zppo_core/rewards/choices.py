@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+LONGEST_OPTION = 300  # characters, where the options are not known
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LEAD = re.compile(
     r"(?:(?:the\s+)?(?:correct\s+)?(?:option|choice|answer|选项|选择?)\s*(?:is|[:是])*\s*)(?=\(?[A-Za-z]\b|\(?[A-Z])",
@@ -18,7 +19,7 @@ _WITH_TEXT = re.compile(
 _TEXT_WITH = re.compile(r"(.+?)\s*\(\s*(?:option\s+)?([A-Z])\s*\)", re.DOTALL)
 # a second letter, or doubt about the first
 _MORE = re.compile(
-    r"[A-Z](?:\s*(?:[,;/&]|and|or|\s)\s*\(?[A-Z]\)?)*\.?|.*(?:\b[A-Z][.):](?:\s|$)|\(\s*[A-Z]\s*\)|\b(?:or|and)\s+\(?[A-Z]\)?(?:\b|$)"
+    r"[A-Z](?:\s*(?:[,;/&]|and|or|\s)\s*\(?[A-Z]\)?)*\.?|.*(?:\b[A-Z](?:[.:](?:\s|$)|\))|\(\s*[A-Z]\s*\)|\b(?:or|and)\s+\(?[A-Z]\)?(?:\b|$)"
     r"|\b(?:not|wrong|incorrect|neither|either|but)\b).*",
     re.DOTALL,
 )
@@ -77,13 +78,18 @@ def choice_agrees(answer: str, gold: str, options: Sequence[str], same: Same) ->
         return letter == right
     both = letter_and_text(answer)
     if both is not None and (not options or both[0] in LETTERS[: len(options)]):
-        if both[0] != right or (not options and _MORE.fullmatch(both[1])):
+        if both[0] != right or (not options and _doubtful(both[1])):
             return False
         return not options or same(both[1], bare_option(options[LETTERS.index(right)]))
     index = LETTERS.find(right) if right else -1
     if not 0 <= index < len(options):
         return False
     return only_this(answer, [bare_option(o) for o in options], index, same)
+
+
+def _doubtful(beside: str) -> bool:
+    """Whether what stands beside a letter is no option's text: other letters, doubt, a treatise."""
+    return len(beside) > LONGEST_OPTION or _MORE.fullmatch(beside) is not None
 
 
 def only_this(answer: str, options: Sequence[str], index: int, same: Same) -> bool:
