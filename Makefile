@@ -43,8 +43,11 @@ test-vllm:  ## the vLLM engine against vLLM's CPU build, in an environment of it
 		VLLM_CPU_KVCACHE_SPACE=1 VLLM_LOGGING_LEVEL=ERROR $(VLLM_ENV)/bin/python -m pytest tests/vllm_engine
 	@cat results/vllm.txt
 
-bench: setup  ## benchmarks of trainer and head on this machine, appended to benchmarks/results
+bench: setup  ## benchmarks of trainer, head and grading on this machine, appended to benchmarks/results
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	# verl's rules are single files; what the package requires is a training stack of its own
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps verl==0.9.1
+	$(BIN)/python benchmarks/bench_grading.py
 	cd benchmarks && ../$(BIN)/python bench_update.py && ../$(BIN)/python bench_head.py \
 		&& ../$(BIN)/python bench_grpo_step.py
 

@@ -35,12 +35,12 @@ from zppo_core.compression import Compressor
 from zppo_core.config import Config, load
 from zppo_core.data.corpus import ListCorpus
 from zppo_core.engines.scripted import ScriptedEngine
-from zppo_core.grading import Grader
 from zppo_core.hints import HintWriter
 from zppo_core.phases import Clock
 from zppo_core.prompts import Templates
 from zppo_core.rendering import Renderer
 from zppo_core.replay_buffer import PromptReplayBuffer
+from zppo_core.rewards.grader import Grader
 from zppo_core.step_types import Roles, RolloutState
 from zppo_core.store.journal import Journal
 from zppo_core.store.objects import LocalStore, open_store

@@ -21,8 +21,9 @@ from eval.settings import Settings
 from eval.suite import Benchmark, Sample, benchmarks
 from zppo_core.config import EvaluationConfig
 from zppo_core.engines.base import Sampling
-from zppo_core.grading import Grader, extract_boxed
 from zppo_core.prompts import Templates
+from zppo_core.rewards.grader import Grader
+from zppo_core.rewards.where import extract_boxed
 from zppo_core.types import Prompt
 
 SCORER_VERSION = "4"

@@ -212,8 +212,8 @@ def _exam(about: dict[str, Any]) -> Exam:
     """The paper's protocol, with what a command line may set."""
     from eval.engines import ModelSpec
     from eval.judge import Judge
-    from zppo_core.grading import Grader
     from zppo_core.prompts import Templates
+    from zppo_core.rewards.grader import Grader
 
     protocol = EvaluationConfig(
         source=str(about.get("source", "")), settings=str(about.get("settings", "")),

@@ -121,7 +121,7 @@ CREATE TABLE IF NOT EXISTS rollouts (
     token_ids INTEGER[] NOT NULL,  -- response tokens, forced prefix and end token included
     logp FLOAT[] NOT NULL,  -- the sampler's log-probabilities, 0 where forced [nats]
     reward DOUBLE NOT NULL,  -- outcome reward, 0 or 1
-    outcome VARCHAR NOT NULL,  -- correct, wrong, no_box or timeout
+    outcome VARCHAR NOT NULL,  -- correct, wrong, no_box, unfinished or timeout
     answer VARCHAR,  -- last boxed answer; null: none
     finish VARCHAR NOT NULL,  -- stop or length
     forced INTEGER NOT NULL,  -- leading tokens that were given [tokens]
@@ -150,7 +150,7 @@ CREATE TABLE IF NOT EXISTS teacher_draws (
     text VARCHAR NOT NULL,  -- what the teacher wrote (model text: never trust as HTML)
     tokens INTEGER NOT NULL,  -- its length [tokens]
     reward DOUBLE,  -- outcome reward, 0 or 1; null: not graded
-    outcome VARCHAR,  -- correct, wrong, no_box or timeout; null: not graded
+    outcome VARCHAR,  -- correct, wrong, no_box, unfinished or timeout; null: not graded
     answer VARCHAR,  -- last boxed answer of `text`; null: none
     source_answer VARCHAR,  -- last boxed answer of the text to compress; null: none, or other purposes
     source_tokens INTEGER,  -- length of the text to compress [tokens]; null: not counted
@@ -213,7 +213,7 @@ CREATE TABLE IF NOT EXISTS eval_samples (
     scorer VARCHAR NOT NULL,  -- scorer's name
     scorer_version VARCHAR NOT NULL,  -- its version
     score DOUBLE NOT NULL,  -- [fraction]; partial credit where the benchmark gives it
-    outcome VARCHAR NOT NULL,  -- correct, wrong, partial, no_box, timeout, unparsed, malformed; or "fault: " and why the rule failed
+    outcome VARCHAR NOT NULL,  -- correct, wrong, partial, no_box, unfinished, timeout, unparsed, malformed; or "fault: " and why the rule failed
     tokens INTEGER NOT NULL,  -- generated tokens [tokens]
     seconds DOUBLE,  -- time of its batch / samples of the batch [s]; null: not measured
     judge_reply VARCHAR,  -- raw reply of the judge (model text); null: the rule decided

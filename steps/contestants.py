@@ -18,9 +18,9 @@ from zppo_core import models
 from zppo_core.config import Config
 from zppo_core.engines.base import Engine
 from zppo_core.errors import UserError
-from zppo_core.grading import Grader
 from zppo_core.methods import METHODS
 from zppo_core.prompts import Templates
+from zppo_core.rewards.grader import Grader
 from zppo_core.store.checkpoint import latest_checkpoint, load_weights
 from zppo_core.store.journal import Journal
 from zppo_core.store.objects import ObjectStore

@@ -22,7 +22,7 @@ from zppo_core.methods import METHODS
 from zppo_core.phases import Clock, Role
 from zppo_core.prompts import Templates
 from zppo_core.replay_buffer import PromptReplayBuffer
-from zppo_core.rewards import OwnReward
+from zppo_core.rewards.custom import OwnReward
 from zppo_core.step_types import Roles, RolloutState
 from zppo_core.store.objects import ObjectStore
 from zppo_core.teacher_cache import Memo, TeacherCache
@@ -31,7 +31,7 @@ from zppo_core.types import Completion, Grade, Prompt, Question
 if TYPE_CHECKING:
     import torch
 
-    from zppo_core.grading import Grader
+    from zppo_core.rewards.grader import Grader
     from zppo_core.training.remote import RemoteTrainer, Workers
     from zppo_core.training.updater import Trainer
 
@@ -217,7 +217,7 @@ def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Pr
     import torch
 
     from zppo_core import models
-    from zppo_core.grading import Grader
+    from zppo_core.rewards.grader import Grader
 
     set_threads(config)
     dtype = getattr(torch, config.student.dtype)

@@ -10,6 +10,7 @@ import numpy as np
 from zppo_core.compression import Compressed
 from zppo_core.config import Config
 from zppo_core.reformulation import choose_wrong, reformulate_bcq, reformulate_ncq, share
+from zppo_core.rewards.where import whole_turn
 from zppo_core.step_types import Ask, Roles, TeacherDraw
 from zppo_core.teacher_cache import Draw
 from zppo_core.types import Group, Kind, Prompt, Question
@@ -48,7 +49,12 @@ def choose(kind: Kind, group: Group, draws: Sequence[TeacherDraw], rng: np.rando
     `boxed`: the wrong one has a boxed answer if any has (`reformulation.wrong`).
     """
     pairs = zip(group.completions, group.grades, strict=True)
-    wrong = [(c.text, g.answer) for c, g in pairs if g.reward == 0.0]
+    thinking = group.prompt.thinking
+    wrong = [
+        (whole_turn(c.text, thinking, c.finish == "length"), g.answer)
+        for c, g in pairs
+        if g.reward == 0.0
+    ]
     if kind == "ncq":
         return Chosen(None, tuple(text for text, _ in wrong))
     right = [d.draw for d in draws if d.grade.reward == 1.0]

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from zppo_core.engines.base import Engine, Sampling
-from zppo_core.grading import extract_boxed
 from zppo_core.prompts import Templates
+from zppo_core.rewards.where import extract_boxed, find_answer
 from zppo_core.streams import derive_seed
 from zppo_core.teacher_cache import Memo
 from zppo_core.types import Prompt
@@ -66,6 +66,8 @@ def extract(response: str, answer: str | None, count_tokens: Callable[[str], int
     if closing and count_tokens(closing[0]) > cap:
         return _tail(_THINK_TAG.sub(" ", response).split(), count_tokens, cap)
     body = _THINK_TAG.sub("\n", response)
+    if answer is None:  # a box in a thought that never ends is no answer to show
+        body = body.split("\\boxed")[0]
     lines = [line.strip() for line in body.splitlines() if line.strip()]
     if closing and lines and normalise_answer(extract_boxed(lines[-1])) == normalise_answer(answer):
         lines = lines[:-1]
@@ -107,7 +109,7 @@ class Compressor:
 
     def compress(self, responses: Sequence[str], seed: int) -> list[Compressed]:
         """One candidate text for each response, in order; batches each round of attempts."""
-        answers = [extract_boxed(r) for r in responses]
+        answers = [find_answer(r)[0] for r in responses]
         done: dict[int, Compressed] = {}
         spent = dict.fromkeys(range(len(responses)), 0)
         rounds = 0 if self.engine is None else 1 + self.retries

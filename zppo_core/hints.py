@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from zppo_core.compression import Compressed
 from zppo_core.engines.base import Engine, Sampling
-from zppo_core.grading import extract_boxed, normalise
 from zppo_core.prompts import Templates
+from zppo_core.rewards.clean import clean
+from zppo_core.rewards.where import extract_boxed
 from zppo_core.streams import derive_seed
 from zppo_core.types import Prompt
 
@@ -36,7 +37,7 @@ def first_half(response: str) -> str:
 
 def _without(text: str, answer: str | None) -> str:
     """`text` with dots for the answer as a word of its own; a single letter may be any word."""
-    bare = normalise(answer or "")
+    bare = clean(answer or "")
     if not bare or (len(bare) == 1 and bare.isalpha()):
         return text
     return re.sub(rf"(?<!\w){re.escape(bare)}(?!\w)", "...", text, flags=re.IGNORECASE)

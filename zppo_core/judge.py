@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zppo_core.engines.base import Engine, Sampling
-from zppo_core.grading import extract_boxed, normalise
 from zppo_core.prompts import Templates
+from zppo_core.rewards.clean import clean
+from zppo_core.rewards.where import extract_boxed
 from zppo_core.streams import derive_seed
 from zppo_core.teacher_cache import Memo
 from zppo_core.types import Grade, Prompt, Question
@@ -91,7 +92,7 @@ class Judge:
 
 
 def _same(answer: str, gold: str) -> bool:
-    return normalise(answer).casefold() == normalise(gold).casefold()
+    return clean(answer).casefold() == clean(gold).casefold()
 
 
 def _grade(answer: str | None, right: object) -> Grade:

@@ -21,6 +21,7 @@ from zppo_core.errors import UserError
 from zppo_core.methods import METHODS, Method
 from zppo_core.reformulation import plan_augmentations, share
 from zppo_core.replay_buffer import BufferEvent
+from zppo_core.rewards.where import whole_turn
 from zppo_core.step_types import (
     Ask,
     Corpus,
@@ -126,7 +127,10 @@ def grade(asks: Sequence[Ask], sampled: Sampled, step: int, roles: Roles,
     """The groups of `asks`, graded."""
     outputs = [sampled[ask.uid(step)] for ask in asks]
     pairs = [
-        (corpus[ask.question_id], completion.text)
+        (
+            corpus[ask.question_id],
+            whole_turn(completion.text, ask.prompt.thinking, completion.finish == "length"),
+        )
         for ask, completions in zip(asks, outputs, strict=True)
         for completion in completions
     ]
@@ -215,7 +219,12 @@ def draw_teacher(question_ids: Sequence[str], ahead: Draws, state: RolloutState,
     missing = [q for q in question_ids if q not in ahead]
     made = ahead | ask_teachers(missing, visits, roles, corpus, config)
     drawn = {q: made[q] for q in question_ids}
-    pairs = [(corpus[q], d.text) for q, draws in drawn.items() for d in draws]
+    thinking = config.teacher.thinking
+    pairs = [
+        (corpus[q], whole_turn(d.text, thinking, d.finish == "length"))
+        for q, draws in drawn.items()
+        for d in draws
+    ]
     grades = iter(roles.grading.grade_all(pairs))
     return {
         q: tuple(TeacherDraw(q, visits.get(q, 0), i, d, next(grades)) for i, d in enumerate(draws))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from eval.scoring import ocr_text, ocrbench
 from eval.scoring.rules import RULES, Algebra
 from eval.suite import Sample
-from zppo_core.grading import Grader
+from zppo_core.rewards.grader import Grader
 from zppo_core.workers import Outcome, WorkerPool
 
 FAULT = "fault: "  # an outcome that begins so ends with the error that a rule raised
@@ -47,10 +47,10 @@ def score_all(items: Sequence[Item], grader: Grader) -> list[RuleScore]:
     for i, by_worker in _by_ocrbench(items).items():
         found[i] = by_worker
     pairs = [
-        (rf"\boxed{{{answer}}}", gold)
+        (answer, gold)
         for result in found if isinstance(result, Algebra) for answer, gold in result.pairs
     ]  # fmt: skip
-    grades = iter(grader.grade_many(pairs))
+    grades = iter(grader.agree_many(pairs))
     scores = []
     for (sample, rule, answer), result in zip(items, found, strict=True):
         if isinstance(result, Algebra):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zppo_core.grading import extract_boxed
+from zppo_core.rewards.where import extract_boxed
 
 END = "</think>"
 

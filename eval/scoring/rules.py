@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from rapidfuzz.distance import Levenshtein
 
 from eval.suite import Sample
-from zppo_core.grading import exact_number, normalise, without_units
+from zppo_core.rewards.clean import clean, without_units
+from zppo_core.rewards.numbers import exact_number
 
 ANLS_THRESHOLD = 0.5
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -46,7 +47,7 @@ _LETTER_TEXT = re.compile(r"(?:\(\s*([A-Z])\s*\)|([A-Z])\s*[.):])\s*(.+)", re.DO
 
 def same_text(left: str, right: str) -> bool:
     """Equal but for case, spacing and mark-up."""
-    return normalise(left).casefold() == normalise(right).casefold()
+    return clean(left).casefold() == clean(right).casefold()
 
 
 def letter_of(answer: str, options: tuple[str, ...]) -> str | None:
@@ -54,7 +55,7 @@ def letter_of(answer: str, options: tuple[str, ...]) -> str | None:
 
     With known `options` the letter must be one of theirs, and a text beside it must be its own.
     """
-    text = _LEAD.sub("", normalise(answer), count=1)
+    text = _LEAD.sub("", clean(answer), count=1)
     bare = _LETTER.fullmatch(text)
     if bare:
         letter = bare.group(1).upper()
@@ -94,7 +95,7 @@ def plain_text(sample: Sample, answer: str) -> float:
     """Equal but for case, spacing, spaces after commas and final punctuation (BabyVision)."""
 
     def tidy(text: str) -> str:
-        text = _ENDING.sub("", " ".join(normalise(text).lower().split()))
+        text = _ENDING.sub("", " ".join(clean(text).lower().split()))
         return re.sub(r"\s*,\s*", ",", text)
 
     return float(any(tidy(answer) == tidy(gold) for gold in golds_of(sample)))
@@ -102,8 +103,8 @@ def plain_text(sample: Sample, answer: str) -> float:
 
 def integer(sample: Sample, answer: str) -> float | Algebra:
     """Whole numbers, with leading zeros or a degree sign (AIME)."""
-    right = exact_number(without_units(normalise(sample.gold)))
-    given = exact_number(without_units(normalise(answer)))
+    right = exact_number(without_units(clean(sample.gold)))
+    given = exact_number(without_units(clean(answer)))
     if right is None or given is None:
         return maths(sample, answer)
     return float(right == given)
@@ -168,7 +169,7 @@ _PI = re.compile(
 
 def number_of(answer: str) -> float | None:
     r"""A number, or a rational multiple of pi like 2\pi/3 or \frac{\pi}{4}; None for the rest."""
-    text = re.sub(r"[\s*]|\\cdot", "", without_units(normalise(answer)))
+    text = re.sub(r"[\s*]|\\cdot", "", without_units(clean(answer)))
     exact = exact_number(text)
     if exact is not None:
         try:

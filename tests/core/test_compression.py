@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from zppo_core.compression import Compressor, extract, parse_summary
 from zppo_core.engines.scripted import ScriptedEngine
-from zppo_core.grading import extract_boxed
 from zppo_core.prompts import Templates
+from zppo_core.rewards.where import extract_boxed
 from zppo_core.store.objects import LocalStore
 from zppo_core.teacher_cache import Memo
 

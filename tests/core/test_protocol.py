@@ -4,7 +4,7 @@ from eval.exam import Exam
 from eval.suite import Sample
 from zppo_core.config import Config, load
 from zppo_core.engines.base import Sampling
-from zppo_core.grading import Grader
+from zppo_core.rewards.grader import Grader
 from zppo_core.prompts import OURS, Templates
 
 

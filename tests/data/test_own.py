@@ -19,7 +19,7 @@ from zppo_core.data.digits import train_questions
 from zppo_core.data.table import encode_images, parse_columns, read_table
 from zppo_core.errors import UserError
 from zppo_core.prompts import OURS, Templates
-from zppo_core.rewards import OwnReward
+from zppo_core.rewards.custom import OwnReward
 from zppo_core.store.objects import open_store
 from zppo_core.types import Grade, Prompt, Question
 

@@ -23,8 +23,8 @@ from zppo_core import tables_schema
 from zppo_core.config import EvaluationConfig
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError
-from zppo_core.grading import Grader
 from zppo_core.prompts import Templates
+from zppo_core.rewards.grader import Grader
 from zppo_core.tables_schema import KEYS, TABLES, ShardError, decode, encode
 
 

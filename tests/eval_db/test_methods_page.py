@@ -10,7 +10,7 @@ from eval.published import reference
 from steps.engines import vllm_settings
 from zppo_core.config import Config, load
 from zppo_core.engines.base import Sampling
-from zppo_core.grading import grade
+from zppo_core.rewards.grader import grade
 from zppo_core.methods import METHODS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")

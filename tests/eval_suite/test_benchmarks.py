@@ -24,8 +24,8 @@ from zppo_core import models
 from zppo_core.config import EvaluationConfig
 from zppo_core.engines.hf import HfEngine
 from zppo_core.engines.scripted import ScriptedEngine
-from zppo_core.grading import Grader
 from zppo_core.prompts import Templates
+from zppo_core.rewards.grader import Grader
 from zppo_core.types import Prompt
 
 PAPER = {b.name: b for b in SUITES["paper31"]}

@@ -23,9 +23,9 @@ from zppo_core.engines.base import Sampling
 from zppo_core.engines.hf import HfEngine
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError
-from zppo_core.grading import Grader
 from zppo_core.nano import resolve
 from zppo_core.prompts import Templates
+from zppo_core.rewards.grader import Grader
 
 TASKS = Path(__file__).parents[2] / "eval" / "tasks"
 PAPER = {b.name: b for b in SUITES["paper31"]}

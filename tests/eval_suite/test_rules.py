@@ -14,7 +14,7 @@ from eval.scoring.extract import extract
 from eval.scoring.rules import RULES, Algebra, anls, dynamath, mathvista_value, number_of
 from eval.suite import Sample
 from eval.tasks.mmlu_redux import corrected_letters
-from zppo_core.grading import Grader, grade
+from zppo_core.rewards.grader import Grader, grade
 
 
 def sample(gold: str, options: tuple[str, ...] = (), **extra) -> Sample:

@@ -18,8 +18,8 @@ from eval.scoring.rules import RULES
 from eval.suite import SUITES, Benchmark, Sample, _whole_groups, load
 from zppo_core.config import EvaluationConfig
 from zppo_core.engines.scripted import ScriptedEngine
-from zppo_core.grading import Grader
 from zppo_core.prompts import Templates
+from zppo_core.rewards.grader import Grader
 
 PAPER = {b.name: b for b in SUITES["paper31"]}
 

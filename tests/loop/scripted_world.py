@@ -17,11 +17,11 @@ from zppo_core.config import Config, load
 from zppo_core.data.corpus import ListCorpus
 from zppo_core.engines.base import Sampling
 from zppo_core.engines.scripted import ScriptedEngine
-from zppo_core.grading import Grader
 from zppo_core.hints import HintWriter
 from zppo_core.prompts import Templates
 from zppo_core.rendering import EncodedPrompt
 from zppo_core.replay_buffer import PromptReplayBuffer
+from zppo_core.rewards.grader import Grader
 from zppo_core.rollout_step import rollout_step
 from zppo_core.step_types import Roles, RolloutState
 from zppo_core.store.objects import LocalStore

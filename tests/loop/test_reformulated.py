@@ -8,7 +8,7 @@ from scripted_world import Watched, World, student_with, teacher_with
 from story import G_T, blocks, route_of, summary_calls
 
 from zppo_core.engines.base import Sampling
-from zppo_core.grading import extract_boxed
+from zppo_core.rewards.where import extract_boxed
 from zppo_core.types import Prompt
 
 

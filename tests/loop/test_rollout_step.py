@@ -241,3 +241,18 @@ def test_which_wrong_rollouts_a_bcq_is_drawn_from_is_an_option(tmp_path, wrong) 
         assert asks
         seen |= {a.negatives[0].answer for a in asks}
     assert seen == ({"999"} if wrong == "boxed" else {"999", None})
+
+
+def test_a_rollout_that_is_cut_in_its_thought_has_no_answer_however_right(tmp_path) -> None:
+    world = World(tmp_path, student_with(lambda p, m: True), **{"student.thinking": True})
+    generate = world.student.generate
+
+    def cut(*arguments, **named):
+        groups = generate(*arguments, **named)
+        return [[replace(c, finish="length") for c in group] for group in groups]
+
+    world.student.generate = cut  # type: ignore[method-assign]
+    result = world.step()
+    assert {g.outcome for group in result.plain for g in group.grades} == {"unfinished"}
+    assert {n.answer for ask in result.asks for n in ask.negatives} == {None}
+    assert all("student thinks; \\boxed" not in ask.prompt.text for ask in result.asks)

@@ -22,10 +22,11 @@ from zppo_core.data.digits import (
 from zppo_core.engines.base import Sampling
 from zppo_core.engines.hf import HfEngine
 from zppo_core.errors import UserError
-from zppo_core.grading import Grader, extract_boxed, grade
 from zppo_core.nano_sft import Recipe, build_checkpoints, make_example
 from zppo_core.prompts import OURS
 from zppo_core.rendering import Renderer
+from zppo_core.rewards.grader import Grader, grade
+from zppo_core.rewards.where import extract_boxed
 from zppo_core.store.checkpoint import weight_hash
 from zppo_core.types import Prompt
 

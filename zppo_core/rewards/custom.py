@@ -23,7 +23,7 @@ class OwnReward:
     def __init__(self, function: str, workers: int = 2, timeout: float = 10.0) -> None:
         self.function = function
         load = ("zppo_core.workers:resolve", function)
-        self._pool = WorkerPool("zppo_core.rewards:call", workers, timeout, prepare=load)
+        self._pool = WorkerPool("zppo_core.rewards.custom:call", workers, timeout, prepare=load)
 
     def grade_all(self, pairs: Sequence[tuple[Question, str]]) -> list[Grade]:
         """A grade for each (question, response), in order."""

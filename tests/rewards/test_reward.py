@@ -3,7 +3,7 @@
 import pytest
 
 from steps.world import RuleGrading
-from zppo_core.grading import extract_boxed
+from zppo_core.rewards.where import extract_boxed
 from zppo_core.types import Grade, Question
 
 

@@ -1,0 +1,101 @@
+"""Letters of a choice, with or without the texts of the options."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+LONGEST_OPTION = 300  # characters, where the options are not known
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_LEAD = re.compile(
+    r"(?:(?:the\s+)?(?:correct\s+)?(?:option|choice|answer|选项|选择?)\s*(?:is|[:是])*\s*)(?=\(?[A-Za-z]\b|\(?[A-Z])",
+    re.IGNORECASE,
+)
+_BARE = re.compile(r"[(\[{]?\s*([A-Za-z])\s*[)\]}]?\s*[.:]?")
+_WITH_TEXT = re.compile(
+    r"(?:\(\s*([A-Za-z])\s*\)\s*[.:]?|([A-Za-z])\s*(?:\)|[.:](?![A-Za-z0-9]))|([A-Z])\s+-(?=\s))\s*(.+)",
+    re.DOTALL,
+)
+_TEXT_WITH = re.compile(r"(.+?)\s*\(\s*(?:option\s+)?([A-Z])\s*\)", re.DOTALL)
+# a second letter, or doubt about the first
+_MORE = re.compile(
+    r"[A-Z](?:\s*(?:[,;/&]|and|or|\s)\s*\(?[A-Z]\)?)*\.?|.*(?:\b[A-Z](?:[.:](?:\s|$)|\))|\(\s*[A-Z]\s*\)|\b(?:or|and)\s+\(?[A-Z]\)?(?:\b|$)"
+    r"|\b(?:not|wrong|incorrect|neither|either|but)\b).*",
+    re.DOTALL,
+)
+_SEVERAL = re.compile(r"\(?[A-Z]\)?(?:\s*(?:,|;|and|&|\s)\s*(?:and\s+)?\(?[A-Z]\)?)+")
+_LABEL = re.compile(r"\(?\s*([A-Z])\s*[.):]\s*(?=\S)")
+
+Same = Callable[[str, str], bool]
+
+
+def letter_of(text: str) -> str | None:
+    """The capital letter that a cleaned `text` is, alone: `b`, `(B)`, `B.`, `option B`."""
+    lead = _LEAD.match(text)
+    match = _BARE.fullmatch(text[lead.end() :] if lead else text)
+    return match.group(1).upper() if match else None
+
+
+def letters_of(text: str) -> tuple[str, ...] | None:
+    """The letters of a choice of several: `A, C`, `A and C`, `(A)(C)`; None if it is not that."""
+    if _SEVERAL.fullmatch(text):
+        return tuple(re.findall(r"[A-Z]", re.sub(r"\band\b", "", text)))
+    return None
+
+
+def letter_and_text(text: str) -> tuple[str, str] | None:
+    """The letter and the words beside it: `B. 45`, `(b) 45`, `45 (B)`."""
+    lead = _LEAD.match(text)
+    text = text[lead.end() :] if lead else text
+    match = _WITH_TEXT.fullmatch(text)
+    if match:
+        return (match.group(1) or match.group(2) or match.group(3)).upper(), match.group(4)
+    match = _TEXT_WITH.fullmatch(text)
+    return (match.group(2), match.group(1)) if match else None
+
+
+def bare_option(option: str) -> str:
+    """An option's text without a letter before it."""
+    match = _LABEL.match(option)
+    return option[match.end() :] if match else option
+
+
+def choice_agrees(answer: str, gold: str, options: Sequence[str], same: Same) -> bool:
+    """Whether a cleaned `answer` chooses `gold`, a letter or several; `options` are cleaned too.
+
+    A text beside the letter must be that option's. A text alone must be the gold option's and no
+    other's. Where the options are not known any text may follow the letter, but no second letter.
+    """
+    several = letters_of(gold)
+    if several is None and options and re.fullmatch(r"[A-Z]{2,}", gold):
+        several = tuple(gold) if max(gold) < LETTERS[len(options)] else None
+    if several and len(several) > 1:
+        said = letters_of(answer) or (tuple(answer) if re.fullmatch("[A-Z]{2,}", answer) else None)
+        return said is not None and sorted(said) == sorted(several)
+    right = letter_of(gold) or (letter_and_text(gold) or ("",))[0]
+    letter = letter_of(answer)
+    if letter is not None and (not options or letter in LETTERS[: len(options)]):
+        return letter == right
+    both = letter_and_text(answer)
+    if both is not None and (not options or both[0] in LETTERS[: len(options)]):
+        if both[0] != right or (not options and _doubtful(both[1])):
+            return False
+        return not options or same(both[1], bare_option(options[LETTERS.index(right)]))
+    index = LETTERS.find(right) if right else -1
+    if not 0 <= index < len(options):
+        return False
+    return only_this(answer, [bare_option(o) for o in options], index, same)
+
+
+def _doubtful(beside: str) -> bool:
+    """Whether what stands beside a letter is no option's text: other letters, doubt, a treatise."""
+    return len(beside) > LONGEST_OPTION or _MORE.fullmatch(beside) is not None
+
+
+def only_this(answer: str, options: Sequence[str], index: int, same: Same) -> bool:
+    """Whether `answer` is the text of one option, and of no other."""
+    if answer == options[index]:
+        return True
+    if not same(answer, options[index]):
+        return False
+    return not any(same(answer, o) for i, o in enumerate(options) if i != index)

@@ -1,0 +1,247 @@
+r"""One cleaning of text for reward, evaluation and audits: an answer without its dress.
+
+Typography, Markdown and LaTeX have many spellings for one thing; here each thing gets one. Nothing
+that carries meaning goes: `clean` changes no number, no unit, no order and no sign. The result is
+still LaTeX where the answer was mathematics (`\frac{1}{2}`, `\sqrt{3}`), else plain words.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+from zppo_core.rewards.tables import spellings, words
+
+LONGEST = 2000  # characters; a longer answer is compared as text alone
+
+_UP = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱ", "0123456789+-=()ni", strict=True))
+_DOWN = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₙₓ", "0123456789+-=()nx", strict=True))
+_SUPER = re.compile(f"[{''.join(_UP)}]+")
+_SUB = re.compile(f"[{''.join(_DOWN)}]+")
+_VULGAR = re.compile("[¼-¾⅐-⅞]")
+_ROOT = re.compile(r"([√∛∜])\s*(\{|\(|\d+(?:\.\d+)?|[A-Za-zπ])?")
+_GREEK = {chr(0x3B1 + i): rf"\{name} " for i, name in enumerate(words("greek"))}
+_CHARACTERS = (
+    spellings("characters")
+    | _GREEK
+    | {
+        capital: rf"\{name} "
+        for capital, name in zip("ΔΣΦΓΘ", ("Delta", "Sigma", "Phi", "Gamma", "Theta"), strict=True)
+    }
+)
+_GREEK_WORD = re.compile("[Ͱ-Ͽ]{2,}")
+_ODD = re.compile("|".join(map(re.escape, _CHARACTERS)))
+
+_ALIASES = spellings("commands")  # "" for commands that only set a size
+_BOARD = re.compile(r"\\(?:mathbb|Bbb)\s*\{?\s*([A-Z])\s*\}?")
+_COMMAND = re.compile(r"\\([A-Za-z]+)")
+_TEXT_NAMES = (
+    "text|textbf|textit|textrm|textsf|texttt|textsc|textnormal|textup|emph|mbox|mathrm|mathbf|mathit|"
+    "mathsf|mathtt|mathcal|mathfrak|boldsymbol|bm|pmb|operatorname|underline|uline|ce|"
+    "boxed|fbox|mathop|mathord|mathbin|mathrel|hphantom|url|verb|tag|unit|si|ensuremath|bold"
+)
+_TEXT = re.compile(rf"\\({_TEXT_NAMES})\s*\*?\s*(?=\{{)")
+_BRACES = re.compile(r"\\[{}]|[{}]")
+_TEXT_BARE = re.compile(rf"\\(?:{_TEXT_NAMES})\s+(?=[A-Za-z0-9])")
+_COLOUR = re.compile(r"\\(?:textcolor|color)\s*(?:\[\w*\])?\{[^{}]{0,30}\}")
+_FUNCTIONS = re.compile(
+    r"(?:sin|cos|tan|cot|sec|csc|ln|log|exp|arcsin|arccos|arctan|sinh|cosh|tanh|lg|gcd|lcm|max|min)"
+)
+_SPACES = re.compile(r"\\[!,;:> ]|~|\\\n")
+_GROUPED = re.compile(r"(?<=\d)(?:\\[,!;: ]|\{,\}|~)+(?=\d{3}(?!\d))")
+_BRACED_SIGN = re.compile(r"\{([,:=;<>+*/-])\}")
+_ESCAPED = re.compile(r"\\([%&#_$])")
+_DEGREE = re.compile(r"\^\s*\{?\s*(?:\\circ(?![A-Za-z])|°|o(?=\}))\s*\}?|\\circ(?![A-Za-z])")
+_MATHS = re.compile(r"\\[()\[\]]")
+_SIGNS = (
+    (re.compile(r"(?<=\d)\s*-{2,3}\s*(?=\d)"), "-"),
+    (re.compile(r"\\not\s*="), r"\\ne "),
+    (re.compile(r"\\not\s*\\in(?![A-Za-z])"), r"\\notin "),
+    (re.compile(r"<="), r"\\le "),
+    (re.compile(r">="), r"\\ge "),
+    (re.compile(r"!=|=/="), r"\\ne "),
+    (re.compile(r"<-+>"), r"\\leftrightarrow "),
+    (re.compile(r"-+>"), r"\\to "),
+    (re.compile(r"=+>"), r"\\Rightarrow "),
+    (re.compile(r"=="), "="),
+    (re.compile(r"\+/-|\+-"), r"\\pm "),
+    (re.compile(r"\.{3,}"), r"\\ldots "),
+)
+_LEAD = re.compile(
+    r"(?:(?:the|my)\s+)?(?:final\s+|correct\s+)?(?:answer|ans)\s*(?:is|[:=])+\s*|答案\s*[是为:]*\s*"
+    r"|答\s*:\s*|therefore,?\s+|thus,?\s+|hence,?\s+|所以,?",
+    re.IGNORECASE,
+)
+_EMPTY_SET = re.compile(r"\\?\{\s*\\?\}$|^(?:the )?empty set$|^空集$", re.IGNORECASE)
+_WRAPS = (("**", "**"), ("__", "__"), ("*", "*"), ("'", "'"), ('"', '"'), ("~~", "~~"), ("`", "`"))
+_CONTROL = dict.fromkeys((*range(32), *range(127, 160)), " ")
+_NEWLINE = "\ue000"  # a row's end in a matrix, until the end of the cleaning
+_WHITE = re.compile(r"\s+")
+_PLAIN = re.compile(r"[A-Za-z0-9]+(?:\.[0-9]+)?")
+_TRAILING = ".;, "
+
+
+@lru_cache(maxsize=1 << 16)
+def clean(text: str) -> str:
+    """`text` in its one spelling: NFKC, ASCII signs, no mark-up, single spaces."""
+    if _PLAIN.fullmatch(text):
+        return text
+    text = text[: 4 * LONGEST].translate(_CONTROL)
+    if not text.isascii():
+        text = _ascii_signs(text)
+    text = _without_mark_up(text)
+    if "{" in text:
+        text = _BRACED_SIGN.sub(r"\1", text)
+    if "\\" in text:
+        text = _without_latex_dress(text)
+    text = _dollars(text)
+    text = _ESCAPED.sub(r"\1", text)
+    for pattern, sign in _SIGNS:
+        text = pattern.sub(sign, text)
+    text = _WHITE.sub(" ", text.replace(_NEWLINE, r" \\ ")).strip()
+    text = _without_mark_up(text)
+    lead = _LEAD.match(text)
+    if lead and lead.end() < len(text):
+        text = text[lead.end() :]
+    text = _EMPTY_SET.sub(r"\\emptyset", text.rstrip(" \\"))
+    if text and text[-1] in _TRAILING and not text.endswith(("\\,", "\\;")):
+        text = text[:-1]
+    return _without_mark_up(text.strip())
+
+
+def _ascii_signs(text: str) -> str:
+    text = _SUPER.sub(lambda m: "^{" + "".join(_UP[c] for c in m.group()) + "}", text)
+    text = _SUB.sub(lambda m: "_{" + "".join(_DOWN[c] for c in m.group()) + "}", text)
+    text = _VULGAR.sub(_vulgar, text)
+    text = _ROOT.sub(_root, text)
+    # Greek words are words; a single letter is a symbol
+    greek = _GREEK_WORD.search(text) is not None and "π" not in text
+
+    def sign(match: re.Match[str]) -> str:
+        c = match.group()
+        return c if greek and "Ͱ" <= c <= "Ͽ" else _CHARACTERS[c]
+
+    text = _ODD.sub(sign, unicodedata.normalize("NFKC", _ODD.sub(sign, text)))
+    return "".join(c for c in text if c.isascii() or unicodedata.category(c) != "Cf")
+
+
+def _vulgar(match: re.Match[str]) -> str:
+    top, _, bottom = unicodedata.normalize("NFKC", match.group()).partition("⁄")
+    return rf"\frac{{{top}}}{{{bottom}}}"
+
+
+def _root(match: re.Match[str]) -> str:
+    command = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}[match.group(1)]
+    body = match.group(2)
+    if body is None:
+        return command
+    return command + (body if body in "{(" else f"{{{body}}}")
+
+
+def _without_mark_up(text: str) -> str:
+    """`text` without bold, quotes or code marks around the whole of it."""
+    text = text.strip()
+    for _ in range(3):
+        for start, end in _WRAPS:
+            inner = text[len(start) : -len(end)]
+            if (
+                text.startswith(start)
+                and text.endswith(end)
+                and inner.strip()
+                and start not in inner
+                and end not in inner
+            ):
+                text = inner.strip()
+    return (
+        text.replace("**", "")
+        if text.count("**") >= 2 and not re.search(r"\w\*\*\w", text)
+        else text
+    )
+
+
+def _without_latex_dress(text: str) -> str:
+    if r"\begin" in text:
+        text = text.replace("\\\\", _NEWLINE)
+    else:
+        text = text.replace("\\\\", " " if not text.startswith("\\\\") else "\\")
+    text = _MATHS.sub(" ", text)
+    text = _GROUPED.sub(",", text)
+    text = _SPACES.sub(" ", text)
+    text = _COLOUR.sub("", text)
+    text = _TEXT_BARE.sub("", _without_text_commands(text))
+    text = _COMMAND.sub(_alias, _BOARD.sub(r"\\\1 ", text))
+    return _DEGREE.sub("°", text)
+
+
+_AFTER_COMMAND = re.compile(r"\\[A-Za-z]+$")
+
+
+def _without_text_commands(text: str) -> str:
+    r"""`text` without `\text{...}` and its like around words and mathematics."""
+    commands = list(_TEXT.finditer(text))
+    if not commands:
+        return text
+    closing: dict[int, int] = {}
+    open_: list[int] = []
+    for match in _BRACES.finditer(text):
+        if match.group() == "{":
+            open_.append(match.start())
+        elif match.group() == "}" and open_:
+            closing[open_.pop()] = match.start()
+    pieces = list(text)
+    for match in commands:
+        start = match.end()
+        end = closing.get(start)
+        if end is None:
+            continue
+        before, after = _padding(text, match, start, end)
+        pieces[match.start() : start + 1] = [before, *[""] * (start - match.start())]
+        pieces[end] = after
+    return "".join(pieces)
+
+
+def _padding(text: str, match: re.Match[str], start: int, end: int) -> tuple[str, str]:
+    """What stands for a text command's two braces: a space where words would run together."""
+    content = text[start + 1 : min(end, start + 40)]
+    if match.group(1) == "operatorname" and _FUNCTIONS.fullmatch(content.strip()):
+        return "\\", " "
+    if content[:1].isalpha() and _AFTER_COMMAND.search(
+        text[max(0, match.start() - 20) : match.start()]
+    ):
+        return " ", ""  # a product sign before seconds is no \cdots
+    if sum(c.isalpha() for c in content) < 2 or content.startswith("\\"):
+        return "", ""
+    before, after = text[match.start() - 1 : match.start()], text[end + 1 : end + 2]
+    return " " if before.isalnum() else "", " " if after.isalnum() else ""
+
+
+def _alias(match: re.Match[str]) -> str:
+    name = match.group(1)
+    alias = _ALIASES.get(name)
+    if alias is None:
+        return match.group()
+    after = match.string[match.end() : match.end() + 1]
+    return alias + (" " if alias[-1:].isalpha() and after.isalpha() else "")
+
+
+_UNITS = re.compile(r"°|%")
+
+
+def without_units(answer: str) -> str:
+    """A cleaned `answer` with degree and percent signs removed (section 6)."""
+    return _UNITS.sub("", answer).strip()
+
+
+_CURRENCY_DOLLAR = re.compile(r"\\?\$\s*(?=[\d.])")
+
+
+def _dollars(text: str) -> str:
+    """`text` without the dollars around mathematics; those before a number are money."""
+    bare = [m.start() for m in re.finditer(r"(?<!\\)\$", text)]
+    if not bare:
+        return text
+    money = all(_CURRENCY_DOLLAR.match(text, i) for i in bare)
+    if money or len(bare) == 1:
+        return text
+    return re.sub(r"(?<!\\)\$", "", text)

@@ -1,0 +1,394 @@
+"""From two texts to a verdict: reads both as the gold answer's kind and compares."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import ModuleType
+from typing import TypeVar
+
+from zppo_core.rewards import plain, scalars, spans
+from zppo_core.rewards.answers import AnswerSpec, Context, NeedsAlgebraError, known_kind
+from zppo_core.rewards.choices import LETTERS, choice_agrees, letter_of, letters_of, only_this
+from zppo_core.rewards.clean import LONGEST, clean
+from zppo_core.rewards.named import named_parts, named_value, solved
+from zppo_core.rewards.numbers import unwrapped
+from zppo_core.rewards.parts import (
+    PLUS_MINUS,
+    assigned_of,
+    falling,
+    of_two_things,
+    sequence_of,
+    spread_of,
+    undecided,
+    unnamed_of,
+    value_of,
+    values_of,
+)
+from zppo_core.rewards.quantities import read_quantity
+from zppo_core.rewards.shapes import (
+    Matrix,
+    Region,
+    bracketed,
+    read_matrix,
+    read_region,
+    read_statement,
+    split_list,
+)
+from zppo_core.rewards.words import names_agree
+
+_GLUE = re.compile(r"(?<![A-Za-z0-9])\s+|\s+(?![A-Za-z0-9])")
+_CHOICE = re.compile(r"\(?[A-Z]\)?\.?|\(?[a-h]\)?\.?")
+T = TypeVar("T")
+MOST_MATCHED = 40  # unlike parts of a list that are tried against each other
+
+
+def agree(answer: str, gold: str, spec: AnswerSpec, algebra: ModuleType | None = None) -> bool:
+    """Whether `answer` is `gold` or another answer that `spec` accepts.
+
+    NeedsAlgebraError where neither text nor exact arithmetic can tell and `algebra` is None.
+    """
+    context, open_ = Context(spec, algebra), False
+    for right in (gold, *spec.accepted):
+        try:
+            if same_answer(answer, right, context):
+                return True
+        except NeedsAlgebraError:
+            open_ = True
+    if open_:
+        raise NeedsAlgebraError(gold)
+    return False
+
+
+def same_answer(answer: str, gold: str, context: Context) -> bool:
+    """Whether `answer` is `gold`, both as they were written."""
+    if answer.strip() == gold.strip():
+        return True
+    if max(len(answer), len(gold)) > LONGEST:
+        return answer.split() == gold.split()
+    left, right = clean(answer), clean(gold)
+    if not left or not right:
+        return False
+    if left == right or _GLUE.sub("", left) == _GLUE.sub("", right):
+        return True
+    return _same(left, right, context)
+
+
+def _same(answer: str, gold: str, context: Context) -> bool:
+    spec = context.spec
+    answer, gold = unwrapped(answer), unwrapped(gold)
+    if spec.options:
+        return _choice(answer, gold, context)
+    kind = known_kind(spec.kind)
+    if kind:
+        found = _OF_KIND[kind](answer, gold, context)
+        if found is not None:
+            return found
+    return _auto(answer, gold, context)
+
+
+def _auto(answer: str, gold: str, context: Context) -> bool:
+    """The comparison of the first kind that the gold answer can be."""
+    for compare in _IN_TURN:
+        verdict = compare(answer, gold, context)
+        if verdict is not None:
+            return verdict
+    return names_agree(answer, gold)
+
+
+# Each of these gives None if `gold` is not of its kind.
+
+
+def _choice(answer: str, gold: str, context: Context) -> bool:
+    options = [clean(option) for option in context.spec.options]
+    alone = replace(context, spec=replace(context.spec, options=(), accepted=(), kind=""))
+
+    def same(left: str, right: str) -> bool:
+        return left == right or _auto(left, right, alone)
+
+    if letter_of(gold) is None and letters_of(gold) is None and not _letters(gold, options):
+        index = next((i for i, o in enumerate(options) if o == gold), None)
+        if index is None:
+            return _auto(answer, gold, alone)
+        if only_this(answer, options, index, same):
+            return True
+        return choice_agrees(answer, LETTERS[index], options, same)
+    return choice_agrees(answer, gold, options, same)
+
+
+def _letters(gold: str, options: Sequence[str]) -> bool:
+    return re.fullmatch("[A-Z]{2,}", gold) is not None and max(gold) < LETTERS[len(options)]
+
+
+def _letter(answer: str, gold: str, context: Context) -> bool | None:
+    if _CHOICE.fullmatch(gold):
+        return choice_agrees(answer, gold, (), lambda left, right: False)
+    several = letters_of(gold)
+    if several is None and re.fullmatch("[A-H]{2,8}", gold) and letters_of(answer):
+        return list(gold) == sorted(set(gold)) == sorted(letters_of(answer) or ())
+    if several is None:
+        return None
+    if list(several) != sorted(several):
+        return _ordered(answer, gold, context)  # choices of several come in alphabetical order
+    return choice_agrees(answer, gold, (), lambda left, right: False)
+
+
+def _forced_choice(answer: str, gold: str, context: Context) -> bool | None:
+    if letter_of(gold) is None and letters_of(gold) is None:
+        return None
+    return choice_agrees(answer, gold, (), lambda left, right: False)
+
+
+def _matrix(answer: str, gold: str, context: Context) -> bool | None:
+    right = read_matrix(gold)
+    if right is None:
+        return None
+    left = read_matrix(value_of(answer)) or _as_vector(value_of(answer), right)
+    if left is None or (left.kind == "vmatrix") != (right.kind == "vmatrix"):
+        return False
+    rows = left.rows
+    if "vector" in (left.kind, right.kind) and len(rows) != len(right.rows):
+        rows = tuple(zip(*rows, strict=True))
+    if [len(r) for r in rows] != [len(r) for r in right.rows]:
+        return False
+    pairs = [
+        (x, y) for a, b in zip(rows, right.rows, strict=True) for x, y in zip(a, b, strict=True)
+    ]
+    return _all_same(pairs, context)
+
+
+def _as_vector(answer: str, gold: Matrix) -> Matrix | None:
+    """`(1, 2)` for a column or a row."""
+    found = bracketed(answer)
+    if found is None or found.brackets not in ("()", "[]") or gold.kind == "vmatrix":
+        return None
+    if len(gold.rows) != 1 and len(gold.rows[0]) != 1:
+        return None
+    return Matrix(tuple((p,) for p in found.parts), "vector")
+
+
+def _region(answer: str, gold: str, context: Context) -> bool | None:
+    right = read_region(gold, gold != "R")
+    if right is None or not right.pieces or (len(right.pieces) == 1 and _is_tuple(gold)):
+        return None
+    left = read_region(answer, True)
+    return left is not None and _regions_agree(left, right, context)
+
+
+def _is_tuple(text: str) -> bool:
+    found = bracketed(text)
+    return found is not None and found.brackets == "()"
+
+
+def _regions_agree(left: Region, right: Region, context: Context) -> bool:
+    if left.name and right.name and left.name != right.name:
+        return False
+    if len(left.pieces) != len(right.pieces):
+        return False
+
+    def same(a: int, b: int) -> bool:
+        x, y = left.pieces[a], right.pieces[b]
+        if (x.low_in, x.high_in) != (y.low_in, y.high_in):
+            return False
+        return _all_same([(x.low, y.low), (x.high, y.high)], context)
+
+    return _matched(range(len(left.pieces)), range(len(right.pieces)), same)
+
+
+def _statement(answer: str, gold: str, context: Context) -> bool | None:
+    if len(split_list(gold)) > 1:
+        return None
+    right = read_statement(gold)
+    if right is None or not all(right.sides):
+        return None
+    left = read_statement(answer) if len(split_list(answer)) == 1 else None
+    named = named_value(gold)
+    if left is None or not all(left.sides):
+        return named is not None and len(split_list(answer)) == 1 and _part(answer, named, context)
+    mirrored = left.mirrored()
+    for one in (left, *([mirrored] if mirrored else [])):
+        if one.relations == right.relations and _all_same(
+            list(zip(one.sides, right.sides, strict=True)), context
+        ):
+            return True
+    if left.relations == right.relations == ("=",) and not solved(right):
+        return context.call("proportional", left.sides, right.sides)
+    return False
+
+
+def _bracket(answer: str, gold: str, context: Context) -> bool | None:
+    right = bracketed(gold)
+    if right is None or not right.parts or (len(right.parts) == 1 and right.brackets != "{}"):
+        return None
+    left = bracketed(answer)
+    if right.brackets == "{}":
+        if left is not None and left.brackets != "{}":
+            return (
+                left.brackets == "[]"
+                and len(left.parts) > 2
+                and _set(left.parts, right.parts, context)
+            )
+        parts = left.parts if left else values_of(answer)
+        return parts is not None and _set(spread_of(parts), spread_of(right.parts), context)
+    if left is not None:
+        if left.brackets == right.brackets or (
+            len(right.parts) > 2 and {left.brackets, right.brackets} <= {"()", "[]", "<>"}
+        ):
+            return _in_order(left.parts, right.parts, context)
+        if left.brackets == "<>" and right.brackets == "()":
+            return _in_order(left.parts, right.parts, context)
+    if right.brackets == "()" or len(right.parts) > 2:
+        vector = read_matrix(answer)
+        if (
+            vector is not None
+            and vector.kind != "vmatrix"
+            and 1 in (len(vector.rows), len(vector.rows[0]))
+        ):
+            return _in_order([c for row in vector.rows for c in row], right.parts, context)
+        if left is None and len(right.parts) > 1:
+            parts = assigned_of(answer)
+            if parts is not None and _in_order(parts, right.parts, context):
+                return True
+    if len(right.parts) == 2 and not falling(right.parts):
+        region, interval = read_region(answer, True), read_region(gold)
+        if region is not None and interval is not None:
+            return _regions_agree(region, interval, context)
+    return False
+
+
+def _list(answer: str, gold: str, context: Context) -> bool | None:
+    parts = split_list(gold)
+    if len(parts) < 2 and not PLUS_MINUS.search(gold):
+        return None
+    names = [named_parts(p) for p in parts]
+    if all(names) and len({n[0] for n in names if n}) == len(parts) > 1:
+        return _assignments(answer, [n for n in names if n], context)
+    if of_two_things(parts) and not all(read_quantity(p) for p in split_list(answer)):
+        return False  # "2 and 3" does not say of what
+    right = spread_of(unnamed_of(parts) or parts)
+    left = bracketed(answer)
+    if left is not None and left.brackets in ("(]", "[)"):
+        return False
+    if left is not None and left.brackets in ("()", "[]"):
+        if len(left.parts) == 1:
+            return _list(left.parts[0], gold, context)
+        return _in_order(spread_of(left.parts), right, context)
+    said = left.parts if left and left.brackets == "{}" else values_of(answer)
+    if said is None:
+        return _in_order(assigned_of(answer) or (), right, context)
+    if undecided(answer, said) and not undecided(gold, parts):
+        return False
+    said = spread_of(said)
+    if any("\\ldots" in p for p in (*said, *right)):
+        return _in_order(said, right, context)
+    return _set(said, right, context)
+
+
+def _forced_list(answer: str, gold: str, context: Context) -> bool | None:
+    right = bracketed(gold)
+    parts = right.parts if right and right.parts else split_list(gold)
+    left = bracketed(answer)
+    said = left.parts if left and left.parts else values_of(answer)
+    return said is not None and _set(spread_of(said), spread_of(parts), context)
+
+
+def _ordered(answer: str, gold: str, context: Context) -> bool | None:
+    left, right = sequence_of(answer, gold), sequence_of(gold, gold)
+    if all(len(p) == 1 and p.isalpha() for p in (*left, *right)):  # letters of options
+        return [p.upper() for p in left] == [p.upper() for p in right]
+    return _in_order(left, right, context)
+
+
+def _assignments(answer: str, right: list[tuple[str, str]], context: Context) -> bool:
+    """`x = 1, y = 2`: by name; or the values in order of the names."""
+    left = [named_parts(p) for p in split_list(answer)]
+    if all(left):
+        said = {n[0]: n[1] for n in left if n}
+        if len(said) != len(left) or set(said) != {n for n, _ in right}:
+            return False
+        return _all_same([(said[name], value) for name, value in right], context)
+    found = bracketed(answer)
+    parts = found.parts if found and found.brackets == "()" else split_list(answer)
+    return _in_order(parts, [value for _, value in sorted(right)], context)
+
+
+def _all_same(pairs: Sequence[tuple[str, str]], context: Context) -> bool:
+    return all(_part(left, right, context) for left, right in pairs)
+
+
+def _part(left: str, right: str, context: Context) -> bool:
+    """Whether two parts of an answer are equal; a part is no list and no choice."""
+    if left == right or _GLUE.sub("", left) == _GLUE.sub("", right):
+        return bool(left)
+    if not left or not right:
+        return False
+    for compare in _PARTS:
+        verdict = compare(left, right, context)
+        if verdict is not None:
+            return verdict
+    return names_agree(left, right)
+
+
+def _in_order(left: Sequence[str], right: Sequence[str], context: Context) -> bool:
+    if not left or len(left) != len(right):
+        return False
+    return _all_same(list(zip(left, right, strict=True)), context)
+
+
+def _set(left: Sequence[str], right: Sequence[str], context: Context) -> bool:
+    """Whether two lists hold the same members, each as often."""
+    if len(left) != len(right):
+        return False
+    common = Counter(left) & Counter(right)
+    a = list((Counter(left) - common).elements())
+    b = list((Counter(right) - common).elements())
+    if len(a) > MOST_MATCHED:
+        return False
+    return _matched(a, b, lambda x, y: _part(x, y, context))
+
+
+def _matched(left: Sequence[T], right: Sequence[T], same: Callable[[T, T], bool]) -> bool:
+    rest = list(right)
+    for one in left:
+        index = next((i for i, other in enumerate(rest) if same(one, other)), None)
+        if index is None:
+            return False
+        del rest[index]
+    return not rest
+
+
+_SINGLE = (
+    plain.boolean_agrees,
+    plain.program_agrees,
+    scalars.number,
+    spans.base,
+    plain.date_agrees,
+    plain.time_agrees,
+    plain.literal_agrees,
+    spans.span,
+    scalars.quantity,
+    spans.ratio,
+    _matrix,
+)
+_PARTS = (*_SINGLE, _bracket, _region, _statement, scalars.expression)
+_IN_TURN = (_letter, *_SINGLE, _region, _statement, _bracket, _list, scalars.expression)
+_OF_KIND: dict[str, Callable[[str, str, Context], bool | None]] = {
+    "choice": _forced_choice,
+    "number": scalars.forced_number,
+    "quantity": scalars.quantity,
+    "range": spans.span,
+    "time": plain.time_agrees,
+    "date": plain.date_agrees,
+    "ratio": spans.proportion,
+    "base": spans.base,
+    "ordered": _ordered,
+    "list": _forced_list,
+    "matrix": _matrix,
+    "statement": _statement,
+    "expression": scalars.expression,
+    "name": plain.name_agrees,
+    "boolean": plain.forced_boolean_agrees,
+    "code": plain.code_agrees,
+}

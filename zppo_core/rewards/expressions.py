@@ -1,0 +1,106 @@
+"""Mathematics as a tree: reading it, its variables, and small exact arithmetic.
+
+Nothing else is evaluated here; `algebra.py` does that, in workers.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import lru_cache
+from math import comb, factorial, isqrt
+
+from zppo_core.rewards.parser import LONGEST, NotMathsError, Parser, Tree
+
+EXACT_BITS = 4096
+
+
+@lru_cache(maxsize=1 << 12)
+def parse(text: str) -> Tree | None:
+    r"""The tree of a cleaned `text`; None if any part of it is unknown. It has no \pm."""
+    if not text or len(text) > LONGEST:
+        return None
+    parser = Parser(text)
+    try:
+        tree = parser.sum()
+        parser.space()
+    except (NotMathsError, RecursionError):
+        return None
+    return tree if parser.place == len(text) else None
+
+
+def has_symbols(tree: Tree) -> bool:
+    """Whether a tree has variables."""
+    return bool(symbols(tree))
+
+
+def symbols(tree: Tree) -> set[str]:
+    """The names of the variables in a tree."""
+    if tree[0] == "sym":
+        return {str(tree[1])}
+    return {name for part in tree[1:] if isinstance(part, tuple) for name in symbols(part)}
+
+
+def is_word(text: str) -> bool:
+    """Whether `text` is letters alone, of which algebra would make a product."""
+    return len(text) > 1 and text.isalpha()
+
+
+def exact(tree: Tree) -> Fraction | None:
+    """The rational value of a tree of small rational arithmetic; None for anything else."""
+    kind = tree[0]
+    if kind == "num":
+        return Fraction(tree[1])
+    if kind not in ("neg", "add", "mul", "div", "pow", "abs", "root", "fac", "binom"):
+        return None
+    operands = [exact(t) for t in tree[1:] if t != "group"]
+    if any(o is None for o in operands):
+        return None
+    return _arithmetic(kind, [o for o in operands if o is not None])
+
+
+def _arithmetic(kind: str, operands: list[Fraction]) -> Fraction | None:
+    left, right = operands[0], operands[-1]
+    result: Fraction | None = None
+    if kind == "neg":
+        result = -left
+    elif kind == "abs":
+        result = abs(left)
+    elif kind == "add":
+        result = left + right
+    elif kind == "mul":
+        result = left * right
+    elif kind == "div":
+        result = left / right if right else None
+    elif kind == "root":
+        result = _root(left, right)
+    elif kind == "fac":
+        result = _factorial(left)
+    elif kind == "binom":
+        result = _binomial(left, right)
+    elif right.denominator != 1:  # a power
+        result = None
+    elif abs(right) * max(_bits(left), 1) <= EXACT_BITS:
+        result = left ** int(right) if left or right > 0 else None
+    return result if result is not None and _bits(result) <= EXACT_BITS else None
+
+
+def _bits(value: Fraction) -> int:
+    return max(value.numerator.bit_length(), value.denominator.bit_length())
+
+
+def _factorial(value: Fraction) -> Fraction | None:
+    small = value.denominator == 1 and 0 <= value <= 200
+    return Fraction(factorial(int(value))) if small else None
+
+
+def _binomial(n: Fraction, k: Fraction) -> Fraction | None:
+    small = n.denominator == k.denominator == 1 and 0 <= n <= 300 and 0 <= k <= 300
+    return Fraction(comb(int(n), int(k))) if small else None
+
+
+def _root(value: Fraction, degree: Fraction) -> Fraction | None:
+    if degree != 2 or value < 0:
+        return None
+    top, bottom = isqrt(value.numerator), isqrt(value.denominator)
+    found = Fraction(top, bottom)
+    return found if found * found == value else None

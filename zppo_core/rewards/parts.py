@@ -1,0 +1,105 @@
+"""The parts of lists and orderings, whatever joins them and whatever names stand before them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+
+from zppo_core.rewards.choices import letters_of
+from zppo_core.rewards.expressions import is_word
+from zppo_core.rewards.named import exact_value, named_parts, named_value
+from zppo_core.rewards.quantities import read_quantity
+from zppo_core.rewards.shapes import bracketed, read_matrix, read_statement, split_list
+
+PLUS_MINUS = re.compile(r"\\(pm|mp)(?![A-Za-z])\s*")
+
+
+def sequence_of(text: str, gold: str) -> Sequence[str]:
+    """The parts of an ordering in whatever way they are joined."""
+    found = bracketed(text)
+    if found and found.parts:
+        return found.parts
+    matrix = read_matrix(text)
+    if matrix is not None:
+        return [c for row in matrix.rows for c in row]
+    parts = split_list(text)
+    if len(parts) > 1:
+        return parts
+    statement = read_statement(text)
+    if statement and set(statement.relations) <= {"\\to", "\\Rightarrow", ">", "<"}:
+        return statement.sides if len(set(statement.relations)) == 1 else ()
+    letters = text.replace(" ", "").replace("-", "")
+    if re.fullmatch("[A-Z]{2,}", letters) and letters_of(gold):
+        return letters
+    tokens = text.split()
+    as_many = len(tokens) == len(split_list(gold)) > 1 and all(t.isalnum() for t in tokens)
+    return tokens if as_many or letters_of(text) else parts
+
+
+def assigned_of(answer: str) -> Sequence[str] | None:
+    """The parts of `1, 2`, or the values of `x = 1, y = 2` in order of the names."""
+    parts = split_list(answer)
+    if len(parts) < 2:
+        return None
+    names = [named_parts(p) for p in parts]
+    if not any(names):
+        return parts
+    if not all(names) or len({n[0] for n in names if n}) != len(parts):
+        return None
+    return [value for _, value in sorted(n for n in names if n)]
+
+
+def values_of(answer: str) -> Sequence[str] | None:
+    """The members of a list, names such as `x =` and `x_1 =` taken off; None if they differ."""
+    parts = split_list(answer)
+    return unnamed_of(parts)
+
+
+def unnamed_of(parts: Sequence[str]) -> Sequence[str] | None:
+    names = [named_parts(p) for p in parts]
+    if not any(names):
+        return parts
+    bases = {re.split(r"_", n[0])[0] for n in names if n}
+    if len(bases) != 1 or names[0] is None:
+        return None
+    return [n[1] if n else p for n, p in zip(names, parts, strict=True)]
+
+
+def value_of(answer: str) -> str:
+    """The value of `name = value`, or the text itself."""
+    return named_value(answer) or answer
+
+
+def _sign(signs: dict[str, str], match: re.Match[str]) -> str:
+    return signs[match.group(1)]
+
+
+def spread_of(parts: Sequence[str]) -> list[str]:
+    r"""The parts with each `\\pm` as the two numbers that it stands for."""
+    spread = []
+    for part in parts:
+        if not PLUS_MINUS.search(part) or len(part) > 200:
+            spread.append(part)
+            continue
+        for signs in ({"pm": "+", "mp": "-"}, {"pm": "-", "mp": "+"}):
+            text = PLUS_MINUS.sub(partial(_sign, signs), part)
+            spread.append(text.removeprefix("+"))
+    return spread
+
+
+def falling(ends: Sequence[str]) -> bool:
+    """Whether the first of two numbers is the larger, so that they are no interval."""
+    low, high = exact_value(ends[0]), exact_value(ends[1])
+    return low is not None and high is not None and low >= high
+
+
+def undecided(text: str, parts: Sequence[str]) -> bool:
+    """Whether words are joined by "or": `red or blue` is no list of both."""
+    return re.search(r"\sor\s|或", text) is not None and any(is_word(p) or " " in p for p in parts)
+
+
+def of_two_things(parts: Sequence[str]) -> bool:
+    """Whether quantities of different units stand side by side."""
+    units = {q.unit.dimensions for p in parts if (q := read_quantity(p)) is not None}
+    return len(units) > 1

@@ -1,0 +1,335 @@
+r"""The shapes that answers are put into: lists, brackets, intervals, matrices, statements.
+
+Everything here cuts a cleaned text into parts at its top level; what the parts mean is not asked.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from zppo_core.rewards.expressions import parse
+from zppo_core.rewards.tables import spellings, words
+
+_OPEN, _CLOSE = "([{", ")]}"
+_JOINT = re.compile(
+    r"\s+(?:and|or|und|et|y)\s+|\s*[和或与及]\s*|\s*&\s+(?=\w)|\s*\\lor(?![A-Za-z])\s*(?=[^=]*=)",
+)
+_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+MOST_PARTS = 400
+
+
+@lru_cache(maxsize=1 << 12)
+def split_list(text: str) -> tuple[str, ...]:
+    """The parts of `text` between commas, semicolons, "and" and "or" at its top level.
+
+    A comma inside a number of thousands is none.
+    """
+    cuts: list[tuple[int, int]] = []
+    depth, place, size = 0, 0, len(text)
+    thousands = {
+        i for m in _THOUSANDS.finditer(text) for i in range(m.start(), m.end()) if text[i] == ","
+    }
+    while place < size:
+        c = text[place]
+        if c == "\\" and text[place + 1 : place + 2] in ("{", "}"):
+            depth += 1 if text[place + 1] == "{" else -1
+            place += 2
+            continue
+        if c in _OPEN:
+            depth += 1
+        elif c in _CLOSE:
+            depth -= 1
+        elif depth == 0:
+            if c == ";" or (c == "," and place not in thousands):
+                cuts.append((place, place + 1))
+            elif c in " \\和或与及&":
+                joint = _JOINT.match(text, place)
+                if joint:
+                    cuts.append(joint.span())
+                    place = joint.end()
+                    continue
+        place += 1
+    if not cuts or len(cuts) > MOST_PARTS:
+        return (text,)
+    parts, start = [], 0
+    for begin, end in cuts:
+        parts.append(text[start:begin].strip())
+        start = end
+    parts.append(text[start:].strip())
+    # "a, b, and c" cuts twice at one place
+    return tuple(p for p in parts if p) or (text,)
+
+
+@dataclass(frozen=True)
+class Bracketed:
+    r"""A text in brackets: "()", "[)", "{}", "<>", and its parts."""
+
+    brackets: str
+    parts: tuple[str, ...]
+
+
+_BRACKETS = (
+    ("\\{", "\\}", "{}"),
+    ("\\langle", "\\rangle", "<>"),
+    *((name[0], name[1], name) for name in ("()", "[]", "(]", "[)")),
+    ("]", "[", "()"),
+    ("]", "]", "(]"),
+    ("[", "[", "[)"),
+    *((name[0], name[1], name) for name in ("{}", "<>")),
+)
+
+
+@lru_cache(maxsize=1 << 12)
+def bracketed(text: str) -> Bracketed | None:
+    """`text` as one pair of brackets around parts; None if it is not that."""
+    for left, right, name in _BRACKETS:
+        if text.startswith(left) and text.endswith(right) and len(text) >= len(left) + len(right):
+            inner = text[len(left) : len(text) - len(right)].strip()
+            if name in ("<>",) and left == "<" and not re.fullmatch(r"[^<>=]+", inner):
+                continue
+            if _balanced(inner):
+                parts = split_list(inner) if inner else ()
+                return Bracketed(name, parts)
+    return None
+
+
+def _balanced(text: str) -> bool:
+    depth = 0
+    for c in text:
+        if c in _OPEN:
+            depth += 1
+        elif c in _CLOSE:
+            depth -= 1
+            if depth < 0:
+                return False
+    return depth == 0
+
+
+_MATRIX = re.compile(
+    r"(?:[\[(]\s*)?\\begin\s*\{\s*(?P<name>[pbBvV]?matrix|smallmatrix|array)\s*\}"
+    r"(?:\s*\{[lcr| ]*\})?"
+    r"(?P<body>.*)\\end\s*\{\s*(?P=name)\s*\}(?:\s*[\])])?",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Rows of cells; `kind` is "vmatrix" for a determinant, "column" and "row" for vectors."""
+
+    rows: tuple[tuple[str, ...], ...]
+    kind: str = "matrix"
+
+
+@lru_cache(maxsize=1 << 12)
+def read_matrix(text: str) -> Matrix | None:
+    """The matrix or vector that a cleaned `text` is: LaTeX, `[[1, 2], [3, 4]]` or `<1, 2>`."""
+    match = _MATRIX.fullmatch(text)
+    if match:
+        if r"\begin" in match["body"]:
+            return None
+        rows = [r.strip() for r in match["body"].replace(r"\hline", "").split(r"\\")]
+        cells = tuple(tuple(c.strip() for c in row.split("&")) for row in rows if row)
+        if not cells or len({len(row) for row in cells}) != 1:
+            return None
+        kind = "vmatrix" if match["name"] in ("vmatrix", "Vmatrix") else "matrix"
+        return Matrix(cells, kind)
+    outer = bracketed(text)
+    if outer is None or not outer.parts:
+        return None
+    if outer.brackets == "<>":
+        return Matrix(tuple((p,) for p in outer.parts), "vector")
+    inner = [bracketed(part) for part in outer.parts]
+    if outer.brackets not in ("[]", "()") or any(b is None or b.brackets != "[]" for b in inner):
+        return None
+    if len(inner) < 2:
+        return None
+    cells = tuple(b.parts for b in inner if b is not None)
+    return Matrix(cells) if len({len(row) for row in cells}) == 1 else None
+
+
+_COMMANDS = sorted(words("relations"), key=len, reverse=True)
+_RELATION = re.compile(
+    "(=|<|>|" + "|".join(rf"{re.escape(r)}(?![A-Za-z])" for r in _COMMANDS) + ")"
+)
+MIRRORED = spellings("mirrored")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """Sides with relations between them: `a < b <= c` has three sides and two relations."""
+
+    sides: tuple[str, ...]
+    relations: tuple[str, ...]
+
+    def mirrored(self) -> Statement | None:
+        """The same statement read from the right; None where a relation has no mirror image."""
+        relations = []
+        for r in reversed(self.relations):
+            mirror = MIRRORED.get(r)
+            if mirror is None:
+                return None
+            relations.append(mirror)
+        return Statement(self.sides[::-1], tuple(relations))
+
+
+@lru_cache(maxsize=1 << 12)
+def read_statement(text: str) -> Statement | None:
+    """The statement that a cleaned `text` makes at its top level; None if it makes none."""
+    if text.startswith("<") and text.endswith(">") and text.count("<") == 1 and "," in text:
+        return None
+    parts, depth, start, place = [], 0, 0, 0
+    relations = []
+    while place < len(text):
+        c = text[place]
+        if c in _OPEN or (c == "\\" and text[place + 1 : place + 2] == "{"):
+            depth += 1
+        elif c in _CLOSE:
+            depth -= 1
+        if c == "\\" and text[place + 1 : place + 2] in ("{", "}"):
+            depth -= text[place + 1] == "}"
+            place += 2
+            continue
+        if depth == 0 and c in "=<>\\":
+            match = _RELATION.match(text, place)
+            if match:
+                parts.append(text[start:place].strip())
+                relations.append(match.group())
+                start = place = match.end()
+                continue
+        place += 1
+    if not relations or len(relations) > 30:
+        return None
+    parts.append(text[start:].strip())
+    return Statement(tuple(parts), tuple(relations))
+
+
+@dataclass(frozen=True)
+class Piece:
+    """An interval: its ends as texts and whether they belong to it."""
+
+    low: str
+    low_in: bool
+    high: str
+    high_in: bool
+
+
+@dataclass(frozen=True)
+class Region:
+    """A set of real numbers as a union of intervals; `name` is its variable, "" if none is."""
+
+    pieces: tuple[Piece, ...]
+    name: str = ""
+
+
+_VARIABLE = re.compile(r"\\?[A-Za-z]+(?:_\{?\w{1,4}\}?)?'?|[A-Za-z]\([A-Za-z]\)")
+_ABSOLUTE = re.compile(r"\|\s*([A-Za-z])\s*\|")
+_UNION = re.compile(
+    r"\s*(?:\\cup(?![A-Za-z])|∪|\s+or\s+|\\lor(?![A-Za-z])|(?<=[)\]])\s*U\s*(?=[(\[])|\s或\s|或)\s*"
+)
+_BUILDER = re.compile(
+    r"\\?\{\s*([A-Za-z])\s*(?:\\in\s*(?:R|\\R|\\mathbb\{R\})\s*)?(?:[|:]|\\mid)\s*(.+?)\s*\\?\}"
+)
+_REALS = {"R", r"\R", "all real numbers", "全体实数", "实数", "all reals"}
+_LOW, _HIGH = r"-\infty", r"\infty"
+_IN = re.compile(rf"({_VARIABLE.pattern})\s*\\in(?![A-Za-z])\s*(.+)")
+
+
+@lru_cache(maxsize=1 << 12)
+def read_region(text: str, reals: bool = False) -> Region | None:
+    """The set of numbers that intervals or inequalities of one variable describe; None if not.
+
+    `reals` takes the set of all reals and a bare interval `(1, 2)` too.
+    """
+    builder = _BUILDER.fullmatch(text)
+    if builder:
+        region = read_region(builder.group(2), reals)
+        return region if region and region.name in ("", builder.group(1)) else None
+    member = _IN.fullmatch(text)
+    if member:
+        region = read_region(member.group(2), True)
+        return Region(region.pieces, member.group(1)) if region and not region.name else None
+    if reals and text in _REALS:
+        return Region((Piece(_LOW, False, _HIGH, False),))
+    pieces: list[Piece] = []
+    names: set[str] = set()
+    for part in _UNION.split(text):
+        region = _interval(part) or _inequality(part)
+        if region is None:
+            return None
+        pieces += region.pieces
+        if region.name:
+            names.add(region.name)
+    if len(names) > 1 or any("(" in name for name in names):
+        return None
+    return Region(tuple(pieces), names.pop() if names else "")
+
+
+def _interval(text: str) -> Region | None:
+    found = bracketed(text)
+    if found is None or found.brackets not in ("()", "[]", "(]", "[)") or len(found.parts) != 2:
+        return None
+    low, high = found.parts
+    low_in = found.brackets[0] == "[" and low != _LOW
+    high_in = found.brackets[1] == "]" and high not in (_HIGH, "+" + _HIGH)
+    return Region((Piece(low, low_in, high.removeprefix("+"), high_in),))
+
+
+def _inequality(text: str) -> Region | None:
+    """`x > 2`, `1 < x <= 3`, `x != 3`, `> 2`, and two of them joined by "and"."""
+    both = re.split(r"\s+and\s+|\s*\\land(?![A-Za-z])\s*|\s*且\s*", text)
+    if len(both) == 2:
+        left, right = _inequality(both[0]), _inequality(both[1])
+        return None if left is None or right is None else _meeting(left, right)
+    statement = read_statement(text)
+    if statement is None:
+        return None
+    sides, relations = statement.sides, statement.relations
+    if len(relations) == 1:
+        return _half_line(sides, relations[0])
+    if len(relations) != 2 or not _VARIABLE.fullmatch(sides[1]):
+        return None
+    if all(r in (">", r"\ge") for r in relations):
+        mirrored = statement.mirrored()
+        assert mirrored is not None
+        sides, relations = mirrored.sides, mirrored.relations
+    if not all(r in ("<", r"\le") for r in relations) or not (sides[0] and sides[2]):
+        return None
+    piece = Piece(sides[0], relations[0] == r"\le", sides[2], relations[1] == r"\le")
+    return Region((piece,), sides[1])
+
+
+def _half_line(sides: tuple[str, ...], relation: str) -> Region | None:
+    if relation not in ("<", ">", r"\le", r"\ge", r"\ne"):
+        return None
+    left, right = sides
+    bars = _ABSOLUTE.fullmatch(left)
+    if bars and parse(right) is not None:
+        inside = relation == r"\le"
+        if relation in ("<", r"\le"):
+            return Region((Piece(f"-({right})", inside, right, inside),), bars.group(1))
+        return None
+    if not _VARIABLE.fullmatch(left) and left:
+        left, right, relation = right, left, MIRRORED.get(relation, relation)
+    if (left and not _VARIABLE.fullmatch(left)) or not right or _VARIABLE.fullmatch(right):
+        return None
+    if relation == r"\ne":
+        return Region((Piece(_LOW, False, right, False), Piece(right, False, _HIGH, False)), left)
+    inside = relation in (r"\le", r"\ge")
+    if relation in ("<", r"\le"):
+        return Region((Piece(_LOW, False, right, inside),), left)
+    return Region((Piece(right, inside, _HIGH, False),), left)
+
+
+def _meeting(left: Region, right: Region) -> Region | None:
+    """`x > 1 and x < 3`: a lower and an upper end."""
+    if len(left.pieces) != 1 or len(right.pieces) != 1 or left.name != right.name:
+        return None
+    low, high = left.pieces[0], right.pieces[0]
+    if low.low == _LOW:
+        low, high = high, low
+    if low.low == _LOW or low.high != _HIGH or high.low != _LOW or high.high == _HIGH:
+        return None
+    return Region((Piece(low.low, low.low_in, high.high, high.high_in),), left.name)

@@ -1,0 +1,163 @@
+"""The value of an expression at one point, real or complex, by mpmath. Workers alone import it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mpmath
+
+from zppo_core.rewards.parser import Tree
+
+MAX_BITS = 200_000  # of any value on the way
+
+
+class TooLargeError(ArithmeticError):
+    """A value is too large to be computed: the comparison is given up, as at the time limit."""
+
+
+class UndefinedError(ArithmeticError):
+    """The expression has no value here."""
+
+
+class Real:
+    """Values at one point among the real numbers."""
+
+    def __init__(self, point: dict[str, Any]) -> None:
+        self.point = point
+        self.largest: Any = 0  # of the values that were added: what cancellation leaves is dust
+
+    def value(self, tree: Tree) -> Any:
+        kind = tree[0]
+        if kind == "num":
+            return mpmath.mpf(tree[1].numerator) / tree[1].denominator
+        if kind == "sym":
+            return self.point[tree[1]]
+        if kind in ("pi", "e"):
+            return +(mpmath.pi if kind == "pi" else mpmath.e)
+        if kind == "inf":
+            return mpmath.inf
+        if kind == "i":
+            return self.imaginary()
+        if kind == "fn":
+            return self.function(tree[1], self.value(tree[2]))
+        parts = [self.value(part) for part in tree[1:] if isinstance(part, tuple)]
+        result = self.combine(kind, parts)
+        if mpmath.isfinite(result) and _log2(result) > MAX_BITS:
+            raise TooLargeError
+        return result
+
+    def imaginary(self) -> Any:
+        raise UndefinedError
+
+    def combine(self, kind: str, parts: list[Any]) -> Any:
+        x, y = parts[0], parts[-1]
+        if kind == "neg":
+            return -x
+        if kind == "add":
+            self.largest = max(self.largest, min(abs(x), abs(y)) if abs(x + y) < abs(x) else 0)
+            return x + y
+        if kind == "mul":
+            return x * y
+        if kind == "div":
+            if y == 0:
+                raise UndefinedError
+            return x / y
+        if kind == "abs":
+            return abs(x)
+        if kind in ("floor", "ceil"):
+            return mpmath.floor(x) if kind == "floor" else mpmath.ceil(x)
+        if kind == "pow":
+            return self.power(x, y)
+        if kind == "root":
+            return self.root(x, y)
+        if kind == "log":
+            return self.logarithm(x) / self.logarithm(y)
+        return _counted(kind, x, y)
+
+    def power(self, x: Any, y: Any) -> Any:
+        if x == 0 and y <= 0:
+            raise UndefinedError
+        if x < 0 and y != mpmath.floor(y):
+            raise UndefinedError
+        finite = mpmath.isfinite(x) and mpmath.isfinite(y) and x != 0
+        if finite and (abs(y) > MAX_BITS or abs(y * mpmath.log(abs(x), 2)) > MAX_BITS):
+            raise TooLargeError
+        return mpmath.power(x, y)
+
+    def root(self, x: Any, degree: Any) -> Any:
+        if degree == 0:
+            raise UndefinedError
+        if x < 0:
+            if degree == mpmath.floor(degree) and int(degree) % 2 == 1:
+                return -mpmath.power(-x, 1 / degree)
+            raise UndefinedError
+        return mpmath.sqrt(x) if degree == 2 else mpmath.power(x, 1 / degree)
+
+    def logarithm(self, x: Any) -> Any:
+        if x <= 0:
+            raise UndefinedError
+        return mpmath.log(x)
+
+    def function(self, name: str, x: Any) -> Any:
+        if name in ("ln", "log"):
+            return self.logarithm(x)
+        if name in ("arcsin", "arccos") and abs(x) > 1:
+            raise UndefinedError
+        if not mpmath.isfinite(x):
+            raise UndefinedError
+        if _log2(x) > 2000:
+            raise TooLargeError
+        result = _function(name)(x)
+        if 0 < abs(result) < mpmath.mpf(10) ** (-mpmath.mp.dps // 2):
+            self.largest = max(self.largest, 1)  # sin(pi) is dust
+        return result
+
+
+class Complex(Real):
+    """Values at one point among the complex numbers, on principal branches."""
+
+    def value(self, tree: Tree) -> Any:
+        return mpmath.mpmathify(super().value(tree))
+
+    def imaginary(self) -> Any:
+        return mpmath.mpc(0, 1)
+
+    def power(self, x: Any, y: Any) -> Any:
+        if x == 0:
+            raise UndefinedError
+        if abs(y) > MAX_BITS or abs(y * mpmath.log(x)) > MAX_BITS:
+            raise TooLargeError
+        return mpmath.power(x, y)
+
+    def root(self, x: Any, degree: Any) -> Any:
+        return mpmath.sqrt(x) if degree == 2 else mpmath.power(x, 1 / degree)
+
+    def logarithm(self, x: Any) -> Any:
+        if x == 0:
+            raise UndefinedError
+        return mpmath.log(x)
+
+
+def _log2(x: Any) -> float:
+    return 0.0 if x == 0 else float(mpmath.mag(x))
+
+
+def _counted(kind: str, n: Any, k: Any) -> Any:
+    if n.imag != 0 or n < 0 or n != mpmath.floor(n):
+        raise UndefinedError
+    if n > 3000:
+        raise TooLargeError
+    if kind == "fac":
+        return mpmath.factorial(n)
+    if kind == "fac2":
+        return mpmath.fac2(n)
+    if k.imag != 0 or k < 0 or k != mpmath.floor(k):
+        raise UndefinedError
+    return mpmath.binomial(n, k)
+
+
+_INVERSE = {"arcsin": "asin", "arccos": "acos", "arctan": "atan"}
+
+
+def _function(name: str) -> Any:
+    return getattr(mpmath, _INVERSE.get(name, name))

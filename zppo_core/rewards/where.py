@@ -1,0 +1,65 @@
+"""Where the answer stands: behind the thought, in the last box that holds something."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+_BRACES = re.compile(r"\\[{}\\]|[{}]")
+_BOX = re.compile(r"\\boxed\s*(?=\{)")
+THOUGHT, THOUGHT_END = "<think>", "</think>"
+
+Missing = Literal["no_box", "unfinished"]
+
+
+def extract_boxed(text: str) -> str | None:
+    r"""The content of the last \boxed{...} whose braces balance, stripped; None if there is none.
+
+    A box left open, as by a cut response, is passed over for the one before, and so is an empty
+    one: "" only if no other is there. Linear in the text.
+    """
+    boxes = [m.end() for m in _BOX.finditer(text)]
+    if not boxes:
+        return None
+    closing: dict[int, int] = {}
+    open_: list[int] = []
+    for match in _BRACES.finditer(text, boxes[0]):
+        brace = match.group()
+        if brace == "{":
+            open_.append(match.start())
+        elif brace == "}" and open_:
+            closing[open_.pop()] = match.start()
+    empty = None
+    for start in reversed(boxes):
+        if start in closing:
+            content = text[start + 1 : closing[start]].strip()
+            if content:
+                return content
+            empty = ""
+    return empty
+
+
+def whole_turn(text: str, thinking: bool, cut: bool) -> str:
+    """A sampled response as the chat has it: behind the tag by which its prompt opened the thought.
+
+    That tag is part of the prompt, so it is missing in what was sampled. It is put back where it
+    matters: before a response that was `cut` in the thought it was asked for (`thinking`). One that
+    ended by itself may have answered without a thought.
+    """
+    inside = thinking and cut and THOUGHT_END not in text and THOUGHT not in text
+    return f"{THOUGHT}\n{text}" if inside else text
+
+
+def after_thought(response: str) -> str | None:
+    """What a response says after its thought; None if its thought never ends."""
+    after = response.rpartition(THOUGHT_END)[2]
+    return None if THOUGHT in after else after
+
+
+def find_answer(response: str) -> tuple[str | None, Missing | None]:
+    """(the boxed answer, None), or (None, why there is none)."""
+    said = after_thought(response)
+    if said is None:
+        return None, "unfinished"
+    answer = extract_boxed(said)
+    return (None, "no_box") if answer is None else (answer, None)
