@@ -61,6 +61,7 @@ class ListCorpus:
         for q in self._questions.values():
             for part in (q.id, q.text, q.gold, q.family, q.category, str(q.judged)):
                 h.update(part.encode() + b"\0")
+            h.update(q.facts().encode())
             for image in q.images:
                 h.update(hashlib.sha256(image).digest())
         return h.hexdigest()
