@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from zppo_core.data.zppo77k import (
     Source,
 )
 from zppo_core.errors import UserError
-from zppo_core.pixels import readable
+from zppo_core.pixels import opened, upright_size
 
 COLUMNS: dict[Source, tuple[str, ...]] = {
     "vero": ("id", "data_source", "prompt", "image", "reward_model", "extra_info"),
@@ -204,12 +203,10 @@ def _checked(row: Row, image: Any) -> Row:
 
 def open_image(data: bytes) -> tuple[tuple[int, int], str]:
     """((width, height), fault): decoded to the end, and at least 100 pixels on both sides."""
-    from PIL import Image
-
     try:
-        with readable(), Image.open(io.BytesIO(data)) as image:
+        with opened(data) as image:
             image.load()
-            size = image.size
+            size = upright_size(image)
     except (OSError, ValueError):
         return (0, 0), "unreadable image"
     return size, "" if min(size) >= MIN_SIDE else "image smaller than 100 pixels"

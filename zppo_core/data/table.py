@@ -12,7 +12,7 @@ from typing import Any
 
 from zppo_core.data.files import is_place, table_files
 from zppo_core.errors import UserError
-from zppo_core.pixels import ANY_SIZE, Bounds, flattened, readable
+from zppo_core.pixels import ANY_SIZE, Bounds, as_rgb, plain_bytes
 from zppo_core.types import Question
 
 ROLES = ("question", "answer", "image", "id", "category", "judged")
@@ -120,16 +120,11 @@ def encode_images(value: Any) -> tuple[bytes, ...]:
             item = item.get("bytes") or item.get("path")
         if isinstance(item, str):
             item = Path(item).read_bytes()
-        if isinstance(item, bytes):
-            with readable(), Image.open(io.BytesIO(item)) as image:
-                image.load()
-                if image.format in ("PNG", "JPEG"):
-                    encoded.append(item)
-                    continue
-                item = flattened(image)
-        if not isinstance(item, Image.Image):
+        if isinstance(item, Image.Image):
+            buffer = io.BytesIO()
+            as_rgb(item).save(buffer, "PNG")
+            item = buffer.getvalue()
+        if not isinstance(item, bytes):
             raise TypeError(f"{type(item).__name__} is no image")
-        buffer = io.BytesIO()
-        flattened(item).save(buffer, "PNG")
-        encoded.append(buffer.getvalue())
+        encoded.append(plain_bytes(item))
     return tuple(encoded)
