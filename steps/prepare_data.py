@@ -49,13 +49,14 @@ def build_corpus(config: Config) -> ListCorpus:
         folder = corpus_here(config.data.corpus)
         corpus = TableCorpus(folder, config.run.seed)
         _check_recipe(config, folder)
+        _check_version(config, folder)
         return corpus
     from zppo_core.data.table import read_table
 
     questions, report = read_table(
-        config.data.source, config.data.columns, bounds, prompt_fault(config)
+        config.data.source, config.data.columns, bounds, prompt_fault(config), config.data.format
     )
-    print(f"{config.data.source}: {report.text()}", flush=True)
+    print(f"{config.data.source}: {report.text()}", *report.lines(), sep="\n  ", flush=True)
     return ListCorpus(questions, config.run.seed)
 
 
@@ -65,6 +66,7 @@ def prompt_fault(config: Config) -> Callable[[Question], str]:
     It may hold no control text, and not more than `data.max_prompt_tokens`.
     """
     from zppo_core import models
+    from zppo_core.data.lengths import count_within
     from zppo_core.data.rows77k import CONTROL
     from zppo_core.prompts import Templates
 
@@ -78,8 +80,12 @@ def prompt_fault(config: Config) -> Callable[[Question], str]:
     def fault(question: Question) -> str:
         if CONTROL.search(question.text) or (mark and mark in question.text):
             return "with control text in the question"
-        text, sizes = templates.with_closer(question.text), list(map(picture_size, question.images))
-        long = renderer.count(text, sizes, config.student.thinking) > most
+        sizes = list(map(picture_size, question.images))
+
+        def count(text: str) -> int:
+            return renderer.count(templates.with_closer(text), sizes, config.student.thinking)
+
+        long = count_within(question.text, most, count) > most
         return f"with a prompt of more than {most} tokens" if long else ""
 
     return fault
@@ -110,6 +116,18 @@ def _check_recipe(config: Config, folder: Path) -> None:
         raise UserError(
             f"the corpus in {config.data.corpus} was built with {theirs} but the run has {ours}; "
             "set those, or another data.corpus to build one"
+        )
+
+
+def _check_version(config: Config, folder: Path) -> None:
+    """UserError if the corpus in `folder` was made by a builder that kept less, or otherwise."""
+    from zppo_core.data.build77k import VERSION
+
+    path = folder / MANIFEST
+    if path.is_file() and (made := json.loads(path.read_text()).get("version", 1)) != VERSION:
+        raise UserError(
+            f"the corpus in {config.data.corpus} was built by version {made} of the builder, and "
+            f"this is version {VERSION}; delete it, or set another data.corpus, to build one anew"
         )
 
 

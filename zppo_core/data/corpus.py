@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from zppo_core.data.directives import with_form
 from zppo_core.errors import UserError
 from zppo_core.streams import stream
 from zppo_core.types import Question
@@ -87,15 +88,18 @@ class _OnDisk(Mapping[str, Question]):
     def __getitem__(self, question_id: str) -> Question:
         i, group, row = self._places[question_id]
         if (i, group) not in self._held:
-            columns = ["id", "question", "answer", "image", "canonical", "judged"]
+            columns = ["id", "question", "answer", "image", "canonical", "judged", "kind",
+                       "options", "accepted", "tolerance", "form"]  # fmt: skip
             self._held[i, group] = self._files[i].read_row_group(group, columns).to_pylist()
             if len(self._held) > self.KEPT:
                 self._held.popitem(last=False)
         self._held.move_to_end((i, group))
         r = self._held[i, group][row]
         return Question(
-            r["id"], r["question"], r["answer"], (r["image"],), "VLM", r["canonical"], r["judged"]
-        )
+            r["id"], with_form(r["question"], r["form"], r["answer"]), r["answer"], (r["image"],),
+            "VLM", r["canonical"], r["judged"], r["kind"], tuple(r["options"]),
+            tuple(r["accepted"]), r["tolerance"],
+        )  # fmt: skip
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
