@@ -13,18 +13,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from steps.grading import RuleGrading
 from steps.run_setup import Setup, config_of
 from steps.stage import record_stage
 from zppo_core.config import Config
 from zppo_core.data.corpus import ListCorpus, TableCorpus
 from zppo_core.errors import UserError
 from zppo_core.pixels import Bounds, picture_size
+from zppo_core.rewards import OwnReward
 from zppo_core.store.objects import get_tree, open_store, put_tree
-from zppo_core.types import Question
+from zppo_core.types import Prompt, Question
 
 if TYPE_CHECKING:
     from eval.settings import Settings
     from eval.suite import Benchmark
+    from zppo_core.data.preview import Preview
     from zppo_core.data.similar import Signature
     from zppo_core.data.zppo77k import Recipe
 
@@ -266,8 +269,28 @@ def prepare_data(setup: Setup) -> dict[str, Any]:
     corpus.new_ids(0, config.rollout.new_prompts)  # too small a corpus fails here
     kinds = corpus.kinds()
     print(f"corpus: {len(corpus)} questions of {len(kinds)} kinds")
+    print(preview_of(config, corpus).text(), flush=True)
     record_stage(setup, "prepare_data")
     return {"questions": len(corpus), "digest": corpus.digest(), "kinds": kinds}
+
+
+def preview_of(config: Config, corpus: ListCorpus) -> Preview:
+    """Ten rows of the corpus as the student will see them, and what its gold answers earn."""
+    from zppo_core import models
+    from zppo_core.data.preview import preview
+    from zppo_core.grading import Grader
+    from zppo_core.prompts import Templates
+
+    _, vocab, images = models.shape(config.student.model)
+    renderer = models.load_renderer(config.student.model, vocab, images)
+    templates, own = Templates(config.data.prompts), config.data.reward
+
+    def render(question: Question) -> str:
+        text = templates.with_closer(question.text)
+        return renderer.template(Prompt(text, question.images, config.student.thinking))
+
+    grading = OwnReward(own) if own else RuleGrading(Grader())
+    return preview(corpus, render, grading.grade_all)
 
 
 def steps_in_one_pass(config: Config) -> int:

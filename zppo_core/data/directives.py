@@ -16,6 +16,7 @@ FORMS = {
     "integer": "The final answer is an integer.",
     "letter": "The final answer is the letter of the correct option.",
     "number": "The final answer is a number.",
+    "short": "The final answer is a number, a single word or a short phrase.",
     "phrase": "The final answer is a single word or a short phrase.",
 }
 
@@ -193,11 +194,14 @@ def answer_form(text: str) -> str:
     """The form that the directives of `text` want: a name of `FORMS`, or "" if they name none."""
     wanted = " \n ".join(_stripped(text)[1])
     said = _plain(wanted)
-    patterns = {"letter": _LETTER, "integer": _INTEGER, "number": _NUMBER, "phrase": _PHRASE}
-    for name, pattern in patterns.items():
-        if pattern.search(said):
-            return name
-    return ""
+    number, phrase = (pattern.search(said) for pattern in (_NUMBER, _PHRASE))
+    if _LETTER.search(said):
+        return "letter"
+    if _INTEGER.search(said):
+        return "integer"
+    if number and phrase:
+        return "short"
+    return "number" if number else "phrase" if phrase else ""
 
 
 def with_form(text: str, form: str, gold: str) -> str:
@@ -206,6 +210,7 @@ def with_form(text: str, form: str, gold: str) -> str:
         "letter": re.fullmatch(r"\(?[A-Za-z](?:\s*,?\s*[A-Z])*\)?\.?", gold.strip()),
         "integer": re.search(r"\d", gold),
         "number": re.search(r"\d", gold),
+        "short": len(gold.split()) <= 6,
         "phrase": len(gold.split()) <= 6,
     }
     return f"{text}\n{FORMS[form]}" if form and fits[form] else text
@@ -214,7 +219,8 @@ def with_form(text: str, form: str, gold: str) -> str:
 def _stripped(text: str) -> tuple[str, list[str]]:
     """(the text without directives, the directives); nothing goes if nothing would be left."""
     text = _IMAGE_MARK.sub("\n", text).strip()
-    kept, gone = [], []
+    kept: list[str] = []
+    gone: list[str] = []
     for line in text.split("\n"):
         rest = _without(line, gone)
         if rest.strip() or not line.strip():

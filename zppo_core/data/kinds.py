@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zppo_core.data.values import answer_text, is_missing, text_list, texts_of
+from zppo_core.types import Question
 
 # reward types whose gold is no short answer; names of instruction following vary
 UNUSABLE = ("grounding", "clicking", "web_action")
@@ -58,6 +59,36 @@ def told(answer: Any, reward_type: Any = "") -> Told:
         accepted = list(dict.fromkeys(texts_of(list(listed))))
         return Told(accepted[0] if accepted else "", accepted=tuple(accepted[1:]))
     return Told(answer_text(listed), kind, judged=name in JUDGED)
+
+
+_NUMBER = r"[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+)"
+_SHAPES = {
+    "choice": r"\(?[A-J]\)?",
+    "boolean": r"(?i:yes|no|true|false)",
+    "integer": _NUMBER,
+    "decimal": rf"(?:{_NUMBER})?\.\d+|{_NUMBER}\.\d*",
+    "percentage": rf"{_NUMBER}(?:\.\d+)?\s*\\?%",
+    "fraction": rf"{_NUMBER}\s*/\s*\d+|[-+−]?\\[dt]?frac\s*\{{?-?\d+\}}?\s*\{{?\d+\}}?",
+    "list": r"[^,;()\[\]\\{}]+(?:[,;]\s*[^,;()\[\]\\{}]+)+",
+    "quantity": rf"\$?\s?{_NUMBER}(?:\.\d+)?\s?[^\W\d_°]?[\w°/²³^€£ ]*",
+    "name": r"[^\W\d_][^\d\\=<>+*^_$]*",
+}
+
+
+def kind_of(question: Question) -> str:
+    """The kind of a question's answer, for counts: what the corpus tells, else what it looks like.
+
+    It decides nothing: `rewards` reads the gold answer for itself.
+    """
+    if question.judged:
+        return "free text"
+    if question.kind or question.options:
+        return question.kind or "choice"
+    gold = question.gold.strip()
+    if gold.startswith("$") and gold.endswith("$"):
+        gold = gold.strip("$ ")
+    shapes = (name for name, shape in _SHAPES.items() if re.fullmatch(shape, gold[:200]))
+    return next(shapes, "expression")
 
 
 def options_for(gold: str, kind: str, text: str) -> tuple[str, ...]:

@@ -223,7 +223,7 @@ def _only_list(value: Any, number: int) -> Iterator[tuple[int, Any]]:
     """The rows of `{"data": [{...}, ...]}`, whatever it calls them; else the object as one row."""
     cells = value.values() if isinstance(value, dict) and len(value) == 1 else ()
     lists = [v for v in cells if isinstance(v, list) and v and isinstance(v[0], dict)]
-    if not lists or "role" in lists[0][0]:
+    if not lists or {"role", "from"} & set(lists[0][0]):
         yield number, value
         return
     yield from enumerate(lists[0], 1)
@@ -271,7 +271,13 @@ def _csv(path: Path, columns: Collection[str], start: int) -> Numbered:
     if twice:
         raise RowError(1, f"column {min(twice)!r} stands there twice")
     number = 0
-    for cells in reader:
+    while True:
+        try:
+            cells = next(reader, None)
+        except (RowError, csv.Error) as error:  # it counts lines, and a row may have several
+            raise RowError(number + 1, str(error)) from error
+        if cells is None:
+            return
         if not cells:
             continue
         number += 1

@@ -80,7 +80,7 @@ def read_row(source: Source, raw: Mapping[str, Any], place: str, config: str = "
     """
     name = name_of(source, raw, config)
     given = raw.get("id")
-    row_id = place if is_missing(given) else str(given)
+    row_id = place if is_missing(given) else str(given).encode(errors="replace").decode()
     canonical = names.canonical(source, name) or ""
     image = raw.get("image")
     row = Row(source, name, canonical, row_id, "", "", image_bytes(image), None)
@@ -112,7 +112,7 @@ def _vero(row: Row, raw: Mapping[str, Any]) -> Row:
     known = told(answer if is_missing(truth) else truth, reward_type)
     if known.fault:
         return replace(row, answer=known.gold, fault=known.fault, reward_type=reward_type)
-    counted = ()
+    counted: tuple[str, ...] = ()
     if not is_missing(truth) and not is_missing(answer) and not _agree(known, answer, reward_type):
         counted = ("gold differs from extra_info.answer",)
     row = _asked(row, question, known.gold)
@@ -154,7 +154,7 @@ def _rate(raw: Mapping[str, Any]) -> float | None:
     rate = raw.get("pass_rate")
     rate = raw.get("qwen3vl_4b_pass_rate") if is_missing(rate) else rate
     try:
-        return None if is_missing(rate) else float(rate)
+        return None if rate is None or is_missing(rate) else float(rate)
     except (TypeError, ValueError):
         return None
 

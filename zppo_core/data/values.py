@@ -192,7 +192,7 @@ def final_answer(text: str, reply: bool = False) -> str:
     """
     said = text.rpartition("</think>")[2].strip()
     if tagged := _TAGGED.findall(said):
-        return final_answer(tagged[-1]) if tagged[-1].strip() else ""
+        return final_answer(tagged[-1]).strip()
     if hashes := _HASHES.search(said):
         return hashes[1]
     if boxed := extract_boxed(said):
