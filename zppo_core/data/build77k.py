@@ -13,19 +13,18 @@ import json
 import os
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zppo_core.data.files import is_place, table_files, undecoded
 from zppo_core.data.lengths import count_within
-from zppo_core.data.rows77k import COLUMNS, RENAMED, Row, answer_kind, name_of, open_image, read_row
+from zppo_core.data.parts import Part, parts_of
+from zppo_core.data.rows77k import Row, answer_kind, name_of, open_image, read_row
 from zppo_core.data.similar import ImageHash, Seen, Signature, image_hash, plain_gold, trigrams
 from zppo_core.data.zppo77k import (
     LICENCES,
@@ -62,16 +61,6 @@ REJECTS = pa.schema([(n, pa.string()) for n in ("source", "sub_dataset", "id", "
 CountTokens = Callable[[str, tuple[int, int]], int]
 
 
-@dataclass(frozen=True)
-class Part:
-    """One file of a source; `config` names a Vero sub-dataset."""
-
-    source: Source
-    name: str
-    config: str
-    rows: Callable[[int], Iterable[Mapping[str, Any]]]  # from a row number on
-
-
 @dataclass
 class Card:
     """What the build did, for the data card."""
@@ -92,38 +81,6 @@ class Card:
         names = ", ".join(f"{n} {kept} of {cap}" for n, (kept, cap) in self.short.items())
         return f"short of their cap though rows were left out over it: {names}; raise " \
                "data.reserve" if names else ""  # fmt: skip
-
-
-def parts_of(source: Source, place: str) -> Iterator[Part]:
-    """The files of a folder, of an S3 prefix or of a hub id, in order; UserError if there are none.
-
-    A folder is laid out as on the hub: `{config}/train-*.parquet` for Vero, `data/train-*.parquet`
-    for MMFineReason; JSON lines and Arrow files are read too.
-    """
-    from datasets import disable_progress_bars
-
-    disable_progress_bars()
-    # the columns of teacher text are most of the bytes
-    columns = set(COLUMNS[source]) | set(RENAMED)
-    if is_place(place):
-        for file in table_files(place, begins="train"):
-            config = PurePosixPath(file.name).parent.name if source == "vero" else ""
-            yield Part(source, file.name, config, partial(file.rows, columns))
-        return
-    from datasets import get_dataset_config_names
-
-    for config in get_dataset_config_names(place):
-        named = config if source == "vero" else ""
-        yield Part(source, config, named, partial(hub_rows, place, config, columns))
-
-
-def hub_rows(name: str, config: str, columns: set[str], start: int) -> Iterable[Mapping[str, Any]]:
-    """The rows of a hub data set's config from number `start` on, images undecoded."""
-    from datasets import load_dataset
-
-    stream = load_dataset(name, name=config, split="train", streaming=True)
-    result: Iterable[Mapping[str, Any]] = undecoded(stream, columns).skip(start)
-    return result
 
 
 class Builder:

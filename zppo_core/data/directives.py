@@ -42,8 +42,8 @@ a about above according after afterward afterwards ahead all along alongside als
 an and any anything are as at avoid be because before begin beginning below between beyond both but
 by can could do don't down e each eg either else end every everything finally first following for
 freely from g given hence here how however i ie if in inside instead into is it its just kindly
-last later leading let let's lets like long may me must need needed needs never next no not
-nothing now of on once one only onto or other otherwise out over own please preceding prior rather
+last later leading let let's lets like long may me must need needed needs never next no not nothing
+now of on once one only onto or other otherwise out outside over own please preceding prior rather
 respectively second shall should simply since so some start step such sure than that the their them
 then there thereby therefore these they this though through throughout thus to together too toward
 towards ultimately until up upon us used using very via was we well what when where whether which
@@ -55,28 +55,30 @@ analyse analyze analyzing answer answering appear arrive arriving asked based be
 carry choose choosing come conclude concluding conduct consider consist consists contain correspond
 corresponding corresponds decide deduce deliver demonstrate derive deriving describe detail
 determine do doing draw elaborate enclose enclosed enclosing ending ensure examine examining
-expected explain explaining express finish follow followed forget format formatted formatting
-generate give giving go have having identify include including indicate inspect justify keep
-keeping labeled labelled list look looking make making mark marked name note observe occur offer
-offering outline output outputting perform performing pick picking place placing present presenting
-produce producing provide providing put putting reach reaching read reason reasoning refer
-referring remember reply replying report reporting require required requires requiring respond
-responding return returning review see select selecting separated share show showing solve solving
-specify stand starting state stating study submit summarize supply surround take think thinking
-understand understanding use wanted work working wrap wrapped write writing
+expected explain explained explaining express finish follow followed forget format formatted
+formatting generate get getting give giving go got have having identify include including indicate
+inspect justify keep keeping labeled labelled limit list look looking make making mark marked
+mention name note observe occur offer offering outline output outputting perform performing pick
+picking place placing present presenting produce producing provide providing put putting reach
+reaching read reason reasoning refer referring remember reply replying report reporting require
+required requires requiring respond responding restrict return returning review see select
+selecting separated settle settling share show showing solve solving specify stand starting state
+stating study submit summarize supply surround take think thinking understand understanding use
+wanted work working wrap wrapped write writing
 """
 # What such talk is about.
 _THINGS = """
 account alternative alternatives analysis answer answers argument box brace braces bracket brackets
-breakdown brevity calculation calculations chain character chart choice choices conclusion content
-derivation detail details diagram digit evidence example explanation explanations figure
-form format graph hint illustration image information instruction instructions json justification
-knowledge label latex letter letters line lines logic manner markdown marks mind monologue note
-number numeral option options output paragraph photo phrase phrases picture point problem problems
-procedure process processes query question questions quotation quotations quotes rationale reason
-reasoning reasons reply response responses result screenshot sentence sentences solution step steps
-structure style tag tags task template text thinking thought thoughts train understanding value
-walkthrough way word words work working workings
+breakdown brevity calculation calculations chain character chart choice choices conclusion
+consideration content deliberation derivation detail details diagram digit evidence example
+explanation explanations figure form format graph hint illustration image information instruction
+instructions json justification knowledge label latex letter letters line lines logic manner
+markdown marks mind monologue note number numeral option options output paragraph photo phrase
+phrases picture point problem problems procedure process processes query question questions
+quotation quotations quotes rationale reason reasoning reasons reflection reply response responses
+result screenshot sentence sentences solution step steps structure style tag tags task template
+text thinking thought thoughts train understanding value walkthrough way word words work working
+workings
 """
 # Qualities an answer may be asked to have without being another answer by it.
 _QUALITIES = """
@@ -91,7 +93,8 @@ _WORDS = frozenset(f"{_FUNCTION} {_ACTS} {_THINGS} {_QUALITIES}".split())
 # Before these any word is a manner: a rigorous derivation, in a friendly way.
 _MANNERED = (
     r"reasoning|reasons?|rationales?|thoughts?|thinking|explanations?|justifications?|analysis"
-    r"|process(?:es)?|steps|chain|line|train|account|breakdown|walkthrough|argument"
+    r"|process(?:es)?|steps|consideration|deliberation|reflection|chain|line|train|account"
+    r"|breakdown|walkthrough|argument"
     r"|derivations?|procedure|logic|monologue|manner|way|style|response|reply"
     r"|working|workings|thought process"
 )
@@ -117,7 +120,8 @@ _CONDITION = re.compile(r"\bif\b(?! (?:needed|necessary|possible|applicable|requ
 
 _THOUGHT = (
     r"</?think>|\bstep[ -]by[ -]step\b|\breasoning\b|\brationales?\b|\bexplanations?\b"
-    r"|\bexplain (?:your|the|how|why you|in|it|each|step)|\bexplain(?:ing)? and\b"
+    r"|\bexplain (?:your|how you|why you|in|it|each step|step|the (?:answer|reasoning|solution"
+    r"|steps))|\bexplain(?:ing)? and\b"
     r"|\bjustif(?:y|ication)|\bthought process\b|\bchain of thought\b|\bthoughts\b"
     r"|\binternal monologue\b|\bshow (?:all )?(?:of )?(?:your |the )?(?:work|steps|working)"
     r"|\bthink(?:ing)? (?:it |this )?(?:through|carefully|first|hard|deeply|aloud|out loud|before"
@@ -127,15 +131,16 @@ _THOUGHT = (
     r"|all) (?:\w+ )?steps\b"
     r"|\b(?:show|write|include|provide|give) (?:\w+ )?the (?:\w+ )?steps\b"
     r"|\bderivation\b|\b(?:detailed|full|complete|thorough) (?:solution|analysis|answer|response)\b"
+    r"|\bcareful (?:consideration|thought|deliberation|reflection|thinking)\b"
     r"|\banalysis\b|\bsolution process\b|\bsolv(?:e|ing) (?:the|this) (?:\w+ )?process\b"
 )
 _MARKUP = (
-    r"<box>|</?answer>|\b(?:answer|output|response)\W+<place>|####"
+    r"<box>|</?answer>|\"(?:the |final )*answer\W*\"|\b(?:answer|output|response)\W+<place>|####"
     r"|\b(?:following|this|below|required|specified|given|requested|correct) (?:\w+ )?"
     r"(?:format|form|template|structure|style)\b|\b(?:json|latex|markdown)\b"
     r"|\bin (?:the|a) (?:format|form)\b|\bformat (?:your|the) (?:final )?(?:answer|response|output)"
     r"|\bthe answer is\b"
-    r"|\bfinal (?:answer|result|choice|conclusion|response)\b.*\b(?:at the (?:very )?end"
+    r"|\bfinal (?:answer|result|choice|conclusion|response)\b.*\b(?:(?:at|in) the (?:very )?end"
     r"|at last|afterwards?|last line"
     r"|clearly)|\b(?:own|separate|new|last|final) line\b"
     r"|\b(?:at the (?:very )?end|last line|end with|conclude with|finish with|end your (?:response"
@@ -161,7 +166,8 @@ _SHORT = re.compile(
     r"|\b(?:answer|output|response|reply|write|give) only\b"
 )
 _ANSWERING = re.compile(
-    r"\b(?:answer\w*|respon\w+|repl(?:y|ies)|output|options?|choices?|result|conclusion|solution"
+    r"\b(?:(?:correct|right|corresponding|appropriate) letter|tags?|answer\w*|respon\w+|repl(?:y"
+    r"|ies)|output|options?|choices?|result|conclusion|solution"
     r"|<box>)\b|</?answer>|<box>|</?think>|####"
 )
 # not a demand: the answer is an integer anyway, as `FORMS` says again
@@ -321,6 +327,8 @@ def _names_a_form(said: str, low: str) -> bool:
         return False
     if _INTEGER.search(said.lower()):
         return True
+    if re.search(r"\b(?:options?|choices?)\b", low) and not re.search(r"\b(?:only|just)\b", low):
+        return False
     return any(p.search(low) for p in (_NUMBER, _PHRASE, _SHORT))
 
 
