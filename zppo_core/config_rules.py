@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zppo_core.data.layouts import parse_format
+from zppo_core.data.layouts import parse_columns, parse_format
 from zppo_core.data.zppo77k import parse_more
 from zppo_core.errors import UserError
 from zppo_core.methods import METHODS
@@ -18,6 +18,7 @@ def validate(c: Config) -> None:
     from zppo_core.config import nearest
 
     parse_more(c.data.more_configs)
+    parse_columns(c.data.columns)
     layout = parse_format(c.data.format)
     if c.run.method not in METHODS:
         raise UserError(
@@ -36,6 +37,7 @@ def validate(c: Config) -> None:
             and (c.data.max_pixels == 0 or c.data.min_pixels <= c.data.max_pixels),
             "data.min_pixels must be >= 0 and at most data.max_pixels (0: no bound)",
         ),
+        (bool(c.data.source.strip()), "data.source is empty; name digits, zppo77k or a table"),
         (
             not c.data.columns or layout in ("", "columns"),
             f"data.columns names the columns of data.format=columns, not of {layout}: unset one",

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -102,6 +100,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Grey of more than 8 bits as 8: of 65,535 where it goes beyond 255, reals also of 1."""
+    import numpy as np
     from PIL import Image
 
     clear = image.info.get("transparency")

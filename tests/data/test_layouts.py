@@ -86,6 +86,9 @@ def test_another_layout_than_the_named_one_is_refused_in_one_line(tmp_path: Path
             load("nano", [f"data.format={wrong}"])
     with pytest.raises(UserError, match="unset one"):
         load("nano", ["data.format=verl", "data.columns=question=prompt"])
+    for wrong in ("data.columns=foo", "data.columns=gold=answer", "data.source="):
+        with pytest.raises(UserError, match=r"data\.(columns|source)"):
+            load("nano", [wrong])
     names = ("ms_swift", "Swift", "LLaMA-Factory", "llama_factory", "EasyR1", "TRL", "sharegpt")
     assert [parse_format(n) for n in names] == [
         "ms-swift", "ms-swift", "llama-factory", "llama-factory", "easyr1", "trl", "llama-factory",
@@ -186,3 +189,40 @@ def test_directives_of_other_trainers_go_and_their_form_is_said(tmp_path: Path) 
     assert question.options == ("one", "two")
     own = {"question": asked, "answer": "B"}
     assert only(write(tmp_path / "o.jsonl", own))[0].text == asked
+
+
+def test_a_hub_id_is_read_by_datasets_and_its_faults_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    rows = [{"question": "q", "answer": a} for a in ("A", 7, "1/2")]
+    path = write(tmp_path / "t.jsonl", *rows)
+    local = datasets.load_dataset("json", data_files=path, split="train", streaming=True)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: local)
+    assert [q.gold for q in read_table("me/mine", "")[0]] == ["A", "7", "1/2"]
+    kept = tmp_path / "kept.parquet"
+    datasets.Dataset.from_list(rows, on_mixed_types="use_json").to_parquet(kept)
+    assert [q.gold for q in read_table(str(kept), "")[0]] == ["A", "7", "1/2"]
+    pictures = datasets.Dataset.from_dict(
+        {"question": ["q"], "answer": ["1"], "images": [[{"bytes": png(), "path": None}]]},
+        features=datasets.Features(
+            {"question": datasets.Value("string"), "answer": datasets.Value("string"),
+             "images": datasets.List(datasets.Image())}
+        ),
+    )  # fmt: skip
+    pictures.to_parquet(tmp_path / "p.parquet")
+    monkeypatch.undo()
+    stream = datasets.load_dataset("parquet", data_files=str(tmp_path / "p.parquet"),
+                                   split="train", streaming=True)  # fmt: skip
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: stream)
+    ((question,), _) = read_table("me/mine", "")
+    assert question.images == (png(),)
+
+    def gone(*_: object, **__: object) -> None:
+        raise RuntimeError("Dataset scripts are no longer supported,\nbut found mine.py")
+
+    monkeypatch.setattr(datasets, "load_dataset", gone)
+    with pytest.raises(UserError, match="me/mine, row 1: Dataset scripts are no longer") as refused:
+        read_table("me/mine", "")
+    assert "\n" not in str(refused.value)

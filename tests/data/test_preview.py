@@ -65,6 +65,9 @@ def test_each_kind_is_shown_and_golds_that_earn_nothing_are_named() -> None:
     assert "a judge decides" in text
     long = preview(ListCorpus(questions[:3], 0), lambda q: "y" * 9000, plain)
     assert "(7,000 characters more)" in long.text()
+    hostile = preview(ListCorpus(questions[:1], 0), lambda q: "a\x1b[2Jb\nc", plain).text()
+    assert "    a\\x1b[2Jb\n    c" in hostile
+    assert "\x1b" not in hostile
 
 
 def test_kinds_are_told_or_seen() -> None:

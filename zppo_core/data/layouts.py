@@ -205,12 +205,25 @@ LAYOUTS: dict[str, Layout] = {
     )
 }
 COLUMNS = "columns"
+ROLES = ("question", "answer", "image", "id", "category", "judged", "kind", "options", "accepted",
+         "tolerance")  # fmt: skip
 NAMES = (COLUMNS, *LAYOUTS)
 _ALIASES = {
     "table": COLUMNS, "": "", "auto": "", "swift": "ms-swift", "msswift": "ms-swift",
     "llamafactory": "llama-factory", "sharegpt": "llama-factory", "alpaca": "llama-factory",
     "chat": "trl",
 }  # fmt: skip
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """`question=prompt,answer=solution` as a mapping; UserError names an unknown role."""
+    columns = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        role, equals, column = part.partition("=")
+        if not equals or role not in ROLES:
+            raise UserError(f"data.columns: {part!r}; write role=column with {', '.join(ROLES)}")
+        columns[role] = column
+    return {"question": "question", "answer": "answer", **columns}
 
 
 def parse_format(text: str) -> str:

@@ -38,7 +38,7 @@ class Shown:
             half = MOST_SHOWN // 2
             left_out = f" ... ({len(prompt) - MOST_SHOWN:,} characters more) ... "
             prompt = prompt[:half] + left_out + prompt[-half:]
-        below = "\n".join(f"    {line}" for line in prompt.rstrip().split("\n"))
+        below = "\n".join(f"    {_visible(line)}" for line in prompt.rstrip().split("\n"))
         head = f"{self.question.id}: answer {self.question.gold!r}, {self.kind}; {earned}{pictures}"
         return f"{head}\n{below}"
 
@@ -65,6 +65,11 @@ class Preview:
         else:
             lines.append(f"each of {self.graded:,} gold answers earns the reward itself")
         return "\n".join([*lines, *(row.text() for row in self.shown)])
+
+
+def _visible(line: str) -> str:
+    """A line without what would steer a terminal: an escape character shows as \\x1b."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 def preview(corpus: ListCorpus, render: Callable[[Question], str], grade_all: GradeAll) -> Preview:

@@ -19,18 +19,20 @@ from zppo_core.data.layouts import (
     COLUMNS,
     LAYOUTS,
     NAMES,
+    ROLES,
     Asked,
     chat,
     guess,
     images_of,
     messages_of,
+    parse_columns,
     parse_format,
 )
+from zppo_core.data.solutions import final_answer
 from zppo_core.data.values import (
     UnusableError,
     answer_kind,
     answer_text,
-    final_answer,
     is_missing,
     text_list,
     text_of,
@@ -42,8 +44,6 @@ from zppo_core.errors import UserError
 from zppo_core.pixels import ANY_SIZE, Bounds, as_rgb, plain_bytes
 from zppo_core.types import Question
 
-ROLES = ("question", "answer", "image", "id", "category", "judged", "kind", "options", "accepted",
-         "tolerance")  # fmt: skip
 MOST_FAULTY = 0.05  # share of rows that may be left out before the corpus is refused
 MAX_TEXT = 1_000_000  # characters of a question: more is no prompt, and is slow to tokenise
 MAX_GOLD = 20_000  # characters of an answer
@@ -80,17 +80,6 @@ class Place:
 
     label: str
     beside: Callable[[str], bytes]
-
-
-def parse_columns(text: str) -> dict[str, str]:
-    """`question=prompt,answer=solution` as a mapping; UserError names an unknown role."""
-    columns = {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        role, equals, column = part.partition("=")
-        if not equals or role not in ROLES:
-            raise UserError(f"data.columns: {part!r}; write role=column with {', '.join(ROLES)}")
-        columns[role] = column
-    return {"question": "question", "answer": "answer", **columns}
 
 
 def open_rows(source: str) -> Iterator[tuple[Place, Mapping[str, Any]]]:

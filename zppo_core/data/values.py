@@ -9,22 +9,10 @@ import ast
 import datetime
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
-
-from zppo_core.grading import extract_boxed
-
-_TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
-_HASHES = re.compile(r"(?:^|\n)\s*####\s*([^\n]+?)\s*$")
-_SAID = re.compile(
-    r"(?:^|[\n.!?]\s*|[*_]{2})(?:so |thus,? |therefore,? |hence,? )?(?:the )?(?:final |correct )?"
-    r"answer(?: is|\s*[:：])[*_:\s]*([^\n]+?)[.*_\s]*$",
-    re.IGNORECASE,
-)
-LONGEST_REPLY = 100  # characters of a reply that is an answer and nothing else
 
 
 class Decimals(float):
@@ -182,23 +170,3 @@ def tolerance_of(value: Any) -> float | None:
     if not 0 <= number < math.inf:
         raise UnusableError("with a tolerance that is no number >= 0")
     return number
-
-
-def final_answer(text: str, reply: bool = False) -> str:
-    r"""The answer that a solution marks: in <answer> tags, behind ####, or in its last \boxed{}.
-
-    Of an assistant's `reply` also what stands behind "the answer is", or all of a short one; ""
-    if it marks none.
-    """
-    said = text.rpartition("</think>")[2].strip()
-    if tagged := _TAGGED.findall(said):
-        return final_answer(tagged[-1]).strip()
-    if hashes := _HASHES.search(said):
-        return hashes[1]
-    if boxed := extract_boxed(said):
-        return boxed
-    if not reply:
-        return text
-    if stated := _SAID.search(said):
-        return stated[1].strip("$ ")
-    return said if len(said) <= LONGEST_REPLY and "\n" not in said else ""
