@@ -220,3 +220,24 @@ def test_rows_behind_blank_lines_keep_their_line_number(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text("\n\n".join([LINES[0], LINES[1], "{"]))
     assert ", row 5: no valid JSON" in refusal(path)
+
+
+def test_what_json_leaves_out_is_missing_and_a_column_that_is_nowhere_is_refused(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "t.jsonl"
+    rows = [*GOOD, {"question": "no answer"}, {"question": "q", "answer": "1", "topic": "x"}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    questions, report = read_table(str(path), "category=topic")
+    assert report.dropped == {"without question or answer": 1}
+    assert [q.category for q in questions] == [""] * 40 + ["x"]
+    with pytest.raises(UserError, match="no column 'picture' but question, answer; set"):
+        read_table(str(path), "image=picture")
+    with pytest.raises(UserError, match="no column 'solution' but question, answer; set"):
+        read_table(str(path), "answer=solution")
+    odd = [{"question": "q", "answer": "1", "id": "\ud800"}, {"question": "q", "answer": "1"}]
+    path.write_text("\n".join(map(json.dumps, odd)))
+    assert [q.id for q in read_table(str(path), "id=id")[0]] == ["?", "None"]
+    verl = {"prompt": [{"role": "user", "content": "q"}], "reward_model": {"ground_truth": "1"}}
+    path.write_text("\n".join(map(json.dumps, [*[verl] * 40, {"prompt": None}])))
+    assert len(read_table(str(path), "")[0]) == 40

@@ -7,7 +7,7 @@ import binascii
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,10 +129,12 @@ def read_table(source: str, columns: str,
     notes: Counter[str] = Counter()
     first: dict[str, str] = {}
     seen: set[str] = set()
-    for number, (place, row) in enumerate(open_rows(source)):
+    for number, (place, given) in enumerate(open_rows(source)):
         if read is None:
-            name = name or (COLUMNS if columns else guess(row))
+            name = name or (COLUMNS if columns else guess(given))
             read = _Reader(source, name, mapping, bounds, notes)
+            read.check(given)
+        row = read.whole(given)
         question_id = read.id_of(row, number)
         try:
             if question_id in seen:
@@ -150,6 +152,7 @@ def read_table(source: str, columns: str,
         questions.append(question)
     if read is None:
         raise UserError(f"{source} holds no rows; give a table with questions and answers")
+    read.check_seen()
     report = Report(len(questions), dict(dropped), first, name, dict(notes))
     if sum(dropped.values()) > MOST_FAULTY * (len(questions) + sum(dropped.values())):
         why, _ = dropped.most_common(1)[0]
@@ -168,17 +171,13 @@ class _Reader:
         self.source, self.name, self.mapping = source, layout, mapping
         self.bounds, self.notes = bounds, notes
         self._detail = ""
+        self._columns_of: dict[str, None] = {}  # that the layout wants, or the first row has
+        self._unseen = set(mapping.values()) if layout == COLUMNS else set()
 
-    def id_of(self, row: Mapping[str, Any], number: int) -> str:
-        """The row's id; UserError if a column that is wanted is not there."""
-        self._detail = ""
+    def check(self, row: Mapping[str, Any]) -> None:
+        """UserError if the first row has not what the layout needs."""
         if self.name == COLUMNS:
-            missing = [c for c in self.mapping.values() if c not in row]
-            if missing:
-                raise UserError(
-                    f"{self.source} has no column {missing[0]!r} but {', '.join(row)}; set "
-                    "data.columns"
-                )
+            self._refuse([self.mapping[r] for r in ("question", "answer")], row)
         elif not self.name:
             raise UserError(
                 f"{self.source} has columns {', '.join(row) or '(none)'}, the layout of which is "
@@ -190,8 +189,32 @@ class _Reader:
                 f"{self.source} is not in the layout {self.name}: it has no column "
                 f"{missing_column} but {', '.join(row)}; set another data.format, or data.columns"
             )
-        given = row[self.mapping["id"]] if "id" in self.mapping else None
-        return f"row-{number:07d}" if "id" not in self.mapping else str(given)
+        self._columns_of = dict.fromkeys([*row, *self._unseen])
+
+    def check_seen(self) -> None:
+        """UserError if a column of the mapping stands in no row."""
+        present = [c for c in self._columns_of if c not in self._unseen]
+        self._refuse(sorted(self._unseen), present)
+
+    def _refuse(self, wanted: Sequence[str], present: Collection[str]) -> None:
+        missing = [c for c in wanted if c not in present]
+        if missing:
+            raise UserError(
+                f"{self.source} has no column {missing[0]!r} but {', '.join(present)}; set "
+                "data.columns"
+            )
+
+    def whole(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The row with None for what JSON leaves out."""
+        self._unseen -= row.keys()
+        return {**self._columns_of, **row}
+
+    def id_of(self, row: Mapping[str, Any], number: int) -> str:
+        """The row's id, its number if no column holds ids."""
+        self._detail = ""
+        if "id" not in self.mapping:
+            return f"row-{number:07d}"
+        return _plain(row[self.mapping["id"]])
 
     def detail(self, place: Place) -> str:
         """The row's place with what was found there."""
@@ -226,7 +249,7 @@ class _Reader:
         category = facts.get("category", asked.category)
         question = Question(
             question_id, with_form(text, form, gold), gold, images, "VLM" if images else "LLM",
-            "" if is_missing(category) else str(category), judged, kind, options,
+            "" if is_missing(category) else _plain(category), judged, kind, options,
             tuple(a for a in accepted if a != gold), tolerance_of(facts.get("tolerance")),
         )  # fmt: skip
         if asked.system:
@@ -267,6 +290,11 @@ class _Reader:
             return text, ""
         self.notes["with a directive on the form of the answer taken out"] += 1
         return stripped, answer_form(text)
+
+
+def _plain(value: Any) -> str:
+    """A cell as a name, whatever it holds."""
+    return str(value).encode(errors="replace").decode()
 
 
 def encode_images(
