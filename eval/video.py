@@ -99,7 +99,6 @@ def _duration(container: Any, stream: Any) -> float:
 
 def _stills(folder: Path, settings: Settings, fps: float, start: float,
             end: float | None) -> tuple[bytes, ...]:  # fmt: skip
-
     files = sorted(f for f in folder.iterdir() if f.suffix.lower() in STILLS)
     if not files:
         raise UnreadableError(f"no frames in {folder.name}")
