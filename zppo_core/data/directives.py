@@ -96,7 +96,7 @@ _MANNERED = (
     r"|process(?:es)?|steps|consideration|deliberation|reflection|chain|line|train|account"
     r"|breakdown|walkthrough|argument"
     r"|derivations?|procedure|logic|monologue|manner|way|style|response|reply"
-    r"|working|workings|thought process"
+    r"|working|workings|step by step|thought process"
 )
 _MANNER = re.compile(
     rf"\b(?:a|an|the|your|some|any|with|after|by|through|without|of|give|provide|show|using|perform"
@@ -104,7 +104,8 @@ _MANNER = re.compile(
 )
 # What decides the answer, whatever else is said.
 _DECIDING = re.compile(
-    r"\b(?:decimals?|decimal|round|rounded|rounding|nearest|significant|integers?|whole number"
+    r"\b(?:number of|how many|decimals?|round|rounded|rounding|nearest|significant|integers?"
+    r"|whole number"
     r"|fractions?|mixed|simplest|simplified|simplify|radicals?|exact|surd|terms|percent|percentage"
     r"|notation|order|ascending|descending|alphabetical\w*|sorted|units?|approximat\w+|estimate\w*"
     r"|both|all that apply|every|none|unless|except|incorrect|wrong|false|true|yes|least"
@@ -124,10 +125,10 @@ _THOUGHT = (
     r"|steps))|\bexplain(?:ing)? and\b"
     r"|\bjustif(?:y|ication)|\bthought process\b|\bchain of thought\b|\bthoughts\b"
     r"|\binternal monologue\b|\bshow (?:all )?(?:of )?(?:your |the )?(?:work|steps|working)"
-    r"|\bthink(?:ing)? (?:it |this )?(?:through|carefully|first|hard|deeply|aloud|out loud|before"
+    r"|\bthink(?:ing)? (?:it |this )?(?:through|\w+ly|first|hard|deeply|aloud|out loud|before"
     r"|about the (?:question|problem|reasoning|image|answer)|and (?:then )?(?:answer|provide|give"
     r"|respond)|then)|\bthink(?:ing)? process\b|\b(?:give|state|provide) (?:your )?(?:the )?reasons"
-    r"|\breason (?:carefully|freely|through|first|about the|before|and)|\b(?:your"
+    r"|\breason (?:\w+ly|through|first|about the|before|and)|\b(?:your"
     r"|all) (?:\w+ )?steps\b"
     r"|\b(?:show|write|include|provide|give) (?:\w+ )?the (?:\w+ )?steps\b"
     r"|\bderivation\b|\b(?:detailed|full|complete|thorough) (?:solution|analysis|answer|response)\b"
@@ -166,7 +167,8 @@ _SHORT = re.compile(
     r"|\b(?:answer|output|response|reply|write|give) only\b"
 )
 _ANSWERING = re.compile(
-    r"\b(?:(?:correct|right|corresponding|appropriate) letter|tags?|answer\w*|respon\w+|repl(?:y"
+    r"\b(?:(?:correct|right|corresponding|appropriate|only the|just the) letter|letter only|tags?"
+    r"|use (?:only )?(?:one|a single) word|answer\w*|respon\w+|repl(?:y"
     r"|ies)|output|options?|choices?|result|conclusion|solution"
     r"|<box>)\b|</?answer>|<box>|</?think>|####"
 )
@@ -296,6 +298,7 @@ def _plain(sentence: str) -> str:
     said = _LABELS.sub(" <labels> ", said)
     said = _PLACE.sub(" <place> ", said)
     said = re.sub(r"(?i)(\banswer(?: is)?\W{0,5})X\b", r"\1 <place> ", said)
+    said = re.sub(r"(?<=where )[A-Z](?= is)", " <place> ", said)
     said = re.sub(r"\b[A-H]{3,8}\b(?=\W*$| without)", " <labels> ", said)
     said = " ".join(said.replace("-", " ").split())
     return re.sub(r"\b[A-Z][A-Za-z]+", lambda m: m[0].lower(), said)
@@ -332,6 +335,13 @@ def _names_a_form(said: str, low: str) -> bool:
     return any(p.search(low) for p in (_NUMBER, _PHRASE, _SHORT))
 
 
+def _is_known(word: str) -> bool:
+    """Whether a word, or the verb or noun that it is a form of, is of such talk."""
+    endings = ("s", "es", "d", "ed", "ing")
+    stems = (word[: -len(end)] for end in endings if word.endswith(end) and len(word) > 4)
+    return word in _WORDS or any(stem in _WORDS for stem in stems)
+
+
 def _only_talks(said: str, low: str) -> bool:
     """Whether all words of a sentence are of those that talk of answering is made of."""
     manners = {w for m in _MANNER.finditer(low) for w in re.findall(r"[a-z]+", m[1])}
@@ -346,7 +356,7 @@ def _only_talks(said: str, low: str) -> bool:
         label = len(token) == 1 and token in "ABCDEFGH"
         number = examples is not None and re.fullmatch(r"\d+(?:\.\d+)?", token)
         adverb = len(word) > 4 and word.endswith("ly")
-        if label or number or adverb or word in _WORDS or word in manners:
+        if label or number or adverb or _is_known(word) or word in manners:
             continue
         if not (spare and token.isalpha() and token.islower() and len(token) > 3):
             return False
