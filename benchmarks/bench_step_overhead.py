@@ -28,8 +28,9 @@ from PIL import Image
 
 from eval import database
 from steps.epoch import one_step
+from steps.grading import RuleGrading
 from steps.run_setup import open_run
-from steps.world import RuleGrading, TimedEngine, TimedLearner, World, build_world
+from steps.world import TimedEngine, TimedLearner, World, build_world
 from zppo_core import nano
 from zppo_core.compression import Compressor
 from zppo_core.config import Config, load

@@ -6,7 +6,6 @@ once, where lm-eval applies its filters, so that algebra and judge work in batch
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -23,6 +22,7 @@ from eval.scoring import totals
 from eval.suite import Benchmark, Sample, benchmarks, load
 from zppo_core.config import EvaluationConfig
 from zppo_core.errors import UserError
+from zppo_core.pixels import read_picture
 from zppo_core.streams import derive_seed
 from zppo_core.types import Prompt
 
@@ -62,7 +62,7 @@ class Pictures(list[Any]):
         return len(self._sample.images())
 
     def __getitem__(self, index: Any) -> Any:
-        return [Image.open(io.BytesIO(data)) for data in self._sample.images()][index]
+        return [read_picture(data) for data in self._sample.images()][index]
 
     def __iter__(self) -> Iterator[Image.Image]:
         return iter(self[:])

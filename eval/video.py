@@ -10,7 +10,7 @@ from typing import Any
 from eval.rows import UnreadableError
 from eval.settings import Settings
 from eval.suite import Picture
-from zppo_core.pixels import Bounds
+from zppo_core.pixels import Bounds, read_picture
 
 SEEK_AHEAD = 4.0  # seconds of video that are decoded through rather than jumped over
 QUALITY = 92  # of the JPEG frames
@@ -99,16 +99,14 @@ def _duration(container: Any, stream: Any) -> float:
 
 def _stills(folder: Path, settings: Settings, fps: float, start: float,
             end: float | None) -> tuple[bytes, ...]:  # fmt: skip
-    from PIL import Image
-
     files = sorted(f for f in folder.iterdir() if f.suffix.lower() in STILLS)
     if not files:
         raise UnreadableError(f"no frames in {folder.name}")
     times = frame_times(len(files) / fps, settings.frames, start, end)
     chosen = [files[min(int(t * fps), len(files) - 1)] for t in times]
     try:
-        return tuple(_jpeg(Image.open(f).convert("RGB"), settings.frame_pixels) for f in chosen)
-    except (OSError, SyntaxError) as error:
+        return tuple(_jpeg(read_picture(f.read_bytes()), settings.frame_pixels) for f in chosen)
+    except (OSError, ValueError) as error:
         raise UnreadableError(f"broken frame in {folder.name}: {error}") from None
 
 

@@ -13,18 +13,21 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from steps.grading import RuleGrading
 from steps.run_setup import Setup, config_of
 from steps.stage import record_stage
 from zppo_core.config import Config
 from zppo_core.data.corpus import ListCorpus, TableCorpus
 from zppo_core.errors import UserError
 from zppo_core.pixels import Bounds, picture_size
+from zppo_core.rewards.custom import OwnReward
 from zppo_core.store.objects import get_tree, open_store, put_tree
-from zppo_core.types import Question
+from zppo_core.types import Prompt, Question
 
 if TYPE_CHECKING:
     from eval.settings import Settings
     from eval.suite import Benchmark
+    from zppo_core.data.preview import Preview
     from zppo_core.data.similar import Signature
     from zppo_core.data.zppo77k import Recipe
 
@@ -49,13 +52,14 @@ def build_corpus(config: Config) -> ListCorpus:
         folder = corpus_here(config.data.corpus)
         corpus = TableCorpus(folder, config.run.seed)
         _check_recipe(config, folder)
+        _check_version(config, folder)
         return corpus
     from zppo_core.data.table import read_table
 
     questions, report = read_table(
-        config.data.source, config.data.columns, bounds, prompt_fault(config)
+        config.data.source, config.data.columns, bounds, prompt_fault(config), config.data.format
     )
-    print(f"{config.data.source}: {report.text()}", flush=True)
+    print(f"{config.data.source}: {report.text()}", *report.lines(), sep="\n  ", flush=True)
     return ListCorpus(questions, config.run.seed)
 
 
@@ -65,6 +69,7 @@ def prompt_fault(config: Config) -> Callable[[Question], str]:
     It may hold no control text, and not more than `data.max_prompt_tokens`.
     """
     from zppo_core import models
+    from zppo_core.data.lengths import count_within
     from zppo_core.data.rows77k import CONTROL
     from zppo_core.prompts import Templates
 
@@ -78,8 +83,12 @@ def prompt_fault(config: Config) -> Callable[[Question], str]:
     def fault(question: Question) -> str:
         if CONTROL.search(question.text) or (mark and mark in question.text):
             return "with control text in the question"
-        text, sizes = templates.with_closer(question.text), list(map(picture_size, question.images))
-        long = renderer.count(text, sizes, config.student.thinking) > most
+        sizes = list(map(picture_size, question.images))
+
+        def count(text: str) -> int:
+            return renderer.count(templates.with_closer(text), sizes, config.student.thinking)
+
+        long = count_within(question.text, most, count) > most
         return f"with a prompt of more than {most} tokens" if long else ""
 
     return fault
@@ -110,6 +119,18 @@ def _check_recipe(config: Config, folder: Path) -> None:
         raise UserError(
             f"the corpus in {config.data.corpus} was built with {theirs} but the run has {ours}; "
             "set those, or another data.corpus to build one"
+        )
+
+
+def _check_version(config: Config, folder: Path) -> None:
+    """UserError if the corpus in `folder` was made by a builder that kept less, or otherwise."""
+    from zppo_core.data.build77k import VERSION
+
+    path = folder / MANIFEST
+    if path.is_file() and (made := json.loads(path.read_text()).get("version", 1)) != VERSION:
+        raise UserError(
+            f"the corpus in {config.data.corpus} was built by version {made} of the builder, and "
+            f"this is version {VERSION}; delete it, or set another data.corpus, to build one anew"
         )
 
 
@@ -251,6 +272,7 @@ def prepare_data(setup: Setup) -> dict[str, Any]:
     steps = setup["rollout_steps"] or corpus.steps_per_pass(config.rollout.new_prompts)
     coverage = corpus.coverage(steps, config.rollout.new_prompts)
     print(f"corpus: {coverage.text()}")
+    print(preview_of(config, corpus).text(), flush=True)
     record_stage(setup, "prepare_data")
     return {
         "questions": len(corpus),
@@ -258,6 +280,25 @@ def prepare_data(setup: Setup) -> dict[str, Any]:
         "kinds": kinds,
         "coverage": asdict(coverage),
     }
+
+
+def preview_of(config: Config, corpus: ListCorpus) -> Preview:
+    """Ten rows of the corpus as the student will see them, and what its gold answers earn."""
+    from zppo_core import models
+    from zppo_core.data.preview import preview
+    from zppo_core.prompts import Templates
+    from zppo_core.rewards.grader import Grader
+
+    _, vocab, images = models.shape(config.student.model)
+    renderer = models.load_renderer(config.student.model, vocab, images)
+    templates, own = Templates(config.data.prompts), config.data.reward
+
+    def render(question: Question) -> str:
+        text = templates.with_closer(question.text)
+        return renderer.template(Prompt(text, question.images, config.student.thinking))
+
+    grading = OwnReward(own) if own else RuleGrading(Grader())
+    return preview(corpus, render, grading.grade_all)
 
 
 def steps_in_one_pass(config: Config) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from steps.engines import Teacher, student_engine, teachers
+from steps.grading import RuleGrading
 from steps.hosts import Hosts
 from steps.prepare_data import build_corpus
 from zppo_core.compression import Compressor
@@ -26,12 +27,11 @@ from zppo_core.rewards.custom import OwnReward
 from zppo_core.step_types import Roles, RolloutState
 from zppo_core.store.objects import ObjectStore
 from zppo_core.teacher_cache import Memo, TeacherCache
-from zppo_core.types import Completion, Grade, Prompt, Question
+from zppo_core.types import Completion, Prompt
 
 if TYPE_CHECKING:
     import torch
 
-    from zppo_core.rewards.grader import Grader
     from zppo_core.training.remote import RemoteTrainer, Workers
     from zppo_core.training.updater import Trainer
 
@@ -96,26 +96,6 @@ class TimedLearner:
     def _make_room(self) -> None:
         for engine in self.sharers:
             engine.sleep()
-
-
-@dataclass(frozen=True)
-class RuleGrading:
-    """The reward of section 6: by rule in killable workers, free-form gold answers by `judge`."""
-
-    grader: Grader
-    judge: Judge | None = None
-
-    def grade_all(self, pairs: Sequence[tuple[Question, str]]) -> list[Grade]:
-        free = [(q, response) for q, response in pairs if q.judged]
-        grades = iter(
-            self.grader.grade_many([(response, q.gold) for q, response in pairs if not q.judged])
-        )
-        if not free:
-            return list(grades)
-        if self.judge is None:
-            raise ValueError(f"{free[0][0].id} has a free-form gold answer, and there is no judge")
-        verdicts = iter(self.judge.grade_all(free))
-        return [next(verdicts) if q.judged else next(grades) for q, _ in pairs]
 
 
 @dataclass

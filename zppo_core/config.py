@@ -55,6 +55,9 @@ class DataConfig:
     # a table of one's own: columns of question, answer, images, and optionally id and category, as
     # "question=prompt,answer=solution,image=picture"; see docs/customise.md
     columns: str = ""
+    # the layout of such a table: columns, verl, trl, easyr1, ms-swift or llama-factory; guessed
+    # from its columns if empty
+    format: str = ""
     reward: str = ""  # "package.module:function" in place of the rule of section 6
     prompts: str = ""  # a folder whose *.jinja files replace ours of the same names
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from zppo_core.data.layouts import parse_columns, parse_format
 from zppo_core.data.zppo77k import parse_more
 from zppo_core.errors import UserError
 from zppo_core.methods import METHODS
@@ -17,6 +18,8 @@ def validate(c: Config) -> None:
     from zppo_core.config import nearest
 
     parse_more(c.data.more_configs)
+    parse_columns(c.data.columns)
+    layout = parse_format(c.data.format)
     if c.run.method not in METHODS:
         raise UserError(
             f"unknown method {c.run.method!r}; did you mean {nearest(c.run.method, METHODS)!r}?"
@@ -33,6 +36,11 @@ def validate(c: Config) -> None:
             c.data.min_pixels >= 0 <= c.data.max_pixels
             and (c.data.max_pixels == 0 or c.data.min_pixels <= c.data.max_pixels),
             "data.min_pixels must be >= 0 and at most data.max_pixels (0: no bound)",
+        ),
+        (bool(c.data.source.strip()), "data.source is empty; name digits, zppo77k or a table"),
+        (
+            not c.data.columns or layout in ("", "columns"),
+            f"data.columns names the columns of data.format=columns, not of {layout}: unset one",
         ),
         (c.data.seed >= 0, "data.seed must be >= 0"),
         (c.data.reserve >= 1, "data.reserve must be >= 1: the cap itself"),

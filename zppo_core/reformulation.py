@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from zppo_core.rewards.where import extract_boxed
 from zppo_core.methods import Reformulation
 from zppo_core.prompts import OURS, Templates
+from zppo_core.rewards.where import extract_boxed
 from zppo_core.types import Question
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zppo_core.errors import UserError
+from zppo_core.pixels import read_picture
 from zppo_core.types import Prompt
 
 if TYPE_CHECKING:
@@ -132,14 +132,12 @@ class Renderer:
             return EncodedPrompt(ids, np.zeros_like(ids))
         if self.processor is None:
             raise UserError("the model takes no images but the corpus has them; use a VLM")
-        from PIL import Image
-
         if text.count(self.processor.image_token) != len(prompt.images):
             raise UserError(
                 f"a prompt with {len(prompt.images)} images holds "
                 f"{text.count(self.processor.image_token)} image placeholders"
             )
-        images = [Image.open(io.BytesIO(data)).convert("RGB") for data in prompt.images]
+        images = [read_picture(data) for data in prompt.images]
         batch = self.processor(text=[text], images=images, return_tensors="pt")
         return EncodedPrompt(
             batch["input_ids"][0].numpy().astype(np.int64),

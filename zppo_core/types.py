@@ -24,6 +24,9 @@ class Question:
     """One item x of a corpus: text, encoded images (PNG or JPEG bytes) and the gold answer a*.
 
     `judged` marks a free-form gold answer that goes to the judge instead of the rule (section 6).
+    What the corpus knows of the answer stays with it, for `AnswerSpec`: its `kind`, the texts of
+    the `options` behind the letters A, B, ..., every `accepted` answer beside the gold one, and a
+    relative `tolerance` for numbers. Empty: the gold answer alone decides.
     """
 
     id: str
@@ -33,6 +36,20 @@ class Question:
     family: str = "VLM"
     category: str = ""
     judged: bool = False
+    kind: str = ""
+    options: tuple[str, ...] = ()
+    accepted: tuple[str, ...] = ()
+    tolerance: float | None = None
+
+    def __post_init__(self) -> None:
+        # a worker's JSON makes lists of tuples
+        for name in ("options", "accepted"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    def facts(self) -> str:
+        """What is known of the answer beside the gold, as text; "" if nothing is."""
+        told = (self.kind, self.options, self.accepted, self.tolerance)
+        return "" if told == ("", (), (), None) else repr(told)
 
 
 @dataclass(frozen=True)

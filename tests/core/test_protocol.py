@@ -4,8 +4,8 @@ from eval.exam import Exam
 from eval.suite import Sample
 from zppo_core.config import Config, load
 from zppo_core.engines.base import Sampling
-from zppo_core.rewards.grader import Grader
 from zppo_core.prompts import OURS, Templates
+from zppo_core.rewards.grader import Grader
 
 
 def test_the_papers_decoding_reaches_the_engine() -> None:

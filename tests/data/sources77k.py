@@ -37,6 +37,8 @@ def vero(i: int, name: str, **changes) -> dict:
         "extra_info": {"question": f"What is number {i} of {name}?", "answer": str(i),
                        "reward_type": "numeric"},
     }  # fmt: skip
+    if "answer" in (changes.get("extra_info") or {}):  # the real rows say it twice
+        row["reward_model"] = {"style": "rule", "ground_truth": changes["extra_info"]["answer"]}
     return {**row, **changes}
 
 

@@ -10,8 +10,8 @@ from eval.published import reference
 from steps.engines import vllm_settings
 from zppo_core.config import Config, load
 from zppo_core.engines.base import Sampling
-from zppo_core.rewards.grader import grade
 from zppo_core.methods import METHODS
+from zppo_core.rewards.grader import grade
 
 PAGE = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
 DIFFER = PAGE.partition("## Where we differ")[2].partition("## Where the paper leaves room")[0]

@@ -12,7 +12,7 @@ import pytest
 
 import zppo_core
 from zppo_core.errors import UserError
-from zppo_core.rewards.answers import AnswerSpec, known_kind, spec_of, wanted_form
+from zppo_core.rewards.answers import AnswerSpec, known_kind
 from zppo_core.rewards.grader import Grader, grade
 
 HERE = Path(__file__).parent
@@ -65,13 +65,6 @@ def test_no_wrong_pair_is_rewarded_and_one_right_pair_in_a_hundred_is_missed_at_
 )
 def test_the_corpus_may_say_what_an_answer_is(answer, gold, spec, right) -> None:
     assert grade(rf"\boxed{{{answer}}}", gold, **spec).reward == float(right)
-
-
-def test_the_form_of_an_answer_is_asked_for_where_it_matters() -> None:
-    assert "letter" in wanted_form(AnswerSpec(options=("40", "45")))
-    assert "letter" in wanted_form(AnswerSpec(kind="multiple_choice"))
-    assert "order" in wanted_form(AnswerSpec(kind="ordering"))
-    assert wanted_form(AnswerSpec()) == wanted_form(AnswerSpec(kind="integer")) == ""
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones() -> None:

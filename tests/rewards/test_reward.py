@@ -2,7 +2,8 @@
 
 import pytest
 
-from steps.world import RuleGrading
+from steps.grading import RuleGrading
+from zppo_core.rewards.answers import AnswerSpec
 from zppo_core.rewards.where import extract_boxed
 from zppo_core.types import Grade, Question
 
@@ -11,12 +12,12 @@ class Rule:
     """Right where the response is the gold answer; remembers what it was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, str]] = []
+        self.asked: list[tuple[str, str, AnswerSpec]] = []
 
     def grade_many(self, pairs):
         self.asked += pairs
         return [
-            Grade(float(r == gold), "correct" if r == gold else "wrong", r) for r, gold in pairs
+            Grade(float(r == gold), "correct" if r == gold else "wrong", r) for r, gold, _ in pairs
         ]
 
 
@@ -50,13 +51,22 @@ def test_each_response_is_graded_by_who_is_to_grade_it_and_in_place() -> None:
     rule, judge = Rule(), Judge()
     grades = RuleGrading(rule, judge).grade_all(PAIRS)
     assert [g.reward for g in grades] == [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]
-    assert rule.asked == [
+    assert [pair[:2] for pair in rule.asked] == [
         ("gold 1", "gold 1"),
         ("fine", "gold 2"),
         ("gold 5", "gold 4"),
         ("gold 5", "gold 5"),
     ]
     assert judge.asked == [("q0", "fine 0"), ("q3", "gold 3"), ("q6", "bad 6")]
+
+
+def test_the_rule_is_told_what_the_corpus_knows_of_the_answer() -> None:
+    rule = Rule()
+    known = Question(
+        "q", "?", "B", kind="choice", options=("1", "2"), accepted=("two",), tolerance=0.1
+    )
+    RuleGrading(rule).grade_all([(known, "B")])
+    assert rule.asked == [("B", "B", AnswerSpec("choice", ("1", "2"), ("two",), 0.1))]
 
 
 def test_without_free_form_answers_nobody_asks_the_judge() -> None:

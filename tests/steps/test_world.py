@@ -2,7 +2,8 @@
 
 import pytest
 
-from steps.world import OwnReward, RuleGrading, build_world
+from steps.grading import RuleGrading
+from steps.world import OwnReward, build_world
 from zppo_core.config import Config, load
 from zppo_core.store.objects import LocalStore
 

@@ -13,18 +13,18 @@ import json
 import os
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zppo_core.data.files import is_place, table_files, undecoded
-from zppo_core.data.rows77k import COLUMNS, RENAMED, Row, answer_kind, name_of, open_image, read_row
+from zppo_core.data.lengths import count_within
+from zppo_core.data.parts import Part, parts_of
+from zppo_core.data.rows77k import Row, answer_kind, name_of, open_image, read_row
 from zppo_core.data.similar import ImageHash, Seen, Signature, image_hash, plain_gold, trigrams
 from zppo_core.data.zppo77k import (
     LICENCES,
@@ -39,6 +39,8 @@ from zppo_core.engines.base import Progress
 from zppo_core.errors import UserError
 from zppo_core.pixels import too_long
 
+VERSION = 2  # of the builder: what an older one made is not what this one makes
+TOLD = ("kind", "options", "accepted", "tolerance", "reward_type", "form")  # of an answer
 COMMIT = 2000  # rows between commits: what a kill can lose
 SHARD = 1000  # questions of a result file
 GROUP = 32  # questions read and written at once
@@ -49,21 +51,14 @@ CORPUS = pa.schema(
         ("canonical", pa.string()), ("tier", pa.int8()), ("pass_rate", pa.float32()),
         ("answer_kind", pa.string()), ("width", pa.int32()), ("height", pa.int32()),
         ("tokens", pa.int32()), ("judged", pa.bool_()), ("licence", pa.string()),
+        ("kind", pa.string()), ("options", pa.list_(pa.string())),
+        ("accepted", pa.list_(pa.string())), ("tolerance", pa.float64()),
+        ("reward_type", pa.string()), ("form", pa.string()),
     ]
 )  # fmt: skip
 REJECTS = pa.schema([(n, pa.string()) for n in ("source", "sub_dataset", "id", "reason")])
 # (question text, (width, height)) -> tokens of the whole prompt, images and closer included
 CountTokens = Callable[[str, tuple[int, int]], int]
-
-
-@dataclass(frozen=True)
-class Part:
-    """One file of a source; `config` names a Vero sub-dataset."""
-
-    source: Source
-    name: str
-    config: str
-    rows: Callable[[int], Iterable[Mapping[str, Any]]]  # from a row number on
 
 
 @dataclass
@@ -77,6 +72,7 @@ class Card:
     duplicates: int = 0  # nearly the same as another question
     overlaps: int = 0  # nearly the same as a question of the evaluation
     compared: int = 0  # the evaluation's questions
+    counted: dict[str, int] = field(default_factory=dict)  # rows read that are odd, but stay
     # names that end below their cap though rows were left out over it: (questions, cap)
     short: dict[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -85,38 +81,6 @@ class Card:
         names = ", ".join(f"{n} {kept} of {cap}" for n, (kept, cap) in self.short.items())
         return f"short of their cap though rows were left out over it: {names}; raise " \
                "data.reserve" if names else ""  # fmt: skip
-
-
-def parts_of(source: Source, place: str) -> Iterator[Part]:
-    """The files of a folder, of an S3 prefix or of a hub id, in order; UserError if there are none.
-
-    A folder is laid out as on the hub: `{config}/train-*.parquet` for Vero, `data/train-*.parquet`
-    for MMFineReason; JSON lines and Arrow files are read too.
-    """
-    from datasets import disable_progress_bars
-
-    disable_progress_bars()
-    # the columns of teacher text are most of the bytes
-    columns = set(COLUMNS[source]) | set(RENAMED)
-    if is_place(place):
-        for file in table_files(place, begins="train"):
-            config = PurePosixPath(file.name).parent.name if source == "vero" else ""
-            yield Part(source, file.name, config, partial(file.rows, columns))
-        return
-    from datasets import get_dataset_config_names
-
-    for config in get_dataset_config_names(place):
-        named = config if source == "vero" else ""
-        yield Part(source, config, named, partial(hub_rows, place, config, columns))
-
-
-def hub_rows(name: str, config: str, columns: set[str], start: int) -> Iterable[Mapping[str, Any]]:
-    """The rows of a hub data set's config from number `start` on, images undecoded."""
-    from datasets import load_dataset
-
-    stream = load_dataset(name, name=config, split="train", streaming=True)
-    result: Iterable[Mapping[str, Any]] = undecoded(stream, columns).skip(start)
-    return result
 
 
 class Builder:
@@ -137,12 +101,20 @@ class Builder:
             "CREATE TABLE IF NOT EXISTS progress (part TEXT PRIMARY KEY, rows INT, done INT);"
             "CREATE TABLE IF NOT EXISTS rejects (source TEXT, sub_dataset TEXT, id TEXT, "
             "reason TEXT);"
+            "CREATE TABLE IF NOT EXISTS counted (what TEXT PRIMARY KEY, rows INT);"
             "CREATE TABLE IF NOT EXISTS candidates (canonical TEXT, priority TEXT, key TEXT, "
             "source TEXT, sub_dataset TEXT, question TEXT, answer TEXT, image BLOB, "
             "pass_rate REAL, width INT, height INT, tokens INT, hash TEXT, grey BLOB, judged INT, "
+            "told TEXT, "
             "PRIMARY KEY (canonical, priority, key)) WITHOUT ROWID;"
         )
-        self._begin({**recipe.settings(), **{f"data.{s}": p for s, p in (places or {}).items()}})
+        self._begin(
+            {
+                "version": VERSION,
+                **recipe.settings(),
+                **{f"data.{s}": p for s, p in (places or {}).items()},
+            }
+        )
         # the latest first: a heap of negated priorities for each sub-dataset
         self.heaps: dict[str, list[tuple[int, str]]] = defaultdict(list)
         for name, priority, key in self.db.execute(
@@ -203,6 +175,9 @@ class Builder:
 
     def _offer(self, row: Row) -> None:
         reject = (row.source, row.sub_dataset, row.key)
+        for what in row.counted:
+            self.db.execute("INSERT INTO counted VALUES (?, 1) ON CONFLICT DO UPDATE "
+                            "SET rows = rows + 1", [what])  # fmt: skip
         if row.fault:
             self._reject(*reject, row.fault)
             return
@@ -219,7 +194,7 @@ class Builder:
             if too_long(size):
                 fault = "image 200 times as long as wide"
         if not fault:
-            tokens = self.count_tokens(row.question, size)
+            tokens = self._tokens(row.text, size)
             if tokens > self.recipe.max_tokens:
                 fault = f"prompt longer than {self.recipe.max_tokens} tokens"
         if fault:
@@ -227,10 +202,10 @@ class Builder:
             return
         hashed = image_hash(row.image)
         inserted = self.db.execute(
-            "INSERT OR IGNORE INTO candidates VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            "INSERT OR IGNORE INTO candidates VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             [row.canonical, f"{priority:020d}", row.key, row.source, row.sub_dataset, row.question,
              row.answer, row.image, row.pass_rate, *size, tokens, str(hashed.bits),
-             hashed.grey, row.judged],
+             hashed.grey, row.judged, json.dumps({name: getattr(row, name) for name in TOLD})],
         )  # fmt: skip
         if not inserted.rowcount:
             self._reject(*reject, "id seen before")
@@ -239,6 +214,14 @@ class Builder:
         if len(heap) > most:
             negated, key = heapq.heappop(heap)
             self._drop(row.canonical, -negated, key, "over the cap")
+
+    def _tokens(self, text: str, size: tuple[int, int]) -> int:
+        """Tokens of a prompt; of a very long text, those of a part that is too long already."""
+
+        def count(part: str) -> int:
+            return self.count_tokens(part, size)
+
+        return count_within(text, self.recipe.max_tokens, count)
 
     def _drop(self, name: str, priority: int, key: str, reason: str) -> None:
         source, sub_dataset, _ = key.split("/", 2)
@@ -285,12 +268,13 @@ class Builder:
         counted = "SELECT replace(reason, 'final: ', ''), count(*) FROM rejects GROUP BY 1"
         card.rejects.update(dict(self.db.execute(counted).fetchall()))
         card.rows = self.db.execute("SELECT coalesce(sum(rows), 0) FROM progress").fetchone()[0]
+        card.counted = dict(self.db.execute("SELECT what, rows FROM counted ORDER BY what"))
         content = {
             "recipe": self.recipe.settings(),
             "questions": card.kept, "rows": card.rows,
             "by_name": dict(card.by_name), "rejects": dict(sorted(card.rejects.items())),
             "duplicates": card.duplicates, "overlaps": card.overlaps, "compared": card.compared,
-            "short": card.short_text(),
+            "short": card.short_text(), "version": VERSION, "counted": card.counted,
         }  # fmt: skip
         manifest = self.folder / "manifest.json.writing"
         manifest.write_text(json.dumps(content, indent=1) + "\n")
@@ -333,15 +317,21 @@ class Builder:
 
     def _row(self, place: tuple[str, str, str]) -> dict[str, Any]:
         names = ("id", "question", "answer", "image", "source", "sub_dataset", "pass_rate",
-                 "width", "height", "tokens", "judged")  # fmt: skip
+                 "width", "height", "tokens", "judged", "told")  # fmt: skip
         row = self.db.execute(
             f"SELECT key, {', '.join(names[1:])} FROM candidates WHERE canonical = ? "
             "AND priority = ? AND key = ?", place,
         ).fetchone()  # fmt: skip
         row = dict(zip(names, row, strict=True))
-        return row | {"canonical": place[0], "tier": self.names.by_name[place[0]].tier,
-                      "licence": LICENCES[row["source"]], "answer_kind": answer_kind(row["answer"]),
-                      "judged": bool(row["judged"])}  # fmt: skip
+        told = json.loads(row.pop("told"))
+        about = {
+            "canonical": place[0],
+            "tier": self.names.by_name[place[0]].tier,
+            "licence": LICENCES[row["source"]],
+            "answer_kind": answer_kind(row["answer"]),
+            "judged": bool(row["judged"]),
+        }
+        return row | told | about
 
     def _scaled(self, row: dict[str, Any]) -> dict[str, Any]:
         return row | {"image": self.recipe.bounds.scaled(row["image"], small=True)}

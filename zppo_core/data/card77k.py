@@ -38,7 +38,10 @@ def write_card(folder: str | Path) -> Path:
         "## By kind of answer", "", "| kind | questions |", "| --- | --- |",
         *(f"| {k} | {n:,} |" for k, n in Counter(columns["answer_kind"]).most_common()), "",
         *_passes(manifest["questions"]),
-        *_alike(manifest), "## Left out", "", "| reason | rows |", "| --- | --- |",
+        *_alike(manifest),
+        "## Odd, but kept", "", "| what | rows read |", "| --- | --- |",
+        *(f"| {what} | {n:,} |" for what, n in manifest["counted"].items()), "",
+        "## Left out", "", "| reason | rows |", "| --- | --- |",
         *(f"| {reason} | {n:,} |" for reason, n in manifest["rejects"].items()), "",
         "Each row that was left out stands in `rejects.parquet` with its reason.",
     ]  # fmt: skip

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zppo_core.data.directives import with_form
 from zppo_core.errors import UserError
 from zppo_core.streams import stream
 from zppo_core.types import Question
@@ -85,6 +86,10 @@ class ListCorpus:
         """Questions by category."""
         return dict(Counter(q.category for q in self._questions.values()))
 
+    def without_pictures(self) -> Iterator[Question]:
+        """Every question in its stable order, its pictures left out where reading them costs."""
+        return iter(self._questions.values())
+
     def judged(self) -> int:
         """Questions whose gold answer is free text, which needs a judge."""
         return sum(q.judged for q in self._questions.values())
@@ -95,9 +100,24 @@ class ListCorpus:
         for q in self._questions.values():
             for part in (q.id, q.text, q.gold, q.family, q.category, str(q.judged)):
                 h.update(part.encode() + b"\0")
+            h.update(q.facts().encode())
             for image in q.images:
                 h.update(hashlib.sha256(image).digest())
         return h.hexdigest()
+
+
+TEXTS = ["id", "question", "answer", "canonical", "judged", "kind", "options", "accepted",
+         "tolerance", "form"]  # fmt: skip
+
+
+def _question(row: Mapping[str, Any]) -> Question:
+    """A row of a corpus file, with the form of answer that is wanted said below its text."""
+    text, gold = with_form(row["question"], row["form"], row["answer"]), row["answer"]
+    images = (row["image"],) if "image" in row else ()
+    return Question(
+        row["id"], text, gold, images, "VLM", row["canonical"], row["judged"], row["kind"],
+        tuple(row["options"]), tuple(row["accepted"]), row["tolerance"],
+    )  # fmt: skip
 
 
 class _OnDisk(Mapping[str, Question]):
@@ -120,15 +140,12 @@ class _OnDisk(Mapping[str, Question]):
     def __getitem__(self, question_id: str) -> Question:
         i, group, row = self._places[question_id]
         if (i, group) not in self._held:
-            columns = ["id", "question", "answer", "image", "canonical", "judged"]
+            columns = [*TEXTS, "image"]
             self._held[i, group] = self._files[i].read_row_group(group, columns).to_pylist()
             if len(self._held) > self.KEPT:
                 self._held.popitem(last=False)
         self._held.move_to_end((i, group))
-        r = self._held[i, group][row]
-        return Question(
-            r["id"], r["question"], r["answer"], (r["image"],), "VLM", r["canonical"], r["judged"]
-        )
+        return _question(self._held[i, group][row])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -156,6 +173,14 @@ class TableCorpus(ListCorpus):
         for file in sorted((self._folder / "corpus").glob("*.parquet")):
             counted.update(pq.read_table(file, columns=["canonical"])["canonical"].to_pylist())
         return dict(counted)
+
+    def without_pictures(self) -> Iterator[Question]:
+        """Every question in its stable order, without its picture."""
+        import pyarrow.parquet as pq
+
+        for path in sorted((self._folder / "corpus").glob("*.parquet")):
+            for batch in pq.ParquetFile(path).iter_batches(columns=TEXTS):
+                yield from map(_question, batch.to_pylist())
 
     def judged(self) -> int:
         """Questions whose gold answer is free text, without reading an image."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from zppo_core.data.readers import RowError, numbered
 from zppo_core.errors import UserError
 from zppo_core.store.objects import open_store
 
@@ -22,33 +24,70 @@ FORMATS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "cs
            ".arrow": "arrow"}  # fmt: skip
 
 
+# tables of these names say something about others: LLaMA-Factory's, those of `datasets`
+NO_TABLES = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
+MOST_MEDIA = 1 << 28  # bytes of a picture's file
+
+
 @dataclass(frozen=True)
 class TableFile:
-    """One file: its path below the place, and how to have it on this disk."""
+    """One file: its path below the place, its whole name, and how to have it on this disk."""
 
     name: str
+    label: str
     local: Callable[[], AbstractContextManager[Path]]
+    beside: Callable[[str], bytes]  # the bytes of a file named relative to this one
 
     @property
     def format(self) -> str:
         return FORMATS[PurePosixPath(self.name).suffix]
 
-    def rows(self, columns: Iterable[str] = (), start: int = 0) -> Iterator[Mapping[str, Any]]:
-        """The rows from number `start` on, images undecoded; only `columns` if any are named."""
-        from datasets import load_dataset
+    def numbered(
+        self, columns: Iterable[str] = (), start: int = 0
+    ) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """(number from 1, row) from number `start` + 1 on; only `columns` if any are named.
 
+        UserError names the file and the row that cannot be read.
+        """
         with self.local() as path:
-            stream = load_dataset(self.format, data_files=str(path), split="train", streaming=True)
-            yield from undecoded(stream, columns).skip(start)
+            try:
+                yield from numbered(self.format, path, set(columns), start)
+            except RowError as error:
+                raise UserError(
+                    f"{self.label}, row {error.row}: {error}; mend the file, or leave it out"
+                ) from error
+
+    def rows(self, columns: Iterable[str] = (), start: int = 0) -> Iterator[Mapping[str, Any]]:
+        """The rows from number `start` on, images as they are stored."""
+        return (row for _, row in self.numbered(columns, start))
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a regular file of at most 256 MiB; OSError names it otherwise."""
+    try:
+        regular = path.is_file()
+    except ValueError:  # a NUL in its name
+        regular = False
+    if not regular:
+        raise FileNotFoundError(f"no file {str(path)[:200]!r}")
+    if path.stat().st_size > MOST_MEDIA:
+        raise OSError(f"{path} is larger than 256 MiB")
+    return path.read_bytes()
 
 
 def undecoded(stream: Any, columns: Iterable[str]) -> Any:
     """A stream of `datasets` with images as they are stored, and those of `columns` that it has.
 
-    All columns if none are named.
+    All columns if none are named. Other types stay decoded: where a JSON column mixes numbers and
+    texts, undecoded texts would keep their quotation marks.
     """
-    if stream.features is not None:
-        stream = stream.decode(False)
+    from datasets import Image, List
+
+    for name, feature in (stream.features or {}).items():
+        if isinstance(feature, Image):
+            stream = stream.cast_column(name, Image(decode=False))
+        elif isinstance(feature, List) and isinstance(feature.feature, Image):
+            stream = stream.cast_column(name, List(Image(decode=False)))
     wanted, present = set(columns), stream.column_names
     if not wanted or present is None:
         return stream
@@ -58,7 +97,9 @@ def undecoded(stream: Any, columns: Iterable[str]) -> Any:
 def is_place(place: str) -> bool:
     """Whether `place` names files (here, or on S3) rather than a hub id."""
     path = Path(place)
-    return place.startswith("s3://") or path.suffix in FORMATS or path.is_dir()
+    if place.startswith("s3://") or path.suffix in FORMATS or path.exists():
+        return True
+    return place.startswith(("/", "./", "../", "~"))
 
 
 def table_files(place: str, begins: str = "") -> list[TableFile]:
@@ -69,33 +110,47 @@ def table_files(place: str, begins: str = "") -> list[TableFile]:
     folder, _, name = place.rpartition("/") if Path(place).suffix in FORMATS else (place, "", "")
     if place.startswith("s3://"):
         store = open_store(folder)
-        found = {key: _fetched(store, key) for key in store.list(name)}
+        found = {key: _on_s3(store, folder, key) for key in store.list(name)}
     else:
-        here = Path(folder)
+        here = Path(folder).expanduser()
         if not (here / name).exists():
             raise UserError(f"{place} does not exist; give a file, a folder or s3://bucket/prefix")
+        if here.is_file():
+            raise UserError(f"{place} is no table; give one of *{', *'.join(FORMATS)}")
         paths = [here / name] if name else here.rglob("*")
-        found = {p.relative_to(here).as_posix(): _here(p) for p in paths if p.is_file()}
+        found = {p.relative_to(here).as_posix(): _here(here, p) for p in paths if p.is_file()}
     files = [
-        TableFile(key, local)
-        for key, local in sorted(found.items())
+        file
+        for key, file in sorted(found.items())
         if PurePosixPath(key).suffix in FORMATS and PurePosixPath(key).name.startswith(begins)
-    ]
+        and (key == name or PurePosixPath(key).name not in NO_TABLES)
+    ]  # fmt: skip
     if not files:
         raise UserError(f"{place} holds no {begins or 'file '}*{', *'.join(FORMATS)}")
     return files
 
 
-def _here(path: Path) -> Callable[[], AbstractContextManager[Path]]:
-    return lambda: nullcontext(path)
+def _here(folder: Path, path: Path) -> TableFile:
+    def beside(name: str) -> bytes:
+        return read_file(path.parent / name)
+
+    name = path.relative_to(folder).as_posix()
+    return TableFile(name, str(path), lambda: nullcontext(path), beside)
 
 
-def _fetched(store: ObjectStore, key: str) -> Callable[[], AbstractContextManager[Path]]:
+def _on_s3(store: ObjectStore, folder: str, key: str) -> TableFile:
     @contextmanager
     def local() -> Iterator[Path]:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / PurePosixPath(key).name
+        with tempfile.TemporaryDirectory() as below:
+            path = Path(below) / PurePosixPath(key).name
             store.get_file(key, path)
             yield path
 
-    return local
+    def beside(name: str) -> bytes:
+        media = posixpath.normpath(PurePosixPath(key).parent / name)
+        try:
+            return store.get(media)
+        except (KeyError, UserError, ValueError, RuntimeError) as error:
+            raise FileNotFoundError(f"no file {media!r} in {folder}") from error
+
+    return TableFile(key, f"{folder}/{key}", local, beside)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from zppo_core.data.directives import strip_directives
+from zppo_core.data.directives import answer_form, strip_directives, with_form
+from zppo_core.data.kinds import Told, options_for, plain_type, told
+from zppo_core.data.layouts import content_text, messages_of
+from zppo_core.data.similar import plain_gold
+from zppo_core.data.values import UnusableError, answer_text, is_missing, text_of, tolerance_of
 from zppo_core.data.zppo77k import (
     MAX_ANSWER,
     MAX_PASS_RATE,
     MIN_SIDE,
-    UNUSABLE_PREFIX,
-    UNUSABLE_REWARDS,
     Names,
     Source,
 )
 from zppo_core.errors import UserError
-from zppo_core.pixels import readable
+from zppo_core.pixels import opened, upright_size
 
 COLUMNS: dict[Source, tuple[str, ...]] = {
     "vero": ("id", "data_source", "prompt", "image", "reward_model", "extra_info"),
@@ -31,6 +31,7 @@ RENAMED = {"qwen3vl_4b_pass_rate": "pass_rate"}
 PAPER = Names()
 # what steers a chat template or stands for a picture: <|im_end|>, <|image_pad|>
 CONTROL = re.compile(r"<\|\w{2,}\|>")
+MAX_TEXT = 1_000_000  # characters of a question: more is no prompt, and is slow to tokenise
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,18 @@ class Row:
     pass_rate: float | None
     fault: str = ""
     judged: bool = False  # the gold answer is free text
+    kind: str = ""  # of the answer, as the source tells it
+    options: tuple[str, ...] = ()
+    accepted: tuple[str, ...] = ()  # further right answers
+    tolerance: float | None = None  # relative, of numbers
+    reward_type: str = ""  # as the source names it
+    form: str = ""  # that a directive which was taken out wanted
+    counted: tuple[str, ...] = ()  # what is odd about it, though it stays
+
+    @property
+    def text(self) -> str:
+        """The question with the form of answer that is wanted: what is asked."""
+        return with_form(self.question, self.form, self.answer)
 
     @property
     def key(self) -> str:
@@ -67,10 +80,17 @@ def read_row(source: Source, raw: Mapping[str, Any], place: str, config: str = "
     """
     name = name_of(source, raw, config)
     given = raw.get("id")
-    row_id = place if given is None or given == "" else str(given)
-    return (
-        _vero(raw, name, row_id, names) if source == "vero" else _mmfine(raw, name, row_id, names)
-    )
+    row_id = place if is_missing(given) else str(given).encode(errors="replace").decode()
+    canonical = names.canonical(source, name) or ""
+    image = raw.get("image")
+    row = Row(source, name, canonical, row_id, "", "", image_bytes(image), None)
+    if not canonical:
+        return replace(row, fault="sub-dataset not listed")
+    try:
+        row = _vero(row, raw) if source == "vero" else _mmfine(row, raw, names)
+    except UnusableError as error:
+        return replace(row, fault=str(error).removeprefix("with "))
+    return _checked(row, image)
 
 
 def name_of(source: Source, raw: Mapping[str, Any], config: str = "") -> str:
@@ -83,69 +103,82 @@ def name_of(source: Source, raw: Mapping[str, Any], config: str = "") -> str:
     return name
 
 
-def _vero(raw: Mapping[str, Any], name: str, row_id: str, names: Names) -> Row:
-    extra, model = raw.get("extra_info") or {}, raw.get("reward_model") or {}
+def _vero(row: Row, raw: Mapping[str, Any]) -> Row:
+    """A row of Vero; its gold is what its own verifier grades, `reward_model.ground_truth`."""
+    extra, model = _mapping(raw.get("extra_info")), _mapping(raw.get("reward_model"))
     question = content_text(extra.get("question")) or user_text(raw.get("prompt"))
-    answer = extra.get("answer")
-    if answer in (None, "", []):
-        answer = model.get("ground_truth")
-    reward = str(extra.get("reward_type") or "").strip().lower().replace(" ", "_")
-    unusable = reward in UNUSABLE_REWARDS or reward.startswith(UNUSABLE_PREFIX)
-    fault = f"gold of type {reward}" if unusable else ""
-    if reward == "list_string_match":
-        answer = first_of(answer)
-    row = Row(
-        "vero", name, names.canonical("vero", name) or "", row_id,
-        strip_directives(question), short_answer(answer), image_bytes(raw.get("image")), None,
-        fault, reward == "llm_judge",
+    truth, answer = model.get("ground_truth"), extra.get("answer")
+    reward_type = plain_type(extra.get("reward_type"))
+    known = told(answer if is_missing(truth) else truth, reward_type)
+    if known.fault:
+        return replace(row, answer=known.gold, fault=known.fault, reward_type=reward_type)
+    counted: tuple[str, ...] = ()
+    if not is_missing(truth) and not is_missing(answer) and not _agree(known, answer, reward_type):
+        counted = ("gold differs from extra_info.answer",)
+    row = _asked(row, question, known.gold)
+    return replace(
+        row, judged=known.judged, kind=known.kind, accepted=known.accepted,
+        options=options_for(known.gold, known.kind, row.question),
+        tolerance=tolerance_of(extra.get("tolerance")), reward_type=reward_type, counted=counted,
     )  # fmt: skip
-    return _checked(row, raw.get("image"))
 
 
-def _mmfine(raw: Mapping[str, Any], name: str, row_id: str, names: Names) -> Row:
-    rate = raw.get("pass_rate")
-    if rate is None:
-        rate = raw.get("qwen3vl_4b_pass_rate")
-    found = names.canonical("mmfine", name) or ""
+def _agree(known: Told, answer: Any, reward_type: str) -> bool:
+    """Whether the answer that nobody grades is the gold one, or one that is accepted too."""
+    try:
+        other = told(answer, reward_type)
+    except UnusableError:
+        return False
+    given = {plain_gold(a) for a in (other.gold, *other.accepted)}
+    return not given.isdisjoint(plain_gold(a) for a in (known.gold, *known.accepted))
+
+
+def _mmfine(row: Row, raw: Mapping[str, Any], names: Names) -> Row:
+    rate = _rate(raw)
     fault = ""
-    if found and names.by_name[found].vero:
+    if names.by_name[row.canonical].vero:
         fault = "sub-dataset taken from Vero"
-    elif rate is not None and float(rate) > MAX_PASS_RATE:
+    elif rate is not None and rate > MAX_PASS_RATE:
         fault = "pass rate above 0.5"
-    row = Row(
-        "mmfine", name, found, row_id,
-        strip_directives(content_text(raw.get("question"))), short_answer(raw.get("answer")),
-        image_bytes(raw.get("image")), None if rate is None else float(rate), fault,
+    if fault:
+        return replace(row, fault=fault, pass_rate=rate)
+    row = _asked(row, content_text(raw.get("question")), answer_text(raw.get("answer")))
+    return replace(
+        row, pass_rate=rate, options=options_for(row.answer, "", row.question),
+        counted=() if rate is not None else ("no pass rate",),
     )  # fmt: skip
-    return _checked(row, raw.get("image"))
+
+
+def _rate(raw: Mapping[str, Any]) -> float | None:
+    """The row's pass rate, None if it has none that is a number."""
+    rate = raw.get("pass_rate")
+    rate = raw.get("qwen3vl_4b_pass_rate") if is_missing(rate) else rate
+    try:
+        return None if rate is None or is_missing(rate) else float(rate)
+    except (TypeError, ValueError):
+        return None
+
+
+def _asked(row: Row, question: str, gold: str) -> Row:
+    """`row` with its texts, without directives on the form of the answer."""
+    question = text_of(question)
+    if len(question) > MAX_TEXT:
+        raise UnusableError(f"question longer than {MAX_TEXT:,} characters")
+    clean = strip_directives(question)
+    form = answer_form(question) if clean != question else ""
+    return replace(row, question=clean, answer=gold, form=form)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def user_text(prompt: Any) -> str:
     """The user's text of a list of messages, or of the struct of two lists that Parquet makes."""
-    if isinstance(prompt, Mapping):
-        pairs = zip(prompt.get("role", ()), prompt.get("content", ()), strict=False)
-        messages = [{"role": role, "content": content} for role, content in pairs]
-    else:
-        messages = list(prompt or ())
-    for message in messages:
+    for message in messages_of(prompt) or ():
         if message["role"] == "user":
             return content_text(message["content"])
     return ""
-
-
-def content_text(content: Any) -> str:
-    """A message's text: itself, or its text parts one below the other."""
-    if isinstance(content, (list, tuple)):
-        parts = [p.get("text") if isinstance(p, Mapping) else p for p in content]
-        return "\n".join(str(p) for p in parts if p)
-    return "" if content is None else str(content)
-
-
-def short_answer(answer: Any) -> str:
-    """Lists written with commas, everything else as text."""
-    if isinstance(answer, (list, tuple)):
-        return ", ".join(str(a).strip() for a in answer)
-    return "" if answer is None else str(answer).strip()
 
 
 def answer_kind(answer: str) -> str:
@@ -157,21 +190,6 @@ def answer_kind(answer: str) -> str:
     except ValueError:
         return "short" if len(answer) <= 12 else "long"
     return "number"
-
-
-def first_of(answer: Any) -> Any:
-    """The first of a list of accepted strings, which Vero's code compares one by one.
-
-    The list may be written as text; anything else is returned as it is.
-    """
-    if isinstance(answer, str) and answer.strip().startswith("["):
-        try:
-            answer = ast.literal_eval(answer.strip())
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return answer
-    if isinstance(answer, (list, tuple)):
-        return answer[0] if answer else None
-    return answer
 
 
 def image_bytes(image: Any) -> bytes:
@@ -186,9 +204,7 @@ def image_bytes(image: Any) -> bytes:
 def _checked(row: Row, image: Any) -> Row:
     """`row` with its first fault among those that cost nothing to find."""
     fault = row.fault
-    if not row.canonical:
-        fault = "sub-dataset not listed"
-    elif not fault and not row.question:
+    if not fault and not row.question:
         fault = "no question"
     elif not fault and CONTROL.search(row.question):
         fault = "control text in the question"
@@ -204,12 +220,10 @@ def _checked(row: Row, image: Any) -> Row:
 
 def open_image(data: bytes) -> tuple[tuple[int, int], str]:
     """((width, height), fault): decoded to the end, and at least 100 pixels on both sides."""
-    from PIL import Image
-
     try:
-        with readable(), Image.open(io.BytesIO(data)) as image:
+        with opened(data) as image:
             image.load()
-            size = image.size
+            size = upright_size(image)
     except (OSError, ValueError):
         return (0, 0), "unreadable image"
     return size, "" if min(size) >= MIN_SIDE else "image smaller than 100 pixels"

@@ -7,7 +7,6 @@ finds the few that are worth the comparison: line drawings on white agree in it 
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zppo_core.pixels import flattened
+from zppo_core.pixels import read_picture
 
 LEAST_SHARE = 0.7  # of common trigrams (Jaccard) from which two texts count as one
 # Between what tests/data/test_similar.py holds apart: copies of photographs, charts, triangles and
@@ -47,8 +46,7 @@ def image_hash(image: bytes) -> ImageHash:
     """The hash of an encoded image, as it shows on white; OSError or ValueError if unreadable."""
     from PIL import Image
 
-    with Image.open(io.BytesIO(image)) as opened:
-        grey = flattened(opened).convert("L")
+    grey = read_picture(image).convert("L")
     small = np.asarray(grey.resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
     bits = (small[:, 1:] > small[:, :-1]).ravel()
     # a box's edge falls between pixels: the smoother filter forgives where

@@ -95,9 +95,6 @@ UNLISTED: dict[Source, tuple[str, ...]] = {
              "mavis_math_metagen", "mavis_math_rule_geo", "CoSyn_400k_chemical"),
     "mmfine": ("GameQA-140K", "GameQA", "WaltonColdStart", "MMK12"),
 }  # fmt: skip
-# reward types of Vero whose gold is no short answer; names of instruction following vary
-UNUSABLE_REWARDS = ("grounding", "clicking", "web_action")
-UNUSABLE_PREFIX = "instruction_following"
 VERO_DOMAINS = ("chart_ocr", "stem", "spatial_action", "knowledge_recognition",
                 "counting_grounding_search", "captioning_IF")  # fmt: skip
 

@@ -25,6 +25,7 @@ from zppo_core.engines.vllm_weights import (
 )
 from zppo_core.errors import UserError
 from zppo_core.nano import resolve
+from zppo_core.pixels import read_picture
 from zppo_core.types import Completion, Prompt
 
 if TYPE_CHECKING:
@@ -237,9 +238,7 @@ def text_prompt(prompt: Prompt, encoded: EncodedPrompt) -> dict[str, Any]:
     first = np.concatenate([[True], ~((types[1:] == 1) & (types[:-1] == 1))])
     given: dict[str, Any] = {"prompt_token_ids": [*ids[first].tolist(), *prompt.forced]}
     if prompt.images:
-        from PIL import Image
-
-        images = [Image.open(io.BytesIO(data)).convert("RGB") for data in prompt.images]
+        images = [read_picture(data) for data in prompt.images]
         given["multi_modal_data"] = {"image": images}
     return given
 

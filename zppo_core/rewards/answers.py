@@ -83,19 +83,3 @@ def spec_of(
 ) -> AnswerSpec:
     """An `AnswerSpec` from any sequences."""
     return AnswerSpec(kind, tuple(options), tuple(accepted), tolerance)
-
-
-_FORMS = {
-    "choice": "Answer with the letter of the option.",
-    "boolean": "Answer with yes or no.",
-    "ordered": "Answer with the items in their order, separated by commas.",
-    "list": "Answer with all of them, separated by commas.",
-}
-
-
-def wanted_form(spec: AnswerSpec) -> str:
-    """A sentence that asks for the form of an answer, "" where any form is read.
-
-    For questions whose own directive on it was taken out of a corpus.
-    """
-    return _FORMS.get("choice" if spec.options else known_kind(spec.kind), "")

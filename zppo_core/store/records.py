@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from zppo_core.compression import Compressed
-from zppo_core.rewards.where import extract_boxed
 from zppo_core.methods import Loss
 from zppo_core.phases import Spent
+from zppo_core.rewards.where import extract_boxed
 from zppo_core.step_types import Ask, Corpus, StepResult, TeacherDraw, TeacherPhase
 from zppo_core.tables_schema import decode, encode
 from zppo_core.teacher_cache import Draw
