@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,27 +11,10 @@ from zppo_core.prompts import Templates
 from zppo_core.streams import derive_seed
 from zppo_core.teacher_cache import Memo
 from zppo_core.types import Grade, Prompt, Question
+from zppo_core.verdicts import parse_verdict
 
 GREEDY = Sampling(512, temperature=0.0)
 LONGEST = 2000  # characters of an answer; one longer than this and than two gold ones is none
-_FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
-
-
-def parse_verdict(output: str) -> bool | None:
-    """Whether a judge's JSON says "correct"; None if it is malformed, which counts as wrong.
-
-    Exactly one object {"verdict": "correct" | "wrong"}, after the judge's own thinking if it has
-    any, bare or in one code fence, which judges add though the prompt asks for none: a verdict
-    inside of other text is not one.
-    """
-    text = output.rpartition("</think>")[2].strip()
-    fenced = _FENCE.fullmatch(text)
-    try:
-        said = json.loads(fenced.group(1) if fenced else text)
-    except (ValueError, RecursionError):
-        return None
-    verdict = said["verdict"] if isinstance(said, dict) and set(said) == {"verdict"} else None
-    return {"correct": True, "wrong": False}.get(verdict) if isinstance(verdict, str) else None
 
 
 @dataclass
