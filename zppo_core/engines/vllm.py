@@ -175,12 +175,9 @@ class VllmEngine:
         """Take all parameters by their transformers names, check sums read back, drop caches.
 
         `path` is where they are `staged` already. Raises KeyError if a name is missing or left
-        over, RuntimeError if vLLM holds other values afterwards, UserError where the CPU build
-        would keep a stale head.
+        over, RuntimeError if vLLM holds other values afterwards.
         """
         sources, types = self._plan(weights)
-        if self._on_cpu and self.llm.llm_engine.model_config.hf_config.tie_word_embeddings:
-            raise UserError("vLLM on a CPU keeps a stale head; use untied embeddings or engine hf")
         self.wake()
         self._unfit = True  # until all of it has gone well
         if path:
@@ -191,6 +188,8 @@ class VllmEngine:
         else:
             with self.staged(weights) as own:
                 self.llm.collective_rpc("zppo_load_file", args=(own,))
+        if self._on_cpu and self.llm.llm_engine.model_config.hf_config.tie_word_embeddings:
+            self.llm.collective_rpc("zppo_repack_heads")
         # keys, values, states and image features of the old weights
         if not self.llm.reset_prefix_cache():
             raise RuntimeError("vLLM did not drop its prefix cache: requests are still running")
