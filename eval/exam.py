@@ -25,7 +25,7 @@ from zppo_core.grading import Grader, extract_boxed
 from zppo_core.prompts import Templates
 from zppo_core.types import Prompt
 
-SCORER_VERSION = "4"
+SCORER_VERSION = "5"
 
 
 class Reply(str):
@@ -91,6 +91,7 @@ class Exam:
         asked = benchmarks(self.protocol.suite)
         if any(b.dataset != "digits" for b in asked):
             about["prompts"] = prompting.digest(self.settings.prompts)
+            about["data"] = sorted(b.pinned for b in asked)
         if self.judge is not None and any(b.kind != "rule" for b in asked):
             about["judge"] = self.judge.label or self.judge.engine.name
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
