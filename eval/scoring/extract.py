@@ -1,30 +1,38 @@
-"""Finds the answer in a response: the last box, else what follows the thinking."""
+"""Finds the answer in a response: behind its thinking, the last box, else what is said there."""
 
 from __future__ import annotations
 
 from zppo_core.grading import extract_boxed
 
-END = "</think>"
+START, END = "<think>", "</think>"
 
 
 def extract(output: str, thinking: bool, cut: bool = False) -> tuple[str | None, str]:
-    r"""(answer, extractor): the last \boxed{...}, else the text after the thinking, else nothing.
+    r"""(answer, extractor): behind the thinking the last \boxed{...}, else the text, else nothing.
 
-    A response that was `cut`, or that never ends its thinking, has no text after it. Extractors:
-    "last box", "after thinking", "none".
+    A reasoning that never ends has no answer, whatever boxes are in it; with `thinking` the prompt
+    has begun one. A response that was `cut` has no text but a box. Extractors: "last box", "after
+    thinking", "none", "unfinished".
     """
-    boxed = extract_boxed(output)
+    said = after_thinking(output, thinking)
+    if said is None:
+        return None, "unfinished"
+    boxed = extract_boxed(said)
     if boxed:
         return boxed, "last box"
     answer = final_text(output, thinking, cut)
     return (answer, "after thinking") if answer else (None, "none")
 
 
-def final_text(output: str, thinking: bool, cut: bool = False) -> str:
-    """What a response says after its thinking, stripped; "" if it does not come to that."""
+def after_thinking(output: str, thinking: bool) -> str | None:
+    """What a response says after its thinking, stripped; None if that never ends."""
     before, end, after = output.rpartition(END)
-    if end:
-        return after.strip()
-    if thinking or cut or "<think>" in before or "<think>" in after:
-        return ""
+    if START in after or (not end and (thinking or START in before)):
+        return None
     return after.strip()
+
+
+def final_text(output: str, thinking: bool, cut: bool = False) -> str:
+    """The same, "" if it does not come to that; nothing of an answer that was `cut`."""
+    said = after_thinking(output, thinking)
+    return "" if said is None or (cut and END not in output) else said

@@ -98,7 +98,9 @@ def test_nonsense_scores_nothing_and_silence_is_counted_as_unparsed(source, name
     silent, score = evaluated(name, source, lambda s: "<think>no end")
     assert score.score == 0.0
     assert score.unparsed == len(silent) == len(samples)
-    assert {s.outcome for s in silent} == {"unparsed"}
+    assert {s.outcome for s in silent} == {"unfinished"}
+    empty, _ = evaluated(name, source, lambda s: "<think>that</think>")
+    assert {s.outcome for s in empty} == {"unparsed"}
 
 
 def ocr_answer(sample: Sample) -> str:
