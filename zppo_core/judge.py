@@ -33,15 +33,16 @@ class Judge:
 
     def grade_all(self, pairs: Sequence[tuple[Question, str]]) -> list[Grade]:
         """A grade for each (question, response), in order; equal prompts are asked once."""
-        answers = [extract_boxed(response) for _, response in pairs]
+        answers = [_boxed(response) for _, response in pairs]
         prompts = [self._prompt(q, a) for (q, _), a in zip(pairs, answers, strict=True)]
         verdicts = self._verdicts({p.digest(): p for p in prompts if p is not None})
         return [
             _grade(
                 answer,
                 verdicts[prompt.digest()] if prompt else answer and _same(answer, question.gold),
+                response,
             )
-            for (question, _), answer, prompt in zip(pairs, answers, prompts, strict=True)
+            for (question, response), answer, prompt in zip(pairs, answers, prompts, strict=True)
         ]
 
     def _prompt(self, question: Question, answer: str | None) -> Prompt | None:
@@ -75,7 +76,18 @@ def _same(answer: str, gold: str) -> bool:
     return normalise(answer).casefold() == normalise(gold).casefold()
 
 
-def _grade(answer: str | None, right: object) -> Grade:
+def _behind_thought(response: str) -> str | None:
+    """What a response says after its thought; None if that never ends."""
+    after = response.rpartition("</think>")[2]
+    return None if "<think>" in after else after
+
+
+def _boxed(response: str) -> str | None:
+    said = _behind_thought(response)
+    return None if said is None else extract_boxed(said)
+
+
+def _grade(answer: str | None, right: object, response: str) -> Grade:
     if not answer:
-        return Grade(0.0, "no_box", None)
+        return Grade(0.0, "no_box" if _behind_thought(response) is not None else "unfinished")
     return Grade(1.0, "correct", answer) if right else Grade(0.0, "wrong", answer)

@@ -153,6 +153,10 @@ class Renderer:
         """Token ids of plain text, nothing added."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
+    def holds_control(self, text: str) -> bool:
+        """Whether this model reads a control token in plain `text`: a turn's end, a picture."""
+        return bool(np.isin(self.encode_text(text), [*self.end_ids, *self.forbidden_ids]).any())
+
     def decode(self, token_ids: Sequence[int] | np.ndarray) -> str:
         """The response's text without its end token; <think> tags stay."""
         ids = [int(i) for i in token_ids]

@@ -15,7 +15,7 @@ import numpy as np
 
 Kind = Literal["plain", "replay", "bcq", "ncq", "hint", "prefix"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-Outcome = Literal["correct", "wrong", "no_box", "timeout"]
+Outcome = Literal["correct", "wrong", "no_box", "unfinished", "timeout"]
 Finish = Literal["stop", "length"]
 
 

@@ -81,6 +81,23 @@ def test_grades_follow_the_judge_and_no_box_is_zero_unasked():
     assert len(j.engine.asked) == 2
 
 
+@pytest.mark.parametrize(
+    ("response", "outcome"),
+    [
+        (r"<think>so \boxed{Rayleigh}", "unfinished"),
+        (r"<think>a</think><think>\boxed{x}", "unfinished"),
+        (r"<think>\boxed{Rayleigh}</think>", "no_box"), ("no thought", "no_box"),
+        (r"<think>\boxed{magic}</think>\boxed{Rayleigh}", "correct"),
+        (r"a</think>\boxed{Rayleigh}", "correct"),
+    ],
+)  # fmt: skip
+def test_the_answer_stands_behind_the_thought(response, outcome):
+    j = judge()
+    (grade,) = j.grade_all([(QUESTION, response)])
+    assert grade.outcome == outcome
+    assert len(j.engine.asked) == (outcome == "correct")
+
+
 def test_the_gold_answer_itself_and_endless_ones_need_no_judge():
     j = judge(lambda prompt, member: 1 / 0)
     assert rewards(j, r"\boxed{rayleigh scattering}", rf"\boxed{{{'x ' * 5000}}}") == [1.0, 0.0]

@@ -57,6 +57,14 @@ def test_control_tokens_are_barred_and_what_a_response_is_written_in_is_not(fami
 
 
 @EACH
+def test_a_text_that_would_be_read_as_a_control_token_is_found(family):
+    r = renderer(family)
+    assert not r.holds_control("the answer is one")
+    for token in names(r, [*r.end_ids, *r.forbidden_ids]) - {"<unk>"}:
+        assert r.holds_control(f"the {token} answer"), token
+
+
+@EACH
 def test_padding_is_the_models_or_an_end(family):
     r = renderer(family)
     assert r.pad_id == (family.ids((family.pad,))[0] if family.pad else r.end_id)
