@@ -75,7 +75,7 @@ class BenchmarkTask(Task):
     (text as in evaluation.settings), "judge" (a model; none: the rules alone) and "protocol" (other
     fields of EvaluationConfig). "thinking" (true, as in the paper) says how a model of lm-eval's
     own was asked, whose replies do not say it themselves: a reply without the end of a thought has
-    no answer then.
+    no answer then but a box.
     """
 
     VERSION = int(SCORER_VERSION)

@@ -10,24 +10,31 @@ START, END = "<think>", "</think>"
 def extract(output: str, thinking: bool, cut: bool = False) -> tuple[str | None, str]:
     r"""(answer, extractor): behind the thinking the last \boxed{...}, else the text, else nothing.
 
-    A reasoning that never ends has no answer, whatever boxes are in it; with `thinking` the prompt
-    has begun one. A response that was `cut` has no text but a box. Extractors: "last box", "after
-    thinking", "none", "unfinished".
+    A reasoning that never ends has no answer, whatever boxes are in it. `thinking`: it was asked
+    for, and most templates begin it, so that a response without the end of one is all reasoning:
+    never ended if it was `cut`; if it stopped by itself, its box counts and nothing else (a model
+    may answer without thinking). A response that was `cut` has no text but a box. Extractors: "last
+    box", "after thinking", "none", "unfinished".
     """
-    said = after_thinking(output, thinking)
+    said = after_thinking(output, thinking and cut)
     if said is None:
         return None, "unfinished"
     boxed = extract_boxed(said)
     if boxed:
         return boxed, "last box"
     answer = final_text(output, thinking, cut)
-    return (answer, "after thinking") if answer else (None, "none")
+    if answer:
+        return answer, "after thinking"
+    return None, "unfinished" if after_thinking(output, thinking) is None else "none"
 
 
-def after_thinking(output: str, thinking: bool) -> str | None:
-    """What a response says after its thinking, stripped; None if that never ends."""
+def after_thinking(output: str, opened: bool) -> str | None:
+    """What a response says after its thinking, stripped; None if that never ends.
+
+    `opened`: the prompt has begun it.
+    """
     before, end, after = output.rpartition(END)
-    if START in after or (not end and (thinking or START in before)):
+    if START in after or (not end and (opened or START in before)):
         return None
     return after.strip()
 

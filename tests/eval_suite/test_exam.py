@@ -67,12 +67,12 @@ def test_the_judge_sees_the_explicit_line_and_not_a_formula_that_stands_in_a_box
 @pytest.mark.parametrize("text", [r"<think> so \boxed{D}", r"so \boxed{D}", "I am still at it"])
 def test_a_reasoning_that_never_ends_has_no_answer_and_is_not_judged(name, text):
     judge = agreeing()
-    found = marked(name, Sample("s", "q", "D", options=FRUIT), text, judge)
+    found = marked(name, Sample("s", "q", "D", options=FRUIT), text, judge, cut=True)
     assert (found.answer, found.score, found.outcome) == (None, 0.0, "unfinished")
     assert judge.engine.asked == []
     if PAPER[name].kind != "rule":  # as the paper's judge may, if one wants that
         found = marked(name, Sample("s", "q", "D", options=FRUIT), text, agreeing(),
-                       "judge_unfinished=true")  # fmt: skip
+                       "judge_unfinished=true", cut=True)  # fmt: skip
         assert (found.answer, found.score, found.outcome) == (None, 1.0, "correct")
 
 

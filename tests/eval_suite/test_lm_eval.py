@@ -106,7 +106,7 @@ def test_models_of_lm_evals_own_take_our_tasks(tmp_path, source):
 
 @pytest.mark.parametrize(
     ("thinking", "reply", "answer"),
-    [(True, "so it has to be B", None), (True, "so</think>B", "B"), (True, r"so \boxed{B}", None),
+    [(True, "so it has to be B", None), (True, "so</think>B", "B"), (True, r"so \boxed{B}", "B"),
      (False, r"so \boxed{B}", "B"), (False, "B", "B"), (None, "so it has to be B", None)],
 )  # fmt: skip
 def test_a_thought_without_end_is_no_answer_of_a_model_of_lm_evals_own(

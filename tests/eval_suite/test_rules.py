@@ -213,7 +213,9 @@ def test_a_hostile_answer_takes_no_time(rule, hostile):
       ("The answer is 5.", "after thinking")),
      (r"maybe \boxed{4}</think>", True, False, (None, "none")),
      (r"<think>so \boxed{4}", False, False, (None, "unfinished")),
-     (r"so \boxed{4}", True, False, (None, "unfinished")),
+     (r"so \boxed{4}", True, True, (None, "unfinished")),
+     # it stopped by itself: a model may answer without thinking
+     (r"so \boxed{4}", True, False, ("4", "last box")),
      (r"so \boxed{4}", False, True, ("4", "last box")),
      (r"<think>a</think>\boxed{4}<think>or", True, False, (None, "unfinished"))],
 )  # fmt: skip
