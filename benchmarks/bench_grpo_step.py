@@ -81,7 +81,7 @@ def ours(a: argparse.Namespace) -> dict[str, Any]:
     tokenizer = nano.build_tokenizer()
     model = text_model(a.hidden, a.layers)
     renderer = Renderer(tokenizer, None, nano.VOCAB)
-    renderer.end_id = -1  # every response runs to its cap
+    renderer.end_ids = ()  # every response runs to its cap
     memo = {t: np.array(tokenizer(t)["input_ids"]) for t in texts(a, tokenizer)}
     renderer.encode = lambda p: EncodedPrompt(memo[p.text], np.zeros_like(memo[p.text]))  # type: ignore[method-assign]
     engine = HfEngine(model, renderer, "bench")

@@ -1,7 +1,8 @@
 """How a benchmark is asked and marked: all that decides a score besides model and questions.
 
 No random fallback anywhere: what cannot be parsed is wrong by rule, and counted as unparsed. Only a
-judge that is shown the whole response (settings judge_unparsed) may count it right.
+judge that is shown the whole response (settings judge_unparsed) may count it right; where a thought
+never ends there is no answer, for it as in training (settings judge_unfinished).
 """
 
 from __future__ import annotations
@@ -16,17 +17,18 @@ from eval import prompting
 from eval import settings as settings_module
 from eval.judge import Case, Judge, Verdict, judge_text
 from eval.scoring import RuleScore, score_all
-from eval.scoring.extract import extract
+from eval.scoring.extract import extract, final_text
+from eval.scoring.rules import answer_line, names_a_choice
 from eval.settings import Settings
 from eval.suite import Benchmark, Sample, benchmarks
 from zppo_core.config import EvaluationConfig
 from zppo_core.engines.base import Sampling
 from zppo_core.prompts import Templates
 from zppo_core.rewards.grader import Grader
-from zppo_core.rewards.where import extract_boxed
 from zppo_core.types import Prompt
 
-SCORER_VERSION = "4"
+SCORER_VERSION = "5"
+UNFINISHED = "unfinished"  # extractor and outcome of a response whose thought never ends
 
 
 class Reply(str):
@@ -92,6 +94,7 @@ class Exam:
         asked = benchmarks(self.protocol.suite)
         if any(b.dataset != "digits" for b in asked):
             about["prompts"] = prompting.digest(self.settings.prompts)
+            about["data"] = sorted(b.pinned for b in asked)
         if self.judge is not None and any(b.kind != "rule" for b in asked):
             about["judge"] = self.judge.label or self.judge.engine.name
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
@@ -117,7 +120,7 @@ class Exam:
 
         The judge sees what the rule rejects (rule+judge), or everything (judge).
         """
-        answers = [_answer(benchmark, reply) for _, reply in replies]
+        answers = [_answer(benchmark, sample, reply) for sample, reply in replies]
         verdicts: dict[int, Verdict] = {}
         if benchmark.kind == "judge":
             names = [s.judge or benchmark.scorer for s, _ in replies]
@@ -131,7 +134,7 @@ class Exam:
             )
             rejected = [i for i, score in enumerate(scores) if score.score == 0.0]
         if self.judge is not None and benchmark.kind != "rule":
-            cases = {i: self._case(benchmark, *replies[i], answers[i][0]) for i in rejected}
+            cases = {i: self._case(benchmark, *replies[i], *answers[i]) for i in rejected}
             asked = {i: case for i, case in cases.items() if case is not None}
             found = self.judge.judge_all(list(asked.values()))
             verdicts = dict(zip(asked, found, strict=True))
@@ -140,10 +143,12 @@ class Exam:
             for i, (sample, reply) in enumerate(replies)
         ]
 
-    def _case(self, benchmark: Benchmark, sample: Sample, reply: Reply,
-              answer: str | None) -> Case | None:  # fmt: skip
+    def _case(self, benchmark: Benchmark, sample: Sample, reply: Reply, answer: str | None,
+              extractor: str) -> Case | None:  # fmt: skip
         """What the judge is to decide; None where there is nothing to judge."""
         if answer is None and not self.settings.judge_unparsed:
+            return None
+        if extractor == UNFINISHED and not self.settings.judge_unfinished:
             return None
         own = benchmark.kind == "judge"
         name = (sample.judge or benchmark.scorer) if own else "shared"
@@ -160,17 +165,38 @@ def _lettered(options: Sequence[str]) -> list[str]:
     return [f"{chr(65 + i)}. {text}" for i, text in enumerate(options)]
 
 
-def _answer(benchmark: Benchmark, reply: Reply) -> tuple[str | None, str]:
-    """(answer, extractor); the digits are asked for a box and take nothing else."""
+def _answer(benchmark: Benchmark, sample: Sample, reply: Reply) -> tuple[str | None, str]:
+    """(answer, extractor); the digits are asked for a box and take nothing else.
+
+    Of a choice an explicit last line counts where a box holds something else than a choice.
+    """
+    answer, extractor = extract(str(reply), reply.thinking, cut=reply.cut)
     if benchmark.dataset == "digits":
-        answer = extract_boxed(reply)
-        return answer, "last box" if answer is not None else "none"
-    return extract(str(reply), reply.thinking, cut=reply.cut)
+        return (answer, extractor) if extractor == "last box" else (None, _missing(extractor))
+    if answer is None or not _is_choice(benchmark, sample):
+        return answer, extractor
+    if names_a_choice(answer, sample.options):
+        return answer, extractor
+    line = answer_line(final_text(str(reply), reply.thinking, reply.cut), sample.options)
+    return (answer, extractor) if line is None else (line, "answer line")
+
+
+def _missing(extractor: str) -> str:
+    return extractor if extractor == UNFINISHED else "none"
+
+
+def _is_choice(benchmark: Benchmark, sample: Sample) -> bool:
+    rule = sample.rule or benchmark.scorer
+    return rule == "choice" or sample.extra.get("answer_type") == "multiple choice" or (
+        bool(sample.options) and rule in ("choice_or_math", "mathvista")
+    )  # fmt: skip
 
 
 def _marked(sample: Sample, reply: Reply, answer: tuple[str | None, str], scorer: str,
             by_rule: RuleScore, verdict: Verdict | None) -> EvalSample:  # fmt: skip
     score, outcome = by_rule.score, by_rule.outcome
+    if answer[1] == UNFINISHED:
+        outcome = UNFINISHED
     if verdict is not None:
         scorer = f"judge:{verdict.judge}"
         score = verdict.score

@@ -1,33 +1,33 @@
 """Judges of evaluation: the shared comparator, and those that five benchmarks bring along.
 
 A judge is any engine that answers a prompt. What it judges is data: fenced, made inert, and unable
-to end the fence. What it says counts only in exactly the form asked for, bare or in one code fence;
-anything else is malformed, which is wrong, and counted. `python -m eval.judge calibrate` compares
-with labels.
+to end the fence. What it says counts only in the form asked for (`zppo_core/verdicts.py` reads it,
+as in training); anything else is malformed, which is wrong, and counted.
+`python -m eval.judge calibrate` compares with labels.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from eval.prompting import render
 from eval.scoring.extract import final_text
 from zppo_core.engines.base import Engine, Progress, Sampling
-from zppo_core.judge import parse_verdict
 from zppo_core.prompts import Templates
 from zppo_core.streams import derive_seed
 from zppo_core.teacher_cache import Memo
 from zppo_core.types import Prompt
+from zppo_core.verdicts import (
+    json_object,
+    parse_verdict,
+    score_between_0_and_1,
+    word_of,
+    yes_or_no,
+)
 
 BATCH = 256  # cases asked between writes to the memo: what a kill can lose
-_FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
-# a number of its own, a full stop after it or not: "0.5.", but nothing of "v1.2.3" or "P-1"
-_NUMBER = re.compile(r"(?<![\w.+-])[-+]?(?:[0-9]*\.)?[0-9]+(?!\w|\.[0-9])")
-_YES_NO = re.compile(r"\b(YES|NO)\b")
 _BOX = r"\boxed{"
 
 
@@ -53,49 +53,38 @@ class Verdict:
     cached: bool
 
 
-def _json(output: str, keys: frozenset[str]) -> dict[str, Any] | None:
-    """The one JSON object that `output` is, after the judge's thinking, with exactly `keys`.
-
-    Bare or in one code fence, in which judges like to put it though the prompt asks for none.
-    """
-    text = output.rpartition("</think>")[2].strip()
-    fenced = _FENCE.fullmatch(text)
-    try:
-        said = json.loads(fenced.group(1) if fenced else text)
-    except (ValueError, RecursionError):
-        return None
-    return said if isinstance(said, dict) and said.keys() == keys else None
-
-
-def _verdict(output: str, case: Case) -> float | None:
+def _verdict(output: str, case: Case, cut: bool = False) -> float | None:
     right = parse_verdict(output)
     return None if right is None else float(right)
 
 
-def _zero_or_one(output: str, case: Case) -> float | None:
-    said = _json(output, frozenset({"extracted_answer", "score"}))
+def _zero_or_one(output: str, case: Case, cut: bool = False) -> float | None:
+    said = json_object(output, ("extracted_answer", "score"))
     score = None if said is None else said["score"]
     # JSON's 1.0 is the number 1; its true is none
     return float(score) if type(score) in (int, float) and score in (0, 1) else None
 
 
-def _hle(output: str, case: Case) -> float | None:
-    keys = {"extracted_final_answer", "reasoning", "correct", "confidence"}
-    said = _json(output, frozenset(keys))
-    correct = None if said is None else said["correct"]
-    return {"yes": 1.0, "no": 0.0}.get(correct) if isinstance(correct, str) else None
+def _hle(output: str, case: Case, cut: bool = False) -> float | None:
+    keys = ("extracted_final_answer", "reasoning", "correct", "confidence")
+    said = json_object(output, keys)
+    word = None if said is None else word_of(said["correct"], ("yes", "no"))
+    return None if word is None else float(word == "yes")
 
 
-def _scale(output: str, case: Case) -> float | None:
-    """The first number of the reply, if it lies in [0, 1]."""
-    found = _NUMBER.search(output.rpartition("</think>")[2])
-    score = float(found.group()) if found else None
-    return score if score is not None and 0.0 <= score <= 1.0 else None
+def _scale(output: str, case: Case, cut: bool = False) -> float | None:
+    return score_between_0_and_1(output, cut)
 
 
-def _criterion(output: str, case: Case) -> float | None:
-    said = _YES_NO.findall(output.rpartition("</think>")[2])
-    return float(said[-1] == case.gold) if said else None
+def _criterion(output: str, case: Case, cut: bool = False) -> float | None:
+    met = yes_or_no(output, cut)
+    return None if met is None else float(met == (case.gold == "YES"))
+
+
+class Parse(Protocol):
+    """Reads a judge's reply to a case; None is malformed. `cut`: its limit of tokens ended it."""
+
+    def __call__(self, output: str, case: Case, cut: bool = False) -> float | None: ...
 
 
 @dataclass(frozen=True)
@@ -106,7 +95,7 @@ class Rubric:
     ("response").
     """
 
-    parse: Callable[[str, Case], float | None]
+    parse: Parse
     shows: str
     table: bool = False  # the prompt is a table: a cell has one line and no bar
 
@@ -157,6 +146,14 @@ def unboxed(text: str) -> str:
     return "".join(parts)
 
 
+@dataclass(frozen=True)
+class Reply:
+    """What a judge said; `cut`: its limit of tokens ended it."""
+
+    text: str
+    cut: bool = False
+
+
 @dataclass
 class Judge:
     """Decides cases by asking `engine`, greedily; `memo` keeps replies by content.
@@ -190,8 +187,8 @@ class Judge:
         prompts = [self.prompt(case) for case in cases]
         by_key = {p.digest(): p for p in prompts}
         known = {key: self._recall(key) for key in by_key}
-        new = [key for key, text in known.items() if text is None]
-        replies = {key: text for key, text in known.items() if text is not None}
+        new = [key for key, reply in known.items() if reply is None]
+        replies = {key: reply for key, reply in known.items() if reply is not None}
         for start in range(0, len(new), BATCH):
             part = new[start : start + BATCH]
             made = self.engine.generate(
@@ -199,29 +196,32 @@ class Judge:
                 [derive_seed(0, "judge", key) for key in part],
             )  # fmt: skip
             for key, group in zip(part, made, strict=True):
-                replies[key] = group[0].text
-                self._keep(key, group[0].text)
+                replies[key] = Reply(group[0].text, group[0].finish == "length")
+                self._keep(key, replies[key])
             if progress is not None:
                 progress(start + len(part), len(new))
         verdicts = []
         for case, prompt in zip(cases, prompts, strict=True):
-            text = replies[prompt.digest()]
-            score = JUDGES[case.judge].parse(text, case)
+            reply = replies[prompt.digest()]
+            score = JUDGES[case.judge].parse(reply.text, case, reply.cut)
             cached = known[prompt.digest()] is not None
-            verdicts.append(Verdict(case.judge, score or 0.0, score is None, text, cached))
+            verdicts.append(Verdict(case.judge, score or 0.0, score is None, reply.text, cached))
         self.asked += len(new)
         self.malformed += sum(v.malformed for v in verdicts)
         return verdicts
 
-    def _recall(self, key: str) -> str | None:
+    def _recall(self, key: str) -> Reply | None:
         if self.memo is None:
             return None
-        found = self.memo.get("judge", self.engine.name, key, self.max_tokens)
-        return found if isinstance(found, str) else None
+        kept = self.memo.get("judge", self.engine.name, key, self.max_tokens)
+        if isinstance(kept, str):
+            return Reply(kept)
+        return Reply(kept["text"], cut=True) if isinstance(kept, dict) else None
 
-    def _keep(self, key: str, text: str) -> None:
+    def _keep(self, key: str, reply: Reply) -> None:
         if self.memo is not None:
-            self.memo.put(text, "judge", self.engine.name, key, self.max_tokens)
+            value = {"text": reply.text} if reply.cut else reply.text
+            self.memo.put(value, "judge", self.engine.name, key, self.max_tokens)
 
 
 def _cell(text: str) -> str:

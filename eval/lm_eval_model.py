@@ -17,8 +17,8 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 from lm_eval.utils import simple_parse_args_string
 
+from eval.archives import UnreadableError
 from eval.exam import Reply
-from eval.rows import UnreadableError
 from zppo_core.engines.base import Engine, Progress, Sampling
 from zppo_core.errors import UserError
 from zppo_core.streams import derive_seed

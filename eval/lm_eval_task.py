@@ -16,8 +16,8 @@ from lm_eval.api.task import Task
 from lm_eval.config.task import TaskConfig
 from PIL import Image
 
+from eval.archives import UnreadableError
 from eval.exam import SCORER_VERSION, EvalSample, Exam, Reply
-from eval.rows import UnreadableError
 from eval.scoring import totals
 from eval.suite import Benchmark, Sample, benchmarks, load
 from zppo_core.config import EvaluationConfig

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import io
-import zipfile
+import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eval.archives import Archives, Found, Index, Stills, UnreadableError, walked
 from eval.suite import Benchmark, Picture
 from zppo_core.errors import UserError
 from zppo_core.pixels import plain_bytes
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     import datasets
 
 
-class UnreadableError(Exception):
-    """A picture or video that cannot be read; the text names it."""
+COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,22 +80,31 @@ def checked(data: bytes, name: str) -> bytes:
 class Source:
     """The data set of `benchmark`: in the folder `root` (as `<root>/<hub id>`), or on the hub.
 
-    `where` replaces the record's data set by "hub/id" or "hub/id@revision".
+    `where` replaces the record's data set and revision by "hub/id" or "hub/id@revision". A folder
+    under the id that the data set had before it moved is taken too.
     """
 
     def __init__(self, root: str, benchmark: Benchmark, where: str = "") -> None:
         self.benchmark = benchmark
-        self.dataset, _, revision = (where or benchmark.dataset).partition("@")
-        self.revision = revision or None
-        self.folder = Path(root) / self.dataset if root else None
+        self.dataset, _, revision = (where or benchmark.pinned).partition("@")
+        self._revision = revision or "main"
+        names = [self.dataset] if where else [self.dataset, *benchmark.formerly]
+        folders = [Path(root) / name for name in names] if root else []
+        self.folder = next((f for f in folders if f.is_dir()), folders[0] if folders else None)
         if self.folder is not None and not self.folder.is_dir():
             raise UserError(f"{benchmark.name}: no folder {self.folder}; {self.how_to_get()}")
+
+    @property
+    def revision(self) -> str | None:
+        """The commit of the hub that is read; None of a folder, which is what it is."""
+        return None if self.folder else commit_of(self.benchmark.name, self.dataset, self._revision)
 
     def how_to_get(self) -> str:
         """One line on how to get the data."""
         terms = " after accepting its terms on huggingface.co" if self.benchmark.gated else ""
         target = f" --local-dir {self.folder}" if self.folder else ""
-        return f"get it with `hf download --repo-type dataset {self.dataset}{target}`{terms}"
+        pin = f" --revision {self._revision}" if self._revision != "main" else ""
+        return f"get it with `hf download --repo-type dataset {self.dataset}{pin}{target}`{terms}"
 
     def configs(self) -> list[str]:
         """The record's configs; "*" stands for all that the data set has."""
@@ -162,34 +171,45 @@ class Source:
             options.pop("revision", None)
         try:
             return function(str(self.folder or self.dataset), *arguments, **options)
-        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            why = str(error).strip().splitlines()[0][:200]
+        # RuntimeError: a data set that is a script
+        except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+            why = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             raise UserError(f"{self.benchmark.name}: {why}; {self.how_to_get()}") from error
 
-    def open(self, *names: str) -> Path | io.BytesIO:
-        """The file that is called one of `names` in the data set, or its zip member's bytes.
+    def open(self, *names: str) -> Found:
+        """The file, or folder of stills, that is called one of `names` in the data set.
 
-        A name matches the end of a path in a zip. UnreadableError if there is no such file.
+        As a path if it is loose, else from a zip. A name matches the end of a path; the first name
+        that is there counts, loose ones before zips. UnreadableError if none is.
         """
-        for name in names:
-            path = self._file(name)
-            if path is not None:
-                return path
-        for name in names:
-            for member, archive in self._members.items():
-                if member == name or member.endswith(f"/{name}"):
-                    with zipfile.ZipFile(archive) as opened:
-                        return io.BytesIO(opened.read(member))
-        raise UnreadableError(f"no file {names[0]} in {self.folder or self.dataset}")
+        finders: tuple[Callable[[str], Found | None], ...] = (self._loose, self._zipped)
+        for finder in finders:
+            for name in names:
+                found = finder(name)
+                if found is not None:
+                    return found
+        # a broken archive may be where it lies
+        why = "".join(f"; {fault}" for fault in self._archives.broken[:1])
+        raise UnreadableError(f"no file {names[0]} in {self.folder or self.dataset}{why}")
 
-    def _file(self, name: str) -> Path | None:
-        if self.folder is not None:
-            path = (self.folder / name).resolve()
-            inside = path.is_relative_to(self.folder.resolve())
-            return path if inside and path.exists() else None
-        if name not in self._hub_files:
+    def _zipped(self, name: str) -> Found | None:
+        return self._archives.find(name)
+
+    def _loose(self, name: str) -> Found | None:
+        path = self._index.find(name)
+        if path is None:
             return None
-        return self._download(name)
+        stills = self._index.folders.get(path)
+        if self.folder is None:
+            return self._download(path) if stills is None else None
+        if stills is None:
+            return self.folder / path
+        return Stills(path, tuple(str(self.folder / still) for still in stills))
+
+    @cached_property
+    def _index(self) -> Index:
+        """Loose files; of a folder those in it alone, whatever a name says of its parents."""
+        return Index.of(walked(self.folder) if self.folder is not None else self._hub_files)
 
     def _download(self, name: str) -> Path:
         from huggingface_hub import hf_hub_download
@@ -199,28 +219,42 @@ class Source:
         )
 
     @cached_property
-    def _hub_files(self) -> frozenset[str]:
+    def _hub_files(self) -> list[str]:
         from huggingface_hub import list_repo_files
 
-        names = list_repo_files(self.dataset, repo_type="dataset", revision=self.revision)
-        return frozenset(names)
+        return sorted(list_repo_files(self.dataset, repo_type="dataset", revision=self.revision))
 
     @cached_property
-    def _members(self) -> dict[str, Path]:
-        """Every file in the data set's archives."""
+    def _archives(self) -> Archives:
         pattern = self.benchmark.archives
         if not pattern:
-            return {}
+            return Archives([])
         if self.folder is not None:
-            archives = sorted(self.folder.rglob(pattern))
-        else:
-            names = sorted(n for n in self._hub_files if fnmatch.fnmatch(n, pattern))
-            archives = [self._download(name) for name in names]
-        members: dict[str, Path] = {}
-        for archive in archives:
-            try:
-                with zipfile.ZipFile(archive) as opened:
-                    members |= dict.fromkeys(opened.namelist(), archive)
-            except zipfile.BadZipFile as error:
-                raise UnreadableError(f"broken archive {archive.name}: {error}") from None
-        return members
+            return Archives(sorted(self.folder.rglob(pattern)))
+        return Archives([self._download(n) for n in self._hub_files if fnmatch.fnmatch(n, pattern)])
+
+
+@lru_cache(maxsize=128)
+def commit_of(name: str, dataset: str, revision: str) -> str:
+    """The commit that `revision` of a data set on the hub is; a branch is looked up, and said.
+
+    Rows and media of one process are of one commit, though the branch may move meanwhile. Where the
+    hub cannot be asked, what `datasets` has kept of the branch is read.
+    """
+    if COMMIT.fullmatch(revision):
+        return revision
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        commit = HfApi().dataset_info(dataset, revision=revision).sha
+    except (OSError, HfHubHTTPError):
+        commit = None
+    if commit is None:
+        return revision
+    print(
+        f"zppo: {name} is read at {commit}, now the branch {revision} of {dataset}; to stay there: "
+        f"evaluation.settings datasets={name}={dataset}@{commit}",
+        file=sys.stderr,
+    )
+    return str(commit)

@@ -27,6 +27,7 @@ class Settings:
     mmlu_redux: Literal["repaired", "original"] = "repaired"  # gold answer of faulty rows
     judge_sees: Literal["snippet", "trajectory"] = "snippet"  # of a response with a parsed answer
     judge_unparsed: bool = True  # a response without an answer goes to the judge as a whole
+    judge_unfinished: bool = False  # and one whose thought never ends, as the paper's judge may
     judge_tokens: int = 512
     totals: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()  # moved or pinned data sets, like "AI2D=org/name@revision"

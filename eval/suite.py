@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from eval.revisions import FORMERLY, REVISIONS
 from eval.settings import Settings
 from zppo_core.data.digits import BENCHMARKS as DIGITS
 from zppo_core.data.digits import benchmark_questions
@@ -45,6 +46,14 @@ class Benchmark:
     totals: tuple[str, ...] = ("pooled",)
     archives: str = ""  # pattern of the zip files that hold its media
     whole: int = 0  # most samples of a group that a total takes as a whole; 0: none does
+    revision: str = "main"  # of the data set: a commit, or a branch that is looked up when read
+    formerly: tuple[str, ...] = ()  # hub ids that it had before it moved
+    headline: tuple[str, ...] = ()  # totals that its authors publish, where the default is another
+
+    @property
+    def pinned(self) -> str:
+        """The data set at its revision, "org/name@commit"."""
+        return f"{self.dataset}@{self.revision}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +79,7 @@ class Sample:
     judge: str = ""
 
     def images(self) -> tuple[bytes, ...]:
-        """The pictures' bytes; raises `eval.rows.UnreadableError` if one cannot be read."""
+        """The pictures' bytes; raises `eval.archives.UnreadableError` if one cannot be read."""
         return tuple(data for picture in self.pictures for data in picture())
 
 
@@ -78,19 +87,21 @@ NANO_SAMPLES = 2000  # per benchmark; the preset asks 300: sampling error of 2.9
 GROUPS = ("pooled", "mean_of_groups")
 
 _VLM = (
-    Benchmark("AI2D", "VLM", "lmms-lab/ai2d", "test", 3088, "choice", task="ai2d",
+    Benchmark("AI2D", "VLM", "lmms-lab-encoder/ai2d", "test", 3088, "choice", task="ai2d",
               licence="unstated; for research"),
     Benchmark("BabyV", "VLM", "UnipatAI/BabyVision", "train", 388, "text", task="babyvision",
               licence="MIT", totals=GROUPS),
     Benchmark("CharXiv", "VLM", "princeton-nlp/CharXiv", "validation", 5000, "charxiv_reasoning",
               task="charxiv", licence="CC BY-SA 4.0", kind="judge",
-              totals=("pooled", "mean_of_groups", "only:reasoning", "only:descriptive")),
+              totals=("pooled", "mean_of_groups", "only:reasoning", "only:descriptive"),
+              headline=("only:reasoning", "only:descriptive")),
     Benchmark("DynaM", "VLM", "DynaMath/DynaMath_Sample", "", 5010, "dynamath", task="dynamath",
-              licence="Apache-2.0", totals=("worst", "pooled"), whole=10),
+              licence="Apache-2.0", totals=("worst", "pooled"), whole=10,
+              headline=("pooled", "worst")),
     Benchmark("EmbSp", "VLM", "FlagEval/EmbSpatial-Bench", "test", 3640, "choice",
               task="embspatial", licence="CC BY 4.0", totals=GROUPS),
-    Benchmark("InfoVQA", "VLM", "lmms-lab/DocVQA", "validation", 2801, "anls", task="infovqa",
-              configs=("InfographicVQA",), licence="Apache-2.0", kind="rule"),
+    Benchmark("InfoVQA", "VLM", "lmms-lab-encoder/DocVQA", "validation", 2801, "anls",
+              task="infovqa", configs=("InfographicVQA",), licence="Apache-2.0", kind="rule"),
     Benchmark("MVerse", "VLM", "CaraJ/MathVerse-lmmseval", "testmini", 3940, "math",
               task="mathverse", configs=("testmini",), licence="unstated (MIT upstream)",
               totals=(*GROUPS, "only:Vision Only", "only:Vision Dominant", "only:Vision Intensive",
@@ -103,9 +114,11 @@ _VLM = (
               configs=("standard (4 options)", "standard (10 options)", "vision"),
               licence="Apache-2.0",
               totals=("mean_of_groups", "official", "only:vision",
-                      "only:standard (4 options)", "only:standard (10 options)")),
-    Benchmark("MM-Vet", "VLM", "lmms-lab/MMVet", "test", 218, "mmvet", task="mmvet",
-              licence="unstated", kind="judge", totals=("half_or_more", "pooled")),
+                      "only:standard (4 options)", "only:standard (10 options)"),
+              headline=("official",)),
+    Benchmark("MM-Vet", "VLM", "lmms-lab-encoder/MMVet", "test", 218, "mmvet", task="mmvet",
+              licence="unstated", kind="judge", totals=("half_or_more", "pooled"),
+              headline=("pooled",)),
     Benchmark("OCREN", "VLM", "ling99/OCRBench_v2", "test", 7400, "ocrbench", task="ocrbench_en",
               licence="MIT; for research", kind="rule", totals=("mean_of_groups", "pooled")),
     Benchmark("OCRZH", "VLM", "ling99/OCRBench_v2", "test", 2600, "ocrbench", task="ocrbench_zh",
@@ -113,10 +126,12 @@ _VLM = (
     Benchmark("VisP", "VLM", "neulab/VisualPuzzles", "test|train", 1168, "choice",
               task="visualpuzzles", licence="MIT", totals=GROUPS),
     Benchmark("VBlind", "VLM", "XAI/vlmsareblind", "valid", 8016, "vlmsareblind",
-              task="vlmsareblind", licence="MIT", totals=GROUPS),
+              task="vlmsareblind", licence="MIT", totals=GROUPS,
+              headline=("mean_of_groups",)),
     Benchmark("WeMath", "VLM", "We-Math/We-Math", "testmini", 1740, "choice", task="wemath",
-              licence="unstated; non-commercial",
-              totals=("pooled", "wemath_loose", "wemath_strict"), whole=4),
+              licence="CC BY-NC 4.0",
+              totals=("pooled", "wemath_loose", "wemath_strict"), whole=4,
+              headline=("wemath_strict", "wemath_loose")),
 )  # fmt: skip
 
 _LLM = (
@@ -140,7 +155,8 @@ _LLM = (
               task="mmlu_redux", configs=("*",), licence="CC BY 4.0",
               totals=("pooled", "only:ok")),
     Benchmark("MultiCh", "LLM", "ScaleAI/MultiChallenge", "test", 266, "multichallenge",
-              task="multichallenge", licence="CC BY 4.0", kind="judge", totals=GROUPS),
+              task="multichallenge", licence="CC BY 4.0", kind="judge", totals=GROUPS,
+              headline=("mean_of_groups",)),
 )  # fmt: skip
 
 _VIDEO = (
@@ -148,17 +164,25 @@ _VIDEO = (
               licence="unstated", kind="judge", totals=GROUPS),
     Benchmark("MVBench", "Video", "OpenGVLab/MVBench", "train", 4000, "choice", task="mvbench",
               configs=("*",), licence="MIT", gated=True, totals=("mean_of_groups", "pooled"),
-              archives="video/*.zip"),
-    Benchmark("VMME", "Video", "lmms-lab/Video-MME", "test", 2700, "choice", task="videomme",
+              archives="*.zip"),
+    Benchmark("VMME", "Video", "lmms-eval/Video-MME", "test", 2700, "choice", task="videomme",
               configs=("videomme",), licence="academic use only", totals=GROUPS,
               archives="videos_chunked_*.zip"),
-    Benchmark("VMMES", "Video", "lmms-lab/Video-MME", "test", 2700, "choice",
+    Benchmark("VMMES", "Video", "lmms-eval/Video-MME", "test", 2700, "choice",
               task="videomme_subtitles", configs=("videomme",), licence="academic use only",
               totals=GROUPS, archives="*.zip"),
-    Benchmark("VMMMU", "Video", "lmms-lab/VideoMMMU", "test", 900, "mmmu", task="videommmu",
+    Benchmark("VMMMU", "Video", "lmms-eval/VideoMMMU", "test", 900, "mmmu", task="videommmu",
               configs=("Perception", "Comprehension", "Adaptation"), licence="unstated",
               gated=True, totals=("mean_of_groups", "pooled"), archives="*.zip"),
 )  # fmt: skip
+
+
+def _placed(records: tuple[Benchmark, ...]) -> tuple[Benchmark, ...]:
+    return tuple(
+        replace(b, revision=REVISIONS.get(b.dataset, "main"), formerly=FORMERLY.get(b.dataset, ()))
+        for b in records
+    )
+
 
 SUITES: dict[str, tuple[Benchmark, ...]] = {
     "nano": tuple(
@@ -166,7 +190,7 @@ SUITES: dict[str, tuple[Benchmark, ...]] = {
                   licence="BSD-3-Clause", kind="rule")
         for name, b in DIGITS.items()
     ),
-    "paper31": _VLM + _LLM + _VIDEO,
+    "paper31": _placed(_VLM + _LLM + _VIDEO),
 }  # fmt: skip
 
 
@@ -261,7 +285,7 @@ def within_bounds(picture: Picture, settings: Settings) -> Picture:
     bounds = Bounds(settings.min_pixels, settings.max_pixels)
 
     def within(data: bytes) -> bytes:
-        from eval.rows import UnreadableError
+        from eval.archives import UnreadableError
 
         try:
             return bounds.scaled(data)

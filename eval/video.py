@@ -7,15 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from eval.rows import UnreadableError
+from eval.archives import Found, Stills, UnreadableError
 from eval.settings import Settings
 from eval.suite import Picture
 from zppo_core.pixels import Bounds, read_picture
 
 SEEK_AHEAD = 4.0  # seconds of video that are decoded through rather than jumped over
 QUALITY = 92  # of the JPEG frames
-STILLS = (".jpg", ".jpeg", ".png")
-Open = Callable[[], Path | io.BytesIO]
+Open = Callable[[], Found]
 
 
 def frame_times(duration: float, n: int, start: float = 0.0,
@@ -35,17 +34,19 @@ def clip(open_file: Open, settings: Settings, start: float = 0.0, end: float | N
 
     def read() -> tuple[bytes, ...]:
         file = open_file()
-        if isinstance(file, Path) and file.is_dir():
+        if isinstance(file, Stills):
             return _stills(file, settings, fps or 3.0, start, end)
         return _decoded(file, settings, start, end)
 
     return read
 
 
-def duration_of(file: Path | io.BytesIO) -> float:
+def duration_of(file: Found) -> float:
     """Seconds, from the container's header; UnreadableError if it is no video."""
     import av
 
+    if isinstance(file, Stills):
+        raise UnreadableError(f"{file.name} is a folder of stills, whose length is unknown")
     try:
         with av.open(_handle(file)) as container:
             return _duration(container, container.streams.video[0])
@@ -97,16 +98,15 @@ def _duration(container: Any, stream: Any) -> float:
     raise ValueError("its length is unknown")
 
 
-def _stills(folder: Path, settings: Settings, fps: float, start: float,
+def _stills(folder: Stills, settings: Settings, fps: float, start: float,
             end: float | None) -> tuple[bytes, ...]:  # fmt: skip
-    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in STILLS)
-    if not files:
-        raise UnreadableError(f"no frames in {folder.name}")
+    files = folder.members
     times = frame_times(len(files) / fps, settings.frames, start, end)
     chosen = [files[min(int(t * fps), len(files) - 1)] for t in times]
     try:
-        return tuple(_jpeg(read_picture(f.read_bytes()), settings.frame_pixels) for f in chosen)
-    except (OSError, ValueError) as error:
+        pictures = dict(zip(chosen, folder.read(chosen), strict=True))
+        return tuple(_jpeg(read_picture(pictures[f]), settings.frame_pixels) for f in chosen)
+    except (OSError, SyntaxError, ValueError) as error:
         raise UnreadableError(f"broken frame in {folder.name}: {error}") from None
 
 

@@ -235,7 +235,7 @@ def evaluation_signatures(config: Config) -> Iterator[Signature]:
 
 
 def _signatures_of(benchmark: Benchmark, source: str, settings: Settings) -> Iterator[Signature]:
-    from eval.rows import UnreadableError
+    from eval.archives import UnreadableError
     from eval.suite import load
     from zppo_core.data.similar import signature
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,27 +12,10 @@ from zppo_core.rewards.where import extract_boxed
 from zppo_core.streams import derive_seed
 from zppo_core.teacher_cache import Memo
 from zppo_core.types import Grade, Prompt, Question
+from zppo_core.verdicts import parse_verdict
 
 GREEDY = Sampling(512, temperature=0.0)
 LONGEST = 2000  # characters of an answer; one longer than this and than two gold ones is none
-_FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
-
-
-def parse_verdict(output: str) -> bool | None:
-    """Whether a judge's JSON says "correct"; None if it is malformed, which counts as wrong.
-
-    Exactly one object {"verdict": "correct" | "wrong"}, after the judge's own thinking if it has
-    any, bare or in one code fence, which judges add though the prompt asks for none: a verdict
-    inside of other text is not one.
-    """
-    text = output.rpartition("</think>")[2].strip()
-    fenced = _FENCE.fullmatch(text)
-    try:
-        said = json.loads(fenced.group(1) if fenced else text)
-    except (ValueError, RecursionError):
-        return None
-    verdict = said["verdict"] if isinstance(said, dict) and set(said) == {"verdict"} else None
-    return {"correct": True, "wrong": False}.get(verdict) if isinstance(verdict, str) else None
 
 
 @dataclass
@@ -53,15 +34,16 @@ class Judge:
 
     def grade_all(self, pairs: Sequence[tuple[Question, str]]) -> list[Grade]:
         """A grade for each (question, response), in order; equal prompts are asked once."""
-        answers = [extract_boxed(response) for _, response in pairs]
+        answers = [_boxed(response) for _, response in pairs]
         prompts = [self._prompt(q, a) for (q, _), a in zip(pairs, answers, strict=True)]
         verdicts = self._verdicts({p.digest(): p for p in prompts if p is not None})
         return [
             _grade(
                 answer,
                 verdicts[prompt.digest()] if prompt else answer and _same(answer, question.gold),
+                response,
             )
-            for (question, _), answer, prompt in zip(pairs, answers, prompts, strict=True)
+            for (question, response), answer, prompt in zip(pairs, answers, prompts, strict=True)
         ]
 
     def _prompt(self, question: Question, answer: str | None) -> Prompt | None:
@@ -95,7 +77,18 @@ def _same(answer: str, gold: str) -> bool:
     return clean(answer).casefold() == clean(gold).casefold()
 
 
-def _grade(answer: str | None, right: object) -> Grade:
+def _behind_thought(response: str) -> str | None:
+    """What a response says after its thought; None if that never ends."""
+    after = response.rpartition("</think>")[2]
+    return None if "<think>" in after else after
+
+
+def _boxed(response: str) -> str | None:
+    said = _behind_thought(response)
+    return None if said is None else extract_boxed(said)
+
+
+def _grade(answer: str | None, right: object, response: str) -> Grade:
     if not answer:
-        return Grade(0.0, "no_box", None)
+        return Grade(0.0, "no_box" if _behind_thought(response) is not None else "unfinished")
     return Grade(1.0, "correct", answer) if right else Grade(0.0, "wrong", answer)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zppo_core.control_tokens import media_ids
 from zppo_core.errors import UserError
 from zppo_core.store.checkpoint import MTP
 
@@ -131,7 +132,20 @@ def load_renderer(name: str, vocab_size: int, images: bool) -> Renderer:
     folder = _locate(name)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     processor = Qwen2VLImageProcessorPil.from_pretrained(folder) if images else None
-    return Renderer(tokenizer, processor, vocab_size)
+    generation, config = _generation(folder)
+    return Renderer(tokenizer, processor, vocab_size, generation, media_ids(config))
+
+
+def _generation(folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """generation_config, or what the model's configuration says in its place; the latter."""
+    from transformers import AutoConfig, GenerationConfig
+
+    config = AutoConfig.from_pretrained(folder)
+    try:
+        generation = GenerationConfig.from_pretrained(folder)
+    except OSError:  # there is none
+        generation = GenerationConfig.from_model_config(config)
+    return generation.to_dict(), config.to_dict()
 
 
 def _locate(name: str) -> str:

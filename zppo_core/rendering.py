@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zppo_core.control_tokens import control_tokens
 from zppo_core.errors import UserError
 from zppo_core.pixels import read_picture
 from zppo_core.types import Prompt
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 # bytes of encoded prompts kept: a step asks for each one at sampling and at training, and an image
 # of 1.3 megapixels is 31 MB of patches
 MEMO_BYTES = 2 << 30
-END_TOKENS = ("<|im_end|>", "</s>", "<|endoftext|>", "<|eot_id|>", "<end_of_turn>")
-# added tokens that are ordinary response text
-RESPONSE_TOKENS = ("<think>", "</think>")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +46,14 @@ class Renderer:
     """Encodes prompts and decodes responses for one model.
 
     `vocab_size` is the width of the model's logits: rows beyond the tokenizer are forbidden too.
+    `generation` is the content of its generation_config, `media_ids` are the ids of pictures and
+    sounds in its configuration: see `control_tokens`, which sets `end_id`, `end_ids`, `pad_id` and
+    `forbidden_ids`.
     """
 
-    def __init__(self, tokenizer: Any, image_processor: Any = None, vocab_size: int = 0) -> None:
+    def __init__(self, tokenizer: Any, image_processor: Any = None, vocab_size: int = 0,
+                 generation: Mapping[str, Any] | None = None,
+                 media_ids: Sequence[int] = ()) -> None:  # fmt: skip
         self.tokenizer = tokenizer
         self.processor: Any = None
         if image_processor is not None:
@@ -58,33 +61,12 @@ class Renderer:
 
             self.processor = ImageProcessor(image_processor, tokenizer)
         self.vocab_size = max(vocab_size, len(tokenizer))
-        self.end_id = self._end_id()
-        self.pad_id: int = (
-            tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end_id
-        )
-        self.forbidden_ids = self._forbidden_ids()
+        tokens = control_tokens(tokenizer, self.vocab_size, generation, media_ids)
+        self.end_id, self.end_ids = tokens.end_id, tokens.end_ids
+        self.pad_id, self.forbidden_ids = tokens.pad_id, tokens.forbidden_ids
         self._memo: OrderedDict[str, EncodedPrompt] = OrderedDict()
         self._memo_bytes = 0
         self._lengths: dict[str, int] = {}  # of every prompt seen: some 600 a step
-
-    def _end_id(self) -> int:
-        vocabulary = self.tokenizer.get_vocab()
-        for token in END_TOKENS:
-            if token in vocabulary:
-                return int(vocabulary[token])
-        if self.tokenizer.eos_token_id is None:
-            raise UserError("the tokenizer has no end token; set eos_token in its configuration")
-        return int(self.tokenizer.eos_token_id)
-
-    def _forbidden_ids(self) -> np.ndarray:
-        """Sorted ids that are never sampled: a vision placeholder kills the next forward pass."""
-        special = {
-            int(i)
-            for i, token in self.tokenizer.added_tokens_decoder.items()
-            if token.content not in RESPONSE_TOKENS
-        } | set(self.tokenizer.all_special_ids)
-        special |= set(range(len(self.tokenizer), self.vocab_size))
-        return np.array(sorted(special - {self.end_id}), dtype=np.int64)
 
     def encode(self, prompt: Prompt) -> EncodedPrompt:
         """The chat-templated prompt with its images (images, then text, in one user turn).
@@ -109,7 +91,15 @@ class Renderer:
         return self.encode(prompt).length if known is None else known
 
     def template(self, prompt: Prompt) -> str:
-        """The prompt as one string, image placeholders not yet expanded."""
+        """The prompt as one string, image placeholders not yet expanded.
+
+        UserError if the tokenizer has no chat template.
+        """
+        if not self.tokenizer.chat_template:
+            raise UserError(
+                "the model's tokenizer has no chat template (a base model?); take an instruct "
+                "model, or put a chat_template.jinja beside its tokenizer.json"
+            )
         content: Any = prompt.text
         if prompt.images:
             content = [{"type": "image"} for _ in prompt.images]
@@ -161,9 +151,13 @@ class Renderer:
         """Token ids of plain text, nothing added."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
+    def holds_control(self, text: str) -> bool:
+        """Whether this model reads a control token in plain `text`: a turn's end, a picture."""
+        return bool(np.isin(self.encode_text(text), [*self.end_ids, *self.forbidden_ids]).any())
+
     def decode(self, token_ids: Sequence[int] | np.ndarray) -> str:
         """The response's text without its end token; <think> tags stay."""
         ids = [int(i) for i in token_ids]
-        if ids and ids[-1] == self.end_id:
+        if ids and ids[-1] in self.end_ids:
             ids = ids[:-1]
         return str(self.tokenizer.decode(ids, skip_special_tokens=False))

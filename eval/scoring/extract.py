@@ -1,30 +1,45 @@
-"""Finds the answer in a response: the last box, else what follows the thinking."""
+"""Finds the answer in a response: behind its thinking, the last box, else what is said there."""
 
 from __future__ import annotations
 
 from zppo_core.rewards.where import extract_boxed
 
-END = "</think>"
+START, END = "<think>", "</think>"
 
 
 def extract(output: str, thinking: bool, cut: bool = False) -> tuple[str | None, str]:
-    r"""(answer, extractor): the last \boxed{...}, else the text after the thinking, else nothing.
+    r"""(answer, extractor): behind the thinking the last \boxed{...}, else the text, else nothing.
 
-    A response that was `cut`, or that never ends its thinking, has no text after it. Extractors:
-    "last box", "after thinking", "none".
+    A reasoning that never ends has no answer, whatever boxes are in it. `thinking`: it was asked
+    for, and most templates begin it, so that a response without the end of one is all reasoning:
+    never ended if it was `cut`; if it stopped by itself, its box counts and nothing else (a model
+    may answer without thinking). A response that was `cut` has no text but a box. Extractors: "last
+    box", "after thinking", "none", "unfinished".
     """
-    boxed = extract_boxed(output)
+    said = after_thinking(output, thinking and cut)
+    if said is None:
+        return None, "unfinished"
+    boxed = extract_boxed(said)
     if boxed:
         return boxed, "last box"
     answer = final_text(output, thinking, cut)
-    return (answer, "after thinking") if answer else (None, "none")
+    if answer:
+        return answer, "after thinking"
+    return None, "unfinished" if after_thinking(output, thinking) is None else "none"
+
+
+def after_thinking(output: str, opened: bool) -> str | None:
+    """What a response says after its thinking, stripped; None if that never ends.
+
+    `opened`: the prompt has begun it.
+    """
+    before, end, after = output.rpartition(END)
+    if START in after or (not end and (opened or START in before)):
+        return None
+    return after.strip()
 
 
 def final_text(output: str, thinking: bool, cut: bool = False) -> str:
-    """What a response says after its thinking, stripped; "" if it does not come to that."""
-    before, end, after = output.rpartition(END)
-    if end:
-        return after.strip()
-    if thinking or cut or "<think>" in before or "<think>" in after:
-        return ""
-    return after.strip()
+    """The same, "" if it does not come to that; nothing of an answer that was `cut`."""
+    said = after_thinking(output, thinking)
+    return "" if said is None or (cut and END not in output) else said

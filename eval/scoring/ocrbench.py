@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from eval.scoring import ocr_boxes, ocr_tables, ocr_text
+from eval.scoring.dress import undressed
 
 _KINDS: dict[str, dict[str, tuple[str, ...]]] = {
     "text recognition": {
@@ -49,12 +50,19 @@ Extra = Mapping[str, Any]
 
 
 def score(answer: str, golds: Answers, extra: Extra) -> float:
-    """The official score of one row, 0 to 1, for a type of `CATEGORIES`."""
+    """The official score of one row, 0 to 1, for a type of `CATEGORIES`.
+
+    The better one of the answer as it stands and without the dress that its box gave it.
+    """
     if not answer.strip():
         return 0.0
     kind, _, language = str(extra["type"]).rpartition(" ")
     metric = _METRICS.get(f"{kind} {language}") or _METRICS.get(kind) or _questions
-    return float(metric(answer, golds, extra))
+    best = float(metric(answer, golds, extra))
+    plain = undressed(answer)
+    if best < 1.0 and plain and plain != answer.strip():
+        best = max(best, float(metric(plain, golds, extra)))
+    return best
 
 
 def uses_meteor(extra: Extra) -> bool:

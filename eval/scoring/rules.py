@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from rapidfuzz.distance import Levenshtein
 
+from eval.scoring.closed_form import value_of
+from eval.scoring.dress import undressed
 from eval.suite import Sample
 from zppo_core.rewards.clean import clean, without_units
 from zppo_core.rewards.numbers import exact_number
@@ -40,9 +42,22 @@ def maths(sample: Sample, answer: str) -> Algebra:
     return Algebra(tuple((answer, gold) for gold in golds_of(sample)))
 
 
-_LEAD = re.compile(r"(?:option|choice|answer)\s*:?\s*(?=\(?[a-z]\b)", re.IGNORECASE)
+_LEAD = re.compile(
+    r"(?:the\s+)?(?:(?:final|correct|right|best)\s+)?(?:option|choice|answer)\s*(?:is\b|:|=)*\s*"
+    r"(?=\(?[A-Za-z]\b)",
+    re.IGNORECASE,
+)
 _LETTER = re.compile(r"\(?\s*([A-Za-z])\s*\)?\s*[.:]?")
-_LETTER_TEXT = re.compile(r"(?:\(\s*([A-Z])\s*\)|([A-Z])\s*[.):])\s*(.+)", re.DOTALL)
+_LETTER_TEXT = re.compile(
+    r"(?:[(\[]\s*([A-Za-z])\s*[)\]]\s*[.:]?|([A-Za-z])\s*[.):])\s*(.+)", re.DOTALL
+)
+# what stands beside a letter and makes it one of several, or none
+_DOUBT = re.compile(
+    r"(?:\W|\b(?:and|or)\b)*[A-Z](?:(?:\W|\b(?:and|or)\b)+[A-Z])*\W*"
+    r"|.*(?:\b(?:or|and|nor)\s+\(?[A-Z]\b(?![\w'])|\([A-Z]\)|\b[B-Z][.):](?:\s|$)"
+    r"|\b(?:not|wrong|incorrect|neither)\b).*",
+    re.DOTALL,
+)
 
 
 def same_text(left: str, right: str) -> bool:
@@ -54,6 +69,7 @@ def letter_of(answer: str, options: tuple[str, ...]) -> str | None:
     """The letter that `answer` names: "B", "(b)", "B.", "B. its text"; None if it names none.
 
     With known `options` the letter must be one of theirs, and a text beside it must be its own.
+    Without them any text may stand beside it that names no other letter.
     """
     text = _LEAD.sub("", clean(answer), count=1)
     bare = _LETTER.fullmatch(text)
@@ -63,11 +79,37 @@ def letter_of(answer: str, options: tuple[str, ...]) -> str | None:
     both = _LETTER_TEXT.fullmatch(text)
     if both is None:
         return None
-    letter = both.group(1) or both.group(2)
+    letter, beside = both.group(1) or both.group(2), both.group(3)
     if not options:
-        return letter
-    index = LETTERS.index(letter)
-    return letter if index < len(options) and same_text(both.group(3), options[index]) else None
+        return letter if letter.isupper() and not _DOUBT.fullmatch(beside) else None
+    index = LETTERS.index(letter.upper())
+    its_own = index < len(options) and same_text(beside, options[index])
+    return letter.upper() if its_own else None
+
+
+_LINE = re.compile(
+    r"(?:answer|option|choice)\W*(?:(?:is|:|=)\W*)*(?:option\W+)?(?:\\(?:text|boxed|mathrm|mathbf)\{)?"
+    r"(?<![A-Za-z])([A-Z])(?![A-Za-z0-9])[\s)\]}*_`$.]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def answer_line(text: str, options: tuple[str, ...]) -> str | None:
+    """The letter of the last line that ends in an explicit answer ("**Answer: D**"), if any."""
+    for line in reversed(text.splitlines()):
+        found = _LINE.search(line[-200:])
+        if found:
+            letter = found.group(1)
+            known = letter.isupper() and (not options or letter in LETTERS[: len(options)])
+            return letter if known else None
+    return None
+
+
+def names_a_choice(answer: str, options: tuple[str, ...]) -> bool:
+    """Whether `answer` is a letter or the text of an option."""
+    if letter_of(answer, options) is not None:
+        return True
+    return any(same_text(answer, option) for option in options)
 
 
 def choice(sample: Sample, answer: str) -> float:
@@ -110,15 +152,6 @@ def integer(sample: Sample, answer: str) -> float | Algebra:
     return float(right == given)
 
 
-_WRAPPED = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s*\{([^{}]*)\}")
-
-
-def unwrapped(answer: str) -> str:
-    r"""An answer without `\text{}`, dollar signs and escapes of a box's content."""
-    text = _WRAPPED.sub(r"\1", answer).replace("$", "")
-    return re.sub(r"\\([%&#_{}])", r"\1", text).strip()
-
-
 def anls_of(answer: str, gold: str) -> float:
     """Normalised Levenshtein similarity of two texts, lower case, white space collapsed."""
     left, right = (" ".join(text.lower().split()) for text in (answer, gold))
@@ -128,14 +161,14 @@ def anls_of(answer: str, gold: str) -> float:
 
 def anls(sample: Sample, answer: str) -> float:
     """ANLS: the best similarity to a gold answer; 0 below one half."""
-    candidates = (answer, unwrapped(answer))
+    candidates = (answer, undressed(answer))
     best = max(anls_of(c, gold) for c in candidates for gold in golds_of(sample))
     return best if best >= ANLS_THRESHOLD else 0.0
 
 
 def mathvista(sample: Sample, answer: str) -> float:
     """MathVista's normalisation by kind of answer, then equality of texts."""
-    value = mathvista_value(sample, unwrapped(answer))
+    value = mathvista_value(sample, undressed(answer))
     return float(value is not None and value.strip() == sample.gold.strip())
 
 
@@ -152,38 +185,30 @@ def mathvista_value(sample: Sample, answer: str) -> str | None:
     kind = sample.extra["answer_type"]
     try:
         if kind == "integer":
-            return str(int(float(answer)))
+            return str(int(_plain_number(answer)))
         if kind == "float":
-            return str(round(float(answer), int(sample.extra["precision"])))
+            return str(round(_plain_number(answer), int(sample.extra["precision"])))
     except (ValueError, OverflowError, TypeError):
         return None
     return answer
 
 
-_SIGN, _NUMBER = r"(?P<sign>[-+]?)", r"[0-9]+(?:\.[0-9]+)?"
-_PI = re.compile(
-    rf"{_SIGN}(?:\\frac\{{(?P<top>{_NUMBER})?(?P<root>\\pi|π)?\}}\{{(?P<bottom>{_NUMBER})\}}"
-    rf"|(?P<factor>{_NUMBER})?)(?P<pi>\\pi|π)?(?:/(?P<over>{_NUMBER}))?"
-)
+def _plain_number(answer: str) -> float:
+    """A number as it is written: "7.9", "1,000", "1/2"; ValueError for the rest, and for "5 %"."""
+    exact = None if "%" in answer else exact_number(clean(answer))
+    return float(answer if exact is None else exact)
 
 
 def number_of(answer: str) -> float | None:
-    r"""A number, or a rational multiple of pi like 2\pi/3 or \frac{\pi}{4}; None for the rest."""
-    text = re.sub(r"[\s*]|\\cdot", "", without_units(clean(answer)))
+    r"""A number, or the value of a closed form like 2\pi/3 or \sqrt{2}; None for the rest."""
+    text = without_units(clean(answer))
     exact = exact_number(text)
-    if exact is not None:
-        try:
-            return float(exact)
-        except OverflowError:  # of more than 308 digits: as far from any gold number as can be
-            return math.inf if exact > 0 else -math.inf
-    match = _PI.fullmatch(text)
-    if match is None or not (match["pi"] or match["root"]):
-        return None
-    top = float(match["top"] or match["factor"] or 1)
-    bottom = float(match["bottom"] or 1) * float(match["over"] or 1)
-    if bottom == 0 or (match["pi"] and match["root"]):
-        return None
-    return (-1 if match["sign"] == "-" else 1) * math.pi * top / bottom
+    if exact is None:
+        return value_of(text)
+    try:
+        return float(exact)
+    except OverflowError:  # of more than 308 digits: as far from any gold number as can be
+        return math.inf if exact > 0 else -math.inf
 
 
 def dynamath(sample: Sample, answer: str) -> float | Algebra:
@@ -196,7 +221,7 @@ def dynamath(sample: Sample, answer: str) -> float | Algebra:
         if given is None or right is None:
             return maths(sample, answer)
         return float(abs(given - right) <= 0.001 + 1e-12)
-    text = unwrapped(answer).lower()
+    text = undressed(answer).lower()
     return float(bool(text) and text in sample.gold.lower())
 
 
@@ -210,7 +235,7 @@ _GRIDS = (
 
 def vlmsareblind(sample: Sample, answer: str) -> float:
     """VLMs are Blind: a number, a letter, yes or no, or rows and columns, in braces or bare."""
-    text = unwrapped(answer).lower()
+    text = undressed(answer).lower()
     if sample.extra["task"].lower().startswith("counting grid"):
         pair = next((m.groups() for grid in _GRIDS if (m := grid.fullmatch(text))), None)
         # not by int(), which refuses thousands of digits
@@ -239,7 +264,7 @@ def mmmu(sample: Sample, answer: str) -> float:
     Candidates are the answer, its part after the last equals sign, and the numbers in it; a single
     letter must stand as a word of its own.
     """
-    text = unwrapped(answer)
+    text = undressed(answer)
     parts = {text, text.rpartition("=")[2], *_NUMBERS.findall(text)}
     candidates = {mmmu_value(p) for p in parts if p.strip()}
     for gold in map(mmmu_value, golds_of(sample)):

@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from eval.archives import UnreadableError
 from eval.prompting import render
-from eval.rows import Row, Source, UnreadableError
+from eval.rows import Row, Source
 from eval.settings import Settings
 from eval.suite import Picture, Sample
 
@@ -40,7 +41,8 @@ def read_rows(source: Source, columns: Sequence[str], read: Callable[[Row], Samp
         try:
             made = read(row)
         except (ValueError, KeyError, IndexError, TypeError, SyntaxError) as error:
-            yield unusable(f"{row.config or row.split}/{row.index}", f"unusable row: {error!r}")
+            name = row.get("id", row.index)
+            yield unusable(f"{row.config or row.split}/{name}", f"unusable row: {error!r}")
             continue
         yield from made if isinstance(made, list) else [made]
 
@@ -55,7 +57,7 @@ def unusable(sample_id: str, why: str) -> Sample:
 
 
 def literal_list(text: str) -> list[str]:
-    """The list that `text` spells out as a Python literal; ValueError if it is none."""
+    """The list that `text` spells out as a Python literal; SyntaxError or ValueError if none."""
     if len(text) > 100_000:
         raise ValueError("list too long")
     found = ast.literal_eval(text)

@@ -6,7 +6,8 @@ import base64
 import binascii
 from collections.abc import Iterator
 
-from eval.rows import Row, Source, UnreadableError, checked
+from eval.archives import UnreadableError
+from eval.rows import Row, Source, checked
 from eval.settings import Settings
 from eval.suite import Picture, Sample
 from eval.tasks.common import ask, read_rows

@@ -3,45 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from functools import partial
 
-from eval.rows import Row, Source, UnreadableError
+from eval.archives import UnreadableError
+from eval.rows import Row, Source
 from eval.settings import Settings
 from eval.suite import Picture, Sample
 from eval.tasks.common import ask, letter, read_rows
 from eval.video import clip
 
 COLUMNS = ("video", "question", "candidates", "answer")
-# where the branch `video` keeps the files of a config; those of "segment" folders are cut already
-FOLDERS = {
-    "object_interaction": "star/Charades_segment",
-    "action_sequence": "star/Charades_segment",
-    "action_prediction": "star/Charades_segment",
-    "action_localization": "sta/sta_video_segment",
-    "moving_count": "clevrer/video_validation",
-    "moving_direction": "clevrer/video_validation",
-    "moving_attribute": "clevrer/video_validation",
-    "counterfactual_inference": "clevrer/video_validation",
-    "object_existence": "clevrer/video_validation",
-    "character_order": "perception/videos",
-    "object_shuffle": "perception/videos",
-    "state_change": "perception/videos",
-    "action_count": "perception/videos",
-    "fine_grained_pose": "nturgbd_convert",
-    "egocentric_navigation": "vlnqa",
-    "episodic_reasoning": "tvqa/video_fps3_hq_segment",
-    "fine_grained_action": "Moments_in_Time_Raw/videos",
-    "scene_transition": "scene_qa/video",
-    "action_antonym": "ssv2_video_mp4",
-    "unexpected_action": "FunQA_test/test",
+CUT = True
+_CHARADES = (("star/Charades_segment", CUT), ("star/Charades_v1_480", not CUT))
+_CLEVRER = (("clevrer/video_validation", not CUT),)
+_PERCEPTION = (("perception/videos", not CUT),)
+# where the files of a config lie, and whether they are cut to the row's span there: the folder of
+# the branch `video`, which the record reads, then that of `main` where it differs
+FOLDERS: dict[str, tuple[tuple[str, bool], ...]] = {
+    "object_interaction": _CHARADES,
+    "action_sequence": _CHARADES,
+    "action_prediction": _CHARADES,
+    "action_localization": (("sta/sta_video_segment", CUT), ("sta/sta_video", not CUT)),
+    "moving_count": _CLEVRER,
+    "moving_direction": _CLEVRER,
+    "moving_attribute": _CLEVRER,
+    "counterfactual_inference": _CLEVRER,
+    "object_existence": _CLEVRER,
+    "character_order": _PERCEPTION,
+    "object_shuffle": _PERCEPTION,
+    "state_change": _PERCEPTION,
+    "action_count": _PERCEPTION,
+    "fine_grained_pose": (("nturgbd_convert", not CUT), ("nturgbd", not CUT)),
+    "egocentric_navigation": (("vlnqa", not CUT),),
+    "episodic_reasoning": (("tvqa/video_fps3_hq_segment", CUT), ("tvqa/frames_fps3_hq", not CUT)),
+    "fine_grained_action": (("Moments_in_Time_Raw/videos", not CUT),),
+    "scene_transition": (("scene_qa/video", not CUT),),
+    "action_antonym": (("ssv2_video_mp4", not CUT), ("ssv2_video", not CUT)),
+    "unexpected_action": (("FunQA_test/test", not CUT),),
 }
-# the same on the main branch where the files are not cut
-UNCUT = {
-    "star/Charades_segment": "star/Charades_v1_480",
-    "sta/sta_video_segment": "sta/sta_video",
-    "tvqa/video_fps3_hq_segment": "tvqa/frames_fps3_hq",
-}
+# the branches hold some of the same videos in other containers than the rows say
+CONTAINERS = (".mp4", ".webm", ".avi", ".mkv")
 
 
 def samples(source: Source, settings: Settings) -> Iterator[Sample]:
@@ -58,21 +59,36 @@ def samples(source: Source, settings: Settings) -> Iterator[Sample]:
 
 
 def _pictures(source: Source, row: Row, settings: Settings) -> Picture:
-    folder, video = FOLDERS[row.config], str(row["video"])
+    video = str(row["video"])
+    span = tuple(str(row.get(key) or 0) for key in ("start", "end"))
+    start, end, fps = (float(row.get(key) or 0) for key in ("start", "end", "fps"))
 
     def read() -> tuple[bytes, ...]:
-        try:
-            return clip(lambda: _open(source, folder, video), settings)()
-        except UnreadableError:
-            if folder not in UNCUT:
-                raise
-        start, end, fps = (float(row.get(k) or 0) for k in ("start", "end", "fps"))
-        return clip(
-            lambda: _open(source, UNCUT[folder], video), settings, start, end or None, fps
-        )()
+        faults = []
+        for folder, cut in FOLDERS[row.config]:
+            names = [f"{folder}/{name}" for name in file_names(video, span, cut)]
+            bounds = (0.0, None) if cut else (start, end or None)
+            try:
+                return clip(partial(source.open, *names), settings, *bounds, fps)()
+            except UnreadableError as fault:
+                faults.append(fault)
+        raise faults[0]
 
     return read
 
 
-def _open(source: Source, folder: str, video: str) -> Path | Any:
-    return source.open(f"{folder}/{video}", f"data0613/{folder}/{video}", f"video/{folder}/{video}")
+def file_names(video: str, span: tuple[str, ...], cut: bool) -> list[str]:
+    """What the file of a row may be called: its own name first.
+
+    A cut file may carry the row's span ("NAME_21.4_37.6.mp4") where the row does not, and the row
+    where the whole file does not. A name without a container is a folder of stills too.
+    """
+    stem, dot, suffix = video.rpartition(".")
+    if f".{suffix.lower()}" not in CONTAINERS or not dot:
+        stem, suffix = video, ""
+    marked = "_" + "_".join(span)
+    stems = [stem, stem + marked] if cut else [stem, stem.removesuffix(marked)]
+    own = f".{suffix}" if suffix else ""
+    return list(dict.fromkeys(
+        s + container for s in stems for container in (own, *CONTAINERS)
+    ))  # fmt: skip

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
+from eval.archives import Stills, UnreadableError
 from eval.prompting import render
-from eval.rows import Source, UnreadableError
+from eval.rows import Source
 from eval.settings import Settings
 from eval.suite import Sample
 from eval.tasks import videomme
@@ -60,7 +61,10 @@ class Subtitles:
         return False
 
     def _file(self, video: str) -> Path | io.BytesIO:
-        return self.source.open(f"subtitle/{video}.srt", f"{video}.srt")
+        found = self.source.open(f"subtitle/{video}.srt", f"{video}.srt")
+        if isinstance(found, Stills):
+            raise UnreadableError(f"{found.name} is a folder of pictures")
+        return found
 
 
 def subtitles_of(there: Subtitles, video_id: str, settings: Settings) -> Callable[[], str]:

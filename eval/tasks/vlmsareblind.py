@@ -13,6 +13,11 @@ from eval.tasks.common import ask, read_rows
 COLUMNS = ("task", "prompt", "groundtruth", "image")
 GRIDS = "Counting Grid"
 # sentences, and ends of sentences, that ask for a shape of the answer
+_CLAUSE = re.compile(
+    r"[\s,]+(?:and|then)\s+(?:please\s+)?(?:answer|reply|respond|give|provide|write|report|return)\b"
+    r"[^.?!]*\bcurly (?:braces|brackets)[^?!\n]*(?:[?!\n]|$)",
+    re.IGNORECASE,
+)
 _SHAPE = re.compile(
     r"[^.?!]*\b(?:curly (?:braces|brackets)|in the format|answer with (?:just )?(?:a|one|the)\b)"
     r"[^?!\n]*(?:[?!\n]|$)",
@@ -33,5 +38,9 @@ def samples(source: Source, settings: Settings) -> Iterator[Sample]:
 
 
 def without_shape(prompt: str) -> str:
-    """The prompt without its directives on the shape of the answer; whole if nothing is left."""
-    return _SHAPE.sub("", prompt).strip() or prompt
+    """The prompt without its directives on the shape of the answer; whole if nothing is left.
+
+    Of a sentence that asks and directs, what asks stays: "Count the rows and answer in braces".
+    """
+    asked, cut = _CLAUSE.subn(". ", prompt)
+    return _SHAPE.sub("", asked if cut else prompt).strip() or prompt

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zppo_core.engines.scripted import ScriptedEngine
-from zppo_core.judge import Judge, parse_verdict
+from zppo_core.judge import Judge
 from zppo_core.prompts import Templates
 from zppo_core.store.objects import LocalStore
 from zppo_core.teacher_cache import Memo
 from zppo_core.types import Prompt, Question
+from zppo_core.verdicts import parse_verdict
 
 QUESTION = Question("q", "Why is the sky blue?", "Rayleigh scattering", judged=True)
 
@@ -46,7 +47,13 @@ def rewards(judge: Judge, *responses: str) -> list[float]:
         ('{"verdict": "correct", "because": "x"}', None),
         ('{"verdict": true}', None),
         ('{"verdict": ["correct"]}', None),
-        ('{"verdict": "Correct"}', None),
+        ('{"verdict": "Correct"}', True),
+        ('{"verdict": "correctly"}', None),
+        ('{"verdict": "correct"} {"verdict": "correct"}', None),
+        ('{"verdict": "correct", "verdict": "wrong"}', None),
+        ('<think>so {"verdict": "correct"}', None),
+        ('<think>{"verdict": "correct"}', None),
+        ('<think>a</think><think>{"verdict": "correct"}', None),
         ('["correct"]', None),
         ("correct", None),
         ("[" * 100_000, None),
@@ -75,6 +82,23 @@ def test_grades_follow_the_judge_and_no_box_is_zero_unasked():
         Prompt(Templates().judge(QUESTION.text, QUESTION.gold, answer), thinking=False)
         for answer in ("It is Rayleigh's", "magic")
     ]
+
+
+@pytest.mark.parametrize(
+    ("response", "outcome"),
+    [
+        (r"<think>so \boxed{Rayleigh}", "unfinished"),
+        (r"<think>a</think><think>\boxed{x}", "unfinished"),
+        (r"<think>\boxed{Rayleigh}</think>", "no_box"), ("no thought", "no_box"),
+        (r"<think>\boxed{magic}</think>\boxed{Rayleigh}", "correct"),
+        (r"a</think>\boxed{Rayleigh}", "correct"),
+    ],
+)  # fmt: skip
+def test_the_answer_stands_behind_the_thought(response, outcome):
+    j = judge()
+    (grade,) = j.grade_all([(QUESTION, response)])
+    assert grade.outcome == outcome
+    assert len(j.engine.asked) == (outcome == "correct")
 
 
 def test_the_gold_answer_itself_and_endless_ones_need_no_judge():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -30,6 +31,11 @@ def said(judge: str, reply: str, gold: str = "YES") -> tuple[float, bool]:
 def hle(correct: object, **more: object) -> str:
     return json.dumps({"extracted_final_answer": "5", "reasoning": "", "correct": correct,
                        "confidence": 90} | more)  # fmt: skip
+
+
+def raw_hle(answer: str) -> str:
+    """A reply whose copied answer is not escaped."""
+    return hle("yes").replace('"5"', f'"{answer}"', 1)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +72,55 @@ def hle(correct: object, **more: object) -> str:
         ("charxiv_reasoning", '```json\n{"extracted_answer": "x", "score": 1}\n```', 1.0, False),
         ("charxiv_descriptive", '{"extracted_answer": "x", "score": 0.5}', 0.0, True),
         ("charxiv_reasoning", '{"extracted_answer": "x", "score": true}', 0.0, True),
+        # a letter case, a fence or LaTeX in a copied answer says nothing of the verdict
+        ("shared", '{"verdict": "Correct"}', 1.0, False),
+        ("shared", '{"VERDICT": "WRONG"}', 0.0, False),
+        ("shared", '```JSON\n{"verdict": "correct"}\n```', 1.0, False),
+        ("shared", '~~~~ jsonc\n{"verdict": "correct"}\n~~~~', 1.0, False),
+        ("shared", '```{"verdict": "correct"}```', 1.0, False),
+        ("shared", '\ufeff{"verdict": "correct"}', 1.0, False),
+        ("hle", hle("Yes"), 1.0, False),
+        ("hle", hle("NO"), 0.0, False),
+        ("hle", raw_hle(r"\alpha"), 1.0, False),
+        ("hle", raw_hle(r"\frac{1}{2} \neq \sqrt{3} \\ \underline{x} \{1\}"), 1.0, False),
+        ("hle", raw_hle("x\ny\tz"), 1.0, False),
+        ("hle", raw_hle(r"\"a\""), 1.0, False),
+        ("hle", raw_hle("so </think> 5"), 1.0, False),
+        ("hle", raw_hle("<think> 5"), 1.0, False),
+        ("hle", "<think>\n" + raw_hle("5") + "\n</think>\n" + hle("no"), 0.0, False),
+        ("charxiv_reasoning", r'{"extracted_answer": "$\lambda_{1}$", "score": 1}', 1.0, False),
+        # one verdict or none
+        ("shared", '{"verdict": "correct"}\n{"verdict": "wrong"}', 0.0, True),
+        ("shared", '[{"verdict": "correct"}]', 0.0, True),
+        ("shared", '{"verdict": "correct", "verdict": "wrong"}', 0.0, True),
+        ("shared", '```\n{"verdict": "correct"}\n```\n```\n{"verdict": "wrong"}\n```', 0.0, True),
+        ("shared", '{"verdict": "correct"}\nBecause it is.', 0.0, True),
+        ("hle", hle("yes")[:-1] + ', "correct": "no"}', 0.0, True),
+        ("multichallenge", "YES\nNO", 0.0, True),
+        ("multichallenge", "YES\nIt is kind.\nYES", 0.0, True),
+        ("multichallenge", "YES or NO", 0.0, True),
+        ("mmvet", "0.5 or 0.7", 0.0, True),
+        ("mmvet", "0.5\n0.7", 0.0, True),
+        # cut in the reasoning
+        ("shared", '<think>I would say {"verdict": "correct"}', 0.0, True),
+        ("multichallenge", "The verdict must be YES or NO. The response", 0.0, True),
+        ("multichallenge", "<think>It is kind, so\nYES", 0.0, True),
+        ("multichallenge", "The criterion asks whether it is kind. It is, so YES", 0.0, True),
+        ("multichallenge", "No criterion", 0.0, True),
+        ("mmvet", "<think>1.0 perhaps, for", 0.0, True),
+        ("mmvet", "The prediction names 1 of the 2 elements", 0.0, True),
+        # the last line in any dress
+        ("multichallenge", "It is kind.\n\n**Verdict:** Yes.\n", 1.0, False),
+        ("multichallenge", "<think>NO?</think>It is kind.\nFinal verdict: YES", 1.0, False),
+        ("multichallenge", "Not kind.\n```\nno\n```", 0.0, False),
+        ("multichallenge", "It says YES to me.\nSo the answer is NO", 0.0, False),
+        # numbers that are others than they look
+        ("mmvet", "1/2", 0.0, True),
+        ("mmvet", "0,5", 0.0, True),
+        ("mmvet", "1 %", 0.0, True),
+        ("mmvet", "0.5/1.0", 0.5, False),
+        ("mmvet", "**Correctness:** 0.5", 0.5, False),
+        ("mmvet", "| 0.5 |", 0.5, False),
     ],
 )
 def test_a_reply_counts_in_the_form_asked_for_and_in_no_other(judge, reply, score, malformed):
@@ -82,6 +137,32 @@ def test_any_reply_is_a_score_or_malformed(judge, reply):
     score, malformed = said(judge, reply)
     assert 0.0 <= score <= 1.0
     assert not (malformed and score)
+
+
+@pytest.mark.parametrize("reply", ["It is kind.\nYES", "1"])
+def test_a_reply_that_its_limit_cut_has_no_last_line_and_no_whole_number(reply, tmp_path):
+    """It could have gone on: "YES, if", "1.5". So it does when it comes from the memo."""
+    kind = "multichallenge" if "YES" in reply else "mmvet"
+    memo = Memo(LocalStore(tmp_path))
+    for said_more, malformed in ((" and more", True), ("", False)):
+        engine = ScriptedEngine(lambda p, m, more=said_more: reply + more, f"judge{said_more}")
+        for again in (False, True):
+            judge = Judge(engine, memo=memo, max_tokens=len(reply))
+            (verdict,) = judge.judge_all([case(kind, gold="YES")])
+            assert (verdict.malformed, verdict.cached) == (malformed, again)
+
+
+def test_hostile_replies_are_read_in_no_time():
+    """Repetitions that make a pattern backtrack: half a megabyte each, with every form."""
+    units = ["*", "the ", "so the final ", "\\", '{"', "```", "~~~\n", "<think>", "</think>", " ",
+             "1 ", "-", "\n", "verdict ", "0.5 or ", "{"]  # fmt: skip
+    start = time.process_time()
+    for unit in units:
+        text = unit * (500_000 // len(unit))
+        for kind in ("hle", "multichallenge", "mmvet"):
+            JUDGES[kind].parse(text, case(kind))
+            JUDGES[kind].parse('{"verdict": "' + text, case(kind))
+    assert time.process_time() - start < 30  # quadratic ones take hours
 
 
 ATTACKS = [

@@ -107,7 +107,7 @@ def test_models_of_lm_evals_own_take_our_tasks(tmp_path, source):
 @pytest.mark.parametrize(
     ("thinking", "reply", "answer"),
     [(True, "so it has to be B", None), (True, "so</think>B", "B"), (True, r"so \boxed{B}", "B"),
-     (False, "B", "B"), (None, "so it has to be B", None)],
+     (False, r"so \boxed{B}", "B"), (False, "B", "B"), (None, "so it has to be B", None)],
 )  # fmt: skip
 def test_a_thought_without_end_is_no_answer_of_a_model_of_lm_evals_own(
     source, thinking, reply, answer
@@ -120,7 +120,7 @@ def test_a_thought_without_end_is_no_answer_of_a_model_of_lm_evals_own(
         instance.resps = [reply]
     task.apply_filters()
     assert {s.answer for s in task.marked} == {answer}
-    assert {s.outcome == "unparsed" for s in task.marked} == {answer is None}
+    assert {s.outcome == "unfinished" for s in task.marked} == {answer is None}
 
 
 def test_thinking_is_the_papers_unless_it_is_given(monkeypatch):

@@ -10,8 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.scoring import FAULT, score_all, totals
+from eval.scoring.closed_form import value_of
+from eval.scoring.dress import undressed
 from eval.scoring.extract import extract
-from eval.scoring.rules import RULES, Algebra, anls, dynamath, mathvista_value, number_of
+from eval.scoring.rules import (
+    RULES,
+    Algebra,
+    anls,
+    answer_line,
+    dynamath,
+    mathvista_value,
+    number_of,
+)
 from eval.suite import Sample
 from eval.tasks.mmlu_redux import corrected_letters
 from zppo_core.rewards.grader import Grader, grade
@@ -195,12 +205,123 @@ def test_a_hostile_answer_takes_no_time(rule, hostile):
     ("output", "thinking", "cut", "found"),
     [(r"<think>a \boxed{1}</think> so \boxed{2}", True, False, ("2", "last box")),
      ("<think>a</think> It is 5.", True, False, ("It is 5.", "after thinking")),
-     ("<think>never ends", True, False, (None, "none")), ("plain words", False, False,
+     ("<think>never ends", True, False, (None, "unfinished")), ("plain words", False, False,
       ("plain words", "after thinking")), ("plain wor", False, True, (None, "none")),
-     ("words without end of thinking", True, False, (None, "none"))],
+     ("words without end of thinking", True, False, (None, "unfinished")),
+     # a box of the thought is no answer
+     (r"<think>maybe \boxed{4}? no, 5</think> The answer is 5.", True, False,
+      ("The answer is 5.", "after thinking")),
+     (r"maybe \boxed{4}</think>", True, False, (None, "none")),
+     (r"<think>so \boxed{4}", False, False, (None, "unfinished")),
+     (r"so \boxed{4}", True, True, (None, "unfinished")),
+     # it stopped by itself: a model may answer without thinking
+     (r"so \boxed{4}", True, False, ("4", "last box")),
+     (r"so \boxed{4}", False, True, ("4", "last box")),
+     (r"<think>a</think>\boxed{4}<think>or", True, False, (None, "unfinished"))],
 )  # fmt: skip
 def test_the_answer_is_the_box_or_what_follows_the_thinking(output, thinking, cut, found):
     assert extract(output, thinking, cut) == found
+
+
+@pytest.mark.parametrize(
+    ("answer", "plain"),
+    [(r"50\%", "50%"), (r"\$5,000", "$5,000"), (r"\text{B}", "B"), (r"\textit{Paris}", "Paris"),
+     (r"\mathbf{\text{A \& B}}", "A & B"), ("**73**", "73"), ("`x_1`", "x_1"), ("$5$", "5"),
+     ("$5 and $6", "$5 and $6"), ("$5", "$5"), (r"\(x\)", "x"), (r"1{,}000", "1,000"),
+     (r"12\,500", "12,500"), (r"a\_b", "a_b"), (r"\{3\}", "{3}"), (r"\frac{1}{2}", r"\frac{1}{2}"),
+     (r"\left(1, 2\right)", "(1, 2)"), ("2*3*4", "2*3*4"), (r"\$a$", "$a$"), ("", ""),
+     (r"\underline{\emph{no}}", "no"), (r"New~York", "New York")],
+)  # fmt: skip
+def test_an_answer_without_the_dress_of_its_box(answer, plain):
+    assert undressed(answer) == plain
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.text(alphabet=st.characters(exclude_characters="\\$*_`~{}", exclude_categories=("Cs", "Co")))
+)
+def test_plain_words_have_no_dress_and_every_dress_comes_off(words):
+    plain = undressed(words)
+    assert plain == words.strip()
+    if plain:
+        for dress in (r"\text{%s}", "**%s**", r"\textbf{\mathrm{%s}}", r"\boxed{%s}"):
+            assert undressed(dress % plain) == plain
+
+
+def test_the_dress_of_a_hostile_answer_takes_no_time():
+    start = time.process_time()
+    for unit in (r"\text{", "$", "*", "\\", "{,}", "~", r"1\,000", "`", r"\$"):
+        undressed(unit * (100_000 // len(unit)))
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("rule", "answer", "gold", "extra", "right"),
+    [
+        ("anls", r"\$5,000", "$5,000", {}, 1.0), ("anls", r"\textit{Paris}", "Paris", {}, 1.0),
+        ("anls", "**42**", "42", {}, 1.0), ("choice", "**B**", "B", {}, 1.0),
+        ("choice", r"\mathsf{B}", "B", {}, 1.0), ("choice", "B: A, C, D", "B", {}, 0.0),
+        ("choice", "B, C", "B", {}, 0.0), ("choice", "B. or C", "B", {}, 0.0),
+        ("choice", "B) not A", "B", {}, 0.0), ("choice", "B. a triangle", "B", {}, 1.0),
+        ("choice", "(B) A triangle", "B", {}, 1.0), ("choice", "A. a triangle", "B", {}, 0.0),
+        ("choice", "the correct option is (B)", "B", {}, 1.0),
+        ("mathvista", "1,000", "1000", {"answer_type": "integer"}, 1.0),
+        ("mathvista", r"1{,}000", "1000", {"answer_type": "integer"}, 1.0),
+        ("mathvista", r"\frac{1}{2}", "0.5", {"answer_type": "float", "precision": 1}, 1.0),
+        ("mathvista", "50%", "0", {"answer_type": "integer"}, 0.0),
+        ("dynamath", r"\sqrt{2}", "1.414", {"answer_type": "float"}, 1.0),
+        ("dynamath", r"\frac{3\sqrt{3}}{2}", "2.598", {"answer_type": "float"}, 1.0),
+        ("dynamath", r"\sqrt{3}", "1.414", {"answer_type": "float"}, 0.0),
+        ("dynamath", r"\ln 2", "0.693", {"answer_type": "float"}, 1.0),
+        ("dynamath", "**even**", "even", {"answer_type": "text"}, 1.0),
+        ("vlmsareblind", r"\textbf{3}", "3", {"task": "Line Plot Intersections"}, 1.0),
+        ("vlmsareblind", "**3 x 4**", "3,4", {"task": "Counting Grid - Word Grids"}, 1.0),
+        ("text", r"\textit{left}", "left", {}, 1.0), ("mmmu", "**12.5**", "12.5", {}, 1.0),
+    ],
+)  # fmt: skip
+def test_every_rule_sees_the_answer_without_its_dress(rule, answer, gold, extra, right):
+    found = RULES[rule](sample(gold, **extra), answer)
+    assert found == right
+
+
+def test_an_options_text_may_be_dressed_as_its_box_wants():
+    percent = sample("B", ("50%", "60%", "70%"))
+    assert score("choice", percent, r"60\%") == 1.0
+    assert score("choice", percent, r"70\%") == 0.0
+    assert score("choice", percent, r"b. 60\%") == 1.0
+    assert score("choice", percent, r"(b) 70\%") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [(r"2\sqrt{3}", 2 * 3**0.5), (r"\sqrt[3]{8}", 2.0), (r"\frac12", 0.5), ("√2/2", 2**0.5 / 2),
+     (r"\frac{\pi}{4}", math.pi / 4), ("-π", -math.pi), ("2^{10}", 1024.0), ("e", math.e),
+     (r"3\cdot(1+\sqrt{5})/2", 1.5 * (1 + 5**0.5)), ("1,000 + 1", 1001.0), ("2^-1", 0.5),
+     # not for us to say, or nothing
+     (r"3\frac{1}{2}", None), ("2 3", None), ("x", None), ("pie", None), ("1/0", None), ("", None),
+     ("(1", None), (r"\sqrt{-1}", None), ("9^9^9^9", None), ("(" * 300, None), ("1 2+", None),
+     ("5 cm", None), ("1e999", None), ("--1", None), ("(-8)^{1/3}", None)],
+)  # fmt: skip
+def test_closed_forms_have_their_value_and_nothing_else_has_one(text, value):
+    assert value_of(text) == (None if value is None else pytest.approx(value))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet="0123456789.+-*/^(){}[]\\sqrtfacpie√π ", max_size=60))
+def test_any_text_is_a_closed_form_or_none(text):
+    value = value_of(text)
+    assert value is None or math.isfinite(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [("It is so.\n**Answer: D**", "D"), ("The correct answer is (B).", "B"), ("Answer: d", None),
+     ("the answer is A bird", None), (r"Final answer: \text{C}", "C"), ("Answer: E", None),
+     ("Answer: A\nNo, wait. Answer: B", "B"), ("option C", "C"), ("Answer:", None), ("", None),
+     ("Answer: A or B", None)],
+)  # fmt: skip
+def test_an_explicit_last_line_names_a_choice(text, letter):
+    assert answer_line(text, ("a", "b", "c", "d")) == letter
 
 
 def test_totals_by_hand():

@@ -12,7 +12,7 @@ import pytest
 
 import zppo_core
 from zppo_core.errors import UserError
-from zppo_core.rewards.answers import AnswerSpec, known_kind
+from zppo_core.rewards.answers import AnswerSpec, known_kind, spec_of
 from zppo_core.rewards.grader import Grader, grade
 
 HERE = Path(__file__).parent

@@ -121,7 +121,7 @@ class HfEngine:
                     continue
                 ids[row].append(token)
                 logp[row].append(p)
-                ended[row] = token == self.renderer.end_id
+                ended[row] = token in self.renderer.end_ids
             open_ = [r for r in going if not ended[r] and len(ids[r]) < sampling.max_tokens]
             going = np.array(open_, dtype=np.int64)
             if len(going) and len(going) < KEEP * len(held):

@@ -93,12 +93,7 @@ class VllmEngine:
                 model=folder, **(given | settings), logprobs_mode="processed_logprobs",
                 worker_extension_cls="zppo_core.engines.vllm_weights.WeightAccess",
             )  # fmt: skip
-        # its only mask with room for the rows beside a large vocabulary, in both model runners
-        self.bias = {int(i): -float("inf") for i in renderer.forbidden_ids}
-        if len(self.bias) > MAX_FORBIDDEN:
-            raise UserError(
-                f"{len(self.bias)} forbidden tokens, vLLM can mask {MAX_FORBIDDEN}; use engine hf"
-            )
+        self._control = control_settings(renderer)
         shape = self.llm.llm_engine.model_config
         self.max_length, self._dtype = int(shape.max_model_len), shape.dtype
         self._asleep = self._unfit = False
@@ -136,8 +131,7 @@ class VllmEngine:
                     presence_penalty=sampling.presence_penalty,
                     repetition_penalty=sampling.repetition_penalty,
                     max_tokens=room, seed=seed % MAX_SEED, logprobs=0, flat_logprobs=True,
-                    stop_token_ids=[self.renderer.end_id], ignore_eos=True, detokenize=False,
-                    logit_bias=self.bias,
+                    detokenize=False, **self._control,
                 )
             )  # fmt: skip
         bar = False if progress is None else _bar(progress, len(prompts))
@@ -182,12 +176,9 @@ class VllmEngine:
         """Take all parameters by their transformers names, check sums read back, drop caches.
 
         `path` is where they are `staged` already. Raises KeyError if a name is missing or left
-        over, RuntimeError if vLLM holds other values afterwards, UserError where the CPU build
-        would keep a stale head.
+        over, RuntimeError if vLLM holds other values afterwards.
         """
         sources, types = self._plan(weights)
-        if self._on_cpu and self.llm.llm_engine.model_config.hf_config.tie_word_embeddings:
-            raise UserError("vLLM on a CPU keeps a stale head; use untied embeddings or engine hf")
         self.wake()
         self._unfit = True  # until all of it has gone well
         if path:
@@ -198,6 +189,8 @@ class VllmEngine:
         else:
             with self.staged(weights) as own:
                 self.llm.collective_rpc("zppo_load_file", args=(own,))
+        if self._on_cpu and self.llm.llm_engine.model_config.hf_config.tie_word_embeddings:
+            self.llm.collective_rpc("zppo_repack_heads")
         # keys, values, states and image features of the old weights
         if not self.llm.reset_prefix_cache():
             raise RuntimeError("vLLM did not drop its prefix cache: requests are still running")
@@ -230,6 +223,24 @@ class VllmEngine:
     def close(self) -> None:
         """End vLLM's processes and give its memory back; the engine is of no use afterwards."""
         self.llm.llm_engine.engine_core.shutdown()
+
+
+def control_settings(renderer: Renderer) -> dict[str, Any]:
+    """The sampling parameters by which a request ends and never says a forbidden token.
+
+    UserError if there are more of them than vLLM takes.
+    """
+    if len(renderer.forbidden_ids) > MAX_FORBIDDEN:
+        raise UserError(
+            f"{len(renderer.forbidden_ids)} forbidden tokens, vLLM can mask {MAX_FORBIDDEN}; use "
+            "engine hf"
+        )
+    return {
+        # by our list alone: vLLM's own would be the tokenizer's one token
+        "stop_token_ids": list(renderer.end_ids), "ignore_eos": True,
+        # its only mask with room for the rows beside a large vocabulary, in both model runners
+        "logit_bias": {int(i): -float("inf") for i in renderer.forbidden_ids},
+    }  # fmt: skip
 
 
 def text_prompt(prompt: Prompt, encoded: EncodedPrompt) -> dict[str, Any]:

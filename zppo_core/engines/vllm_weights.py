@@ -43,6 +43,20 @@ class WeightAccess:
             pairs = ((name, file.get_tensor(name)) for name in sorted(file.keys()))
             self.model_runner.reload_weights(weights_iterator=pairs)
 
+    def zppo_repack_heads(self) -> int:
+        """Pack every tied head anew, as a fresh load does; how many there were.
+
+        The CPU build multiplies by a packed copy of the head. A reload renews it where the head has
+        weights of its own; where it shares the embedding's, it would keep the old ones.
+        """
+        heads = [
+            module for name, module in self.model_runner.get_model().named_modules()
+            if name.rpartition(".")[2] == "lm_head" and getattr(module, "weight", None) is not None
+        ]  # fmt: skip
+        for head in heads:
+            head.quant_method.process_weights_after_loading(head)
+        return len(heads)
+
     def zppo_sums(self) -> dict[str, Sums]:
         """`sums` of this worker's tensors, which may be shards."""
         return {n: sums(p) for n, p in self.model_runner.get_model().named_parameters()}
