@@ -188,7 +188,7 @@ CREATE TABLE IF NOT EXISTS updates (
     ratio_mean DOUBLE,  -- mean probability ratio new / old; null: as above
     tokens BIGINT NOT NULL,  -- response tokens of the mini-batch in the denominator [tokens]
     groups INTEGER NOT NULL,  -- groups of the mini-batch [groups]
-    skipped_groups INTEGER NOT NULL,  -- of them, trivial: neither forward nor backward [groups]
+    skipped_groups INTEGER NOT NULL,  -- of the step's groups, all rewards equal: counted at its first update [groups]
     computed_tokens BIGINT NOT NULL,  -- positions that went through the model [tokens]
     seconds DOUBLE NOT NULL,  -- wall time [s]
     source_id BIGINT NOT NULL,  -- row of ingested
