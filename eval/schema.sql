@@ -190,7 +190,7 @@ CREATE TABLE IF NOT EXISTS updates (
     tokens BIGINT NOT NULL,  -- sampled tokens that went through the model: of groups with unequal rewards [tokens]
     divisor BIGINT,  -- sampled tokens that the loss is divided by: of all groups [tokens]; null: written before schema 3
     groups INTEGER NOT NULL,  -- groups of the mini-batch [groups]
-    skipped_groups INTEGER NOT NULL,  -- of them, trivial: neither forward nor backward [groups]
+    skipped_groups INTEGER NOT NULL,  -- of the step's groups, all rewards equal: counted at its first update [groups]
     computed_tokens BIGINT NOT NULL,  -- positions that went through the model [tokens]
     seconds DOUBLE NOT NULL,  -- wall time [s]
     source_id BIGINT NOT NULL,  -- row of ingested

@@ -186,7 +186,7 @@ def summary_line(result: StepResult, total: int, seconds: float) -> str:
     for kind in dict.fromkeys(g.kind for g in groups):
         own = [g.accuracy for g in groups if g.kind == kind]
         accuracy.append(f"{kind} {sum(own) / len(own):4.0%}")
-    skipped = f"{result.update.skipped_groups}/{len(groups)} groups trivial"
+    skipped = f"{sum(g.trivial for g in groups)}/{len(groups)} groups trivial"
     return (
         f"[{'#' * filled}{'.' * (20 - filled)}] step {done}/{total}  {'  '.join(accuracy)}  "
         f"buffer {result.buffer_size}  {skipped}  {seconds:.1f} s"

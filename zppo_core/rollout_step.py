@@ -316,8 +316,9 @@ def update_student(groups: Sequence[Group], step: int, roles: Roles,
     if updates == 1:
         mismatch = metrics[0].mismatch_mean, metrics[0].mismatch_max
         refuse_mismatch(mismatch[0], step, config)
+    # a mini-batch of trivial groups alone computes one of them, which does not make it less trivial
     return UpdatePhase(tuple(metrics), advantages, *mismatch,
-                       skipped_groups=len(groups) - len(active))  # fmt: skip
+                       skipped_groups=sum(g.trivial for g in groups))  # fmt: skip
 
 
 def computed(part: Sequence[Group]) -> list[Group]:

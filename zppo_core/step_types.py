@@ -117,7 +117,7 @@ class UpdatePhase:
     advantages: dict[str, np.ndarray]  # uid -> (G,)
     mismatch_mean: float  # |log-prob of sampler - of trainer|, nats
     mismatch_max: float
-    skipped_groups: int  # equal rewards: never reached the model
+    skipped_groups: int  # equal rewards: nothing to learn
 
 
 @dataclass(frozen=True, eq=False)

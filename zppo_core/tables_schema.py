@@ -226,7 +226,8 @@ def _schema(columns: Mapping[str, pa.DataType]) -> pa.Schema:
 
 TABLES: dict[str, pa.Schema] = {table: _schema(columns) for table, columns in _COLUMNS.items()}
 
-# what identifies a row within one run: ingest refuses a second row with the same key
+# what identifies a row within one run: ingest refuses a second row with the same key. Two roles may
+# have the same weights: a student that learned nothing, a teacher that is the base
 KEYS: dict[str, tuple[str, ...]] = {
     "runs": ("run_key",),
     "steps": ("step",),
@@ -238,8 +239,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "teacher_draws": ("step", "question_id", "visit", "purpose", "draw"),
     "buffer_events": ("step", "question_id", "event"),
     "updates": ("step", "update_index"),
-    "eval_samples": ("model_key", "suite", "protocol_key", "benchmark", "sample_id"),
-    "eval_scores": ("model_key", "suite", "protocol_key", "benchmark"),
+    "eval_samples": ("role", "model_key", "suite", "protocol_key", "benchmark", "sample_id"),
+    "eval_scores": ("role", "model_key", "suite", "protocol_key", "benchmark"),
     "costs": ("step", "role", "activity", "model_params"),
 }
 
