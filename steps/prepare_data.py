@@ -77,11 +77,9 @@ def prompt_fault(config: Config) -> Callable[[Question], str]:
     renderer = models.load_renderer(config.student.model, vocab, images)
     templates, most = Templates(config.data.prompts), config.data.max_prompt_tokens
 
-    # the student's own mark for a picture may be written otherwise
-    mark = renderer.processor.image_token if renderer.processor is not None else ""
-
     def fault(question: Question) -> str:
-        if CONTROL.search(question.text) or (mark and mark in question.text):
+        # another family's tokens are out too: a corpus outlives its student
+        if CONTROL.search(question.text) or renderer.holds_control(question.text):
             return "with control text in the question"
         sizes = list(map(picture_size, question.images))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from zppo_core.engines.base import Engine, Sampling
 from zppo_core.prompts import Templates
 from zppo_core.rewards.clean import clean
-from zppo_core.rewards.where import extract_boxed
+from zppo_core.rewards.where import Missing, find_answer
 from zppo_core.streams import derive_seed
 from zppo_core.teacher_cache import Memo
 from zppo_core.types import Grade, Prompt, Question
@@ -34,16 +34,18 @@ class Judge:
 
     def grade_all(self, pairs: Sequence[tuple[Question, str]]) -> list[Grade]:
         """A grade for each (question, response), in order; equal prompts are asked once."""
-        answers = [_boxed(response) for _, response in pairs]
-        prompts = [self._prompt(q, a) for (q, _), a in zip(pairs, answers, strict=True)]
+        answers = [find_answer(response) for _, response in pairs]
+        prompts = [self._prompt(q, a) for (q, _), (a, _) in zip(pairs, answers, strict=True)]
         verdicts = self._verdicts({p.digest(): p for p in prompts if p is not None})
         return [
             _grade(
                 answer,
+                missing,
                 verdicts[prompt.digest()] if prompt else answer and _same(answer, question.gold),
-                response,
             )
-            for (question, response), answer, prompt in zip(pairs, answers, prompts, strict=True)
+            for (question, _), (answer, missing), prompt in zip(
+                pairs, answers, prompts, strict=True
+            )
         ]
 
     def _prompt(self, question: Question, answer: str | None) -> Prompt | None:
@@ -77,18 +79,7 @@ def _same(answer: str, gold: str) -> bool:
     return clean(answer).casefold() == clean(gold).casefold()
 
 
-def _behind_thought(response: str) -> str | None:
-    """What a response says after its thought; None if that never ends."""
-    after = response.rpartition("</think>")[2]
-    return None if "<think>" in after else after
-
-
-def _boxed(response: str) -> str | None:
-    said = _behind_thought(response)
-    return None if said is None else extract_boxed(said)
-
-
-def _grade(answer: str | None, right: object, response: str) -> Grade:
+def _grade(answer: str | None, missing: Missing | None, right: object) -> Grade:
     if not answer:
-        return Grade(0.0, "no_box" if _behind_thought(response) is not None else "unfinished")
+        return Grade(0.0, missing or "no_box")
     return Grade(1.0, "correct", answer) if right else Grade(0.0, "wrong", answer)

@@ -16,11 +16,11 @@ from rapidfuzz.distance import Levenshtein
 from eval.scoring.closed_form import value_of
 from eval.scoring.dress import undressed
 from eval.suite import Sample
+from zppo_core.rewards.choices import LETTERS, choice_agrees, named_letter
 from zppo_core.rewards.clean import clean, without_units
 from zppo_core.rewards.numbers import exact_number
 
 ANLS_THRESHOLD = 0.5
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True)
@@ -42,24 +42,6 @@ def maths(sample: Sample, answer: str) -> Algebra:
     return Algebra(tuple((answer, gold) for gold in golds_of(sample)))
 
 
-_LEAD = re.compile(
-    r"(?:the\s+)?(?:(?:final|correct|right|best)\s+)?(?:option|choice|answer)\s*(?:is\b|:|=)*\s*"
-    r"(?=\(?[A-Za-z]\b)",
-    re.IGNORECASE,
-)
-_LETTER = re.compile(r"\(?\s*([A-Za-z])\s*\)?\s*[.:]?")
-_LETTER_TEXT = re.compile(
-    r"(?:[(\[]\s*([A-Za-z])\s*[)\]]\s*[.:]?|([A-Za-z])\s*[.):])\s*(.+)", re.DOTALL
-)
-# what stands beside a letter and makes it one of several, or none
-_DOUBT = re.compile(
-    r"(?:\W|\b(?:and|or)\b)*[A-Z](?:(?:\W|\b(?:and|or)\b)+[A-Z])*\W*"
-    r"|.*(?:\b(?:or|and|nor)\s+\(?[A-Z]\b(?![\w'])|\([A-Z]\)|\b[B-Z][.):](?:\s|$)"
-    r"|\b(?:not|wrong|incorrect|neither)\b).*",
-    re.DOTALL,
-)
-
-
 def same_text(left: str, right: str) -> bool:
     """Equal but for case, spacing and mark-up."""
     return clean(left).casefold() == clean(right).casefold()
@@ -68,23 +50,10 @@ def same_text(left: str, right: str) -> bool:
 def letter_of(answer: str, options: tuple[str, ...]) -> str | None:
     """The letter that `answer` names: "B", "(b)", "B.", "B. its text"; None if it names none.
 
-    With known `options` the letter must be one of theirs, and a text beside it must be its own.
-    Without them any text may stand beside it that names no other letter.
+    By the reward's own rule. With known `options` the letter must be one of theirs, and a text
+    beside it its own; without them any text may stand beside it that names no other letter.
     """
-    text = _LEAD.sub("", clean(answer), count=1)
-    bare = _LETTER.fullmatch(text)
-    if bare:
-        letter = bare.group(1).upper()
-        return letter if not options or letter in LETTERS[: len(options)] else None
-    both = _LETTER_TEXT.fullmatch(text)
-    if both is None:
-        return None
-    letter, beside = both.group(1) or both.group(2), both.group(3)
-    if not options:
-        return letter if letter.isupper() and not _DOUBT.fullmatch(beside) else None
-    index = LETTERS.index(letter.upper())
-    its_own = index < len(options) and same_text(beside, options[index])
-    return letter.upper() if its_own else None
+    return named_letter(clean(answer), [clean(option) for option in options], same_text)
 
 
 _LINE = re.compile(
@@ -113,13 +82,10 @@ def names_a_choice(answer: str, options: tuple[str, ...]) -> bool:
 
 
 def choice(sample: Sample, answer: str) -> float:
-    """Right iff the answer is a gold letter, or the text of that option."""
-    golds = [g.upper() for g in golds_of(sample)]
-    letter = letter_of(answer, sample.options)
-    if letter is not None:
-        return float(letter in golds)
-    texts = [sample.options[i] for g in golds if (i := LETTERS.find(g)) < len(sample.options)]
-    return float(any(same_text(answer, text) for text in texts))
+    """Right iff the answer is a gold letter, or the text of that option, as the reward has it."""
+    said, options = clean(answer), [clean(option) for option in sample.options]
+    golds = [g.upper() if len(g) == 1 else g for g in golds_of(sample)]
+    return float(any(choice_agrees(said, gold, options, same_text) for gold in golds))
 
 
 def choice_or_math(sample: Sample, answer: str) -> float | Algebra:

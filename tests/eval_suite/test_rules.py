@@ -18,6 +18,7 @@ from eval.scoring.rules import (
     Algebra,
     anls,
     answer_line,
+    choice,
     dynamath,
     mathvista_value,
     number_of,
@@ -357,3 +358,18 @@ def test_mmmu_pro_s_own_total_leaves_the_four_options_out():
     scored = [("standard (4 options)/1", 1.0), ("standard (10 options)/1", 0.0), ("vision/1", 1.0)]
     assert totals.total("mean_of_groups", scored).score == pytest.approx(2 / 3)
     assert totals.total("official", scored).score == 0.5
+
+
+OPTIONS = ("40", "45", "the red one", "none of these")
+
+
+@pytest.mark.parametrize("options", [OPTIONS, ()])
+@pytest.mark.parametrize("gold", "ABCD")
+@pytest.mark.parametrize(
+    "answer",
+    ["B", "b", "(B)", "B.", "B. 45", "(b) 45", "**B**", r"\text{B}", "option B", "45", "B. 40",
+     "B or C", "not B", "C", "the red one", "The red one.", "E", "", "A, B", "B: 45", "D) none"],
+)  # fmt: skip
+def test_reward_and_evaluation_agree_on_choices(answer, gold, options) -> None:
+    reward = grade(rf"\boxed{{{answer}}}", gold, kind="choice", options=options).reward
+    assert choice(sample(gold, options), answer) == reward

@@ -60,6 +60,22 @@ def bare_option(option: str) -> str:
     return option[match.end() :] if match else option
 
 
+def named_letter(text: str, options: Sequence[str], same: Same) -> str | None:
+    """The one letter that a cleaned `text` names, with or without words beside it; None if none.
+
+    With known `options`, cleaned too, it is one of theirs, and words beside it are its own.
+    """
+    letter = letter_of(text)
+    if letter is not None:
+        return letter if not options or letter in LETTERS[: len(options)] else None
+    letter, beside = letter_and_text(text) or ("", "")
+    if not letter or (options and letter not in LETTERS[: len(options)]):
+        return None
+    if not options:
+        return None if _doubtful(beside) else letter
+    return letter if same(beside, bare_option(options[LETTERS.index(letter)])) else None
+
+
 def choice_agrees(answer: str, gold: str, options: Sequence[str], same: Same) -> bool:
     """Whether a cleaned `answer` chooses `gold`, a letter or several; `options` are cleaned too.
 
