@@ -2,6 +2,7 @@ r"""What an answer would be had nobody asked to put it into `\boxed{}`.
 
 A box makes models write LaTeX and Markdown around plain words: escapes, text commands, dollars. The
 benchmarks' own rules know none of that, so it goes before they see the answer; nothing else does.
+Typography is the reward's (`zppo_core.rewards.clean.typography`), of answer and gold alike.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import Any
 
 from eval.scoring import ocr_boxes, ocr_tables, ocr_text
 from eval.scoring.dress import undressed
+from zppo_core.rewards.clean import typography
 
 _KINDS: dict[str, dict[str, tuple[str, ...]]] = {
     "text recognition": {
@@ -62,6 +63,8 @@ def score(answer: str, golds: Answers, extra: Extra) -> float:
     plain = undressed(answer)
     if best < 1.0 and plain and plain != answer.strip():
         best = max(best, float(metric(plain, golds, extra)))
+    if best < 1.0 and metric is _questions:  # elsewhere the page's own signs are what is asked for
+        best = max(best, float(metric(typography(plain), [typography(g) for g in golds], extra)))
     return best
 
 

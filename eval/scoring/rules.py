@@ -17,7 +17,7 @@ from eval.scoring.closed_form import value_of
 from eval.scoring.dress import undressed
 from eval.suite import Sample
 from zppo_core.rewards.choices import LETTERS, choice_agrees, named_letter
-from zppo_core.rewards.clean import clean, without_units
+from zppo_core.rewards.clean import clean, typography, without_units
 from zppo_core.rewards.numbers import exact_number
 
 ANLS_THRESHOLD = 0.5
@@ -127,15 +127,21 @@ def anls_of(answer: str, gold: str) -> float:
 
 def anls(sample: Sample, answer: str) -> float:
     """ANLS: the best similarity to a gold answer; 0 below one half."""
-    candidates = (answer, undressed(answer))
-    best = max(anls_of(c, gold) for c in candidates for gold in golds_of(sample))
+    plain = undressed(answer)
+    golds = golds_of(sample)
+    best = max(anls_of(c, gold) for c in (answer, plain) for gold in golds)
+    best = max(best, *(anls_of(typography(plain), typography(gold)) for gold in golds))
     return best if best >= ANLS_THRESHOLD else 0.0
 
 
 def mathvista(sample: Sample, answer: str) -> float:
     """MathVista's normalisation by kind of answer, then equality of texts."""
     value = mathvista_value(sample, undressed(answer))
-    return float(value is not None and value.strip() == sample.gold.strip())
+    return float(value is not None and _typed(value) == _typed(sample.gold))
+
+
+def _typed(text: str) -> str:
+    return typography(text).strip()
 
 
 def mathvista_value(sample: Sample, answer: str) -> str | None:
@@ -187,8 +193,8 @@ def dynamath(sample: Sample, answer: str) -> float | Algebra:
         if given is None or right is None:
             return maths(sample, answer)
         return float(abs(given - right) <= 0.001 + 1e-12)
-    text = undressed(answer).lower()
-    return float(bool(text) and text in sample.gold.lower())
+    text = _typed(undressed(answer)).lower()
+    return float(bool(text) and text in _typed(sample.gold).lower())
 
 
 _GRIDS = (
@@ -201,7 +207,7 @@ _GRIDS = (
 
 def vlmsareblind(sample: Sample, answer: str) -> float:
     """VLMs are Blind: a number, a letter, yes or no, or rows and columns, in braces or bare."""
-    text = undressed(answer).lower()
+    text = _typed(undressed(answer)).lower()
     if sample.extra["task"].lower().startswith("counting grid"):
         pair = next((m.groups() for grid in _GRIDS if (m := grid.fullmatch(text))), None)
         # not by int(), which refuses thousands of digits
@@ -230,10 +236,10 @@ def mmmu(sample: Sample, answer: str) -> float:
     Candidates are the answer, its part after the last equals sign, and the numbers in it; a single
     letter must stand as a word of its own.
     """
-    text = undressed(answer)
+    text = _typed(undressed(answer))
     parts = {text, text.rpartition("=")[2], *_NUMBERS.findall(text)}
     candidates = {mmmu_value(p) for p in parts if p.strip()}
-    for gold in map(mmmu_value, golds_of(sample)):
+    for gold in map(mmmu_value, map(typography, golds_of(sample))):
         if gold in candidates:
             return 1.0
         if isinstance(gold, str) and gold:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.scoring import FAULT, score_all, totals
+from eval.scoring import FAULT, ocrbench, score_all, totals
 from eval.scoring.closed_form import value_of
 from eval.scoring.dress import undressed
 from eval.scoring.extract import extract
@@ -235,6 +235,20 @@ def test_the_answer_is_the_box_or_what_follows_the_thinking(output, thinking, cu
 )  # fmt: skip
 def test_an_answer_without_the_dress_of_its_box(answer, plain):
     assert undressed(answer) == plain
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"), [("７３", "73"), ("5–10", "5-10"), ("1，000", "1,000"), ("“a”", '"a"'),
+                         ("２５ ％", "25 %")],
+)  # fmt: skip
+def test_typography_is_no_difference_to_any_rule(answer, gold):
+    assert score("anls", sample(gold), answer) == 1.0
+    assert score("anls", sample(answer), gold) == 1.0
+    text = {"answer_type": "text"}
+    for rule, extra in (("mathvista", text), ("dynamath", text), ("mmmu", {})):
+        assert score(rule, sample(gold, **extra), answer) == 1.0
+    row = {"type": "cognition VQA en", "eval": "None"}
+    assert ocrbench.score(answer, [gold], row) == 1.0
 
 
 @settings(max_examples=200, deadline=None)

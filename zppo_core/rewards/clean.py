@@ -110,6 +110,22 @@ def clean(text: str) -> str:
     return _without_mark_up(text.strip())
 
 
+_TYPED = {c: sign for c, sign in spellings("characters").items() if "\\" not in sign}
+_TYPE = re.compile("|".join(map(re.escape, _TYPED)))
+
+
+def typography(text: str) -> str:
+    """`text` in one typography: NFKC, ASCII dashes, quotes, commas and digits, nothing else.
+
+    The first of `clean`'s steps, for rules that compare words as they stand: it makes no LaTeX.
+    """
+    if text.isascii():
+        return text
+    sign = lambda match: _TYPED[match.group()]  # noqa: E731
+    text = _TYPE.sub(sign, unicodedata.normalize("NFKC", _TYPE.sub(sign, text)))
+    return "".join(c for c in text if c.isascii() or unicodedata.category(c) != "Cf")
+
+
 def _ascii_signs(text: str) -> str:
     text = _SUPER.sub(lambda m: "^{" + "".join(_UP[c] for c in m.group()) + "}", text)
     text = _SUB.sub(lambda m: "_{" + "".join(_DOWN[c] for c in m.group()) + "}", text)
