@@ -4,6 +4,8 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 VLLM_ENV ?= .venv-vllm
 export TOKENIZERS_PARALLELISM := false
+# idle OpenMP threads sleep instead of spinning: two processes on two cores then share them
+export GOMP_SPINCOUNT := 100
 
 .PHONY: setup run test mutants lint types test-vllm bench bench-gpu gpu-check two-hosts eval-fixtures evidence clean help
 
@@ -24,7 +26,7 @@ run: setup  ## the whole of ZPPO at scale nano on a CPU, then its table
 	@$(BIN)/python -m eval.tables summary
 
 test: setup lint types  ## lint, types and tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 mutants: setup  ## wrong changes to the method, one at a time: which no test minds (half an hour; goes on)
 	$(BIN)/python tools/mutants.py --report docs/mutants.md
