@@ -25,9 +25,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from zppo_core.processes.killable import WorkerPool
 from zppo_core.rewards.answers import AnswerSpec, spec_of
 from zppo_core.rewards.grader import Grader
-from zppo_core.workers import WorkerPool
 
 PAIRS = Path(__file__).parent / "grading_pairs.jsonl"
 SECONDS = 5.0  # for a pair, for every rule

@@ -21,14 +21,14 @@ import numpy as np
 import torch
 from common import in_fresh_process, peak_mib, record, resting_mib
 
-from zppo_core import nano
+from zppo_core.algorithm.train_groups import Suffix, TrainGroup
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
-from zppo_core.engines.base import Sampling
 from zppo_core.engines.hf import HfEngine
-from zppo_core.rendering import EncodedPrompt, Renderer
-from zppo_core.training.groups import Suffix, TrainGroup
+from zppo_core.models.nano import build as nano
+from zppo_core.models.renderer import Renderer
+from zppo_core.protocols import Sampling
 from zppo_core.training.updater import Trainer
-from zppo_core.types import Prompt
+from zppo_core.types import EncodedPrompt, Prompt
 
 STEPS = 3
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from common import in_fresh_process, peak_mib, record
 
-from eval.database import connect, open_database
+from eval.report.database import connect, open_database
 from eval.suite import SUITES
 
 PER_RUN = sum(b.expected for b in SUITES["paper31"])
@@ -84,7 +84,7 @@ def report(path: str, name: str) -> dict[str, Any]:
     """Seconds from opening the database to the last row, and rows."""
     start = time.perf_counter()
     if REPORTS[name] is None:
-        from eval.tables import summary, summary_text
+        from eval.report.tables import summary, summary_text
 
         rows = summary_text(summary(path, "run-1")).count("\n")
     else:

@@ -26,27 +26,27 @@ import numpy as np
 from common import record
 from PIL import Image
 
-from eval import database
+from eval.report import database
 from steps.epoch import one_step
-from steps.grading import RuleGrading
-from steps.run_setup import open_run
-from steps.world import TimedEngine, TimedLearner, World, build_world
-from zppo_core import nano
-from zppo_core.compression import Compressor
+from zppo_core.algorithm.compression import Compressor
+from zppo_core.algorithm.hints import HintWriter
+from zppo_core.algorithm.replay_buffer import PromptReplayBuffer
+from zppo_core.algorithm.step_types import Roles, RolloutState
+from zppo_core.algorithm.train_groups import NO_UPDATE
 from zppo_core.config import Config, load
 from zppo_core.data.corpus import ListCorpus
 from zppo_core.engines.scripted import ScriptedEngine
-from zppo_core.hints import HintWriter
-from zppo_core.phases import Clock
+from zppo_core.models.nano import build as nano
+from zppo_core.models.renderer import Renderer
 from zppo_core.prompts import Templates
-from zppo_core.rendering import Renderer
-from zppo_core.replay_buffer import PromptReplayBuffer
+from zppo_core.records.phases import Clock
 from zppo_core.rewards.grader import Grader
-from zppo_core.step_types import Roles, RolloutState
+from zppo_core.rewards.grading import RuleGrading
+from zppo_core.run.session import TimedEngine, TimedLearner, World, build_world
+from zppo_core.run.setup import open_run
 from zppo_core.store.journal import Journal
 from zppo_core.store.objects import LocalStore, open_store
-from zppo_core.teacher_cache import Memo, TeacherCache
-from zppo_core.training.updater import NO_UPDATE
+from zppo_core.store.teacher_cache import Memo, TeacherCache
 from zppo_core.types import Completion, Prompt, Question
 
 REFERENCE = Path(database.__file__).parent / "reference" / "cost.csv"

@@ -21,12 +21,13 @@ import numpy as np
 import torch
 from common import in_fresh_process, peak_mib, record, seconds
 
-from zppo_core import models, nano
+from zppo_core import models
+from zppo_core.algorithm.train_groups import Suffix, TrainGroup
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
-from zppo_core.rendering import EncodedPrompt
-from zppo_core.training.collate import right_pad
-from zppo_core.training.groups import Suffix, TrainGroup
+from zppo_core.models.collate import right_pad
+from zppo_core.models.nano import build as nano
 from zppo_core.training.updater import Trainer
+from zppo_core.types import EncodedPrompt
 
 MODES = ("transformers", "padded", "shared")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from zppo_core.machine import code_version, machine
+from zppo_core.processes.machine import code_version, machine
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "transformers", "triton", "fla-core", "flash-linear-attention")

@@ -31,12 +31,12 @@ from common import line, markdown, seconds
 from gpu_models import GRIDS, build, groups_of, picture_tokens, shape_of, with_pictures
 from gpu_parts import watched
 
-from zppo_core import memory
+from zppo_core.algorithm.train_groups import TrainGroup
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig, load
 from zppo_core.errors import UserError
-from zppo_core.training.gated_delta import choose_kernel
-from zppo_core.training.groups import TrainGroup
-from zppo_core.training.modes import choose
+from zppo_core.models import memory
+from zppo_core.models.qwen3_5.gated_delta import choose_kernel
+from zppo_core.training.forward import choose
 from zppo_core.training.updater import Trainer
 
 MAX_GAP = 0.05  # mean |difference of log-probabilities|, nats
@@ -177,9 +177,9 @@ def kernels(c: Check) -> None:
 
 def decode(c: Check) -> None:
     """New tokens a second of the transformers engine: 64 rows of 256 tokens."""
-    from zppo_core.engines.base import Sampling
     from zppo_core.engines.hf import HfEngine
-    from zppo_core.models import load_renderer
+    from zppo_core.models.loading import load_renderer
+    from zppo_core.protocols import Sampling
     from zppo_core.types import Prompt
 
     prompts, members, tokens = (2, 2, 4) if c.tiny else (8, 8, 256)
@@ -339,7 +339,7 @@ def holds(row: Row) -> bool:
 
 
 def needed_gib(name: str, budget: int, rank: int = 0) -> float:
-    """What `zppo_core.memory` says that one GPU holds in the update."""
+    """What `zppo_core.models.memory` says that one GPU holds in the update."""
     sets = ["compute.update_processes=1", f"trainer.token_budget={budget}",
             f"trainer.lora_rank={rank}"]  # fmt: skip
     estimate = memory.estimate(load(name, sets))

@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from common import seconds
 
-from zppo_core.training import gated_delta, hybrid, lm_head
-from zppo_core.training.joined_attention import Stretch, joined_attention
-from zppo_core.training.packing import Bounds, bounded_conv
+from zppo_core.models.qwen3_5 import gated_delta, hybrid
+from zppo_core.models.qwen3_5.joined_attention import Stretch, joined_attention
+from zppo_core.models.qwen3_5.packing import Bounds, bounded_conv
+from zppo_core.training import lm_head
 
 Row = dict[str, Any]
 

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from bench_update import make_groups
 
-from zppo_core import memory, nano
-from zppo_core.rendering import EncodedPrompt
-from zppo_core.training.groups import TrainGroup
+from zppo_core.algorithm.train_groups import TrainGroup
+from zppo_core.models import memory
+from zppo_core.models.nano import build as nano
+from zppo_core.types import EncodedPrompt
 
 TINY = memory.Shape(256, 4, 768, 2, 1, 4, True, 0)  # for a CPU
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from zppo_core.training import hybrid
-from zppo_core.training.masters import Masters
+from zppo_core.models.qwen3_5 import hybrid
+from zppo_core.training.fp32_masters import Masters
 from zppo_core.training.updater import Trainer
 
 

@@ -82,7 +82,7 @@ def second_host(folder: Path) -> subprocess.Popen[str]:
     """Host b's line, as the flow prints it, started again whenever it ends."""
     meeting = f"--nnodes 2 --node-rank 1 --master-addr {A} --master-port {PORT}"
     worker = (f"{sys.executable} -m torch.distributed.run {meeting} --nproc-per-node 1 "
-              "-m zppo_core.training.worker")  # fmt: skip
+              "-m zppo_core.cluster.worker")  # fmt: skip
     log = (folder / "host-b.log").open("a")
     return on("zppo-b", "bash", "-c", f"cd {ROOT}; while true; do {worker}; sleep 1; done",
               stdout=log, stderr=subprocess.STDOUT)  # fmt: skip

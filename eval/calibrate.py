@@ -1,8 +1,8 @@
 """How far a judge agrees with labels: `python -m eval.judge calibrate --model PATH|URL#name`.
 
 A line of the labels is {"judge", "question", "answer", "gold", "extra", "label"}: what the judge is
-shown, and the score in [0, 1] that is right; `eval/reference/judge_labels.jsonl` unless another
-file is named. Scores count as right from one half on.
+shown, and the score in [0, 1] that is right. Without a file they are those of
+`eval/report/reference/judge_labels.jsonl`. Scores count as right from one half on.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda")
     o = parser.parse_args(arguments)
     try:
-        ours = resources.files("eval") / "reference" / "judge_labels.jsonl"
+        ours = resources.files("eval.report") / "reference" / "judge_labels.jsonl"
         labelled = read_labels((o.labels or ours).read_text(encoding="utf-8"))
         engine = ModelSpec(o.model, o.engine, o.dtype, o.device).open()
         print(text_of(calibrate(Judge(engine), labelled)))

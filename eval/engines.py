@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zppo_core.engines.base import Engine, Progress, Sampling
 from zppo_core.errors import UserError
+from zppo_core.protocols import Engine, Progress, Sampling
 from zppo_core.types import Completion, Prompt
 
 if TYPE_CHECKING:

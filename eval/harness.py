@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from eval.exam import EvalSample, Exam
+from eval.protocol import EvalSample, Exam
 from eval.scoring import FAULT, totals
 from eval.suite import Benchmark, Sample, load
-from zppo_core.engines.base import Engine, Progress
 from zppo_core.errors import UserError
+from zppo_core.protocols import Engine, Progress
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Judges of evaluation: the shared comparator, and those that five benchmarks bring along.
 
 A judge is any engine that answers a prompt. What it judges is data: fenced, made inert, and unable
-to end the fence. What it says counts only in the form asked for (`zppo_core/verdicts.py` reads it,
-as in training); anything else is malformed, which is wrong, and counted.
+to end the fence. What it says counts only in the form asked for; anything else is
+malformed, which is wrong, and counted. `zppo_core/rewards/verdicts.py` reads it, as in training.
 `python -m eval.judge calibrate` compares with labels.
 """
 
@@ -14,18 +14,18 @@ from typing import Any, Protocol
 
 from eval.prompting import render
 from eval.scoring.extract import final_text
-from zppo_core.engines.base import Engine, Progress, Sampling
 from zppo_core.prompts import Templates
-from zppo_core.streams import derive_seed
-from zppo_core.teacher_cache import Memo
-from zppo_core.types import Prompt
-from zppo_core.verdicts import (
+from zppo_core.protocols import Engine, Progress, Sampling
+from zppo_core.rewards.verdicts import (
     json_object,
     parse_verdict,
     score_between_0_and_1,
     word_of,
     yes_or_no,
 )
+from zppo_core.store.teacher_cache import Memo
+from zppo_core.streams import derive_seed
+from zppo_core.types import Prompt
 
 BATCH = 256  # cases asked between writes to the memo: what a kill can lose
 _BOX = r"\boxed{"

@@ -18,9 +18,9 @@ from lm_eval.api.registry import register_model
 from lm_eval.utils import simple_parse_args_string
 
 from eval.archives import UnreadableError
-from eval.exam import Reply
-from zppo_core.engines.base import Engine, Progress, Sampling
+from eval.protocol import Reply
 from zppo_core.errors import UserError
+from zppo_core.protocols import Engine, Progress, Sampling
 from zppo_core.streams import derive_seed
 from zppo_core.types import Prompt
 

@@ -17,12 +17,12 @@ from lm_eval.config.task import TaskConfig
 from PIL import Image
 
 from eval.archives import UnreadableError
-from eval.exam import SCORER_VERSION, EvalSample, Exam, Reply
+from eval.protocol import SCORER_VERSION, EvalSample, Exam, Reply
 from eval.scoring import totals
 from eval.suite import Benchmark, Sample, benchmarks, load
 from zppo_core.config import EvaluationConfig
+from zppo_core.data.pixels import read_picture
 from zppo_core.errors import UserError
-from zppo_core.pixels import read_picture
 from zppo_core.streams import derive_seed
 from zppo_core.types import Prompt
 
@@ -69,7 +69,7 @@ class Pictures(list[Any]):
 
 
 class BenchmarkTask(Task):
-    """One benchmark under our protocol; from Python, or from a file of eval/tasks/*.yaml.
+    """One benchmark under our protocol; from Python, or from a file of eval/benchmarks/*.yaml.
 
     From a file, lm-eval's --metadata may set "source" (a folder with the data sets), "settings"
     (text as in evaluation.settings), "judge" (a model; none: the rules alone) and "protocol" (other

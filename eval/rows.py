@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from eval.archives import Archives, Found, Index, Stills, UnreadableError, walked
 from eval.suite import Benchmark, Picture
+from zppo_core.data.pixels import plain_bytes
 from zppo_core.errors import UserError
-from zppo_core.pixels import plain_bytes
 
 if TYPE_CHECKING:
     import datasets

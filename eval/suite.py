@@ -1,7 +1,7 @@
 """The benchmark suites as data, and where their samples come from.
 
-A benchmark is a record; how a row of its data set becomes a question is its task (`eval/tasks/`),
-and a rule of `eval/scoring/` or a judge decides on the answer.
+A benchmark is a record; how a row of its data set becomes a question is its task
+(`eval/benchmarks/`), and a rule of `eval/scoring/` or a judge decides on the answer.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from eval.revisions import FORMERLY, REVISIONS
 from eval.settings import Settings
 from zppo_core.data.digits import BENCHMARKS as DIGITS
 from zppo_core.data.digits import benchmark_questions
+from zppo_core.data.pixels import Bounds
 from zppo_core.errors import UserError
-from zppo_core.pixels import Bounds
 
 # rule: no judge at all. rule+judge: the shared judge sees what the rule rejects. judge: the
 # benchmark's own judge decides every row.
@@ -42,7 +42,7 @@ class Benchmark:
     licence: str = ""
     gated: bool = False
     kind: Kind = "rule+judge"
-    task: str = ""  # a module of eval.tasks
+    task: str = ""  # a module of eval.benchmarks
     totals: tuple[str, ...] = ("pooled",)
     archives: str = ""  # pattern of the zip files that hold its media
     whole: int = 0  # most samples of a group that a total takes as a whole; 0: none does
@@ -234,7 +234,7 @@ def load(benchmark: Benchmark, source: str = "", limit: int = 0,
         return
     from eval.rows import Source
 
-    task = importlib.import_module(f"eval.tasks.{benchmark.task}")
+    task = importlib.import_module(f"eval.benchmarks.{benchmark.task}")
     settings = settings or Settings()
     place = Source(source, benchmark, settings.dataset_of(benchmark.name))
     samples = task.samples(place, settings)

@@ -10,7 +10,7 @@ from typing import Any
 from eval.archives import Found, Stills, UnreadableError
 from eval.settings import Settings
 from eval.suite import Picture
-from zppo_core.pixels import Bounds, read_picture
+from zppo_core.data.pixels import Bounds, read_picture
 
 SEEK_AHEAD = 4.0  # seconds of video that are decoded through rather than jumped over
 QUALITY = 92  # of the JPEG frames

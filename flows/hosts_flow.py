@@ -25,7 +25,7 @@ class HostsFlow(FlowSpec):
     @step
     def start(self):
         """Resolve the configuration and open the run's store."""
-        from steps.run_setup import open_run
+        from zppo_core.run.setup import open_run
 
         self.setup = open_run(
             self.scale, self.method, self.seed, self.overrides, current.run_id, self.run_name
@@ -36,7 +36,7 @@ class HostsFlow(FlowSpec):
     def prepare_data(self):
         """Build or check the corpus; one task for each host."""
         from steps.prepare_data import prepare_data
-        from steps.run_setup import config_of, settled
+        from zppo_core.run.setup import config_of, settled
 
         self.data = prepare_data(self.setup)
         self.setup = settled(self.setup)

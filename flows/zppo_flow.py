@@ -29,7 +29,7 @@ class ZPPOFlow(FlowSpec):
     @step
     def start(self):
         """Resolve the configuration and open the run's store."""
-        from steps.run_setup import open_run
+        from zppo_core.run.setup import open_run
 
         self.setup = open_run(
             self.scale, self.method, self.seed, self.overrides, current.run_id, self.run_name
@@ -40,7 +40,7 @@ class ZPPOFlow(FlowSpec):
     def prepare_data(self):
         """Build or check the corpus; its size and hash become artifacts."""
         from steps.prepare_data import prepare_data
-        from steps.run_setup import settled
+        from zppo_core.run.setup import settled
 
         self.data = prepare_data(self.setup)
         self.setup = settled(self.setup)
@@ -70,7 +70,7 @@ class ZPPOFlow(FlowSpec):
     @step
     def plan_evaluation(self):
         """One task for each benchmark of the suite, several for a large one."""
-        from steps.evaluate import plan
+        from eval.scores import plan
 
         self.items = plan(self.setup)
         self.next(self.evaluate, foreach="items")
@@ -80,7 +80,7 @@ class ZPPOFlow(FlowSpec):
     @step
     def evaluate(self):
         """Base, student and teacher on one benchmark; stored scores of the same weights count."""
-        from steps.evaluate import evaluate
+        from eval.scores import evaluate
 
         self.scores = evaluate(self.setup, self.input, current.card["evaluation"])
         self.next(self.aggregate)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from eval import database, tables
-from steps.evaluate import conclude
-from steps.run_setup import Setup, prefix_of
+from eval.report import database, tables
+from eval.scores import conclude
 from zppo_core.errors import UserError
+from zppo_core.run.setup import Setup, prefix_of
 from zppo_core.store.journal import Journal
 from zppo_core.store.objects import open_store
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 from steps.epoch import Heartbeat
-from steps.run_setup import Setup, config_of
-from steps.stage import record_stage
-from steps.world import build_world
-from zppo_core.engines.base import Sampling
-from zppo_core.methods import METHODS
-from zppo_core.reformulation import share
-from zppo_core.rollout_step import teacher_request
+from zppo_core.algorithm.reformulation import share
+from zppo_core.algorithm.rollout_step import teacher_request
+from zppo_core.config.methods import METHODS
+from zppo_core.protocols import Sampling
+from zppo_core.run.session import build_world
+from zppo_core.run.setup import Setup, config_of
+from zppo_core.run.timing import record_stage
 from zppo_core.store.objects import open_store
 
 

@@ -8,9 +8,9 @@ import sys
 from typing import Any, Protocol
 
 from steps.epoch import epoch
-from steps.run_setup import Setup, config_of, prefix_of
-from steps.world import workers_of
 from zppo_core.errors import UserError
+from zppo_core.run.session import workers_of
+from zppo_core.run.setup import Setup, config_of, prefix_of
 from zppo_core.store.checkpoint import latest_checkpoint
 from zppo_core.store.objects import open_store
 

@@ -19,7 +19,7 @@ import eval as _packed  # noqa: F401 - Metaflow sends what is imported when the 
 from zppo_core import config
 from zppo_core.config import Config, from_dict
 from zppo_core.errors import UserError
-from zppo_core.startup import hurry
+from zppo_core.processes.startup import hurry
 
 _FIELD = re.compile(r"\w+\.\w+\s*=")
 _OPTIONS = ("--scale", "--scales", "--method", "--seed", "--set", "--model")
@@ -157,7 +157,7 @@ def prepare_process(flow: str, training: bool = True, scale: str = "") -> Argume
         and arguments.command == "run"
         and not {"--help", "-h"} & set(sys.argv)
     ):
-        from steps.preflight import check, check_cluster, check_machine
+        from zppo_core.run.preflight import check, check_cluster, check_machine
 
         try:
             wanted = arguments.config()
@@ -178,7 +178,7 @@ def workers(arguments: Arguments, elsewhere: bool) -> int:
 
     Metaflow's own 16 would not fit a small machine's memory.
     """
-    from steps.preflight import gpu_memory
+    from zppo_core.run.preflight import gpu_memory
 
     try:
         device = arguments.config().compute.device

@@ -8,29 +8,29 @@ from dataclasses import replace
 from typing import Any
 
 from steps.cards.epoch import EpochCard
-from steps.preflight import check_machine
-from steps.resume import checkpoint, restore, same_beginning
-from steps.run_record import record_run
-from steps.run_setup import Setup, config_of, prefix_of
-from steps.stage import record_stage
-from steps.world import World, build_world
-from zppo_core.engines.base import Progress
+from zppo_core.algorithm.rollout_step import rollout_step
+from zppo_core.algorithm.step_types import StepResult
+from zppo_core.config.methods import METHODS
 from zppo_core.errors import UserError
-from zppo_core.methods import METHODS
-from zppo_core.phases import Codec, PhaseRecorder, step_unit
-from zppo_core.rollout_step import rollout_step
-from zppo_core.step_types import StepResult
-from zppo_core.store.checkpoint import latest_checkpoint
-from zppo_core.store.journal import Journal
-from zppo_core.store.lock import RunLock
-from zppo_core.store.objects import open_store
-from zppo_core.store.records import (
+from zppo_core.protocols import Progress
+from zppo_core.records.codecs import (
     AsksCodec,
     GroupsCodec,
     RecordContext,
     TeacherCodec,
     step_files,
 )
+from zppo_core.records.phases import Codec, PhaseRecorder, step_unit
+from zppo_core.run.preflight import check_machine
+from zppo_core.run.record import record_run
+from zppo_core.run.resume import checkpoint, restore, same_beginning
+from zppo_core.run.session import World, build_world
+from zppo_core.run.setup import Setup, config_of, prefix_of
+from zppo_core.run.timing import record_stage
+from zppo_core.store.checkpoint import latest_checkpoint
+from zppo_core.store.journal import Journal
+from zppo_core.store.lock import RunLock
+from zppo_core.store.objects import open_store
 
 HEARTBEAT = 5.0  # seconds between lines of a phase that takes long
 After = Callable[[int, str], None]

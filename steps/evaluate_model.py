@@ -6,20 +6,25 @@ from datetime import UTC, datetime
 from typing import Any
 
 from eval.engines import LazyEngine
+from eval.models import Contestant, endpoint, exam_of, name_of
 from eval.render import MISSING, number, table
+from eval.scores import Item, conclude, run_item
 from steps.aggregate import ingest_in_turn
 from steps.cards.blocks import note, safe_text
-from steps.contestants import Contestant, endpoint, exam_of, name_of
 from steps.early import resolve, split_overrides
-from steps.engines import evaluation_engine, is_address
-from steps.evaluate import Item, conclude, run_item
-from steps.preflight import check_checkpoint, check_evaluation_device, check_store, check_suite
-from steps.run_setup import Setup, absolute, config_of, prefix_of
-from steps.world import set_threads
 from zppo_core.config import Config
+from zppo_core.engines.factory import evaluation_engine, is_address
+from zppo_core.records.schema import decode
+from zppo_core.run.preflight import (
+    check_checkpoint,
+    check_evaluation_device,
+    check_store,
+    check_suite,
+)
+from zppo_core.run.session import set_threads
+from zppo_core.run.setup import Setup, absolute, config_of, prefix_of
 from zppo_core.store.journal import Journal
 from zppo_core.store.objects import open_store
-from zppo_core.tables_schema import decode
 
 
 def open_evaluation(*, model: str, suite: str, source: str, settings: str, limit: str, judge: str,

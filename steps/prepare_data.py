@@ -13,14 +13,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steps.grading import RuleGrading
-from steps.run_setup import Setup, config_of
-from steps.stage import record_stage
 from zppo_core.config import Config
 from zppo_core.data.corpus import ListCorpus, TableCorpus
+from zppo_core.data.pixels import Bounds, picture_size
 from zppo_core.errors import UserError
-from zppo_core.pixels import Bounds, picture_size
 from zppo_core.rewards.custom import OwnReward
+from zppo_core.rewards.grading import RuleGrading
+from zppo_core.run.setup import Setup, config_of
+from zppo_core.run.timing import record_stage
 from zppo_core.store.objects import get_tree, open_store, put_tree
 from zppo_core.types import Prompt, Question
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from eval.settings import Settings
     from eval.suite import Benchmark
     from zppo_core.data.preview import Preview
-    from zppo_core.data.similar import Signature
-    from zppo_core.data.zppo77k import Recipe
+    from zppo_core.data.zppo77k.similar import Signature
+    from zppo_core.data.zppo77k.sources import Recipe
 
 MANIFEST = "manifest.json"
 EXTRAS = ("card.md", "card.png", "rejects.parquet")
@@ -70,7 +70,7 @@ def prompt_fault(config: Config) -> Callable[[Question], str]:
     """
     from zppo_core import models
     from zppo_core.data.lengths import count_within
-    from zppo_core.data.rows77k import CONTROL
+    from zppo_core.data.zppo77k.rows import CONTROL
     from zppo_core.prompts import Templates
 
     _, vocab, images = models.shape(config.student.model)
@@ -98,7 +98,7 @@ def _within(question: Question, bounds: Bounds) -> Question:
 
 def recipe_of(config: Config) -> Recipe:
     """What decides the corpus of a run besides its sources."""
-    from zppo_core.data.zppo77k import Recipe, parse_more
+    from zppo_core.data.zppo77k.sources import Recipe, parse_more
 
     data = config.data
     return Recipe(
@@ -109,7 +109,7 @@ def recipe_of(config: Config) -> Recipe:
 
 def _check_recipe(config: Config, folder: Path) -> None:
     """UserError if the finished corpus in `folder` is not what the run's settings make."""
-    from zppo_core.data.zppo77k import differences
+    from zppo_core.data.zppo77k.sources import differences
 
     before = json.loads((folder / MANIFEST).read_text())["recipe"]
     theirs, ours = differences(before, recipe_of(config).settings())
@@ -122,7 +122,7 @@ def _check_recipe(config: Config, folder: Path) -> None:
 
 def _check_version(config: Config, folder: Path) -> None:
     """UserError if the corpus in `folder` was made by a builder that kept less, or otherwise."""
-    from zppo_core.data.build77k import VERSION
+    from zppo_core.data.zppo77k.build import VERSION
 
     path = folder / MANIFEST
     if path.is_file() and (made := json.loads(path.read_text()).get("version", 1)) != VERSION:
@@ -197,9 +197,9 @@ def _build_once(config: Config, folder: Path) -> None:
 def _build(config: Config, folder: Path) -> None:
     from steps.epoch import Heartbeat
     from zppo_core import models
-    from zppo_core.data.build77k import build
-    from zppo_core.data.card77k import write_card
-    from zppo_core.data.zppo77k import HUB, Source
+    from zppo_core.data.zppo77k.build import build
+    from zppo_core.data.zppo77k.card import write_card
+    from zppo_core.data.zppo77k.sources import HUB, Source
     from zppo_core.prompts import Templates
 
     data = config.data
@@ -235,7 +235,7 @@ def evaluation_signatures(config: Config) -> Iterator[Signature]:
 def _signatures_of(benchmark: Benchmark, source: str, settings: Settings) -> Iterator[Signature]:
     from eval.archives import UnreadableError
     from eval.suite import load
-    from zppo_core.data.similar import signature
+    from zppo_core.data.zppo77k.similar import signature
 
     number, faults = 0, []
     try:

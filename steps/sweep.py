@@ -17,8 +17,8 @@ from importlib import resources
 from pathlib import Path
 
 from steps.early import resolve, split_overrides
-from steps.run_setup import absolute
 from zppo_core.errors import UserError
+from zppo_core.run.setup import absolute
 
 FLOW = Path(__file__).resolve().parents[1] / "flows" / "zppo_flow.py"
 
@@ -55,7 +55,7 @@ def plan(preset: str, name: str, methods: str, scales: str, seeds: str, sets: st
     """A preset with whatever is given in its place; lists are separated by commas."""
     values: dict[str, list[object]] = {"methods": ["zppo"], "scales": ["nano"], "seeds": [0]}
     if preset:
-        file = resources.files("zppo_core") / "configs" / f"{preset}.toml"
+        file = resources.files("zppo_core.config") / "presets" / f"{preset}.toml"
         if not file.is_file():
             raise UserError(f"no sweep preset {preset!r}; there is evidence")
         values |= tomllib.loads(file.read_text(encoding="utf-8"))
@@ -143,7 +143,7 @@ def write_page(sweep: Sweep, folder: str) -> str:
     """Hold the sweep's results against the paper's claims, if its preset wants a page; its path."""
     if not sweep.page:
         return ""
-    from eval import evidence
+    from eval.report import evidence
 
     config = resolve(sweep.scales[0], sweep.methods[0], str(sweep.seeds[0]), sweep.sets)
     path = Path(folder) / sweep.page

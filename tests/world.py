@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from zppo_core import nano
+from zppo_core.algorithm.train_groups import Suffix, TrainGroup
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.data.digits import benchmark_questions, train_questions
+from zppo_core.models.nano import build as nano
+from zppo_core.models.renderer import Renderer
 from zppo_core.prompts import OURS
-from zppo_core.rendering import Renderer
-from zppo_core.training.groups import Suffix, TrainGroup
 from zppo_core.training.updater import Trainer
 from zppo_core.types import Prompt
 

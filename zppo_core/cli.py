@@ -19,10 +19,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from zppo_core import cache_care
-from zppo_core.engines.base import Progress
 from zppo_core.errors import UserError
-from zppo_core.export import export
+from zppo_core.protocols import Progress
+from zppo_core.run.export import export
+from zppo_core.store import cache_tools as cache_care
 from zppo_core.store.objects import DamagedObjectError, LocalStore, ObjectStore, open_store
 
 DEFAULT_CACHE = "runs/teacher_cache"

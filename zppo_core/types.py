@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 Kind = Literal["plain", "replay", "bcq", "ncq", "hint", "prefix"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -134,3 +137,23 @@ class Group:
     def trivial(self) -> bool:
         """All rewards exactly equal: no advantage, so no forward pass (decided on the reward)."""
         return len({g.reward for g in self.grades}) <= 1
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedPrompt:
+    """A prompt as model input; forced response tokens are not part of it."""
+
+    input_ids_P: np.ndarray  # int64
+    mm_token_type_ids_P: np.ndarray  # int64: 1 at image tokens, else 0
+    pixel_values: torch.Tensor | None = None  # (patches, values of a patch)
+    image_grid_thw: torch.Tensor | None = None  # (images, 3)
+
+    @property
+    def length(self) -> int:
+        return len(self.input_ids_P)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+        pixels = 0 if self.pixel_values is None else self.pixel_values.nbytes
+        return int(self.input_ids_P.nbytes + self.mm_token_type_ids_P.nbytes + pixels)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from eval.scoring import ocr_text, ocrbench
 from eval.scoring.rules import RULES, Algebra
 from eval.suite import Sample
+from zppo_core.processes.killable import Outcome, WorkerPool
 from zppo_core.rewards.grader import Grader
-from zppo_core.workers import Outcome, WorkerPool
 
 FAULT = "fault: "  # an outcome that begins so ends with the error that a rule raised
 OCR_SECONDS = 60.0  # for one answer; a table of thousands of cells takes longer

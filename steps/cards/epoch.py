@@ -7,7 +7,7 @@ from typing import Any
 from metaflow.cards import Markdown, ProgressBar, VegaChart
 
 from steps.cards.blocks import image_tags, line_chart, note, safe_text, stacked_bars
-from zppo_core.step_types import Corpus, StepResult
+from zppo_core.algorithm.step_types import Corpus, StepResult
 from zppo_core.types import Group
 
 TRANSCRIPTS = ("plain", "bcq", "ncq")

@@ -9,7 +9,7 @@ from metaflow.cards import Table, VegaChart
 
 from steps.cards.blocks import note
 from steps.cards.evaluation import ROLE_COLOURS, interval_chart
-from steps.run_setup import Setup
+from zppo_core.run.setup import Setup
 
 
 def draw(card: Any, setup: Setup, summary: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from zppo_core.advantages import group_advantages
+from zppo_core.algorithm.advantages import group_advantages
 
 rewards = hnp.arrays(np.float64, st.tuples(st.integers(1, 12), st.integers(2, 8)),
                      elements=st.sampled_from([0.0, 1.0]))  # fmt: skip

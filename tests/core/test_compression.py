@@ -2,12 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zppo_core.compression import Compressor, extract, parse_summary
+from zppo_core.algorithm.compression import Compressor, extract, parse_summary
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.prompts import Templates
 from zppo_core.rewards.where import extract_boxed
 from zppo_core.store.objects import LocalStore
-from zppo_core.teacher_cache import Memo
+from zppo_core.store.teacher_cache import Memo
 
 RIGHT = "<think>\n1 plus 1\nis 2\n</think>\n\\boxed{2}"
 

@@ -7,11 +7,12 @@ from importlib import resources
 
 import pytest
 
-from zppo_core import config, memory
+from zppo_core import config
 from zppo_core.config import LAYOUTS, load
-from zppo_core.engines.base import Sampling
 from zppo_core.errors import UserError
-from zppo_core.judge import GREEDY
+from zppo_core.models import memory
+from zppo_core.protocols import Sampling
+from zppo_core.rewards.judge import GREEDY
 
 
 def test_override_types():
@@ -178,7 +179,7 @@ def test_the_layout_of_the_paper_is_eight_nodes_of_six_and_two_gpus() -> None:
 
 
 def test_the_sweep_of_the_evidence_is_paired_and_has_five_seeds() -> None:
-    path = resources.files("zppo_core") / "configs" / "evidence.toml"
+    path = resources.files("zppo_core.config") / "presets" / "evidence.toml"
     plan = tomllib.loads(path.read_text("utf-8"))
     assert plan["seeds"] == [0, 1, 2, 3, 4]
     assert plan["scales"] == ["nano"]

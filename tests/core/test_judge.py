@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zppo_core.engines.scripted import ScriptedEngine
-from zppo_core.judge import Judge
 from zppo_core.prompts import Templates
+from zppo_core.rewards.judge import Judge
+from zppo_core.rewards.verdicts import parse_verdict
 from zppo_core.store.objects import LocalStore
-from zppo_core.teacher_cache import Memo
+from zppo_core.store.teacher_cache import Memo
 from zppo_core.types import Prompt, Question
-from zppo_core.verdicts import parse_verdict
 
 QUESTION = Question("q", "Why is the sky blue?", "Rayleigh scattering", judged=True)
 

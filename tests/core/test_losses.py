@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from zppo_core.losses import policy_loss, policy_loss_terms
+from zppo_core.algorithm.losses import policy_loss, policy_loss_terms
 
 
 def term(ratio, advantage, **kw):

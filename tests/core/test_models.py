@@ -8,7 +8,7 @@ import world
 from safetensors.torch import load_file
 
 from zppo_core import models
-from zppo_core.store.checkpoint import load_weights, write_student
+from zppo_core.models.weights import load_weights, write_student
 
 
 def base(folder: Path) -> Path:
@@ -36,8 +36,8 @@ def test_decays_and_norms_stay_float32_in_a_bfloat16_student(tmp_path: Path) -> 
     decay = next(p for n, p in model.named_parameters() if n.endswith("A_log"))
     assert torch.equal(decay, torch.full_like(decay, 1.2345678))
     # and it runs, pictures included
-    from zppo_core.engines.base import Sampling
     from zppo_core.engines.hf import HfEngine
+    from zppo_core.protocols import Sampling
 
     said = HfEngine(model, renderer, "s").generate(world.prompts(1, 1, 0), Sampling(4), [1, 2])
     assert len(said) == 2

@@ -10,9 +10,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from eval.rows import checked
-from zppo_core.data.rows77k import open_image
+from zppo_core.data.pixels import (
+    ANY_SIZE,
+    Bounds,
+    picture_size,
+    plain_bytes,
+    read_picture,
+    too_long,
+)
 from zppo_core.data.table import encode_images
-from zppo_core.pixels import ANY_SIZE, Bounds, picture_size, plain_bytes, read_picture, too_long
+from zppo_core.data.zppo77k.rows import open_image
 
 SIDES = st.tuples(st.integers(1, 4000), st.integers(1, 4000)).filter(lambda s: not too_long(s))
 

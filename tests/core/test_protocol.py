@@ -1,10 +1,10 @@
 """Section 9: how an evaluation asks, with the decoding of its configuration and the closer."""
 
-from eval.exam import Exam
+from eval.protocol import Exam
 from eval.suite import Sample
 from zppo_core.config import Config, load
-from zppo_core.engines.base import Sampling
 from zppo_core.prompts import OURS, Templates
+from zppo_core.protocols import Sampling
 from zppo_core.rewards.grader import Grader
 
 

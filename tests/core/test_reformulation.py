@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zppo_core.candidates import choose
-from zppo_core.prompts import OURS, Templates, with_closer
-from zppo_core.reformulation import (
+from zppo_core.algorithm.candidates import choose
+from zppo_core.algorithm.reformulation import (
     choose_wrong,
     plan_augmentations,
     reformulate_bcq,
     reformulate_ncq,
     share,
 )
-from zppo_core.step_types import TeacherDraw
-from zppo_core.teacher_cache import Draw
+from zppo_core.algorithm.step_types import TeacherDraw
+from zppo_core.prompts import OURS, Templates, with_closer
+from zppo_core.store.teacher_cache import Draw
 from zppo_core.types import Completion, Grade, Group, Prompt, Question
 
 NONE = np.zeros(0)

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from zppo_core.replay_buffer import PromptReplayBuffer
+from zppo_core.algorithm.replay_buffer import PromptReplayBuffer
 
 accuracies = st.integers(0, 8).map(lambda k: k / 8)
 questions = st.integers(0, 15).map(lambda i: f"q{i}")

@@ -21,11 +21,12 @@ from sources77k import (
     write,
 )
 
-from zppo_core.data import build77k, rows77k
-from zppo_core.data.build77k import Builder, build, parts_of
 from zppo_core.data.corpus import TableCorpus
-from zppo_core.data.similar import signature
-from zppo_core.data.zppo77k import Names, Recipe
+from zppo_core.data.zppo77k.build import Builder, build, parts_of
+from zppo_core.data.zppo77k.similar import signature
+from zppo_core.data.zppo77k.sources import Names, Recipe
+from zppo_core.data.zppo77k.sources import build as build77k
+from zppo_core.data.zppo77k.sources import rows as rows77k
 from zppo_core.errors import UserError
 from zppo_core.store.objects import open_store, put_tree
 

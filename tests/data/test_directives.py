@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sources77k import corpus_rows, mmfine, places, tokens, vero
 
-from zppo_core.data.build77k import build
 from zppo_core.data.corpus import TableCorpus
 from zppo_core.data.directives import FORMS, answer_form, strip_directives, with_form
-from zppo_core.data.zppo77k import Recipe
+from zppo_core.data.zppo77k.build import build
+from zppo_core.data.zppo77k.sources import Recipe
 from zppo_core.prompts import OURS
 
 FOLDER = Path(__file__).parent / "directives"

@@ -9,12 +9,12 @@ from sources77k import corpus_rows, mmfine, picture, places, tokens, vero
 
 from steps.prepare_data import build_corpus
 from zppo_core.config import load
-from zppo_core.data.build77k import Builder, build, parts_of
-from zppo_core.data.card77k import write_card
 from zppo_core.data.corpus import TableCorpus
 from zppo_core.data.kinds import read_options
-from zppo_core.data.rows77k import read_row
-from zppo_core.data.zppo77k import Recipe
+from zppo_core.data.zppo77k.build import Builder, build, parts_of
+from zppo_core.data.zppo77k.card import write_card
+from zppo_core.data.zppo77k.rows import read_row
+from zppo_core.data.zppo77k.sources import Recipe
 from zppo_core.errors import UserError
 
 

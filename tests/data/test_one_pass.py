@@ -9,8 +9,8 @@ import pytest
 
 from steps import prepare_data as module
 from steps.epoch import new_pass
-from zppo_core.data.card77k import _passes
 from zppo_core.data.corpus import ListCorpus
+from zppo_core.data.zppo77k.card import _passes
 from zppo_core.types import Question
 
 
@@ -38,7 +38,7 @@ def test_a_corpus_of_70_000_begins_its_second_pass_at_step_183() -> None:
 
 
 def prepared(monkeypatch, tmp_path: Path, size: int, steps: int) -> dict[str, Any]:
-    from steps.run_setup import open_run
+    from zppo_core.run.setup import open_run
 
     sets = f"store.root={tmp_path};run.rollout_steps={steps};rollout.new_prompts=10"
     setup = open_run("nano", "grpo", "0", sets, "test", "")

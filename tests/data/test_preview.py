@@ -83,7 +83,7 @@ def test_kinds_are_told_or_seen() -> None:
 
 def test_the_step_prints_it(tmp_path: Path, capsys) -> None:
     from steps.prepare_data import prepare_data
-    from steps.run_setup import open_run
+    from zppo_core.run.setup import open_run
 
     overrides = f"store.root={tmp_path / 'runs'};data.train_questions=24;rollout.new_prompts=4"
     setup = open_run("nano", "", 0, overrides, "1", "look")

@@ -22,11 +22,11 @@ from sources77k import (
 
 from steps.prepare_data import build_77k, build_corpus, evaluation_signatures
 from zppo_core.config import Config, load
-from zppo_core.data.build77k import Builder, build, parts_of
-from zppo_core.data.card77k import write_card
-from zppo_core.data.rows77k import read_row
-from zppo_core.data.similar import signature
-from zppo_core.data.zppo77k import Recipe
+from zppo_core.data.zppo77k.build import Builder, build, parts_of
+from zppo_core.data.zppo77k.card import write_card
+from zppo_core.data.zppo77k.rows import read_row
+from zppo_core.data.zppo77k.similar import signature
+from zppo_core.data.zppo77k.sources import Recipe
 from zppo_core.errors import UserError
 
 __all__ = ["small_caps"]  # a fixture
@@ -229,7 +229,7 @@ def test_a_transparent_picture_is_written_over_white(tmp_path: Path) -> None:
 
 def test_the_evaluation_flattens_alike_and_leaves_other_pictures_as_they_are() -> None:
     from eval.rows import checked
-    from zppo_core.pixels import ANY_SIZE
+    from zppo_core.data.pixels import ANY_SIZE
 
     clear = io.BytesIO()
     Image.new("RGBA", (120, 110), (0, 0, 0, 0)).save(clear, "PNG")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 from sources77k import copy_of, picture
 
-from zppo_core.data.similar import (
+from zppo_core.data.zppo77k.similar import (
     MOST_BITS,
     MOST_GREY,
     Seen,

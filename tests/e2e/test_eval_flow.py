@@ -81,7 +81,7 @@ def test_a_failed_part_is_resumed_by_itself(tmp_path: Path) -> None:
         tmp_path, "run", "--model", "nano:student", "--suite", "MMLU", "--source",
         str(tmp_path / "data"), "--name", "mine", "--set", "evaluation.shard=6000",
         "--set", "evaluation.limit=0", "--max-workers", "1",
-        fail="steps.evaluate:score~Part(index=1, of=3)",
+        fail="eval.scores:score~Part(index=1, of=3)",
     )  # fmt: skip
     assert done.returncode != 0
     assert "made to fail by a test" in done.stdout + done.stderr

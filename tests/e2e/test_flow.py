@@ -53,7 +53,7 @@ def test_the_flow_resumes_after_a_failure_in_any_step_and_fills_the_database(
     for where in (
         "steps.cache_teacher:cache_teacher",
         "steps.epoch:step_files",
-        "steps.evaluate:score",
+        "eval.scores:score",
         "steps.aggregate:aggregate",
     ):
         failed = flow(tmp_path, "resume", fail=where)

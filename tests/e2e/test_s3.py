@@ -38,7 +38,7 @@ def test_a_run_on_s3_resumes_and_leaves_only_the_database_here(
         )  # fmt: skip
 
     sets = [part for s in SMALL for part in ("--set", s)]
-    failed = flow("run", *sets, fail="steps.evaluate:score")
+    failed = flow("run", *sets, fail="eval.scores:score")
     assert failed.returncode != 0
     assert "made to fail" in failed.stdout + failed.stderr
     done = flow("resume")

@@ -8,13 +8,14 @@ import torch
 from families import FAMILIES, GEMMA, GLM, GPT_OSS, LLAMA, PHI, QWEN, WORDS, Family
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-from zppo_core import models, nano
-from zppo_core.control_tokens import media_ids
-from zppo_core.engines.base import Sampling
+from zppo_core import models
 from zppo_core.engines.hf import HfEngine
 from zppo_core.engines.vllm import MAX_FORBIDDEN, control_settings
 from zppo_core.errors import UserError
-from zppo_core.rendering import Renderer
+from zppo_core.models.control_tokens import media_ids
+from zppo_core.models.nano import build as nano
+from zppo_core.models.renderer import Renderer
+from zppo_core.protocols import Sampling
 from zppo_core.types import Prompt
 
 EACH = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)

@@ -3,12 +3,11 @@ import pytest
 import torch
 import world
 
+from zppo_core.algorithm.train_groups import sampler_mismatch, to_train_group
 from zppo_core.engines import hf
-from zppo_core.engines.base import Sampling
 from zppo_core.engines.hf import HfEngine
 from zppo_core.engines.sampling import Penalties, draw, processed
-from zppo_core.training.groups import to_train_group
-from zppo_core.training.updater import sampler_mismatch
+from zppo_core.protocols import Sampling
 from zppo_core.types import Grade, Group, Prompt
 
 ROLLOUT = Sampling(16, n=4)

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zppo_core.engines import openai
-from zppo_core.engines.base import Sampling
 from zppo_core.engines.openai import OpenAIEngine, request_body, response_text
 from zppo_core.errors import UserError
+from zppo_core.protocols import Sampling
 from zppo_core.types import Prompt
 
 PNG = b"\x89PNG\r\n\x1a\n rest"
@@ -197,7 +197,7 @@ def test_after_a_fault_no_other_request_is_tried_again(serve, monkeypatch) -> No
 
 FAILS = """
 import sys
-from zppo_core.engines.base import Sampling
+from zppo_core.protocols import Sampling
 from zppo_core.engines.openai import OpenAIEngine
 from zppo_core.errors import UserError
 from zppo_core.types import Prompt

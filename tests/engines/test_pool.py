@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zppo_core.engines.base import Sampling
-from zppo_core.engines.host import HostEngine, serve
+from zppo_core.cluster.host import HostEngine, serve
 from zppo_core.engines.pool import EnginePool
 from zppo_core.engines.scripted import ScriptedEngine
+from zppo_core.protocols import Sampling
 from zppo_core.types import Prompt
 
 

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 import world
 
-from zppo_core import rendering
+from zppo_core.models import renderer as rendering
 
 
 def test_encoded_prompts_are_kept_up_to_a_budget_of_bytes(monkeypatch) -> None:

@@ -10,7 +10,6 @@ import world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zppo_core import scratch
 from zppo_core.engines import vllm_weights
 from zppo_core.engines.vllm import VllmEngine, text_prompt
 from zppo_core.engines.vllm_weights import (
@@ -22,6 +21,7 @@ from zppo_core.engines.vllm_weights import (
     weights_identity,
 )
 from zppo_core.errors import UserError
+from zppo_core.processes import shm as scratch
 from zppo_core.types import Prompt
 
 PACKED = {"qkv_proj": ["q_proj", "k_proj", "v_proj"], "qkv": ["qkv"]}

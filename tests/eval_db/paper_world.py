@@ -10,9 +10,9 @@ from typing import Any
 
 from synthetic import MemoryJournal
 
-from eval.cost import PARAMETERS, TEACHER
-from eval.database import ingest
-from eval.published import AVERAGE, PAPER_SCALES, numbers, published, reference
+from eval.report.cost import PARAMETERS, TEACHER
+from eval.report.database import ingest
+from eval.report.published import AVERAGE, PAPER_SCALES, numbers, published, reference
 from zppo_core.config import load
 
 STEPS = 200

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from eval.database import ingest
-from zppo_core.replay_buffer import PromptReplayBuffer
+from eval.report.database import ingest
+from zppo_core.algorithm.replay_buffer import PromptReplayBuffer
+from zppo_core.records.schema import encode
 from zppo_core.streams import stream
-from zppo_core.tables_schema import encode
 
 G = 8
 NANO = {"VLM": ("vlm_rows", "vlm_grids"), "LLM": ("llm_same", "llm_new"), "Video": ("video_rows",)}

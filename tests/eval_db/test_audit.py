@@ -13,17 +13,17 @@ import pytest
 from paper_world import run_row
 from synthetic import MemoryJournal
 
-from eval import audit
-from eval.audit import FEATURES, features, probe, share
-from eval.database import ingest
-from zppo_core.compression import Compressed, Compressor
+from eval.report import audit
+from eval.report.audit import FEATURES, features, probe, share
+from eval.report.database import ingest
+from zppo_core.algorithm.compression import Compressed, Compressor
+from zppo_core.algorithm.step_types import Ask
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError
-from zppo_core.phases import Spent
 from zppo_core.prompts import Templates
-from zppo_core.step_types import Ask
-from zppo_core.store.records import AsksCodec, RecordContext
-from zppo_core.tables_schema import decode
+from zppo_core.records.codecs import AsksCodec, RecordContext
+from zppo_core.records.phases import Spent
+from zppo_core.records.schema import decode
 from zppo_core.types import Prompt, Question
 
 

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.bootstrap import cluster_bootstrap, comparisons
+from eval.report.bootstrap import cluster_bootstrap, comparisons
 
 
 def reference(name):
-    text = (resources.files("eval") / "reference" / f"{name}.csv").read_text(encoding="utf-8")
+    text = (resources.files("eval.report") / "reference" / f"{name}.csv").read_text(
+        encoding="utf-8"
+    )
     return list(csv.DictReader(text.splitlines()))
 
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import MemoryJournal, Spec, build
 
-from eval import compare
-from eval.compare import holm, mcnemar
-from eval.database import ingest
+from eval.report import compare
+from eval.report.compare import holm, mcnemar
+from eval.report.database import ingest
 from eval.scoring import totals
 from eval.settings import parse
 from eval.suite import find

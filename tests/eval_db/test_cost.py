@@ -11,16 +11,16 @@ import pytest
 from paper_world import run_row
 from synthetic import MemoryJournal
 
-from eval import cost
-from eval.database import ingest
-from eval.published import REFERENCE
-from zppo_core.compression import Compressed
+from eval.report import cost
+from eval.report.database import ingest
+from eval.report.published import REFERENCE
+from zppo_core.algorithm.compression import Compressed
+from zppo_core.algorithm.step_types import Ask, StepResult, TeacherDraw, TeacherPhase, UpdatePhase
+from zppo_core.algorithm.train_groups import NO_UPDATE
 from zppo_core.config import load
-from zppo_core.methods import METHODS
-from zppo_core.step_types import Ask, StepResult, TeacherDraw, TeacherPhase, UpdatePhase
-from zppo_core.store.records import RecordContext, cost_rows
-from zppo_core.teacher_cache import Draw
-from zppo_core.training.updater import NO_UPDATE
+from zppo_core.config.methods import METHODS
+from zppo_core.records.codecs import RecordContext, cost_rows
+from zppo_core.store.teacher_cache import Draw
 from zppo_core.types import Completion, Grade, Group, Prompt
 
 with (REFERENCE / "cost.csv").open(encoding="utf-8") as file:

@@ -15,17 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import MemoryJournal
 
-from eval import database, harness
-from eval.exam import Exam, Reply
+from eval import harness
 from eval.judge import Judge
+from eval.protocol import Exam, Reply
+from eval.report import database
 from eval.suite import Sample, find
-from zppo_core import tables_schema
 from zppo_core.config import EvaluationConfig
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError
 from zppo_core.prompts import Templates
+from zppo_core.records import schema as tables_schema
+from zppo_core.records.schema import KEYS, TABLES, ShardError, decode, encode
 from zppo_core.rewards.grader import Grader
-from zppo_core.tables_schema import KEYS, TABLES, ShardError, decode, encode
 
 
 def run_row(key: str = "a") -> dict:

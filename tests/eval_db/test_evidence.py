@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import Spec, build
 
-from eval import evidence
-from eval.evidence import CLAIMS, END, START, Claim, gap
+from eval.report import evidence
+from eval.report.evidence import CLAIMS, END, START, Claim, gap
 from zppo_core.errors import UserError
 
 

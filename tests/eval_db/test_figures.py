@@ -11,11 +11,11 @@ import matplotlib.pyplot as plt
 import pytest
 from synthetic import Spec, build
 
-from eval import figures
-from eval.database import open_database
-from eval.figures import FIGURES, panels_of
-from eval.panels import Panel, draw, notes_of
-from eval.selection import Ours
+from eval.report import figures
+from eval.report.database import open_database
+from eval.report.figures import FIGURES, panels_of
+from eval.report.plot import Panel, draw, notes_of
+from eval.report.selection import Ours
 from zppo_core.errors import UserError
 
 

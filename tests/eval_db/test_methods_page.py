@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from eval.published import reference
-from steps.engines import vllm_settings
+from eval.report.published import reference
 from zppo_core.config import Config, load
-from zppo_core.engines.base import Sampling
-from zppo_core.methods import METHODS
+from zppo_core.config.methods import METHODS
+from zppo_core.engines.factory import vllm_settings
+from zppo_core.protocols import Sampling
 from zppo_core.rewards.grader import grade
 
 PAGE = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")

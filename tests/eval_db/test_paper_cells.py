@@ -9,13 +9,13 @@ import pytest
 from paper_world import paper_database, run_row, score_rows
 from synthetic import MemoryJournal
 
-from eval.database import ingest, open_database
-from eval.figures import panels_of
-from eval.paper_tables import TABLES, Ours, blocks
-from eval.published import AVERAGE, PAPER_SCALES, numbers, published
 from eval.render import Block
+from eval.report.database import ingest, open_database
+from eval.report.figures import panels_of
+from eval.report.paper_tables import TABLES, Ours, blocks
+from eval.report.published import AVERAGE, PAPER_SCALES, numbers, published
 
-# averages that the paper prints 0.06 or more off its own cells (eval/reference/README.md, 1)
+# averages that the paper prints 0.06 or more off its own cells (eval/report/reference/README.md, 1)
 SLIPS = {
     ("0.8B", "Video", "zppo"),
     ("2B", "LLM", "on_distill_replay"),

@@ -8,11 +8,11 @@ import re
 import pytest
 from synthetic import NANO, Spec, build, simulate
 
-from eval import tables
-from eval.database import connect, open_database, query
-from eval.summary import find_run
+from eval.report import tables
+from eval.report.database import connect, open_database, query
+from eval.report.summary import find_run
 from zppo_core.errors import UserError
-from zppo_core.tables_schema import decode
+from zppo_core.records.schema import decode
 
 
 def rows(journal, table):

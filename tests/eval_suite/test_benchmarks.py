@@ -15,8 +15,8 @@ import torch
 
 from eval import fixtures, harness
 from eval.archives import UnreadableError
-from eval.exam import EvalSample, Exam
 from eval.judge import Judge
+from eval.protocol import EvalSample, Exam
 from eval.settings import Settings
 from eval.suite import SUITES, Sample, bounded, load
 from zppo_core import models

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from eval.exam import EvalSample, Exam, Reply
 from eval.judge import Judge
+from eval.protocol import EvalSample, Exam, Reply
 from eval.scoring import ocrbench
 from eval.suite import SUITES, Sample
 from zppo_core.config import EvaluationConfig

@@ -14,7 +14,7 @@ from eval.judge import JUDGES, Case, Judge, judge_text, unboxed
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError
 from zppo_core.store.objects import LocalStore
-from zppo_core.teacher_cache import Memo
+from zppo_core.store.teacher_cache import Memo
 
 EXTRA = {"options": "", "criterion": "Is it kind?", "number": 1, "answer_type": 1}
 
@@ -246,7 +246,7 @@ def test_agreement_by_hand():
 def test_calibration_on_our_labels_finds_perfect_and_perverse_judges():
     from importlib import resources
 
-    text = (resources.files("eval") / "reference" / "judge_labels.jsonl").read_text()
+    text = (resources.files("eval.report") / "reference" / "judge_labels.jsonl").read_text()
     labelled = calibrate.read_labels(text)
     assert {c.judge for c, _ in labelled} == set(JUDGES)
     known = {Judge(ScriptedEngine(lambda p, m: "")).prompt(c).text: (c, label)

@@ -12,16 +12,16 @@ from PIL import Image
 
 from eval import fixtures, rows
 from eval.archives import Archives, Index, Stills, UnreadableError
-from eval.exam import Exam
+from eval.benchmarks.mvbench import FOLDERS, file_names
+from eval.benchmarks.videommmu import golds_of
+from eval.benchmarks.vlmsareblind import without_shape
 from eval.fixtures import video
 from eval.fixtures.media import mp4
+from eval.protocol import Exam
 from eval.revisions import FORMERLY, REVISIONS
 from eval.rows import COMMIT, Source, commit_of
 from eval.settings import Settings
 from eval.suite import SUITES, Sample, load
-from eval.tasks.mvbench import FOLDERS, file_names
-from eval.tasks.videommmu import golds_of
-from eval.tasks.vlmsareblind import without_shape
 from eval.video import clip
 from zppo_core.config import EvaluationConfig
 from zppo_core.errors import UserError
@@ -172,7 +172,7 @@ def test_video_mmmus_malformed_gold_is_a_text_and_its_quoted_answers_count(tmp_p
     assert odd.golds == ("24/7", "3.429", "3.43")
     assert len(odd.images()) == Settings().frames
     exam = Exam(EvaluationConfig(), Templates(), Grader())
-    from eval.exam import Reply
+    from eval.protocol import Reply
 
     for said, score in ((odd.gold, 1.0), ("3.43", 1.0), ("24/7", 1.0), ("7", 0.0), ("24", 0.0)):
         reply = Reply.of(rf"\boxed{{{said}}}")

@@ -13,18 +13,18 @@ import yaml
 
 from eval import fixtures, harness
 from eval.engines import ModelSpec
-from eval.exam import Exam
 from eval.lm_eval_model import EngineLM, sampling_of
 from eval.lm_eval_task import BenchmarkTask, task_name
+from eval.protocol import Exam
 from eval.suite import SUITES
 from zppo_core import models
 from zppo_core.config import EvaluationConfig
-from zppo_core.engines.base import Sampling
 from zppo_core.engines.hf import HfEngine
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError
-from zppo_core.nano import resolve
+from zppo_core.models.nano import resolve
 from zppo_core.prompts import Templates
+from zppo_core.protocols import Sampling
 from zppo_core.rewards.grader import Grader
 
 TASKS = Path(__file__).parents[2] / "eval" / "tasks"

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval import fixtures, harness
-from eval.exam import Exam
+from eval.protocol import Exam
 from eval.scoring.rules import RULES
 from eval.suite import SUITES, Benchmark, Sample, _whole_groups, load
 from zppo_core.config import EvaluationConfig

@@ -12,22 +12,21 @@ from zlib import crc32
 
 import numpy as np
 
-from zppo_core.compression import Compressor
+from zppo_core.algorithm.compression import Compressor
+from zppo_core.algorithm.hints import HintWriter
+from zppo_core.algorithm.replay_buffer import PromptReplayBuffer
+from zppo_core.algorithm.rollout_step import rollout_step
+from zppo_core.algorithm.step_types import Roles, RolloutState
+from zppo_core.algorithm.train_groups import UpdateMetrics
 from zppo_core.config import Config, load
 from zppo_core.data.corpus import ListCorpus
-from zppo_core.engines.base import Sampling
 from zppo_core.engines.scripted import ScriptedEngine
-from zppo_core.hints import HintWriter
 from zppo_core.prompts import Templates
-from zppo_core.rendering import EncodedPrompt
-from zppo_core.replay_buffer import PromptReplayBuffer
+from zppo_core.protocols import Sampling
 from zppo_core.rewards.grader import Grader
-from zppo_core.rollout_step import rollout_step
-from zppo_core.step_types import Roles, RolloutState
 from zppo_core.store.objects import LocalStore
-from zppo_core.teacher_cache import TeacherCache
-from zppo_core.training.updater import UpdateMetrics
-from zppo_core.types import Prompt, Question
+from zppo_core.store.teacher_cache import TeacherCache
+from zppo_core.types import EncodedPrompt, Prompt, Question
 
 MANY = [
     Question(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scripted_world import MANY, World, changing_student, often_right, teacher_with
 
-from zppo_core.replay_buffer import Entry
+from zppo_core.algorithm.replay_buffer import Entry
 
 STEPS, NEW, G_S, G_T, UPDATES = 9, 8, 4, 3, 3
 TAU, CAP, MOST_REPLAYED, CAPACITY = 0.5, 5, 3, 11

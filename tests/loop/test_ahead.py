@@ -9,14 +9,14 @@ import pytest
 import torch
 from scripted_world import World, asked_of, some_right, student_with
 
-from steps.world import TimedEngine
-from steps.world import World as RealWorld
-from zppo_core.ahead import Ahead, slices
 from zppo_core.config import load
-from zppo_core.engines.base import Sampling
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError
-from zppo_core.phases import Clock
+from zppo_core.processes.background import Ahead, slices
+from zppo_core.protocols import Sampling
+from zppo_core.records.phases import Clock
+from zppo_core.run.session import TimedEngine
+from zppo_core.run.session import World as RealWorld
 from zppo_core.types import Prompt
 
 HARD = {"teacher.scope": "hard"}

@@ -1,9 +1,9 @@
 """Real engines side by side sample what they sample one after the other."""
 
 from steps.epoch import one_step
-from steps.run_setup import open_run
-from steps.world import build_world
 from zppo_core.config import load
+from zppo_core.run.session import build_world
+from zppo_core.run.setup import open_run
 from zppo_core.store.journal import Journal
 from zppo_core.store.objects import LocalStore, open_store
 

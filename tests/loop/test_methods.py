@@ -13,14 +13,14 @@ from scripted_world import (
     teacher_with,
 )
 
+from zppo_core.algorithm.hints import HintWriter, first_half, parse_hint
+from zppo_core.algorithm.rollout_step import dynamic_groups
 from zppo_core.config import load
-from zppo_core.engines.base import Sampling
+from zppo_core.config.methods import METHODS
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError
-from zppo_core.hints import HintWriter, first_half, parse_hint
-from zppo_core.methods import METHODS
 from zppo_core.prompts import Templates
-from zppo_core.rollout_step import dynamic_groups
+from zppo_core.protocols import Sampling
 from zppo_core.types import Completion, Grade, Group, Prompt
 
 PAPER = {

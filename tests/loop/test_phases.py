@@ -4,11 +4,11 @@ import pytest
 from scripted_world import World, some_right, student_with
 from test_records import context_of
 
-from zppo_core.phases import Clock, PhaseRecorder, step_unit
-from zppo_core.rollout_step import rollout_step
+from zppo_core.algorithm.rollout_step import rollout_step
+from zppo_core.records.codecs import AsksCodec, GroupsCodec, TeacherCodec
+from zppo_core.records.phases import Clock, PhaseRecorder, step_unit
 from zppo_core.store.journal import Journal
 from zppo_core.store.objects import LocalStore
-from zppo_core.store.records import AsksCodec, GroupsCodec, TeacherCodec
 
 
 def test_a_phase_is_computed_once_and_always_passes_through_its_codec(tmp_path) -> None:
@@ -54,7 +54,7 @@ def test_who_is_told_of_a_commit_finds_it(tmp_path) -> None:
 def test_what_two_roles_do_at_once_counts_once(monkeypatch) -> None:
     """Student 0 to 10 s, teacher 4 to 13 s, then nobody, then the learner 20 to 25 s."""
     now = [0.0]
-    monkeypatch.setattr("zppo_core.phases.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("zppo_core.records.phases.time.perf_counter", lambda: now[0])
     clock = Clock()
     student, teacher, learner = (clock.model(r) for r in ("student", "teacher", "learner"))
     for at, act in (

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from scripted_world import MANY, METRICS, World, changing_student
 
-from zppo_core.compression import Compressed
-from zppo_core.methods import METHODS
-from zppo_core.phases import Spent
-from zppo_core.replay_buffer import BufferEvent
-from zppo_core.step_types import StepResult
-from zppo_core.store.records import (
+from zppo_core.algorithm.compression import Compressed
+from zppo_core.algorithm.replay_buffer import BufferEvent
+from zppo_core.algorithm.step_types import StepResult
+from zppo_core.config.methods import METHODS
+from zppo_core.records.codecs import (
     AsksCodec,
     GroupsCodec,
     RecordContext,
@@ -20,7 +19,8 @@ from zppo_core.store.records import (
     candidate_columns,
     step_files,
 )
-from zppo_core.tables_schema import decode
+from zppo_core.records.phases import Spent
+from zppo_core.records.schema import decode
 
 SPENT = Spent(5.0, 4.0, 3.0, 2.0, 1.0)
 SYNC = {"sync_seconds": 0.5, "sync_bytes": 7}

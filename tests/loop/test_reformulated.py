@@ -7,7 +7,7 @@ import numpy as np
 from scripted_world import Watched, World, student_with, teacher_with
 from story import G_T, blocks, route_of, summary_calls
 
-from zppo_core.engines.base import Sampling
+from zppo_core.protocols import Sampling
 from zppo_core.rewards.where import extract_boxed
 from zppo_core.types import Prompt
 

@@ -13,11 +13,11 @@ from scripted_world import (
     teacher_with,
 )
 
+from zppo_core.algorithm.replay_buffer import PromptReplayBuffer
+from zppo_core.algorithm.rollout_step import StaleWeightsError
+from zppo_core.algorithm.step_types import RolloutState
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError
-from zppo_core.replay_buffer import PromptReplayBuffer
-from zppo_core.rollout_step import StaleWeightsError
-from zppo_core.step_types import RolloutState
 from zppo_core.types import Prompt
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from scripted_world import MANY, World, student_with
 from story import CAP, G_S, G_T, MOST_REPLAYED, NEW, SETS, TAU, drawing_calls, tell
 
-from zppo_core.engines.base import Sampling
+from zppo_core.protocols import Sampling
 from zppo_core.rewards.where import extract_boxed
 from zppo_core.types import Prompt
 

@@ -5,7 +5,7 @@ import pytest
 from scripted_world import MANY, World, encoded, student_with
 from story import CAPACITY, STEPS, TAU, UPDATES, active, reached, standardised, tell, tokens_of
 
-from zppo_core.replay_buffer import Entry
+from zppo_core.algorithm.replay_buffer import Entry
 
 
 def test_advantages_are_those_of_the_whole_rollout_batch(story) -> None:

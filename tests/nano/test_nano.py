@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from zppo_core import models, nano
+from zppo_core import models
 from zppo_core.data.digits import (
     BENCHMARKS,
     KINDS,
@@ -19,15 +19,16 @@ from zppo_core.data.digits import (
     train_questions,
     worked_solution,
 )
-from zppo_core.engines.base import Sampling
 from zppo_core.engines.hf import HfEngine
 from zppo_core.errors import UserError
-from zppo_core.nano_sft import Recipe, build_checkpoints, make_example
+from zppo_core.models.nano import build as nano
+from zppo_core.models.nano.sft import Recipe, build_checkpoints, make_example
+from zppo_core.models.renderer import Renderer
+from zppo_core.models.weights import weight_hash
 from zppo_core.prompts import OURS
-from zppo_core.rendering import Renderer
+from zppo_core.protocols import Sampling
 from zppo_core.rewards.grader import Grader, grade
 from zppo_core.rewards.where import extract_boxed
-from zppo_core.store.checkpoint import weight_hash
 from zppo_core.types import Prompt
 
 
@@ -43,7 +44,7 @@ def test_training_and_benchmarks_share_no_scan() -> None:
 
 
 def test_the_recipe_shows_a_student_training_scans_alone(monkeypatch) -> None:
-    from zppo_core import nano_sft
+    from zppo_core.models.nano import sft as nano_sft
 
     seen: set[int] = set()
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from eval.scores import evaluate, plan
 from steps.aggregate import aggregate
 from steps.cache_teacher import cache_teacher
 from steps.epoch import epoch
-from steps.evaluate import evaluate, plan
 from steps.prepare_data import prepare_data
-from steps.run_setup import Setup, open_run, settled
+from zppo_core.run.setup import Setup, open_run, settled
 
 SMALL = {
     "run.rollout_steps": 2, "run.steps_per_task": 2, "data.train_questions": 24,

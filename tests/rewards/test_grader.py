@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zppo_core.errors import UserError
+from zppo_core.processes.killable import Outcome, WorkerPool
 from zppo_core.rewards.custom import OwnReward
 from zppo_core.rewards.grader import Grader, grade
 from zppo_core.rewards.numbers import exact_number
 from zppo_core.rewards.where import extract_boxed
 from zppo_core.types import Grade, Question
-from zppo_core.workers import Outcome, WorkerPool
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from steps.grading import RuleGrading
 from zppo_core.rewards.answers import AnswerSpec
+from zppo_core.rewards.grading import RuleGrading
 from zppo_core.rewards.where import extract_boxed
 from zppo_core.types import Grade, Question
 

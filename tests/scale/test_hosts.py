@@ -20,13 +20,8 @@ import psutil
 import pytest
 import torch
 
-from steps.world import World, build_world
-from steps.world import workers_of as workers
-from zppo_core import connections
-from zppo_core.config import Config, load
-from zppo_core.connections import KEEPALIVE, Door, connect
-from zppo_core.engines.base import Sampling
-from zppo_core.engines.host import (
+from zppo_core.cluster import listener as connections
+from zppo_core.cluster.host import (
     HostEngine,
     completions_of,
     pack_completions,
@@ -34,12 +29,17 @@ from zppo_core.engines.host import (
     prompts_of,
     serve,
 )
+from zppo_core.cluster.listener import KEEPALIVE, Door, connect
+from zppo_core.cluster.messages import unpack
+from zppo_core.cluster.remote import PATIENCE
+from zppo_core.config import Config, load
 from zppo_core.engines.pool import EnginePool
 from zppo_core.errors import UserError
+from zppo_core.protocols import Sampling
+from zppo_core.run.session import World, build_world
+from zppo_core.run.session import workers_of as workers
 from zppo_core.store.objects import open_store
 from zppo_core.training.deepspeed import join
-from zppo_core.training.remote import PATIENCE
-from zppo_core.training.wire import unpack
 from zppo_core.types import Completion, Prompt
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,7 +119,7 @@ def test_rollouts_of_two_hosts_are_those_of_one_before_and_after_an_update(
             assert after != before, "the update changed nothing: the test shows nothing"
 
             children = psutil.Process(other.pid).children(recursive=True)
-            programs = [c for c in children if "steps.engine_host" in c.cmdline()]
+            programs = [c for c in children if "zppo_core.cluster.engine_process" in c.cmdline()]
             assert len(programs) == 1
             folder = Path(programs[0].environ()["ZPPO_WEIGHTS"]).parent
             assert folder.is_dir()
@@ -130,7 +130,9 @@ def test_rollouts_of_two_hosts_are_those_of_one_before_and_after_an_update(
             built.close()
         other.wait(60)
         assert not folder.exists()
-        assert not [c for c in psutil.process_iter() if "steps.engine_host" in _words(c)]
+        assert not [
+            c for c in psutil.process_iter() if "zppo_core.cluster.engine_process" in _words(c)
+        ]
 
 
 def _words(process: psutil.Process) -> list[str]:

@@ -7,8 +7,8 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.models.qwen3_5 import Qwen3_5TextConfig
 
-from zppo_core import memory
 from zppo_core.config import load
+from zppo_core.models import memory
 from zppo_core.training import deepspeed, lm_head
 
 GIB = 2**30
@@ -119,7 +119,7 @@ def test_activations_are_within_a_factor_of_two_of_what_a_pass_keeps(checkpointi
                          "mrope_section": [11, 11, 10], "partial_rotary_factor": 0.25},
     )  # fmt: skip
     model = AutoModelForCausalLM.from_config(config).to(torch.bfloat16)
-    from zppo_core.training.hybrid import HybridText
+    from zppo_core.models.qwen3_5.hybrid import HybridText
 
     text, tokens = HybridText(model, checkpointing), 2048
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}

@@ -19,14 +19,15 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from zppo_core import models
+from zppo_core.cluster import messages as wire
+from zppo_core.cluster.remote import RemoteTrainer, Workers
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.errors import UserError
-from zppo_core.models import weights_name
-from zppo_core.store.checkpoint import MASTER, latest_checkpoint, save_checkpoint
+from zppo_core.models.loading import weights_name
+from zppo_core.store.checkpoint import latest_checkpoint, save_checkpoint
 from zppo_core.store.objects import LocalStore
-from zppo_core.training import wire
-from zppo_core.training.remote import RemoteTrainer, Workers
-from zppo_core.training.shares import deal
+from zppo_core.training.optimizer_state import MASTER
+from zppo_core.training.rank_plan import deal
 from zppo_core.training.updater import Trainer
 
 NAME = "nano:student"

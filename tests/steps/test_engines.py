@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 import torch
 
-from steps import engines
-from steps.contestants import judge_engine, name_of
+from eval.models import judge_engine, name_of
 from steps.evaluate_model import rival_of
-from steps.world import TimedLearner, build_world
 from zppo_core import models
 from zppo_core.config import load
+from zppo_core.engines import factory as engines
 from zppo_core.engines import openai
-from zppo_core.engines.base import Sampling
 from zppo_core.engines.hf import HfEngine
 from zppo_core.errors import UserError
-from zppo_core.machine import code_version
-from zppo_core.phases import Clock
+from zppo_core.processes.machine import code_version
+from zppo_core.protocols import Sampling
+from zppo_core.records.phases import Clock
+from zppo_core.run.session import TimedLearner, build_world
 from zppo_core.store.objects import LocalStore, open_store
-from zppo_core.teacher_cache import Memo
+from zppo_core.store.teacher_cache import Memo
 from zppo_core.types import Prompt
 
 

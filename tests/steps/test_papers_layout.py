@@ -4,11 +4,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from steps import engines
-from zppo_core import memory, models
+from zppo_core import models
 from zppo_core.config import load
+from zppo_core.engines import factory as engines
 from zppo_core.engines.pool import EnginePool
 from zppo_core.errors import UserError
+from zppo_core.models import memory
 
 SETS = ["student.model=nano:student", "teacher.model=nano:teacher"]
 

@@ -8,9 +8,9 @@ import pytest
 
 from steps import early
 from steps.early import machine, merge_sets, parse
-from steps.preflight import check, check_cluster, check_machine
 from zppo_core.config import load
 from zppo_core.errors import UserError
+from zppo_core.run.preflight import check, check_cluster, check_machine
 
 FLOW = Path(__file__).parents[2] / "flows" / "zppo_flow.py"
 

@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 import torch
 
-from steps.contestants import contestants
-from steps.resume import same_beginning
-from steps.run_setup import open_run, same_configuration, settled
-from steps.stage import record_stage, seconds_alive
+from eval.models import contestants
 from zppo_core import models
 from zppo_core.config import load
 from zppo_core.data.corpus import ListCorpus
 from zppo_core.data.digits import train_questions
 from zppo_core.errors import UserError
+from zppo_core.records.schema import decode, encode
+from zppo_core.run.resume import same_beginning
+from zppo_core.run.setup import open_run, same_configuration, settled
+from zppo_core.run.timing import record_stage, seconds_alive
 from zppo_core.store.checkpoint import save_checkpoint
 from zppo_core.store.journal import Journal
 from zppo_core.store.objects import LocalStore
-from zppo_core.tables_schema import decode, encode
 
 BASE = {
     "run_key": "r", "created_at": None, "scale": "nano", "method": "zppo", "seed": 0,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from eval import evidence
 from eval.harness import expected_of
+from eval.report import evidence
 from eval.suite import SUITES
 from steps import sweep
 from steps.early import resolve

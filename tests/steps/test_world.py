@@ -2,9 +2,9 @@
 
 import pytest
 
-from steps.grading import RuleGrading
-from steps.world import OwnReward, build_world
 from zppo_core.config import Config, load
+from zppo_core.rewards.grading import RuleGrading
+from zppo_core.run.session import OwnReward, build_world
 from zppo_core.store.objects import LocalStore
 
 

@@ -5,16 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from zppo_core.store.checkpoint import (
-    checkpoint_of,
-    latest_checkpoint,
-    read_optimizer,
-    save_checkpoint,
-    steps,
-    weight_hash,
-    write_optimizer,
-)
+from zppo_core.models.weights import weight_hash
+from zppo_core.store.checkpoint import checkpoint_of, latest_checkpoint, save_checkpoint, steps
 from zppo_core.store.objects import DamagedObjectError, LocalStore, MissingObjectError
+from zppo_core.training.optimizer_state import read_optimizer, write_optimizer
 
 
 def write(content: str):
@@ -141,7 +135,7 @@ def test_a_rewritten_checkpoint_keeps_nothing_of_the_old(store, tmp_path: Path) 
 def test_the_student_is_a_folder_that_transformers_loads_as_it_stands(store, tmp_path) -> None:
     from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-    from zppo_core.store.checkpoint import load_weights, write_student
+    from zppo_core.models.weights import load_weights, write_student
 
     class Tokenizer:
         def save_pretrained(self, folder: Path) -> None:

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from zppo_core.cache_care import prune, usage, verify
 from zppo_core.cli import main
-from zppo_core.engines.base import Sampling
 from zppo_core.engines.scripted import ScriptedEngine
+from zppo_core.protocols import Sampling
+from zppo_core.store.cache_tools import prune, usage, verify
 from zppo_core.store.checkpoint import save_checkpoint
 from zppo_core.store.journal import Journal
 from zppo_core.store.objects import LocalStore, open_store
-from zppo_core.teacher_cache import DrawRequest, Memo, TeacherCache
+from zppo_core.store.teacher_cache import DrawRequest, Memo, TeacherCache
 from zppo_core.types import Prompt
 
 ENGINE = ScriptedEngine(lambda prompt, member: f"{prompt.text}: {member}", "teacher")

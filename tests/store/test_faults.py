@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from faulty_proxy import WRITES, FaultyProxy, after, first
 
-from zppo_core.engines.base import Sampling
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError
+from zppo_core.protocols import Sampling
 from zppo_core.store import s3
 from zppo_core.store.checkpoint import latest_checkpoint, save_checkpoint
 from zppo_core.store.journal import Journal
 from zppo_core.store.lock import RunLock
 from zppo_core.store.objects import DamagedObjectError, S3Store
-from zppo_core.teacher_cache import DrawRequest, TeacherCache
+from zppo_core.store.teacher_cache import DrawRequest, TeacherCache
 from zppo_core.types import Prompt
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zppo_core.cache_care import prune, verify
-from zppo_core.engines.base import Sampling
 from zppo_core.engines.scripted import ScriptedEngine
+from zppo_core.protocols import Sampling
+from zppo_core.store.cache_tools import prune, verify
 from zppo_core.store.objects import LocalStore
-from zppo_core.teacher_cache import DrawRequest, Memo, TeacherCache
+from zppo_core.store.teacher_cache import DrawRequest, Memo, TeacherCache
 from zppo_core.types import Prompt
 
 SAMPLING = Sampling(64, n=4)
@@ -106,7 +106,7 @@ def test_more_draws_keep_the_ones_there_are(tmp_path: Path) -> None:
 
 
 def test_a_prefill_that_dies_loses_one_chunk_at_most(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("zppo_core.teacher_cache.CHUNK", 4)
+    monkeypatch.setattr("zppo_core.store.teacher_cache.CHUNK", 4)
     engine = counting_engine()
     answer = engine.answer
 

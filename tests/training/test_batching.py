@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from zppo_core.rendering import EncodedPrompt
+from zppo_core.algorithm.train_groups import Suffix, TrainGroup
 from zppo_core.training.batching import micro_batches, padded_tokens
-from zppo_core.training.groups import Suffix, TrainGroup
+from zppo_core.training.fp32_masters import Masters
 from zppo_core.training.lm_head import jensen_shannon
-from zppo_core.training.masters import Masters
+from zppo_core.types import EncodedPrompt
 
 
 def group(name: str, prompt: int, *responses: int) -> TrainGroup:

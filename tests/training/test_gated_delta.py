@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from zppo_core.training.gated_delta import CHUNK, gated_delta, gated_delta_step
+from zppo_core.models.qwen3_5.gated_delta import CHUNK, gated_delta, gated_delta_step
 
 
 def inputs(length: int, seed: int = 0):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from zppo_core.training.joined_attention import Stretch, joined_attention
-from zppo_core.training.packing import Bounds
+from zppo_core.models.qwen3_5.joined_attention import Stretch, joined_attention
+from zppo_core.models.qwen3_5.packing import Bounds
 
 HEADS, KEY_HEADS, DIM = 4, 2, 8
 CPU = torch.device("cpu")

@@ -8,12 +8,12 @@ import world
 from transformers import AutoModelForImageTextToText
 
 from zppo_core.config import LossConfig, TrainerConfig
-from zppo_core.engines.base import Sampling
 from zppo_core.engines.hf import HfEngine
-from zppo_core.models import weights_name
-from zppo_core.store.checkpoint import latest_checkpoint, save_checkpoint, write_student
+from zppo_core.models.loading import lora, weights_name
+from zppo_core.models.weights import write_student
+from zppo_core.protocols import Sampling
+from zppo_core.store.checkpoint import latest_checkpoint, save_checkpoint
 from zppo_core.store.objects import LocalStore
-from zppo_core.training import lora
 from zppo_core.training.updater import Trainer
 
 

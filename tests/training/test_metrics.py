@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 import world
 
+from zppo_core.algorithm.train_groups import NO_UPDATE
 from zppo_core.config import LossConfig, OptimizerConfig
-from zppo_core.training.updater import NO_UPDATE, Trainer, adamw
+from zppo_core.training.updater import Trainer, adamw
 
 MIXED = [2, 1, 4, 3, 2]
 BOUNDS = LossConfig(clip_low=0.1, clip_high=0.4, dual_clip=1.6)

@@ -9,8 +9,8 @@ import world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zppo_core.rendering import EncodedPrompt
-from zppo_core.training.shares import deal, rounds
+from zppo_core.training.rank_plan import deal, rounds
+from zppo_core.types import EncodedPrompt
 
 MIXED = [2, 1, 4, 3, 2]
 GROUPS = world.groups(world.prompts(), MIXED)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import world
 
-from zppo_core.training import wire
+from zppo_core.cluster import messages as wire
 
 FIELDS = ("token_ids_T", "mask_T", "weights_T", "sampler_logp_T", "old_logp_T")
 

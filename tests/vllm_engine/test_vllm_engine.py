@@ -20,19 +20,20 @@ if os.environ.get("ZPPO_TEST_VLLM") != "1":
 
 from transformers import Qwen3_5ForConditionalGeneration
 
-from zppo_core import models, nano
+from zppo_core import models
+from zppo_core.algorithm.train_groups import sampler_mismatch, to_train_group
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.data.digits import benchmark_questions, train_questions
-from zppo_core.engines.base import Sampling
 from zppo_core.engines.hf import HfEngine
 from zppo_core.engines.pool import EnginePool
 from zppo_core.engines.vllm import VllmEngine, control_settings
 from zppo_core.errors import UserError
-from zppo_core.nano import resolve
+from zppo_core.models.nano import build as nano
+from zppo_core.models.nano import resolve
+from zppo_core.models.renderer import Renderer
 from zppo_core.prompts import OURS
-from zppo_core.rendering import Renderer
-from zppo_core.training.groups import to_train_group
-from zppo_core.training.updater import Trainer, sampler_mismatch
+from zppo_core.protocols import Sampling
+from zppo_core.training.updater import Trainer
 from zppo_core.types import Completion, Grade, Group, Prompt
 
 GREEDY = Sampling(48, temperature=0.0)

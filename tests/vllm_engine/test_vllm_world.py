@@ -15,15 +15,15 @@ if os.environ.get("ZPPO_TEST_VLLM") != "1":
 
 from test_vllm_engine import GREEDY, flat, prompts, say
 
-from steps.world import build_world
 from zppo_core import models
+from zppo_core.algorithm.rollout_step import rollout_step
 from zppo_core.config import load
-from zppo_core.engines.base import Sampling
 from zppo_core.engines.hf import HfEngine
 from zppo_core.engines.openai import OpenAIEngine
 from zppo_core.errors import UserError
-from zppo_core.nano import resolve
-from zppo_core.rollout_step import rollout_step
+from zppo_core.models.nano import resolve
+from zppo_core.protocols import Sampling
+from zppo_core.run.session import build_world
 from zppo_core.store.objects import open_store
 from zppo_core.types import Prompt
 

@@ -9,7 +9,7 @@ from itertools import islice
 
 from zppo_core.data.corpus import ListCorpus
 from zppo_core.data.kinds import kind_of
-from zppo_core.pixels import picture_size
+from zppo_core.data.pixels import picture_size
 from zppo_core.types import Grade, Question
 
 SHOWN = 10  # rows

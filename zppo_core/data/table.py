@@ -28,6 +28,7 @@ from zppo_core.data.layouts import (
     parse_columns,
     parse_format,
 )
+from zppo_core.data.pixels import ANY_SIZE, Bounds, as_rgb, plain_bytes
 from zppo_core.data.solutions import final_answer
 from zppo_core.data.values import (
     UnusableError,
@@ -41,7 +42,6 @@ from zppo_core.data.values import (
     truth_of,
 )
 from zppo_core.errors import UserError
-from zppo_core.pixels import ANY_SIZE, Bounds, as_rgb, plain_bytes
 from zppo_core.rewards.answers import known_kind
 from zppo_core.types import Question
 

@@ -13,12 +13,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from zppo_core.engines.base import Progress, Sampling
 from zppo_core.engines.sampling import Penalties, RowStreams, draw, processed
-from zppo_core.rendering import EncodedPrompt, Renderer
-from zppo_core.training import hybrid
-from zppo_core.training.collate import left_pad
-from zppo_core.types import Completion, Prompt
+from zppo_core.models.collate import left_pad
+from zppo_core.models.qwen3_5 import hybrid
+from zppo_core.models.renderer import Renderer
+from zppo_core.protocols import Progress, Sampling
+from zppo_core.types import Completion, EncodedPrompt, Prompt
 
 MAX_ROWS = 512  # rows decoded together
 MAX_TOKENS = 65_536  # prompt tokens of a batch's rows, padding included

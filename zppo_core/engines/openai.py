@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import requests
 
-from zppo_core.engines.base import Progress, Sampling
 from zppo_core.errors import UserError
+from zppo_core.protocols import Progress, Sampling
 from zppo_core.types import Completion, Prompt
 
 if TYPE_CHECKING:

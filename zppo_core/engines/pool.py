@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from zppo_core.engines.base import Progress, Sampling
+from zppo_core.protocols import Progress, Sampling
 from zppo_core.types import Completion, Prompt
 
 if TYPE_CHECKING:

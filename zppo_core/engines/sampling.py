@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from zppo_core.engines.base import Sampling
+from zppo_core.protocols import Sampling
 from zppo_core.streams import stream
 
 BLOCK = 64  # uniforms drawn at once for a row

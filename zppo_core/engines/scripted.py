@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zppo_core.engines.base import Progress, Sampling
+from zppo_core.protocols import Progress, Sampling
 from zppo_core.types import Completion, Finish, Prompt
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from zppo_core.engines.base import Progress, Sampling
+from zppo_core.data.pixels import read_picture
 from zppo_core.engines.vllm_weights import (
     Sources,
     cast,
@@ -24,14 +24,15 @@ from zppo_core.engines.vllm_weights import (
     weights_identity,
 )
 from zppo_core.errors import UserError
-from zppo_core.nano import resolve
-from zppo_core.pixels import read_picture
+from zppo_core.models.nano import resolve
+from zppo_core.protocols import Progress, Sampling
 from zppo_core.types import Completion, Prompt
 
 if TYPE_CHECKING:
     import torch
 
-    from zppo_core.rendering import EncodedPrompt, Renderer
+    from zppo_core.models.renderer import Renderer
+    from zppo_core.types import EncodedPrompt
 
 Transport = Literal["memory", "file"]
 MAX_FORBIDDEN = 1024  # entries of a request's logit bias

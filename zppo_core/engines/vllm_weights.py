@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zppo_core.scratch import quick_folder
+from zppo_core.processes.shm import quick_folder
 
 if TYPE_CHECKING:
     import torch

@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import Any, get_args
 
 from zppo_core.errors import UserError
+from zppo_core.processes.killable import WorkerPool, resolve
 from zppo_core.types import Grade, Outcome, Question
-from zppo_core.workers import WorkerPool, resolve
 
 
 class OwnReward:
@@ -22,7 +22,7 @@ class OwnReward:
 
     def __init__(self, function: str, workers: int = 2, timeout: float = 10.0) -> None:
         self.function = function
-        load = ("zppo_core.workers:resolve", function)
+        load = ("zppo_core.processes.killable:resolve", function)
         self._pool = WorkerPool("zppo_core.rewards.custom:call", workers, timeout, prepare=load)
 
     def grade_all(self, pairs: Sequence[tuple[Question, str]]) -> list[Grade]:

@@ -1,8 +1,8 @@
 r"""The outcome reward: the last \boxed{...} against the gold answer (section 6).
 
 Cheap, exact comparisons decide almost every pair here; only what needs algebra goes to processes
-that are killed when they take too long (`zppo_core/workers.py`). Nothing that a model wrote is
-evaluated.
+that are killed when they take too long (`zppo_core/processes/killable.py`). Nothing that a model
+wrote is evaluated.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from functools import lru_cache
 
+from zppo_core.processes.killable import Outcome, WorkerPool
 from zppo_core.rewards.answers import AnswerSpec, NeedsAlgebraError, spec_of
 from zppo_core.rewards.compare import agree
 from zppo_core.rewards.where import find_answer
 from zppo_core.types import Grade
-from zppo_core.workers import Outcome, WorkerPool
 
 TIMEOUT = 5.0  # seconds for one comparison by computer algebra
 ALGEBRA = "zppo_core.rewards.grader:agree_by_algebra"

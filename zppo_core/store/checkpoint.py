@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zppo_core.errors import UserError
 from zppo_core.store.journal import MANIFEST, Journal
@@ -29,13 +29,9 @@ from zppo_core.store.objects import (
 )
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 FOLDER = "checkpoints"
-
-
-MTP = "mtp."  # what names of multi-token prediction begin with
-MASTER = "master"  # of a parameter, beside the optimizer's own state
 
 
 @dataclass(frozen=True)
@@ -172,111 +168,3 @@ def latest_checkpoint(store: ObjectStore, prefix: str) -> Checkpoint | None:
                 stacklevel=2,
             )
     return None
-
-
-def weight_hash(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
-    """SHA-256 (hex) over names, types, shapes and bytes, in order of the names."""
-    import torch
-
-    h = hashlib.sha256()
-    for name, tensor in sorted(tensors, key=lambda item: item[0]):
-        h.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        h.update(flat.view(torch.uint8).numpy().data)
-    return h.hexdigest()
-
-
-def write_student(folder: Path, model: Any, tokenizer: Any, image_processor: Any = None,
-                  mtp: Mapping[str, torch.Tensor] | None = None) -> None:  # fmt: skip
-    """The student as an ordinary Hugging Face folder, for transformers and vLLM as it stands.
-
-    `mtp` are the base's tensors of multi-token prediction, which stand beside the trained ones.
-    """
-    from safetensors.torch import save_file
-
-    from zppo_core.training import lora
-
-    own = {"state_dict": lora.merged(model)} if lora.adapted(model) else {}
-    model.save_pretrained(folder, safe_serialization=True, **own)
-    if mtp:
-        save_file(dict(mtp), folder / "mtp.safetensors", metadata={"format": "pt"})
-        index = folder / "model.safetensors.index.json"
-        if index.is_file():
-            content = json.loads(index.read_text())
-            content["weight_map"] |= dict.fromkeys(mtp, "mtp.safetensors")
-            index.write_text(json.dumps(content, indent=2, sort_keys=True))
-    tokenizer.save_pretrained(folder)
-    if image_processor is not None:
-        image_processor.save_pretrained(folder)
-
-
-def load_weights(folder: Path, model: Any) -> None:
-    """Read the *.safetensors of a Hugging Face folder into `model`, bit for bit.
-
-    UserError if a tensor of the model is missing there, or one there is none of the model's.
-    """
-    from safetensors.torch import load_file
-
-    found: dict[str, torch.Tensor] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        found |= {k: v for k, v in load_file(path).items() if not k.startswith(MTP)}
-    result = model.load_state_dict(found, strict=False)
-    tied = set(getattr(model, "all_tied_weights_keys", ()) or ())
-    missing = [name for name in result.missing_keys if name not in tied]
-    if missing or result.unexpected_keys:
-        names = ", ".join([*missing, *result.unexpected_keys][:3])
-        raise UserError(f"the checkpoint does not fit the model ({names}); was the model changed?")
-
-
-def write_optimizer(folder: Path, optimizer: torch.optim.Optimizer,
-                    named: Mapping[str, torch.Tensor],
-                    masters: Mapping[str, torch.Tensor] | None = None) -> None:  # fmt: skip
-    """The optimizer's state by parameter name: tensors as safetensors, settings as JSON.
-
-    `masters` are float32 weights that differ from the student's own.
-    """
-    from safetensors.torch import save_file
-
-    tensors = {f"{n}:{MASTER}": t.detach().contiguous() for n, t in (masters or {}).items()}
-    scalars = {}
-    names = {tensor: name for name, tensor in named.items()}
-    for parameter, state in optimizer.state.items():
-        for key, value in state.items():
-            full = f"{names[parameter]}:{key}"
-            if hasattr(value, "dtype"):
-                tensors[full] = value.detach().contiguous()
-            else:
-                scalars[full] = value
-    settings = [
-        {k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups
-    ]
-    save_file(tensors, folder / "optimizer.safetensors")
-    content = {"scalars": scalars, "settings": settings}
-    (folder / "optimizer.json").write_text(json.dumps(content, indent=1, sort_keys=True))
-
-
-def read_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer,
-                   named: Mapping[str, torch.Tensor]) -> None:  # fmt: skip
-    """Put back what `write_optimizer` wrote, bit for bit; masters into `named` itself."""
-    from safetensors.torch import load
-
-    content = json.loads(checkpoint.read("optimizer.json"))
-    states: dict[str, dict[str, Any]] = {}
-    everything: dict[str, Any] = {
-        **load(checkpoint.read("optimizer.safetensors")),
-        **content["scalars"],
-    }
-    for full, value in everything.items():
-        name, _, key = full.rpartition(":")
-        states.setdefault(name, {})[key] = value
-    optimizer.state.clear()
-    for name, state in states.items():
-        parameter = named[name]
-        if MASTER in state:
-            parameter.data.copy_(state.pop(MASTER))
-        optimizer.state[parameter] = {
-            k: v.to(parameter.device) if hasattr(v, "dtype") and k != "step" else v
-            for k, v in state.items()
-        }
-    for group, settings in zip(optimizer.param_groups, content["settings"], strict=True):
-        group.update({k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from zppo_core.engines.base import Progress
 from zppo_core.errors import UserError
+from zppo_core.protocols import Progress
 from zppo_core.store.base import (
     PARALLEL,
     DamagedObjectError,

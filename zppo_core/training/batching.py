@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from zppo_core.training.groups import TrainGroup
+from zppo_core.algorithm.train_groups import TrainGroup
 
 # (index of the group, first and last + 1 of its suffixes)
 Piece = tuple[int, int, int]

@@ -19,14 +19,14 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from zppo_core.algorithm.train_groups import NO_UPDATE, TrainGroup, UpdateMetrics
 from zppo_core.config import OptimizerConfig
 from zppo_core.errors import UserError
-from zppo_core.rendering import EncodedPrompt
-from zppo_core.training.groups import TrainGroup
+from zppo_core.training.fp32_params import Precise
 from zppo_core.training.lm_head import jensen_shannon, log_probs
-from zppo_core.training.precise import Precise
-from zppo_core.training.shares import Round, rounds
-from zppo_core.training.updater import NO_UPDATE, Trainer, UpdateMetrics, adamw
+from zppo_core.training.rank_plan import Round, rounds
+from zppo_core.training.updater import Trainer, adamw
+from zppo_core.types import EncodedPrompt
 
 BUCKET = 200_000_000  # entries that are exchanged at once
 PERSISTENT = 100_000  # entries: norms, gates and convolutions stay whole on every rank in ZeRO-3

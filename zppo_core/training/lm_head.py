@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from zppo_core.training.gated_delta import working_dtype
+from zppo_core.models.qwen3_5.gated_delta import working_dtype
 
 CHUNK_ELEMENTS = 1 << 23  # logits alive at once on a CPU: 32 MiB in float32
 # positions alive at once on a GPU, where each chunk reads the whole weight: at 33, as many as a

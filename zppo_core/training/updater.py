@@ -8,48 +8,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from zppo_core.algorithm.losses import policy_loss
+from zppo_core.algorithm.train_groups import NO_UPDATE, TrainGroup, UpdateMetrics
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.errors import UserError
-from zppo_core.losses import policy_loss
-from zppo_core.store.checkpoint import Checkpoint, read_optimizer, write_optimizer
-from zppo_core.training import lora
+from zppo_core.models import lora
+from zppo_core.store.checkpoint import Checkpoint
 from zppo_core.training.batching import micro_batches
-from zppo_core.training.groups import TrainGroup
+from zppo_core.training.forward import choose
+from zppo_core.training.fp32_masters import Masters
 from zppo_core.training.lm_head import jensen_shannon, log_probs
-from zppo_core.training.masters import Masters
-from zppo_core.training.modes import choose
 from zppo_core.training.moments import LowAdamW
-
-
-@dataclass(frozen=True)
-class UpdateMetrics:
-    """What one optimizer step did. Shares are of sampled tokens; times in seconds."""
-
-    loss: float
-    grad_norm: float  # before clipping
-    entropy: float  # nats, mean over sampled tokens
-    clip_low_share: float
-    clip_high_share: float
-    dual_clip_share: float
-    ratio_mean: float
-    tokens: int  # sampled tokens of the groups given, which all shares and means are of
-    groups: int
-    micro_batches: int
-    computed_tokens: int  # through the model, padding and prompts included
-    seconds: float
-    mismatch_mean: float  # |log-prob of sampler - of trainer|, nats
-    mismatch_max: float
-    divisor: int = 0  # tokens that the loss is divided by: groups with equal rewards included
-
-
-NO_UPDATE = UpdateMetrics(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0, 0, 0, 0, 0.0, 0.0, 0.0)
+from zppo_core.training.optimizer_state import read_optimizer, write_optimizer
 
 
 class Trainer:
@@ -285,15 +262,3 @@ def adamw(weights: Iterable[torch.Tensor], settings: OptimizerConfig) -> torch.o
         return LowAdamW(weights, s.lr, s.betas, s.eps, s.weight_decay)
     return torch.optim.AdamW(weights, lr=s.lr, betas=s.betas, eps=s.eps,
                              weight_decay=s.weight_decay, foreach=True)  # fmt: skip
-
-
-def sampler_mismatch(groups: Sequence[TrainGroup],
-                     scores: Sequence[Sequence[np.ndarray]]) -> tuple[float, float]:  # fmt: skip
-    """Mean and largest |log-prob of sampler - of trainer| over sampled tokens, nats; 0 if none."""
-    gaps = [
-        np.abs(suffix.sampler_logp_T - score)[suffix.mask_T]
-        for group, row in zip(groups, scores, strict=True)
-        for suffix, score in zip(group.suffixes, row, strict=True)
-    ]
-    flat = np.concatenate(gaps) if gaps else np.zeros(0)
-    return (float(flat.mean()), float(flat.max())) if len(flat) else (0.0, 0.0)

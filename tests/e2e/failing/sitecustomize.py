@@ -1,7 +1,7 @@
 """Makes one function of the steps raise, for the process tree that has ZPPO_TEST_FAIL set.
 
 ZPPO_TEST_FAIL="steps.epoch:one_step@2" raises at the second call in a process (default: the first);
-"steps.evaluate:score~index=1" counts only calls with that text in their arguments.
+"eval.scores:score~index=1" counts only calls with that text in their arguments.
 """
 
 import importlib.abc

@@ -1,0 +1,23 @@
+"""AIME 2025: the gold answer is a whole number from 0 to 999."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from eval.benchmarks.common import ask, read_rows
+from eval.rows import Row, Source
+from eval.settings import Settings
+from eval.suite import Sample
+
+COLUMNS = ("question", "answer")
+
+
+def samples(source: Source, settings: Settings) -> Iterator[Sample]:
+    def read(row: Row) -> Sample:
+        return Sample(
+            f"{row.config}/{row.index}",
+            ask("aime", settings, question=row["question"]),
+            str(row["answer"]),
+        )
+
+    return read_rows(source, COLUMNS, read)

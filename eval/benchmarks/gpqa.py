@@ -1,0 +1,31 @@
+"""GPQA-Diamond: four answers in an order that a row's own seed decides, for every model alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from eval.benchmarks.common import ask, letter, read_rows
+from eval.rows import Row, Source
+from eval.settings import Settings
+from eval.suite import Sample
+from zppo_core.streams import stream
+
+WRONG = tuple(f"Incorrect Answer {i}" for i in (1, 2, 3))
+COLUMNS = ("Question", "Correct Answer", *WRONG)
+
+
+def tidy(text: str) -> str:
+    """`text` stripped, with single spaces, and " [title]" as a full stop (as lm-eval reads it)."""
+    return re.sub(r" {2,}", " ", text.replace(" [title]", ". ")).strip()
+
+
+def samples(source: Source, settings: Settings) -> Iterator[Sample]:
+    def read(row: Row) -> Sample:
+        answers = [tidy(row[c]) for c in ("Correct Answer", *WRONG)]
+        order = stream(0, "gpqa options", row["Question"]).permutation(4).tolist()
+        options = tuple(answers[i] for i in order)
+        text = ask("gpqa", settings, question=tidy(row["Question"]), options=options)
+        return Sample(str(row.index), text, letter(order.index(0)), options=options)
+
+    return read_rows(source, COLUMNS, read)

@@ -1,0 +1,36 @@
+"""Humanity's Last Exam: exact answers and choices, some with a picture; its own judge."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+
+from eval.archives import UnreadableError
+from eval.benchmarks.common import ask, read_rows
+from eval.rows import Row, Source, checked
+from eval.settings import Settings
+from eval.suite import Picture, Sample
+
+COLUMNS = ("id", "question", "image", "answer", "answer_type")
+
+
+def samples(source: Source, settings: Settings) -> Iterator[Sample]:
+    def read(row: Row) -> Sample:
+        text = ask("hle", settings, question=row["question"])
+        pictures = (_picture(row["image"], row["id"]),) if row["image"] else ()
+        extra = {"question": row["question"]}
+        return Sample(str(row["id"]), text, str(row["answer"]), pictures, extra=extra)
+
+    return read_rows(source, COLUMNS, read)
+
+
+def _picture(uri: str, name: str) -> Picture:
+    def read() -> tuple[bytes, ...]:
+        try:
+            data = base64.b64decode(uri.partition(",")[2], validate=True)
+        except binascii.Error as error:
+            raise UnreadableError(f"broken picture of {name}: {error}") from None
+        return (checked(data, f"row {name}"),)
+
+    return read

@@ -1,0 +1,28 @@
+"""MathVerse: 788 problems, each in five versions that move the text into the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from eval.benchmarks.common import ask, read_rows
+from eval.rows import Row, Source
+from eval.settings import Settings
+from eval.suite import Sample
+
+COLUMNS = (
+    "sample_index", "problem_version", "question", "question_for_eval", "question_type", "answer",
+    "image",
+)  # fmt: skip
+
+
+def samples(source: Source, settings: Settings) -> Iterator[Sample]:
+    def read(row: Row) -> Sample:
+        text = ask("mathverse", settings, question=(row["question"] or "").strip())
+        name = f"{row['problem_version']}/{row['sample_index']}"
+        rule = "choice" if row["question_type"] == "multi-choice" else "math"
+        extra = {"question": row["question_for_eval"] or text}
+        return Sample(
+            name, text, str(row["answer"]).strip(), (row.picture(),), extra=extra, rule=rule
+        )
+
+    return read_rows(source, COLUMNS, read)

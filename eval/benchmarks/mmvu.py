@@ -1,0 +1,34 @@
+"""MMVU: expert questions on videos; choices or short texts; its own judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from eval.benchmarks.common import ask, read_rows
+from eval.rows import Row, Source
+from eval.settings import Settings
+from eval.suite import Sample
+from eval.video import clip
+
+COLUMNS = ("id", "video", "question_type", "question", "choices", "answer")
+MARK = "/main/"  # in the URL of a video: what follows is its path in the data set
+
+
+def samples(source: Source, settings: Settings) -> Iterator[Sample]:
+    def read(row: Row) -> Sample:
+        path = str(row["video"]).strip().rpartition(MARK)[2]
+        choices = [(k, v) for k, v in sorted((row["choices"] or {}).items()) if v]
+        if row["question_type"] == "open-ended":
+            choices = []
+        text = ask("mmvu", settings, question=row["question"], choices=choices)
+        extra = {
+            "question": row["question"],
+            "options": "\n".join(f"{k}: {v}" for k, v in choices),
+        }
+        return Sample(
+            f"{row['question_type']}/{row['id']}", text, str(row["answer"]).strip(),
+            (clip(lambda: source.open(path), settings),), tuple(v for _, v in choices),
+            extra=extra,
+        )  # fmt: skip
+
+    return read_rows(source, COLUMNS, read)

@@ -1,0 +1,126 @@
+"""Whom an evaluation compares, and who judges: models that are opened only if they are asked."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eval.engines import LazyEngine, ModelSpec
+from eval.judge import Judge
+from eval.protocol import Exam
+from eval.settings import parse
+from eval.suite import benchmarks
+from zppo_core import models
+from zppo_core.config import Config
+from zppo_core.config.methods import METHODS
+from zppo_core.engines.factory import evaluation_engine, is_address, teacher_engine
+from zppo_core.errors import UserError
+from zppo_core.models.weights import load_weights
+from zppo_core.prompts import Templates
+from zppo_core.protocols import Engine
+from zppo_core.records.schema import decode
+from zppo_core.rewards.grader import Grader
+from zppo_core.store.checkpoint import latest_checkpoint
+from zppo_core.store.journal import Journal
+from zppo_core.store.objects import ObjectStore
+from zppo_core.store.teacher_cache import Memo
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A model to be scored: `key` is the identity of its weights."""
+
+    role: str
+    key: str
+    thinking: bool
+    engine: LazyEngine
+
+    def open(self) -> Engine:
+        return self.engine
+
+    def close(self) -> None:
+        """Give back what it holds; the next one needs the room."""
+        self.engine.close()
+
+
+def exam_of(config: Config, cache: ObjectStore) -> tuple[Exam, LazyEngine]:
+    """The run's exam and its teacher, who also judges unless the configuration names another."""
+    teacher = LazyEngine(lambda: teacher_engine(config))
+    templates, settings = Templates(config.data.prompts), parse(config.evaluation.settings)
+    exam = Exam(config.evaluation, templates, Grader())
+    named = config.evaluation.judge
+    if named == "none" or all(b.kind == "rule" for b in benchmarks(config.evaluation.suite)):
+        return exam, teacher
+    judge = Judge(
+        judge_engine(config, named) if named else teacher, templates, Memo(cache),
+        settings.judge_tokens, settings.prompts, label=named or config.teacher.model,
+    )  # fmt: skip
+    return Exam(config.evaluation, templates, exam.grader, judge), teacher
+
+
+def judge_engine(config: Config, name: str) -> LazyEngine:
+    """The judge that `evaluation.judge` names, run as the teacher would be."""
+    if is_address(name):
+        return LazyEngine(endpoint(config, name).open)
+    return LazyEngine(lambda: teacher_engine(config, name))
+
+
+def endpoint(config: Config, address: str) -> ModelSpec:
+    """The model behind `address`, asked as the teacher's endpoint is."""
+    key, at_once = config.teacher.api_key_env, config.teacher.concurrency
+    return ModelSpec(address, api_key_env=key, concurrency=at_once)
+
+
+def contestants(config: Config, store: ObjectStore, prefix: str, journal: Journal,
+                teacher: LazyEngine, steps: int) -> Iterator[Contestant]:  # fmt: skip
+    """Base, trained student and, if the method has one, teacher; one at a time.
+
+    UserError if the newest sound checkpoint is not the one after `steps` rollout steps.
+    """
+    import torch
+
+    known = known_keys(journal)
+    thinking = config.student.thinking
+    dtype = getattr(torch, config.student.dtype)
+
+    def base(model: Any = None) -> Callable[[], Engine]:
+        return lambda: evaluation_engine(config, model)
+
+    key = known.get("base_model_key")
+    yield Contestant("base", key or name_of(config.student.model, dtype), thinking,
+                     LazyEngine(base()))  # fmt: skip
+    checkpoint = latest_checkpoint(store, prefix)
+    if checkpoint is None:
+        raise UserError(f"no checkpoint of the student in {store.url}/{prefix}; run the training")
+    if checkpoint.step != steps:
+        raise UserError(
+            f"the newest sound checkpoint in {store.url}/{prefix} is the one after "
+            f"{checkpoint.step} of {steps} rollout steps; resume the training"
+        )
+    on = config.compute.device if config.compute.engine == "hf" else "cpu"
+    model, _ = models.load(config.student.model, dtype, on)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint.fetch(folder, "student")
+        load_weights(Path(folder), model)
+    yield Contestant("student", models.weights_name(model), thinking, LazyEngine(base(model)))
+    del model
+    if METHODS[config.run.method].uses_teacher:
+        key = known.get("teacher_model_key") or teacher.name
+        yield Contestant("teacher", key, config.teacher.thinking, teacher)
+
+
+def known_keys(journal: Journal) -> dict[str, Any]:
+    """The run's own row, which names its models' weights; empty before training."""
+    unit = journal.read("run")
+    if unit is None:
+        return {}
+    row: dict[str, Any] = decode("runs", unit["runs.parquet"]).to_pylist()[0]
+    return row
+
+
+def name_of(model: str, dtype: Any) -> str:
+    """The identity of a model's weights in `dtype`."""
+    return models.weights_name(models.load(model, dtype, "cpu")[0])

@@ -1,0 +1,402 @@
+"""Two runs, or models, on the same questions; every total of one; and the leaderboard.
+
+python -m eval.compare RUN_A RUN_B [--json]    (also names of models that eval_flow.py scored)
+python -m eval.compare --totals RUN [--json]
+python -m eval.compare --leaderboard [--suite nano]
+
+Samples are paired by their ids, and A and B are the benchmark's own total of them, the one that is
+stored: the difference A - B has a bootstrap interval over what that total is a mean of. The counts
+"better : worse" and McNemar's exact test, corrected over the benchmarks by Holm, are of samples,
+whatever the total. --totals takes every total, and every group, from the stored samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+
+from eval import suite as suites
+from eval.render import number, signed, table
+from eval.report.database import DEFAULT_DATABASE, open_database
+from eval.report.summary import family_order, find_run, records
+from eval.scoring import totals
+from eval.scoring.totals import Scored, Total
+from zppo_core.errors import UserError
+from zppo_core.streams import stream
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A against B on one benchmark, or a family's mean over its benchmarks; in points.
+
+    `total` names what A and B are of the samples that both have, `n` of them. `better` and `worse`
+    count samples on which A scores above and below B. `p` is McNemar's over these, `holm` the same
+    corrected; both None for a family, whose total is empty.
+    """
+
+    family: str
+    benchmark: str
+    total: str
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    n: int
+    unpaired: int
+    better: int
+    worse: int
+    p: float | None = None
+    holm: float | None = None
+
+
+def mcnemar(better: int, worse: int) -> float:
+    """Two-sided exact p of so uneven a split of the questions on which two models differ."""
+    from scipy.stats import binomtest
+
+    return 1.0 if better + worse == 0 else float(binomtest(better, better + worse).pvalue)
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Holm's correction: p values that hold for all of them together, in order."""
+    corrected, highest = [0.0] * len(ps), 0.0
+    for rank, i in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
+        highest = max(highest, min(1.0, (len(ps) - rank) * ps[i]))
+        corrected[i] = highest
+    return corrected
+
+
+PAIRS = """
+WITH samples AS (
+    SELECT model_key, family, benchmark, sample_id, any_value(score) AS score FROM eval_samples
+    WHERE suite = ? AND protocol_key = ? AND model_key IN (?, ?) GROUP BY ALL
+)
+SELECT coalesce(a.family, b.family) AS family, coalesce(a.benchmark, b.benchmark) AS benchmark,
+    sample_id AS id, a.score AS a, b.score AS b
+FROM (FROM samples WHERE model_key = ?) a
+FULL JOIN (FROM samples WHERE model_key = ?) b USING (benchmark, sample_id)
+ORDER BY benchmark, sample_id
+"""
+SAMPLES = """
+SELECT benchmark, sample_id AS id, any_value(score) AS score FROM eval_samples
+WHERE suite = ? AND protocol_key = ? AND model_key = ? GROUP BY ALL ORDER BY ALL
+"""
+# of a model: how it was evaluated, with most benchmarks first
+OUTSIDE = """
+SELECT model_key, suite, protocol_key, count(*) AS benchmarks FROM eval_scores
+WHERE run_key IS NULL AND role = ? GROUP BY ALL ORDER BY benchmarks DESC, max(source_id) DESC
+"""
+OF_RUN = """
+SELECT model_key, suite, protocol_key, count(*) AS benchmarks FROM run_scores
+WHERE run_key = ? AND role = 'student' GROUP BY ALL
+"""
+
+
+def _evaluated(
+    connection: duckdb.DuckDBPyConnection, name: str
+) -> tuple[str, list[dict[str, Any]]]:
+    """(full name, evaluations) of a model that eval_flow.py scored, else of a run's student."""
+    outside = records(connection, OUTSIDE, [name])
+    if outside:
+        if len({r["model_key"] for r in outside}) > 1:
+            raise UserError(f"several models were evaluated as {name!r}; give each its own --name")
+        return name, outside
+    key = find_run(connection, name)["run_key"]
+    found = records(connection, OF_RUN, [key])
+    if not found:
+        raise UserError(f"{key} was not evaluated")
+    return key, found
+
+
+def compare(connection: duckdb.DuckDBPyConnection, run_a: str, run_b: str) -> list[Difference]:
+    """Differences by benchmark, then by family; UserError for other suites or protocols.
+
+    Each is a run's key, or its beginning, or the name of a model that eval_flow.py has scored.
+    """
+    (a, of_a), (b, of_b) = (_evaluated(connection, run) for run in (run_a, run_b))
+    if a == b:
+        raise UserError(f"{run_a!r} and {run_b!r} are the same run {a}")
+    others = {(r["suite"], r["protocol_key"]): r for r in of_b}
+    common = [r for r in of_a if (r["suite"], r["protocol_key"]) in others]
+    if not common:
+        raise UserError(f"{a} and {b} were evaluated by other suites or protocols; evaluate again")
+    one = common[0]
+    models = [one["model_key"], others[one["suite"], one["protocol_key"]]["model_key"]]
+    rows = records(connection, PAIRS, [one["suite"], one["protocol_key"], *models, *models])
+    places = sorted(
+        {(r["family"], r["benchmark"]) for r in rows}, key=lambda p: (family_order(p[0]), p[1])
+    )
+    stored = _stored(connection, one["suite"], one["protocol_key"])
+    found, parts = [], {}
+    for family, benchmark in places:
+        own = [r for r in rows if r["benchmark"] == benchmark]
+        names = _totals(one["suite"], benchmark)
+        marks = [stored.get((model, family, benchmark)) for model in models]
+        answered = [[(r["id"], r[x]) for r in own if r[x] is not None] for x in "ab"]
+        name = _total_of(names, list(zip(marks, answered, strict=True)))
+        if name is None:
+            raise UserError(
+                f"{benchmark}: the stored scores are none of its totals "
+                f"({', '.join(names)}) of the stored samples; forget the runs and ingest "
+                "them again (python -m eval.database)"
+            )
+        pairs = [r for r in own if None not in (r["a"], r["b"])]
+        part = _paired(name, pairs)
+        if not part.strata:
+            raise UserError(f"{a} and {b} share no question of {benchmark}")
+        parts[family, benchmark] = part
+        found.append(_difference(family, benchmark, name, [part], len(own) - len(pairs)))
+    ps = [mcnemar(d.better, d.worse) for d in found]
+    found = [replace(d, p=p, holm=h) for d, p, h in zip(found, ps, holm(ps), strict=True)]
+    for family in dict.fromkeys(f for f, _ in places):
+        of_family = [part for (f, _), part in parts.items() if f == family]
+        missing = sum(d.unpaired for d in found if d.family == family)
+        found.append(_difference(family, "mean", "", of_family, missing))
+    return found
+
+
+def _stored(
+    connection: duckdb.DuckDBPyConnection, suite: str, protocol: str
+) -> dict[tuple[str, str, str], float | None]:
+    """(model, family, benchmark) -> stored score [fraction]."""
+    rows = records(
+        connection, "SELECT model_key, family, benchmark, score FROM model_scores "
+        "WHERE suite = ? AND protocol_key = ?", [suite, protocol],
+    )  # fmt: skip
+    return {(r["model_key"], r["family"], r["benchmark"]): r["score"] for r in rows}
+
+
+def _totals(suite: str, benchmark: str) -> tuple[str, ...]:
+    """The benchmark's totals; of one that only an older code knew, the mean over samples."""
+    try:
+        return suites.find(suite, benchmark).totals
+    except UserError:
+        return ("pooled",)
+
+
+def _strata(name: str, scored: Scored) -> list[np.ndarray]:
+    """The units of a total, by stratum, that are resampled: samples, or groups of them."""
+    return [np.asarray(units, np.float64) for units in totals.strata(name, scored) if units]
+
+
+def _total_of(names: Sequence[str], sides: Sequence[tuple[float | None, Scored]]) -> str | None:
+    """The total that gives every stored score of its samples; the protocol's key alone names it.
+
+    The first where several do; None if none does.
+    """
+    if len(names) == 1:
+        return names[0]
+    for name in names:
+        made = [(_strata(name, scored), score) for score, scored in sides]
+        if all(u and s is not None and abs(_mean(u) - s) < 1e-9 for u, s in made):
+            return name
+    return None
+
+
+def _mean(strata: Sequence[np.ndarray]) -> float:
+    return float(np.mean([units.mean() for units in strata]))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One benchmark's samples that both have: units of the total by stratum, (units, 2)."""
+
+    strata: list[np.ndarray]
+    n: int
+    better: int
+    worse: int
+
+
+def _paired(name: str, pairs: Sequence[dict[str, Any]]) -> _Part:
+    # strata and units follow the order of the ids, which is the same on both sides
+    a, b = (_strata(name, [(r["id"], r[x]) for r in pairs]) for x in "ab")
+    return _Part(
+        [100 * np.stack(units, axis=1) for units in zip(a, b, strict=True)], len(pairs),
+        sum(r["a"] > r["b"] for r in pairs), sum(r["a"] < r["b"] for r in pairs),
+    )  # fmt: skip
+
+
+def _difference(family: str, benchmark: str, total: str, parts: Sequence[_Part],
+                unpaired: int) -> Difference:  # fmt: skip
+    """Benchmarks weigh the same; the units of each total are resampled within its strata."""
+    rng = stream(0, "comparison", benchmark)
+    means_R = np.zeros(RESAMPLES)
+    for part in parts:
+        for units in part.strata:
+            gaps = units[:, 0] - units[:, 1]
+            # in slices: the resamples of 14,000 samples would not fit in memory at once
+            at_once = max(1, 4_000_000 // len(gaps))
+            for start in range(0, RESAMPLES, at_once):
+                stop = min(start + at_once, RESAMPLES)
+                drawn = gaps[rng.integers(0, len(gaps), (stop - start, len(gaps)))]
+                means_R[start:stop] += drawn.mean(axis=1) / len(part.strata) / len(parts)
+    low, high = np.percentile(means_R, [2.5, 97.5])
+    a, b = (float(np.mean([_mean([u[:, i] for u in p.strata]) for p in parts])) for i in (0, 1))
+    return Difference(
+        family, benchmark, total, a, b, a - b, float(low), float(high),
+        sum(p.n for p in parts), unpaired,
+        sum(p.better for p in parts), sum(p.worse for p in parts),
+    )  # fmt: skip
+
+
+def compare_text(found: Sequence[Difference]) -> str:
+    """The comparison as a table."""
+    rows = [
+        [d.family, d.benchmark, d.total, number(d.a), number(d.b), signed(d.difference),
+         f"[{d.low:+.1f}, {d.high:+.1f}]", f"{d.n:,}" + (f" (-{d.unpaired})" if d.unpaired else ""),
+         f"{d.better} : {d.worse}", _p(d.p), _p(d.holm)]
+        for d in found
+    ]  # fmt: skip
+    columns = ["family", "benchmark", "total", "A", "B", "A - B", "95 %", "samples",
+               "better : worse", "p", "p, Holm"]  # fmt: skip
+    return table(columns, rows, left=3) + "better : worse, and p (McNemar's), are of samples\n"
+
+
+@dataclass(frozen=True)
+class ModelTotal:
+    """A total of a model's stored samples, in percent; None where it has no unit among them.
+
+    `stored` marks the one that is its score elsewhere; `units` are what it is a mean of.
+    """
+
+    suite: str
+    protocol_key: str
+    family: str
+    benchmark: str
+    total: str
+    stored: bool
+    score: float | None
+    low: float | None
+    high: float | None
+    units: int
+
+
+def all_totals(connection: duckdb.DuckDBPyConnection, name: str) -> list[ModelTotal]:
+    """Every total and every group of a model's benchmarks, from its stored samples.
+
+    `name` as for `compare`. UserError if nothing of that name was evaluated.
+    """
+    _, evaluations = _evaluated(connection, name)
+    found = []
+    for one in evaluations:
+        suite, protocol, model = one["suite"], one["protocol_key"], one["model_key"]
+        stored = {(family, benchmark): score for (own, family, benchmark), score
+                  in _stored(connection, suite, protocol).items() if own == model}  # fmt: skip
+        scored: dict[str, list[tuple[str, float]]] = {}
+        for r in records(connection, SAMPLES, [suite, protocol, model]):
+            scored.setdefault(r["benchmark"], []).append((r["id"], r["score"]))
+        for family, benchmark in sorted(stored, key=lambda p: (family_order(p[0]), p[1])):
+            own, names = scored.get(benchmark, []), _totals(suite, benchmark)
+            shown = _total_of(names, [(stored[family, benchmark], own)]) if own else None
+            for total, t in breakdown(names, own):
+                score, low, high = (100 * t.score, 100 * t.low, 100 * t.high) if t else [None] * 3
+                found.append(ModelTotal(suite, protocol, family, benchmark, total, total == shown,
+                                        score, low, high, t.units if t else 0))  # fmt: skip
+    return found
+
+
+def breakdown(names: Sequence[str], scored: Scored) -> list[tuple[str, Total | None]]:
+    """(name, total) of all that can be made of a benchmark's scored samples.
+
+    Its own totals `names`, the mean over all samples, the share at every tenth where it counts by a
+    threshold, and where groups are kinds and not single problems, each alone ("only:<group>"); ids
+    with a kind within the group ("ok/anatomy/3") give these too ("*/anatomy").
+    """
+    found = {name: totals.total(name, scored) for name in (*names, "pooled")}
+    if "half_or_more" in names:
+        for tenths in (1, 2, 3, 4, 6, 7, 8, 9, 10):
+            # 0.7 is not 7 tenths to the last bit, and a judge's 0.7 is to count
+            passed = [(i, float(score >= tenths / 10 - 1e-9)) for i, score in scored]
+            found[f"{tenths / 10} or more"] = totals.total("pooled", passed)
+    if any(t in ("mean_of_groups", "official") or ":" in t for t in names):
+        for group in sorted({totals.group_of(i) for i, _ in scored}):
+            found[f"only:{group}"] = totals.total(f"only:{group}", scored)
+        parts = [i.split("/") for i, _ in scored]
+        if parts and all(len(p) == 3 for p in parts):
+            for kind in sorted({p[1] for p in parts}):
+                own = [s for s, p in zip(scored, parts, strict=True) if p[1] == kind]
+                found[f"*/{kind}"] = totals.total("pooled", own)
+    return list(found.items())
+
+
+def totals_text(found: Sequence[ModelTotal]) -> str:
+    """The totals as a table for each protocol under which the model was evaluated."""
+    parts = []
+    for suite, protocol in dict.fromkeys((t.suite, t.protocol_key) for t in found):
+        rows = [
+            [t.family, t.benchmark, t.total + ("*" if t.stored else ""), number(t.score),
+             f"[{number(t.low)}, {number(t.high)}]", f"{t.units:,}"]
+            for t in found if (t.suite, t.protocol_key) == (suite, protocol)
+        ]  # fmt: skip
+        columns = ["family", "benchmark", "total", "score", "95 %", "units"]
+        parts.append(f"suite {suite}, protocol {protocol}; *: the stored score\n\n"
+                     + table(columns, rows, left=3))  # fmt: skip
+    return "\n".join(parts)
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+def leaderboard_text(connection: duckdb.DuckDBPyConnection, suite: str) -> str:
+    """Every model on every benchmark of a suite, best first; UserError if nothing is stored."""
+    rows = records(
+        connection, "SELECT * FROM leaderboard WHERE suite = ? OR ? = '' ORDER BY suite, "
+        "family, benchmark, protocol_key, place", [suite, suite],
+    )  # fmt: skip
+    if not rows:
+        raise UserError(f"no scores of suite {suite!r}" if suite else "no scores in the database")
+    cells = [
+        [r["benchmark"], r["model"], str(r["place"]), number(r["score"]),
+         f"[{number(r['low'])}, {number(r['high'])}]", f"{r['n']:,} of {r['expected_n']:,}",
+         str(r["unparsed"]), r["missing_reason"] or ""]
+        for r in rows
+    ]  # fmt: skip
+    columns = ["benchmark", "model", "place", "score", "95 %", "questions", "unparsed", "missing"]
+    return table(columns, cells, left=2)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line above; 0, or 2 with one line on stderr."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.compare", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="two run keys, or their beginnings")
+    parser.add_argument("--totals", metavar="RUN", help="every total of a run's or model's samples")
+    parser.add_argument("--leaderboard", action="store_true")
+    parser.add_argument("--suite", default="", help="for the leaderboard")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--database", type=Path, default=Path(DEFAULT_DATABASE))
+    o = parser.parse_args(arguments)
+    asked = [o.leaderboard, o.totals is not None, bool(o.runs)]
+    if sum(asked) != 1 or len(o.runs) not in (0, 2):
+        parser.error("name two runs, or --totals RUN, or --leaderboard")
+    try:
+        with open_database(o.database) as connection:
+            if o.leaderboard:
+                print(leaderboard_text(connection, o.suite))
+            elif o.totals is not None:
+                made = all_totals(connection, o.totals)
+                print(_json(made) if o.json else totals_text(made))
+            else:
+                found = compare(connection, *o.runs)
+                print(_json(found) if o.json else compare_text(found))
+    except UserError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _json(rows: Sequence[Difference | ModelTotal]) -> str:
+    return json.dumps([asdict(row) for row in rows], indent=2)

@@ -1,0 +1,154 @@
+"""What a run costs: by the database, or planned from a configuration.
+
+python -m eval.cost [--run KEY] [--database PATH]
+python -m eval.cost --plan 4B [--method zppo]
+
+2N FLOPs a generated or rescored token, 6N a trained token and update, N the model's parameters
+(appendix D.3). The database holds both the paper's upper bound, every sequence at its longest, and
+the tokens as they were. Plan and database count alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eval.render import duration, scientific, table
+from eval.report.database import DEFAULT_DATABASE, open_database
+from eval.report.published import reference
+from eval.report.summary import find_run, records
+from zppo_core.config import Config, load
+from zppo_core.config.methods import METHODS, Method
+from zppo_core.errors import UserError
+
+PARAMETERS = {"0.8B": 0.8e9, "2B": 2e9, "4B": 4e9, "9B": 9e9}
+TEACHER = 27e9
+PAPER_STEPS = 200  # one pass over ZPPO-77K
+# What reproduces the printed Table 9 (inconsistency 5 of reference/README.md): another forward
+# pass for the old log-probabilities, and the prompt's 4,096 tokens beside the response's 12,288.
+HARD_SHARE = 0.46  # of the questions asked that want teacher rollouts, fitted to the zppo rows
+RIGHT_SHARE = 0.62  # of the teacher's responses that are right, fitted to the off_distill rows
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Tokens and FLOPs of a run by role and activity, every sequence at its longest."""
+
+    tokens: dict[str, float]
+    flops: dict[str, float]
+
+    @property
+    def total(self) -> float:
+        return sum(self.flops.values())
+
+
+def plan(config: Config, student: float, teacher: float = TEACHER, steps: int = 0) -> Plan:
+    """The upper bound of a run's FLOPs from its configuration alone, as in Table 9."""
+    method, rollout = METHODS[config.run.method], config.rollout
+    steps = steps or config.run.rollout_steps or PAPER_STEPS
+    length = rollout.max_tokens + config.data.max_prompt_tokens
+    asked = rollout.new_prompts * (1 + config.replay.ratio * method.replay)
+    per_step = rollout.group_size * length * steps
+    # tokens, and FLOPs of each
+    made = {"student generates": (asked * per_step, 2 * student)}
+    drawn = config.teacher.rollouts / rollout.group_size
+    if method.loss == "surrogate":
+        extra = rollout.new_prompts * config.reformulation.ratio * bool(method.reformulations)
+        tokens, updates = (asked + extra) * per_step, config.optimizer.updates
+        made = {
+            "student generates": (tokens, 2 * student),
+            "student rescores": (tokens * (updates > 1), 2 * student),
+            "student trains": (tokens, 6 * student * updates),
+        }
+        if method.uses_teacher:
+            made["teacher generates"] = (HARD_SHARE * asked * drawn * per_step, 2 * teacher)
+            made["teacher summarises"] = (_summarised(config, method) * steps, 2 * teacher)
+    elif method.loss == "on_distill":
+        made["student trains"] = (asked * per_step, 6 * student)
+        made["teacher rescores"] = (asked * per_step, 2 * teacher)
+    else:
+        right = RIGHT_SHARE * asked * drawn * per_step
+        made["student trains"] = (right, 6 * student)
+        made["teacher rescores"] = (right, 2 * teacher)
+        made["teacher generates"] = (asked * drawn * per_step, 2 * teacher)
+    return Plan({k: n for k, (n, _) in made.items()}, {k: n * f for k, (n, f) in made.items()})
+
+
+def _summarised(config: Config, method: Method) -> float:
+    """Tokens of a step's candidates and hints, each at its cap and written once.
+
+    A question that gives a BCQ and an NCQ has its wrong responses compressed for both.
+    """
+    kinds, r = set(method.reformulations), config.reformulation
+    if kinds - {"hint"} and r.compression == "extract":
+        return 0.0
+    group = config.rollout.group_size
+    texts = {"bcq": 2.0, "ncq": float(group), "hint": 1.0, "prefix": 0.0}
+    each = (1 + group) / 2 if {"bcq", "ncq"} <= kinds else max(texts[k] for k in kinds)
+    return config.rollout.new_prompts * r.ratio * each * r.candidate_tokens
+
+
+def plan_text(scale: str, method: str) -> str:
+    """The planned cost of a preset as a table; UserError for a scale of unknown size.
+
+    Below it the hours that the paper's Table 9 gives for the same run.
+    """
+    if scale not in PARAMETERS:
+        raise UserError(f"--plan {scale}: one of {', '.join(PARAMETERS)}")
+    config = load(scale, [f"run.method={method}"])
+    found = plan(config, PARAMETERS[scale])
+    rows = [
+        [name, scientific(found.tokens[name]), scientific(value)]
+        for name, value in found.flops.items()
+        if value
+    ]
+    rows.append(["all", scientific(sum(found.tokens.values())), scientific(found.total)])
+    shown = f"{method}, {scale}, at most\n" + table(["activity", "tokens", "FLOPs"], rows)
+    key = ("9", scale, method)
+    hours = [r["hours"] for r in reference("cost") if (r["table"], r["scale"], r["method"]) == key]
+    return shown + f"\nThe paper's run took {hours[0]} hours (Table 9)" if hours else shown
+
+
+def run_text(database: str, run: str | None) -> str:
+    """A run's cost as a table: true tokens and FLOPs, the paper's convention beside them."""
+    with open_database(database) as connection:
+        key = find_run(connection, run)["run_key"]
+        rows = records(
+            connection, "SELECT * FROM run_costs WHERE run_key = ? ORDER BY role, activity", [key]
+        )
+        hours = records(connection, "SELECT hours FROM run_cost_totals WHERE run_key = ?", [key])
+    cells = [
+        [f"{r['role']} {r['activity']}", scientific(r["model_params"]), f"{r['tokens']:,}",
+         scientific(r["flops_true"]), f"{r['tokens_cap']:,}", scientific(r["flops_paper"])]
+        for r in rows
+    ]  # fmt: skip
+    total = {c: sum(r[c] for r in rows) for c in ("tokens", "tokens_cap")}
+    flops = [scientific(sum(r[c] for r in rows)) for c in ("flops_true", "flops_paper")]
+    cells.append(
+        ["all", "", f"{total['tokens']:,}", flops[0], f"{total['tokens_cap']:,}", flops[1]]
+    )
+    columns = ["cost", "parameters", "tokens", "FLOPs", "tokens at the cap", "paper's FLOPs"]
+    spent = hours[0]["hours"] if hours else None
+    wall = "" if spent is None else f"Training took {duration(3600 * spent)}\n"
+    return f"Run {key}\n{wall}" + table(columns, cells)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line above; 0, or 2 with one line on stderr."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.cost", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--run", help="run key or its beginning; default: the latest run")
+    parser.add_argument("--plan", metavar="SCALE", default="", help="0.8B, 2B, 4B or 9B")
+    parser.add_argument("--method", default="zppo", help="for --plan")
+    parser.add_argument("--database", default=DEFAULT_DATABASE)
+    o = parser.parse_args(arguments)
+    try:
+        print(plan_text(o.plan, o.method) if o.plan else run_text(o.database, o.run))
+    except UserError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+    return 0

@@ -1,0 +1,51 @@
+"""What the notebooks share: rows as a frame, a figure of the paper under its cell."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from eval.report.database import open_database
+from eval.report.figures import panels_of
+from eval.report.plot import draw
+from eval.report.selection import Ours
+from eval.report.summary import find_run, records
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture that a notebook shows as its cell's value."""
+
+    png: bytes
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+
+def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows as a frame; columns that hold nothing are left out, numbers rounded to two places."""
+    import pandas as pd
+
+    return pd.DataFrame(list(rows)).dropna(axis="columns", how="all").round(2)
+
+
+def show(database: str, number: int, run: str | None = None) -> Shown:
+    """Figure `number` of the paper, for the configuration and scale of `run` (or the latest)."""
+    import matplotlib.pyplot as plt
+
+    with open_database(database) as connection:
+        key = find_run(connection, run)["run_key"]
+        place = records(
+            connection, "SELECT scale, variant FROM run_settings WHERE run_key = ?", [key]
+        )[0]
+        ours = Ours(connection, place["variant"])
+        picture = draw(panels_of(ours, number, [place["scale"]]))
+    buffer = io.BytesIO()
+    picture.savefig(buffer, dpi=100)
+    plt.close(picture)
+    return Shown(buffer.getvalue())

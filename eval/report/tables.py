@@ -1,0 +1,91 @@
+"""Tables from the result database.
+
+python -m eval.tables summary [--json] [--run KEY] [--database PATH]
+python -m eval.tables --table 3 [--format text|markdown|csv|latex] [--scale nano]
+                      [--run KEY | --variant ID]
+python -m eval.tables --table all --out FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from eval.render import FORMATS, render_all
+from eval.report.database import DEFAULT_DATABASE, open_database
+from eval.report.paper_tables import TABLES, blocks
+from eval.report.summary import summary, summary_text
+from zppo_core.errors import UserError
+
+__all__ = ["summary", "summary_text"]
+SUFFIXES = {"text": "txt", "markdown": "md", "csv": "csv", "latex": "tex"}
+
+
+def write_all(
+    database: str, folder: Path, scales: Sequence[str], variant: str = "", runs: Sequence[str] = ()
+) -> list[str]:
+    """Every table in every format below `folder`; what could not be made, and why."""
+    faults = []
+    folder.mkdir(parents=True, exist_ok=True)
+    with open_database(database) as connection:
+        for number in TABLES:
+            try:
+                made = blocks(connection, number, scales, variant, runs)
+            except UserError as fault:
+                faults.append(f"Table {number}: {fault}")
+                continue
+            for form in FORMATS:
+                path = folder / f"table{number:02d}.{SUFFIXES[form]}"
+                path.write_text(render_all(made, form), encoding="utf-8")
+    return faults
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line above; 0, or 2 with one line on stderr."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.tables", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("command", nargs="?", choices=("summary",))
+    parser.add_argument("--json", action="store_true", help="summary: data instead of text")
+    parser.add_argument(
+        "--run",
+        action="append",
+        default=[],
+        help="run key or its beginning: that run alone; may be repeated for tables. Default of "
+        "summary: the latest run, of tables: the configuration that was run most often",
+    )
+    parser.add_argument("--table", help=f"one of {', '.join(map(str, TABLES))}, or all")
+    parser.add_argument("--format", choices=FORMATS, default="text")
+    parser.add_argument("--scale", action="append", default=[], help="may be repeated")
+    parser.add_argument("--variant", default="", help="another configuration than the most run one")
+    parser.add_argument("--out", type=Path, default=Path("results/tables"), help="for all")
+    parser.add_argument("--database", default=DEFAULT_DATABASE)
+    o = parser.parse_args(arguments)
+    if (o.command is None) == (o.table is None):
+        parser.error("name `summary` or a --table")
+    try:
+        if o.command:
+            if len(o.run) > 1:
+                raise UserError("a summary is of one run: name one --run")
+            data = summary(o.database, o.run[0] if o.run else None)
+            print(json.dumps(data, indent=2) if o.json else summary_text(data))
+        elif o.table == "all":
+            for fault in write_all(o.database, o.out, o.scale, o.variant, o.run):
+                print(fault, file=sys.stderr)
+            print(f"tables in {o.out}")
+        else:
+            if not o.table.isdecimal():
+                raise UserError(f"--table {o.table}: a number, or all")
+            with open_database(o.database) as connection:
+                made = blocks(connection, int(o.table), o.scale, o.variant, o.run)
+            print(render_all(made, o.format))
+            if o.format == "csv" and made[0].note:  # which has no place for it
+                print(made[0].note, file=sys.stderr)
+    except UserError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+    return 0

@@ -1,0 +1,382 @@
+"""One rollout step: Algorithm 1 of the paper, phase by phase (section 2).
+
+Every phase goes through `record`, which commits its result to the run's journal or, after a crash,
+gives back what was committed. The invariant: every token with a gradient was sampled by the current
+student; teacher text stands in prompts alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from zppo_core.algorithm.advantages import group_advantages
+from zppo_core.algorithm.candidates import Instance, PromptWriter, choose
+from zppo_core.algorithm.reformulation import plan_augmentations, share
+from zppo_core.algorithm.replay_buffer import BufferEvent
+from zppo_core.algorithm.step_types import (
+    Ask,
+    Corpus,
+    Record,
+    Roles,
+    RolloutState,
+    StepResult,
+    TeacherDraw,
+    TeacherPhase,
+    UpdatePhase,
+)
+from zppo_core.algorithm.train_groups import (
+    TrainGroup,
+    given_suffix,
+    sampler_mismatch,
+    to_train_group,
+)
+from zppo_core.config import Config
+from zppo_core.config.methods import METHODS, Method
+from zppo_core.errors import UserError
+from zppo_core.processes.background import Ahead, slices
+from zppo_core.protocols import Sampling
+from zppo_core.rewards.where import whole_turn
+from zppo_core.store.teacher_cache import Draw, DrawRequest
+from zppo_core.streams import derive_seed, stream
+from zppo_core.types import Completion, Group, Kind, Prompt, Question
+
+Draws = dict[str, list[Draw]]  # question -> draws of every teacher
+Sampled = dict[str, tuple[Completion, ...]]  # uid -> the student's responses
+
+
+class StaleWeightsError(RuntimeError):
+    """A completion was sampled by other weights than the current student's."""
+
+
+def rollout_step(state: RolloutState, roles: Roles, corpus: Corpus, config: Config,
+                 record: Record) -> StepResult:  # fmt: skip
+    """Perform rollout step `state.step` and advance `state` (Algorithm 1)."""
+    step, method = state.step, METHODS[config.run.method]
+
+    # 1. plain rollouts on X = X_new ∪ X_replay
+    new = corpus.new_ids(step, config.rollout.new_prompts)
+    replayed: list[str] = []
+    if method.replay:
+        rng = stream(config.run.seed, "replay", step)
+        replayed = state.buffer.sample(share(config.replay.ratio, len(new)), rng, exclude=new)
+    asks = [plain_ask(corpus[q], "plain", roles, config) for q in new]
+    asks += [plain_ask(corpus[q], "replay", roles, config) for q in replayed]
+    ahead: Draws = {}  # teacher draws made meanwhile; after a crash the cache has them
+    plain = record("plain", lambda: plain_rollouts(asks, ahead, state, roles, corpus, config))
+    hard = [g for g in plain if g.accuracy < config.replay.threshold]
+
+    # 2., 3. teacher rollouts on the hard questions, fresh on every visit; the caps
+    cap = share(config.reformulation.ratio, len(new))
+    teacher = record(
+        "teacher", lambda: teacher_rollouts(plain, hard, cap, ahead, state, roles, corpus, config)
+    )
+
+    # 4. reformulate; 5. student rollouts on the reformulated prompts
+    early: Sampled = {}  # prompts that the student has had while others were being written
+    reformulated = record(
+        "reformulate", lambda: reformulate(hard, teacher, early, step, roles, corpus, config)
+    )
+    augmented = record(
+        "augmented", lambda: augmented_rollouts(reformulated, early, step, roles, corpus, config)
+    )
+
+    # 6. update the student on all groups, then the buffer from plain rollouts only
+    if method.loss == "surrogate":
+        kept = dynamic_groups(plain, augmented) if method.dynamic_sampling else [*plain, *augmented]
+        update = update_student(kept, step, roles, config)
+    else:
+        update = distill_student(plain, teacher, method, roles)
+    events: list[BufferEvent] = []
+    if method.replay:
+        events = state.buffer.update_all({g.question_id: g.accuracy for g in plain}, step)
+    for group in plain:
+        state.visits[group.question_id] = state.visits.get(group.question_id, 0) + 1
+    state.step += 1
+    return StepResult(step, tuple(plain), teacher, tuple(reformulated), tuple(augmented), update,
+                      tuple(events), len(state.buffer))  # fmt: skip
+
+
+def plain_ask(question: Question, kind: Kind, roles: Roles, config: Config) -> Ask:
+    """The question as it stands, followed by the closer."""
+    text = roles.templates.with_closer(question.text)
+    return Ask(question.id, kind, Prompt(text, question.images, config.student.thinking))
+
+
+def sample(asks: Sequence[Ask], step: int, roles: Roles, config: Config) -> Sampled:
+    """G_S student rollouts on each ask, not graded yet; refuses stale weights."""
+    if not asks:
+        return {}
+    rollout = config.rollout
+    sampling = Sampling(rollout.max_tokens, rollout.group_size, rollout.temperature, rollout.top_p)
+    seeds = [derive_seed(config.run.seed, "student sampling", ask.uid(step)) for ask in asks]
+    phase = "plain" if asks[0].kind in ("plain", "replay") else "augmented"
+    outputs = roles.student.generate(
+        [ask.prompt for ask in asks], sampling, seeds, roles.progress(phase)
+    )
+    for ask, completions in zip(asks, outputs, strict=True):
+        for completion in completions:
+            if completion.version != step:
+                raise StaleWeightsError(
+                    f"{ask.uid(step)} was sampled by weights {completion.version}, not {step}; "
+                    "the engine missed a weight sync"
+                )
+    return {ask.uid(step): tuple(c) for ask, c in zip(asks, outputs, strict=True)}
+
+
+def grade(asks: Sequence[Ask], sampled: Sampled, step: int, roles: Roles,
+          corpus: Corpus) -> list[Group]:  # fmt: skip
+    """The groups of `asks`, graded."""
+    outputs = [sampled[ask.uid(step)] for ask in asks]
+    pairs = [
+        (
+            corpus[ask.question_id],
+            whole_turn(completion.text, ask.prompt.thinking, completion.finish == "length"),
+        )
+        for ask, completions in zip(asks, outputs, strict=True)
+        for completion in completions
+    ]
+    grades = iter(roles.grading.grade_all(pairs))
+    return [
+        Group(ask.uid(step), ask.question_id, ask.kind, ask.prompt, completions,
+              tuple(next(grades) for _ in completions))
+        for ask, completions in zip(asks, outputs, strict=True)
+    ]  # fmt: skip
+
+
+def plain_rollouts(asks: Sequence[Ask], ahead: Draws, state: RolloutState, roles: Roles,
+                   corpus: Corpus, config: Config) -> list[Group]:  # fmt: skip
+    """Student rollouts on X, in `compute.overlap` slices.
+
+    While the student samples a slice, those before it are graded and the teacher draws for their
+    questions, where it is clear by then that it will have to; the draws go into `ahead`.
+    """
+    method, step = METHODS[config.run.method], state.step
+    for_all = method.loss == "off_distill"
+    for_hard = bool(method.reformulations) and config.teacher.scope == "hard"
+
+    def follow(part: Sequence[Ask], sampled: Sampled, last: bool) -> list[Group]:
+        groups = grade(part, sampled, step, roles, corpus)
+        hard = [g for g in groups if g.accuracy < config.replay.threshold]
+        wanted = [g.question_id for g in (groups if for_all else hard if for_hard else [])]
+        if wanted and not last:  # the last slice has none to hide behind
+            ahead.update(ask_teachers(wanted, state.visits, roles, corpus, config))
+        return groups
+
+    parts = slices(asks, config.compute.overlap)
+    with Ahead[list[Group]]() as behind:
+        for i, part in enumerate(parts):
+            sampled = sample(part, step, roles, config)
+            behind.begin(partial(follow, part, sampled, i == len(parts) - 1))
+        return [group for groups in behind.collect() for group in groups]
+
+
+def augmented_rollouts(asks: Sequence[Ask], early: Sampled, step: int, roles: Roles,
+                       corpus: Corpus, config: Config) -> list[Group]:  # fmt: skip
+    """Student rollouts on the reformulated prompts but for the `early` ones; slices as above."""
+    with Ahead[list[Group]]() as behind:
+        for part in slices(asks, config.compute.overlap):
+            missing = [ask for ask in part if ask.uid(step) not in early]
+            sampled = early | sample(missing, step, roles, config)
+            behind.begin(partial(grade, part, sampled, step, roles, corpus))
+        return [group for groups in behind.collect() for group in groups]
+
+
+def teacher_rollouts(plain: Sequence[Group], hard: Sequence[Group], cap: int, ahead: Draws,
+                     state: RolloutState, roles: Roles, corpus: Corpus,
+                     config: Config) -> TeacherPhase:  # fmt: skip
+    """Fresh teacher rollouts where they can matter, and the plan under the pre- and post-cap.
+
+    Distillation on the teacher's responses draws for every question of the step.
+
+    `teacher.scope` "hard" draws for every hard question, "augmented" only for those that the walk
+    reaches; draws are keyed, so both give the same plan.
+    """
+    method = METHODS[config.run.method]
+    if method.loss == "off_distill":
+        everything = [g.question_id for g in plain]
+        return TeacherPhase(draw_teacher(everything, ahead, state, roles, corpus, config), ())
+    if not method.reformulations:
+        return TeacherPhase({}, ())
+    drawn: dict[str, tuple[TeacherDraw, ...]] = {}
+
+    def has_correct(indices: Sequence[int]) -> list[bool]:
+        wanted = [hard[i].question_id for i in indices]
+        missing = [q for q in wanted if q not in drawn]
+        drawn.update(draw_teacher(missing, ahead, state, roles, corpus, config))
+        return [any(d.grade.reward == 1.0 for d in drawn[q]) for q in wanted]
+
+    if config.teacher.scope == "hard":
+        has_correct(range(len(hard)))
+    rng = stream(config.run.seed, "augmentation order", state.step)
+    accuracies = [g.accuracy for g in hard]
+    plan = plan_augmentations(accuracies, has_correct, cap, rng, method.reformulations)
+    return TeacherPhase(drawn, tuple((hard[i].question_id, kind) for i, kind in plan))
+
+
+def draw_teacher(question_ids: Sequence[str], ahead: Draws, state: RolloutState, roles: Roles,
+                 corpus: Corpus, config: Config) -> dict[str, tuple[TeacherDraw, ...]]:  # fmt: skip
+    """G_T graded rollouts of every teacher for each question at its current visit."""
+    visits = state.visits
+    missing = [q for q in question_ids if q not in ahead]
+    made = ahead | ask_teachers(missing, visits, roles, corpus, config)
+    drawn = {q: made[q] for q in question_ids}
+    thinking = config.teacher.thinking
+    pairs = [
+        (corpus[q], whole_turn(d.text, thinking, d.finish == "length"))
+        for q, draws in drawn.items()
+        for d in draws
+    ]
+    grades = iter(roles.grading.grade_all(pairs))
+    return {
+        q: tuple(TeacherDraw(q, visits.get(q, 0), i, d, next(grades)) for i, d in enumerate(draws))
+        for q, draws in drawn.items()
+    }
+
+
+def ask_teachers(question_ids: Sequence[str], visits: Mapping[str, int], roles: Roles,
+                 corpus: Corpus, config: Config) -> Draws:  # fmt: skip
+    """G_T rollouts of every teacher for each question, not graded yet."""
+    sampling = Sampling(config.rollout.max_tokens, config.teacher.rollouts)
+    requests = [teacher_request(corpus[q], visits.get(q, 0), roles, config) for q in question_ids]
+    drawn: Draws = {q: [] for q in question_ids}
+    for teacher in roles.teachers:
+        outputs = roles.draws.draws(requests, teacher, sampling, roles.progress("teacher"))
+        for question_id, draws in zip(question_ids, outputs, strict=True):
+            drawn[question_id] += draws
+    return drawn
+
+
+def teacher_request(question: Question, visit: int, roles: Roles, config: Config) -> DrawRequest:
+    """What the teacher is asked on a visit: the plain question with the closer."""
+    text = roles.templates.with_closer(question.text)
+    prompt = Prompt(text, question.images, config.teacher.thinking)
+    return DrawRequest(question.id, prompt, visit)
+
+
+def reformulate(hard: Sequence[Group], teacher: TeacherPhase, early: Sampled, step: int,
+                roles: Roles, corpus: Corpus, config: Config) -> list[Ask]:  # fmt: skip
+    """Turn the planned instances into prompts: choose, compress, anonymise (sections 2 and 5).
+
+    While the teacher compresses for a slice, the student samples the prompts of those before it;
+    what it has sampled goes into `early`.
+    """
+    groups = {g.question_id: g for g in hard}
+    instances = []
+    for question_id, kind in teacher.plan:
+        rng = stream(config.run.seed, "candidates", step, question_id, kind)
+        draws = teacher.draws.get(question_id, ())
+        boxed = config.reformulation.wrong == "boxed"
+        chosen = choose(kind, groups[question_id], draws, rng, boxed)
+        instances.append(Instance(corpus[question_id], kind, chosen, rng))
+    writer = PromptWriter(roles, config, derive_seed(config.run.seed, "compression", step))
+    asks: list[Ask] = []
+    parts = slices(instances, config.compute.overlap)
+    with Ahead[Sampled]() as student:
+        for i, part in enumerate(parts):
+            asks += (written := writer.write(part))
+            if i < len(parts) - 1:
+                student.begin(partial(sample, written, step, roles, config))
+        for sampled in student.collect():
+            early |= sampled
+    return asks
+
+
+def update_student(groups: Sequence[Group], step: int, roles: Roles,
+                   config: Config) -> UpdatePhase:  # fmt: skip
+    """Advantages, then I updates over equal parts of the groups (sections 3 and 4).
+
+    Groups with equal rewards cost no forward pass; their tokens still count in the mean, as in the
+    paper, where they sit in the batch with advantage 0. A part of nothing else has its step too.
+    """
+    updates = config.optimizer.updates
+    order = stream(config.run.seed, "minibatches", step).permutation(len(groups))
+    parts = [[groups[i] for i in part] for part in np.array_split(order, updates)]
+    scopes = [groups] if config.advantage.scope == "rollout" else parts
+    advantages: dict[str, np.ndarray] = {}
+    for scope in scopes:
+        if scope:
+            rewards_BG = np.stack([g.rewards_G for g in scope])
+            values_BG = group_advantages(rewards_BG, config.advantage.norm, config.advantage.eps)
+            advantages |= {g.uid: a_G for g, a_G in zip(scope, values_BG, strict=True)}
+
+    train: list[list[TrainGroup]] = [
+        [to_train_group(g, advantages[g.uid], roles.encode(g.prompt)) for g in computed(part)]
+        for part in parts
+    ]
+    active = [g for part in train for g in part]
+    if updates > 1:  # with I = 1 the current log-probabilities are the old ones: no pass for them
+        scores = roles.learner.score(active)
+        mismatch = sampler_mismatch(active, scores)
+        refuse_mismatch(mismatch[0], step, config)
+        old = iter(scores)
+        train = [[g.with_old_logp(next(old)) for g in part] for part in train]
+    metrics = [
+        roles.learner.update(part_train, tokens=sum(sampled_tokens(g) for g in part))
+        for part, part_train in zip(parts, train, strict=True)
+    ]
+    if updates == 1:
+        mismatch = metrics[0].mismatch_mean, metrics[0].mismatch_max
+        refuse_mismatch(mismatch[0], step, config)
+    # a mini-batch of trivial groups alone computes one of them, which does not make it less trivial
+    return UpdatePhase(tuple(metrics), advantages, *mismatch,
+                       skipped_groups=sum(g.trivial for g in groups))  # fmt: skip
+
+
+def computed(part: Sequence[Group]) -> list[Group]:
+    """The groups of a mini-batch that need the model: those with something to learn.
+
+    If there are none, the shortest stands for all: its gradient is zero, and AdamW's momentum and
+    weight decay still move the weights, as in the paper.
+    """
+    active = [g for g in part if not g.trivial]
+    return active or sorted(part, key=sampled_tokens)[:1]
+
+
+def dynamic_groups(plain: Sequence[Group], augmented: Sequence[Group]) -> list[Group]:
+    """Dynamic sampling after reformulation: trivial groups leave the batch, but a plain group stays
+    as long as a reformulation of its question has something to teach (zppo_dynamic)."""
+    lively = {g.question_id for g in augmented if not g.trivial}
+    stay = [g for g in plain if not g.trivial or g.question_id in lively]
+    return stay + [g for g in augmented if not g.trivial]
+
+
+def distill_student(plain: Sequence[Group], teacher: TeacherPhase, method: Method,
+                    roles: Roles) -> UpdatePhase:  # fmt: skip
+    """One update by Jensen-Shannon divergence to the teacher (section 7).
+
+    On the student's own responses, or on the teacher's right ones; a question without one is left
+    out. Student rollouts of the latter are for the buffer's accounting alone.
+    """
+    groups = []
+    for g in plain:
+        encoded = roles.encode(g.prompt)
+        if method.loss == "on_distill":
+            groups.append(to_train_group(g, np.zeros(len(g.completions)), encoded))
+            continue
+        right = [d.draw.token_ids_T for d in teacher.draws[g.question_id] if d.grade.reward == 1.0]
+        if right:
+            groups.append(TrainGroup(g.uid, g.kind, encoded, tuple(map(given_suffix, right))))
+    metrics = roles.learner.distill(groups)
+    return UpdatePhase((metrics,), {}, metrics.mismatch_mean, metrics.mismatch_max,
+                       skipped_groups=len(plain) - len(groups))  # fmt: skip
+
+
+def refuse_mismatch(mean: float, step: int, config: Config) -> None:
+    """Stop a run whose sampler and trainer disagree from the start: its ratios would be noise."""
+    if step == 0 and mean > config.trainer.max_mismatch:
+        raise UserError(
+            f"sampler and trainer disagree by {mean:.2g} nats a token at the first step (allowed: "
+            f"{config.trainer.max_mismatch:g}); check that both hold the same weights, precision "
+            "and forbidden tokens, or raise trainer.max_mismatch"
+        )
+
+
+def sampled_tokens(group: Group) -> int:
+    """Response tokens of the group that the student sampled."""
+    return sum(len(c.token_ids_T) - c.forced for c in group.completions)
+
+
+__all__ = ["StaleWeightsError", "rollout_step"]

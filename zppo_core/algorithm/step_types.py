@@ -1,0 +1,131 @@
+"""What a rollout step works with and leaves behind: its seams, its state, its results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from zppo_core.algorithm.compression import Compressed, Compressor
+from zppo_core.algorithm.hints import HintWriter
+from zppo_core.algorithm.replay_buffer import BufferEvent, PromptReplayBuffer
+from zppo_core.algorithm.train_groups import TrainGroup, UpdateMetrics
+from zppo_core.prompts import Templates
+from zppo_core.protocols import Engine, Progress
+from zppo_core.store.teacher_cache import Draw, TeacherCache
+from zppo_core.types import Grade, Group, Kind, Prompt, Question
+
+
+class Corpus(Protocol):
+    """The training questions, by id and in a seeded order."""
+
+    def new_ids(self, step: int, n: int) -> list[str]: ...
+    def __getitem__(self, question_id: str) -> Question: ...
+
+
+class Grading(Protocol):
+    def grade_all(self, pairs: Sequence[tuple[Question, str]]) -> list[Grade]: ...
+
+
+class Learner(Protocol):
+    """The trainer seam: blind to the method, it takes groups with per-token weights."""
+
+    def score(self, groups: Sequence[TrainGroup]) -> list[tuple[np.ndarray, ...]]: ...
+    def update(self, groups: Sequence[TrainGroup], tokens: int | None = None) -> UpdateMetrics: ...
+    def distill(self, groups: Sequence[TrainGroup]) -> UpdateMetrics: ...
+
+
+class Record(Protocol):
+    """Runs a phase once: a committed result is read back instead of computed again."""
+
+    def __call__(self, phase: str, compute: Callable[[], Any]) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Who takes part in a step. The student's engine and the learner agree on `version`."""
+
+    student: Engine
+    teachers: tuple[Engine, ...]
+    learner: Learner
+    grading: Grading
+    compressor: Compressor
+    hints: HintWriter
+    draws: TeacherCache
+    encode: Callable[[Prompt], Any]
+    templates: Templates
+    progress: Callable[[str], Progress] = lambda phase: lambda done, total: None
+
+
+@dataclass
+class RolloutState:
+    """What lasts from step to step besides weights and optimizer; small and JSON-ready."""
+
+    buffer: PromptReplayBuffer
+    step: int = 0  # rollout steps done; also the weight version
+    visits: dict[str, int] = field(default_factory=dict)  # times each question was asked plainly
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"buffer": self.buffer.state_dict(), "step": self.step, "visits": self.visits}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.buffer.load_state_dict(state["buffer"])
+        self.step = int(state["step"])
+        self.visits = {str(k): int(v) for k, v in state["visits"].items()}
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A student prompt to roll out; reformulated ones say which candidates stand in it."""
+
+    question_id: str
+    kind: Kind
+    prompt: Prompt
+    right_first: bool | None = None
+    positive: Compressed | None = None
+    negatives: tuple[Compressed, ...] = ()
+
+    def uid(self, step: int) -> str:
+        return f"{step:06d}/{self.question_id}/{self.kind}"
+
+
+@dataclass(frozen=True, eq=False)
+class TeacherDraw:
+    """One graded teacher rollout on a visit of a question."""
+
+    question_id: str
+    visit: int
+    index: int
+    draw: Draw
+    grade: Grade
+
+
+@dataclass(frozen=True, eq=False)
+class TeacherPhase:
+    """Teacher rollouts by question, and the instances that enter under the cap."""
+
+    draws: dict[str, tuple[TeacherDraw, ...]]
+    plan: tuple[tuple[str, Kind], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class UpdatePhase:
+    metrics: tuple[UpdateMetrics, ...]
+    advantages: dict[str, np.ndarray]  # uid -> (G,)
+    mismatch_mean: float  # |log-prob of sampler - of trainer|, nats
+    mismatch_max: float
+    skipped_groups: int  # equal rewards: nothing to learn
+
+
+@dataclass(frozen=True, eq=False)
+class StepResult:
+    step: int
+    plain: tuple[Group, ...]
+    teacher: TeacherPhase
+    asks: tuple[Ask, ...]  # the reformulated prompts
+    augmented: tuple[Group, ...]
+    update: UpdatePhase
+    events: tuple[BufferEvent, ...]
+    buffer_size: int

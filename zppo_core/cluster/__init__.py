@@ -1,0 +1,1 @@
+"""What crosses a process: update workers, engine processes, hosts and their messages."""

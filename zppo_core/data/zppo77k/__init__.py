@@ -1,0 +1,1 @@
+"""The corpus ZPPO-77K: sources, rows, near-duplicates, build and card."""

@@ -1,0 +1,261 @@
+"""What a run needs of each GPU, estimated before anything is loaded.
+
+Weights, gradients and optimizer follow from the shape and from who shares what. Activations are
+those of a micro-batch of `trainer.token_budget` tokens with every layer's input kept and one layer
+computed again. docs/scale.md has the table that `python -m zppo_core.models.memory` prints.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib import resources
+
+from zppo_core.config import Config, load
+from zppo_core.config.methods import METHODS
+
+GIB = 2**30
+VOCAB = 248_320
+HEAD_DIM, LINEAR_DIM, KEY_HEADS, KERNEL, EVERY = 256, 128, 16, 4, 4  # common to the family
+HEAD_TOKENS = 2048  # positions whose logits are there at once, as in training/lm_head.py
+BUCKET = 200_000_000  # gradients that ranks exchange at once, as in training/deepspeed.py
+CONTEXT = 2.0  # GiB that CUDA, kernels and communication take
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A Qwen3.5 by what memory depends on; `bytes` a parameter where it is only read."""
+
+    hidden: int
+    layers: int
+    ffn: int
+    heads: int
+    kv_heads: int
+    value_heads: int
+    tied: bool
+    vision_params: int
+    bytes: int = 2
+
+    @property
+    def full_layers(self) -> int:
+        """Layers with full attention: every fourth."""
+        return self.layers // EVERY
+
+    @property
+    def text_params(self) -> int:
+        """Parameters of embeddings, layers and head."""
+        h, keys, values = self.hidden, KEY_HEADS * LINEAR_DIM, self.value_heads * LINEAR_DIM
+        attention = (
+            h * self.heads * HEAD_DIM * 2  # queries and their gate
+            + h * self.kv_heads * HEAD_DIM * 2 + self.heads * HEAD_DIM * h + 2 * HEAD_DIM
+        )  # fmt: skip
+        mixed = 2 * keys + values
+        delta = (
+            h * mixed + mixed * KERNEL + h * values + 2 * h * self.value_heads
+            + 2 * self.value_heads + LINEAR_DIM + values * h
+        )  # fmt: skip
+        each = 3 * h * self.ffn + 2 * h
+        mixers = self.full_layers * attention + (self.layers - self.full_layers) * delta
+        embeddings = VOCAB * h * (1 if self.tied else 2)
+        return embeddings + self.layers * each + mixers + h
+
+    @property
+    def params(self) -> int:
+        return self.text_params + self.vision_params
+
+    @property
+    def cache_bytes(self) -> int:
+        """Keys and values of one token."""
+        return self.full_layers * 2 * self.kv_heads * HEAD_DIM * 2
+
+    @property
+    def state_bytes(self) -> int:
+        """Recurrent state and convolution tail of one sequence, whatever its length."""
+        linear = self.layers - self.full_layers
+        mixed = 2 * KEY_HEADS * LINEAR_DIM + self.value_heads * LINEAR_DIM
+        return linear * (self.value_heads * LINEAR_DIM * LINEAR_DIM * 4 + mixed * (KERNEL - 1) * 2)
+
+    def activation_bytes(self, tokens: int, checkpointing: bool) -> int:
+        """What a forward pass over `tokens` keeps for the backward pass, in bfloat16."""
+        h, values = self.hidden, self.value_heads * LINEAR_DIM
+        # norms, projections, gates and products of one layer
+        one = tokens * 2 * (6 * h + 3 * self.ffn + 2 * KEY_HEADS * LINEAR_DIM * 2 + 4 * values)
+        kept = tokens * 2 * h * self.layers
+        # a chunk's logits and probabilities in float32 with a mask, and the sum of the weight's
+        # gradient in float32 and as handed on
+        head = 9 * min(tokens, HEAD_TOKENS) * VOCAB + VOCAB * h * 6
+        return head + (kept + one if checkpointing else one * self.layers)
+
+
+@dataclass(frozen=True)
+class Need:
+    """One part of what a GPU holds [GiB]."""
+
+    what: str
+    gib: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a student's GPU holds in the update and in the rollouts, and what a teacher's holds."""
+
+    update: tuple[Need, ...]
+    rollout: tuple[Need, ...]
+    teacher: tuple[Need, ...]
+
+    @property
+    def student(self) -> tuple[Need, ...]:
+        """The fuller of a student's two phases."""
+        return max((self.update, self.rollout), key=lambda needs: sum(n.gib for n in needs))
+
+    @property
+    def student_gib(self) -> float:
+        return sum(n.gib for n in self.student)
+
+    @property
+    def teacher_gib(self) -> float:
+        return sum(n.gib for n in self.teacher)
+
+
+@lru_cache(maxsize=1)
+def shapes() -> dict[str, Shape]:
+    """The known models, by hub id."""
+    text = (resources.files("zppo_core.models") / "shapes.toml").read_text(encoding="utf-8")
+    return {name: Shape(**values) for name, values in tomllib.loads(text).items()}
+
+
+def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
+    """What `config` needs of GPUs with `gpu_gib`; None where its models' shapes are not known.
+
+    A student's GPU is fullest in the update, when its vLLM engine sleeps, or in the rollouts, when
+    the optimizer lies beside the engine: the larger one counts.
+    """
+    student = shapes().get(config.student.model)
+    teacher = shapes().get(config.teacher.model)
+    c, trainer = config.compute, config.trainer
+    if student is None or c.device != "cuda":
+        return None
+    ranks = max(c.update_processes or c.student_gpus, 1) * c.update_hosts
+    width = 2 if config.student.dtype == "bfloat16" else 4
+    size, shared = student.params, ranks > 1 or c.offload
+    weights = size * width / (ranks if shared and c.zero_stage == 3 else 1)
+    # a micro-batch's own and the float32 sum; from ZeRO-2 on a rank's part of the sum, and buckets
+    gradients = float(size * (width + 4 if width < 4 else 4))
+    learning = size
+    if trainer.lora_rank:  # float32 adapters of about r (in + out) a map
+        learning = 7 * student.layers * trainer.lora_rank * (student.hidden + student.ffn)
+        gradients = learning * 4
+    if shared and c.zero_stage >= 2:
+        gradients = learning * 4 / ranks + 2 * min(BUCKET, learning) * 4
+    # float32 masters, and two moments
+    state = 8 if config.optimizer.moments == "bfloat16" else 12
+    optimizer = 0.0 if c.offload else learning * state / ranks
+    method = METHODS[config.run.method]
+    activations = student.activation_bytes(trainer.token_budget, trainer.checkpointing)
+    update: tuple[Need, ...] = (
+        Need("weights", weights / GIB), Need("gradients", gradients / GIB),
+        Need("optimizer", optimizer / GIB), Need("activations", activations / GIB),
+        Need("CUDA", CONTEXT),
+    )  # fmt: skip
+    rollout: tuple[Need, ...] = (
+        Need("weights", weights / GIB), Need("optimizer", optimizer / GIB),
+        Need("vLLM", c.engine_memory * gpu_gib), Need("CUDA", CONTEXT),
+    )  # fmt: skip
+    if method.loss != "surrogate" and teacher is not None:  # whole on every rank
+        seen = Need("teacher", teacher.params * teacher.bytes / GIB)
+        update, rollout = (*update, seen), (*rollout, seen)
+    beside: tuple[Need, ...] = ()
+    uses = method.uses_teacher and not config.teacher.endpoint
+    if uses and teacher is not None:
+        tokens, gpus = config.data.max_prompt_tokens + config.rollout.max_tokens, c.teacher_gpus
+        width = c.teacher_tensor_parallel or max(gpus, 1)
+        own = teacher.params * teacher.bytes / width
+        one = (teacher.cache_bytes * tokens + teacher.state_bytes) / width
+        beside = (Need("weights", own / GIB), Need("cache of one response", one / GIB),
+                  Need("CUDA", CONTEXT))  # fmt: skip
+        if gpus == 0 and c.engine == "vllm" and method.loss == "surrogate":  # as large as the other
+            rollout = (*rollout, Need("teacher's vLLM", c.engine_memory * gpu_gib))
+    return Estimate(update, rollout, beside)
+
+
+def engine_gib(config: Config) -> float:
+    """The least that a student's vLLM engine can work with: weights and one response's cache."""
+    student = shapes()[config.student.model]
+    tokens = config.data.max_prompt_tokens + config.rollout.max_tokens
+    return (student.params * 2 + student.cache_bytes * tokens + student.state_bytes) / GIB
+
+
+def fault(config: Config, gpu_gib: float) -> str:
+    """Why `config` does not fit on GPUs with `gpu_gib`, and the smallest change; "" if it does."""
+    found = estimate(config, gpu_gib)
+    if found is None:
+        return ""
+    c = config.compute
+    if c.engine == "vllm" and c.engine_memory * gpu_gib < engine_gib(config):
+        return (
+            f"vLLM gets {c.engine_memory * gpu_gib:.0f} GiB of a student's GPU and needs "
+            f"{engine_gib(config):.0f}; raise compute.engine_memory or take larger GPUs"
+        )
+    shared = c.teacher_gpus == 0 and c.engine == "vllm"
+    if found.teacher_gib > (share := c.engine_memory * gpu_gib if shared else gpu_gib):
+        whose = "beside the student's engine a teacher" if shared else "a teacher's GPU"
+        split = 0 < c.teacher_tensor_parallel < c.teacher_gpus
+        more = f"raise compute.teacher_{'tensor_parallel' if split else 'gpus'}"
+        return (
+            f"{whose} needs {found.teacher_gib:.0f} of {share:.0f} GiB "
+            f"({spelt(found.teacher)}); {more}, or set teacher.endpoint"
+        )
+    if found.student_gib <= gpu_gib:
+        return ""
+    why = f"a student's GPU needs {found.student_gib:.0f} of {gpu_gib:.0f} GiB"
+    crowded = any(n.what == "teacher's vLLM" for n in found.student)
+    remedy = "set teacher.endpoint" if crowded else _remedy(config, gpu_gib)
+    return f"{why} ({spelt(found.student)}); {remedy}"
+
+
+def spelt(needs: Sequence[Need]) -> str:
+    return ", ".join(f"{n.what} {n.gib:.0f}" for n in needs if n.gib >= 0.5)
+
+
+def _remedy(config: Config, gpu_gib: float) -> str:
+    """The first of these that makes it fit: less at once, more shared, main memory."""
+    longest = config.data.max_prompt_tokens + config.rollout.max_tokens
+    budget, changes = config.trainer.token_budget, []
+    while budget > longest:
+        budget = max(budget // 2, longest)
+        changes.append((f"trainer.token_budget={budget}", {"trainer": {"token_budget": budget}}))
+    changes.append(("compute.zero_stage=3", {"compute": {"zero_stage": 3}}))
+    changes.append(("compute.offload=true", {"compute": {"offload": True}}))
+    both = {"compute": {"offload": True, "zero_stage": 3}, "trainer": {"token_budget": budget}}
+    all_of_it = f"compute.offload=true;compute.zero_stage=3;trainer.token_budget={budget}"
+    changes.append((all_of_it, both))
+    for text, change in changes:
+        changed = replace(
+            config, **{part: replace(getattr(config, part), **values)
+                       for part, values in change.items()}
+        )  # fmt: skip
+        found = estimate(changed, gpu_gib)
+        if found is not None and found.student_gib <= gpu_gib:
+            return f"it fits with --set {text}"
+    return "take more or larger GPUs"
+
+
+def table() -> str:
+    """The presets on the paper's GPUs, a line each."""
+    lines = []
+    for scale in ("0.8B", "2B", "4B", "9B"):
+        config = load(scale)
+        found = estimate(config)
+        assert found is not None
+        parts = "  ".join(f"{n.what} {n.gib:.1f}" for n in found.update)
+        sums = [sum(n.gib for n in needs) for needs in (found.update, found.rollout, found.teacher)]
+        size = shapes()[config.student.model].params / 1e9
+        lines.append(f"{scale:>4}  {size:.2f} B  {parts}  update {sums[0]:.1f}  "
+                     f"rollouts {sums[1]:.1f}  teacher {sums[2]:.1f}")  # fmt: skip
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())

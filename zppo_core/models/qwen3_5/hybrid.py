@@ -1,0 +1,437 @@
+"""Qwen3.5's text stack as a function of (inputs, state), over a Hugging Face model's own weights.
+
+transformers' cache is written in place, which autograd cannot pass. Here a segment of tokens takes
+the state that an earlier segment left and returns its own: gated delta layers hand over the
+recurrent state and the last inputs of their convolution, full-attention layers keys and values.
+Gradients flow through all of it. The same function decodes, trains padded rows and shared prefixes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
+
+from zppo_core.models.qwen3_5.gated_delta import choose_kernel, gated_delta_step, working_dtype
+from zppo_core.models.qwen3_5.joined_attention import Stretch, joined_attention
+from zppo_core.models.qwen3_5.packing import Bounds, PackedKernels
+
+# (convolution tail, recurrent state) or (keys, values)
+LayerState = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What a segment leaves behind for each row.
+
+    `real` (rows, past) marks the keys that are no padding; `position` (rows,) is the MRoPE position
+    of the next token.
+    """
+
+    layers: tuple[LayerState, ...]
+    real: torch.Tensor
+    position: torch.Tensor
+
+    def rows(self, index: torch.Tensor) -> State:
+        """The state of rows `index`, which may repeat: a group's members continue one prompt."""
+        layers = tuple((a.index_select(0, index), b.index_select(0, index)) for a, b in self.layers)
+        return State(layers, self.real.index_select(0, index), self.position.index_select(0, index))
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Right-padded inputs: embeddings (rows, T, hidden), MRoPE positions (3, rows, T), lengths."""
+
+    embeddings: torch.Tensor
+    positions: torch.Tensor
+    lengths: torch.Tensor
+
+    @property
+    def real(self) -> torch.Tensor:
+        steps = torch.arange(self.embeddings.shape[1], device=self.lengths.device)
+        return steps < self.lengths.unsqueeze(1)
+
+
+def supports(model: Any) -> bool:
+    """Whether `model` is a Qwen3.5 whose layers this module knows."""
+    return getattr(model.config, "model_type", "") in ("qwen3_5", "qwen3_5_text")
+
+
+class HybridText:
+    """The text stack of `model` (Qwen3_5ForConditionalGeneration or Qwen3_5ForCausalLM).
+
+    `checkpointing` recomputes each layer's segment in the backward pass.
+    """
+
+    def __init__(self, model: Any, checkpointing: bool = False) -> None:
+        self.model = model
+        inner = model.model
+        self.text = inner.language_model if hasattr(inner, "language_model") else inner
+        self.checkpointing = checkpointing
+        device = self.text.embed_tokens.weight.device
+        self.kernel, self.kernel_name = choose_kernel(device)
+        # (pixels, grids) that prompts without pictures send through the vision tower for nothing:
+        # where weights or gradients are sharded, all ranks must take the same way
+        self.companion: tuple[torch.Tensor, torch.Tensor] | None = None
+        # how a layer is called: weights that are sharded must be gathered around it
+        self.call_layer: Callable[..., Any] = lambda function, layer, *rest: function(layer, *rest)
+
+    def embed_prompts(
+        self,
+        input_ids: torch.Tensor,
+        lengths: torch.Tensor,
+        types: torch.Tensor | None = None,
+        pixels: torch.Tensor | None = None,
+        grids: torch.Tensor | None = None,
+    ) -> tuple[Segment, torch.Tensor]:
+        """Embedded prompts (rows, P) with their images, and each row's next position (rows,).
+
+        Images are encoded once, in row order.
+        """
+        embeddings = self.text.embed_tokens(input_ids)
+        rows, width = input_ids.shape
+        steps = torch.arange(width, device=input_ids.device)
+        if pixels is None or grids is None:
+            positions = steps.expand(3, rows, width)
+            if self.companion is not None:
+                embeddings = embeddings + 0.0 * self._features(*self.companion).sum()
+            return Segment(embeddings, positions, lengths), lengths
+        inner = self.model.model
+        image = self._features(pixels, grids).to(embeddings.dtype)
+        holes = (input_ids == self.model.config.image_token_id).unsqueeze(-1)
+        embeddings = embeddings.masked_scatter(holes, image)
+        real = steps < lengths.unsqueeze(1)
+        positions, delta = inner.get_rope_index(
+            input_ids, types, image_grid_thw=grids, attention_mask=real
+        )
+        return Segment(embeddings, positions, lengths), lengths + delta.squeeze(1)
+
+    def _features(self, pixels: torch.Tensor, grids: torch.Tensor) -> torch.Tensor:
+        found = self.model.model.get_image_features(pixels, grids, return_dict=True)
+        return torch.cat(list(found.pooler_output))
+
+    def continuation(self, input_ids: torch.Tensor, lengths: torch.Tensor,
+                     start: torch.Tensor) -> Segment:  # fmt: skip
+        """Text tokens (rows, T) that go on at positions `start` (rows,)."""
+        steps = torch.arange(input_ids.shape[1], device=input_ids.device)
+        positions = (start.unsqueeze(1) + steps).expand(3, -1, -1)
+        return Segment(self.text.embed_tokens(input_ids), positions, lengths)
+
+    def run(self, segment: Segment, past: State | None, position: torch.Tensor,
+            want_output: bool = True) -> tuple[torch.Tensor, State]:  # fmt: skip
+        """Final hidden states (rows, T, hidden) and the state after the segment.
+
+        `position` (rows,) is that of the token after the segment. Without `want_output` the last
+        layer only leaves its state, and the hidden states returned are of no use.
+        """
+        hidden, real = segment.embeddings, segment.real
+        rotary = self.text.rotary_emb(hidden, segment.positions)
+        mask = attention_mask(real, None if past is None else past.real)
+        states: list[LayerState] = []
+        last = len(self.text.layers) - 1
+        for i, layer in enumerate(self.text.layers):
+            before = None if past is None else past.layers[i]
+            needed = want_output or i < last
+            arguments = (layer, hidden, rotary, real, segment.lengths, mask, before, needed)
+            if self.checkpointing and torch.is_grad_enabled():
+                hidden, state = checkpoint(
+                    self.call_layer, self._layer, *arguments, use_reentrant=False
+                )
+            else:
+                hidden, state = self.call_layer(self._layer, *arguments)
+            states.append(state)
+        if want_output:
+            hidden = rms_norm(hidden, self.text.norm)
+        seen = real if past is None else torch.cat([past.real, real], dim=1)
+        return hidden, State(tuple(states), seen, position)
+
+    def _layer(
+        self,
+        layer: Any,
+        hidden: torch.Tensor,
+        rotary: tuple[torch.Tensor, torch.Tensor],
+        real: torch.Tensor,
+        lengths: torch.Tensor,
+        mask: torch.Tensor | None,
+        before: LayerState | None,
+        needed: bool,
+    ) -> tuple[torch.Tensor, LayerState]:
+        x = rms_norm(hidden, layer.input_layernorm)
+        if hasattr(layer, "linear_attn"):
+            mixed, state = self._delta(layer.linear_attn, x, real, lengths, before, needed)
+        else:
+            mixed, state = attend(layer.self_attn, x, rotary, mask, before, needed)
+        if mixed is None:
+            return hidden, state
+        return feed_forward(layer, hidden + mixed), state
+
+    def _delta(self, m: Any, x: torch.Tensor, real: torch.Tensor, lengths: torch.Tensor,
+               before: LayerState | None,
+               needed: bool) -> tuple[torch.Tensor | None, LayerState]:  # fmt: skip
+        """A gated delta layer; padding has beta = 0 and g = 0, so it leaves the state alone."""
+        rows, length, _ = x.shape
+        tail_length = m.conv_kernel_size - 1
+        qkv = m.in_proj_qkv(x)
+        if before is None:
+            tail = qkv.new_zeros(rows, tail_length, qkv.shape[-1])
+            shape = (rows, m.num_v_heads, m.head_k_dim, m.head_v_dim)
+            recurrent = qkv.new_zeros(shape, dtype=working_dtype(x.dtype))
+        else:
+            tail, recurrent = before
+        window = torch.cat([tail, qkv], dim=1)
+        # the last real inputs stand at lengths .. lengths + tail_length of the window
+        offsets = lengths.unsqueeze(1) + torch.arange(tail_length, device=x.device)
+        new_tail = window.gather(1, offsets.unsqueeze(-1).expand(-1, -1, window.shape[-1]))
+        convolved = F.conv1d(
+            window.transpose(1, 2), m.conv1d.weight, m.conv1d.bias, groups=window.shape[-1]
+        )
+        q, k, v = delta_heads(m, F.silu(convolved.transpose(1, 2)))
+        beta, g = delta_gates(m, x)
+        kept = real.unsqueeze(-1)
+        kernel = gated_delta_step if length == 1 else self.kernel
+        out, recurrent = kernel(q, k, v, g * kept, beta * kept, recurrent)
+        if not needed:
+            return None, (new_tail, recurrent)
+        return delta_output(m, x, out), (new_tail, recurrent)
+
+    def run_packed(
+        self,
+        segment: Segment,
+        bounds: Bounds,
+        kernels: PackedKernels,
+        past: Link | None = None,
+        want_output: bool = True,
+    ) -> tuple[torch.Tensor, tuple[LayerState, ...]]:
+        """`run` for sequences that lie end to end in one row, (1, tokens, hidden).
+
+        `past` says what each sequence continues; the states returned are those after each.
+        """
+        hidden = segment.embeddings
+        rotary = self.text.rotary_emb(hidden, segment.positions)
+        states: list[LayerState] = []
+        last = len(self.text.layers) - 1
+        for i, layer in enumerate(self.text.layers):
+            before = None if past is None else past.layers[i]
+            needed = want_output or i < last
+            arguments = (layer, hidden, rotary, bounds, kernels, past, before, needed)
+            if self.checkpointing and torch.is_grad_enabled():
+                hidden, state = checkpoint(
+                    self.call_layer, packed_layer, *arguments, use_reentrant=False
+                )
+            else:
+                hidden, state = self.call_layer(packed_layer, *arguments)
+            states.append(state)
+        return (rms_norm(hidden, self.text.norm) if want_output else hidden), tuple(states)
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """What the sequences of a packed row continue: prompts that ran in a packed row of their own.
+
+    `owner` (sequences,) names each sequence's prompt; sequences of one prompt lie side by side.
+    `layers` are the states that the prompts left, `bounds` where they lay.
+    """
+
+    layers: tuple[LayerState, ...]
+    owner: torch.Tensor
+    bounds: Bounds
+    groups: Bounds  # all sequences of a prompt as one
+
+
+def packed_layer(
+    layer: Any,
+    hidden: torch.Tensor,
+    rotary: tuple[torch.Tensor, torch.Tensor],
+    bounds: Bounds,
+    kernels: PackedKernels,
+    past: Link | None,
+    before: LayerState | None,
+    needed: bool,
+) -> tuple[torch.Tensor, LayerState]:
+    """One layer over a packed row; nothing in it looks over a bound."""
+    x = rms_norm(hidden, layer.input_layernorm)
+    if hasattr(layer, "linear_attn"):
+        mixed, state = delta_packed(layer.linear_attn, x, bounds, kernels, past, before, needed)
+    else:
+        mixed, state = attend_packed(layer.self_attn, x, rotary, bounds, past, before, needed)
+    if mixed is None:
+        return hidden, state
+    return feed_forward(layer, hidden + mixed), state
+
+
+def delta_packed(
+    m: Any,
+    x: torch.Tensor,
+    bounds: Bounds,
+    kernels: PackedKernels,
+    past: Link | None,
+    before: LayerState | None,
+    needed: bool,
+) -> tuple[torch.Tensor | None, LayerState]:
+    """A gated delta layer over a packed row, each sequence from its prompt's state."""
+    qkv = m.in_proj_qkv(x)
+    index, exists = bounds.last(m.conv_kernel_size - 1)
+    new_tails = qkv[0][index] * exists.unsqueeze(-1)
+    tails = states = None
+    if past is not None and before is not None:
+        tails, states = (t.index_select(0, past.owner) for t in before)
+    convolved = kernels.convolution(qkv, m.conv1d.weight.squeeze(1), bounds, tails)
+    beta, g = delta_gates(m, x)
+    out, finals = kernels.delta(*delta_heads(m, convolved, repeat=False), g, beta, bounds, states)
+    if not needed:
+        return None, (new_tails, finals)
+    return delta_output(m, x, out), (new_tails, finals)
+
+
+def attend_packed(
+    m: Any,
+    x: torch.Tensor,
+    rotary: tuple[torch.Tensor, torch.Tensor],
+    bounds: Bounds,
+    past: Link | None,
+    before: LayerState | None,
+    needed: bool,
+) -> tuple[torch.Tensor | None, LayerState]:
+    """A full-attention layer over a packed row: sequences over themselves and their prompts."""
+    q, k, v, gate = attention_heads(m, x, rotary)
+    q, k, v = (t[0].transpose(0, 1) for t in (q, k, v))
+    if not needed:
+        return None, (k, v)
+    keys, stretches = [(k, v)], [Stretch(bounds, bounds, causal=True)]
+    if past is not None and before is not None:
+        keys.append(before)
+        stretches.append(Stretch(past.groups, past.bounds, causal=False))
+    out = joined_attention(q, keys, stretches, m.scaling)
+    return m.o_proj(out.flatten(1).unsqueeze(0) * gate.sigmoid()), (k, v)
+
+
+def feed_forward(layer: Any, hidden: torch.Tensor) -> torch.Tensor:
+    """The second half of a layer."""
+    mlp, x = layer.mlp, rms_norm(hidden, layer.post_attention_layernorm)
+    out: torch.Tensor = hidden + mlp.down_proj(mlp.act_fn(mlp.gate_proj(x)) * mlp.up_proj(x))
+    return out
+
+
+def delta_heads(m: Any, convolved: torch.Tensor, repeat: bool = True) -> tuple[torch.Tensor, ...]:
+    """q, k, v (rows, T, heads, dim) of a gated delta layer from its convolution's silu.
+
+    With `repeat` q and k have a head for each of v's.
+    """
+    rows, length, _ = convolved.shape
+    q, k, v = convolved.split([m.key_dim, m.key_dim, m.value_dim], -1)
+    q, k = (t.reshape(rows, length, m.num_k_heads, m.head_k_dim) for t in (q, k))
+    v = v.reshape(rows, length, m.num_v_heads, m.head_v_dim)
+    if repeat and m.num_v_heads > m.num_k_heads:
+        q, k = (t.repeat_interleave(m.num_v_heads // m.num_k_heads, dim=2) for t in (q, k))
+    return q, k, v
+
+
+def delta_gates(m: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """beta and g (log decay), both (rows, T, heads); the latter in float32 or float64."""
+    dtype = working_dtype(x.dtype)
+    step = F.softplus(m.in_proj_a(x).to(dtype) + m.dt_bias)
+    return m.in_proj_b(x).sigmoid(), -m.A_log.to(dtype).exp() * step
+
+
+def delta_output(m: Any, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """What a gated delta layer adds to the residual stream."""
+    gate = m.in_proj_z(x).reshape(out.shape)
+    projected: torch.Tensor = m.out_proj(gated_norm(out, gate, m.norm).flatten(2))
+    return projected
+
+
+def attention_heads(
+    m: Any, x: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor]
+) -> tuple[torch.Tensor, ...]:
+    """Rotated q and k, and v, (rows, heads, T, dim); the output's gate (rows, T, heads * dim)."""
+    rows, length, _ = x.shape
+    shape = (rows, length, -1, m.head_dim)
+    q, gate = m.q_proj(x).view(rows, length, -1, 2 * m.head_dim).chunk(2, dim=-1)
+    q = rotate(rms_norm(q, m.q_norm).transpose(1, 2), rotary)
+    k = rotate(rms_norm(m.k_proj(x).view(shape), m.k_norm).transpose(1, 2), rotary)
+    return q, k, m.v_proj(x).view(shape).transpose(1, 2), gate.flatten(2)
+
+
+def attend(m: Any, x: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor],
+           mask: torch.Tensor | None, before: LayerState | None,
+           needed: bool) -> tuple[torch.Tensor | None, LayerState]:  # fmt: skip
+    """A full-attention layer over past and own keys; `mask` None means plainly causal."""
+    q, k, v, gate = attention_heads(m, x, rotary)
+    if before is not None:
+        k, v = torch.cat([before[0], k], dim=2), torch.cat([before[1], v], dim=2)
+    if not needed:
+        return None, (k, v)
+    out = F.scaled_dot_product_attention(
+        q, *whole_heads(q, k, v, mask), attn_mask=mask, is_causal=mask is None, scale=m.scaling,
+        enable_gqa=True,
+    )  # fmt: skip
+    return m.o_proj(out.transpose(1, 2).flatten(2) * gate.sigmoid()), (k, v)
+
+
+def whole_heads(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor,
+                mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    """Keys and values with a head for each of `q`'s, where CUDA would else form all T x T scores.
+
+    Of its kernels none but the last resort takes both a mask and heads that are shared.
+    """
+    if mask is None or q.device.type == "cpu":
+        return k, v
+    return each_head(k, v, q.shape[1] // k.shape[1])
+
+
+def each_head(k: torch.Tensor, v: torch.Tensor,
+              times: int) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    """Heads of keys and values, each `times` times in a row."""
+    return k.repeat_interleave(times, dim=1), v.repeat_interleave(times, dim=1)
+
+
+def attention_mask(real: torch.Tensor, past_real: torch.Tensor | None) -> torch.Tensor | None:
+    """(rows, 1, T, past + T) booleans, true where a query may look; None if causal says it all.
+
+    Right padding needs no mask of its own within a segment: what is real never looks at it.
+    """
+    if past_real is None:
+        return None
+    rows, length = real.shape
+    causal = torch.ones(length, length, dtype=torch.bool, device=real.device).tril()
+    before = past_real.unsqueeze(1).expand(rows, length, -1)
+    return torch.cat([before, causal.expand(rows, -1, -1)], dim=-1).unsqueeze(1)
+
+
+def rms_norm(x: torch.Tensor, module: Any) -> torch.Tensor:
+    """Qwen3.5's zero-centred RMS norm, in float32 or float64."""
+    y = x.to(working_dtype(x.dtype))
+    y = y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + module.eps)
+    return (y * (1.0 + module.weight.to(y.dtype))).to(x.dtype)
+
+
+def gated_norm(x: torch.Tensor, gate: torch.Tensor, module: Any) -> torch.Tensor:
+    """The norm behind a gated delta layer: normalised, weighted, then gated by silu."""
+    dtype = working_dtype(x.dtype)
+    y = x.to(dtype)
+    y = y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + module.variance_epsilon)
+    return (module.weight * y.to(x.dtype) * F.silu(gate.to(dtype))).to(x.dtype)
+
+
+def rotate(x: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """Rotary embedding on the leading part of each head, (rows, heads, T, head_dim)."""
+    cos, sin = (t.unsqueeze(1) for t in rotary)
+    width = cos.shape[-1]
+    turned, rest = x[..., :width], x[..., width:]
+    half = torch.cat([-turned[..., width // 2 :], turned[..., : width // 2]], dim=-1)
+    return torch.cat([turned * cos + half * sin, rest], dim=-1)
+
+
+def pad_rows(
+    rows: Sequence[Any], fill: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Integer rows right-padded to one width: ids (rows, T) and lengths (rows,)."""
+    lengths = [len(r) for r in rows]
+    ids = torch.full((len(rows), max(lengths)), fill, dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : lengths[i]] = torch.as_tensor(row, dtype=torch.long)
+    return ids.to(device), torch.tensor(lengths, device=device)

@@ -1,0 +1,1 @@
+"""What one process needs of its machine: background work, killable workers, shared memory."""

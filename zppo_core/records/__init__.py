@@ -1,0 +1,1 @@
+"""What a phase writes: the tables, their schema, codecs between results and Parquet."""

@@ -1,0 +1,82 @@
+"""Hand a run's student out as an ordinary Hugging Face folder, to a path or to S3."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from zppo_core.errors import UserError
+from zppo_core.protocols import Progress
+from zppo_core.store.checkpoint import Checkpoint, checkpoint_of, latest_checkpoint, steps
+from zppo_core.store.objects import (
+    DamagedObjectError,
+    MissingObjectError,
+    ObjectStore,
+    in_parallel,
+    join,
+    open_store,
+)
+
+_PLACE = re.compile(r"(?P<run>.*?)/*checkpoints(/step-(?P<step>\d+))?/*")
+LAST = "config.json"  # loaders look for it first: until it is there, the folder is no model
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was copied: of which step, how many files, to where."""
+
+    step: int
+    files: int
+    to: str
+
+
+def export(checkpoint: str, to: str, step: int | None = None, whole: bool = False,
+           progress: Progress | None = None) -> Exported:  # fmt: skip
+    """Copy the student of `checkpoint` to `to`, each file compared by its hash at the far end.
+
+    `checkpoint` is a run (`runs/<key>`, or s3://…: its newest sound checkpoint, or that of `step`)
+    or one checkpoint's own folder. `whole` copies optimizer and counters too. UserError if there is
+    no such checkpoint, if it is damaged, or if something is at `to` already.
+    """
+    if match := _PLACE.fullmatch(checkpoint):
+        checkpoint = match["run"] or "."
+        step = int(match["step"]) if match["step"] and step is None else step
+    source, target = open_store(checkpoint), open_store(to)
+    found = _find(source, step)
+    if next(iter(target.entries()), None) is not None:
+        raise UserError(f"{to} is not empty; choose a new place or empty it")
+    part = "" if whole else "student"
+    names = found.files(part)
+    if not names:
+        raise UserError(f"the checkpoint of step {found.step} in {checkpoint} has no {part} folder")
+    below = f"{part}/" if part else ""
+
+    def copy(name: str) -> None:
+        with target.scratch() as folder:
+            path = folder / "file"
+            source.get_file(join(found.prefix, name), path)
+            target.put_file(name.removeprefix(below), path, move=True)
+        if target.digest(name.removeprefix(below)) != found.digests[name]:
+            raise UserError(f"{name} arrived damaged in {to}; empty it and export again")
+
+    first = [name for name in names if name.rpartition("/")[2] != LAST]
+    in_parallel(copy, first, progress)
+    in_parallel(copy, [name for name in names if name not in first])
+    return Exported(found.step, len(names), to)
+
+
+def _find(source: ObjectStore, step: int | None) -> Checkpoint:
+    if step is None:
+        found = latest_checkpoint(source, "")
+        if found is None:
+            raise UserError(f"no sound checkpoint in {source.url}; give a run's folder, runs/<key>")
+        return found
+    try:
+        return checkpoint_of(source, "", step)
+    except MissingObjectError:
+        there = ", ".join(map(str, steps(source, ""))) or "none"
+        raise UserError(
+            f"no checkpoint of step {step} in {source.url}; there is: {there}"
+        ) from None
+    except DamagedObjectError as error:
+        raise UserError(f"checkpoint of step {step}: {error}; choose another --step") from None

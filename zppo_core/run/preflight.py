@@ -1,0 +1,151 @@
+"""Checks before anything expensive: machine, checkpoints, store. Each fault is one line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from zppo_core.config import Config
+from zppo_core.errors import UserError
+
+
+def check(config: Config) -> None:
+    """Raise UserError if `config` cannot run; imports no torch, so it takes milliseconds.
+
+    What it needs of the machine is checked where it runs: `check_machine`.
+    """
+    for role, model in (("student", config.student.model), ("teacher", config.teacher.model)):
+        check_checkpoint(role, model)
+    check_suite(config)
+    check_own(config)
+    check_store(config)
+
+
+def check_own(config: Config) -> None:
+    """A reward of one's own must import, a prompt folder exist."""
+    from zppo_core.processes.killable import resolve
+    from zppo_core.prompts import Templates
+
+    Templates(config.data.prompts)
+    if config.data.reward:
+        resolve(config.data.reward)
+
+
+def check_suite(config: Config) -> None:
+    """The suite, or every benchmark of the list, must be known, and so must each setting."""
+    from eval.settings import parse
+    from eval.suite import benchmarks
+
+    settings = parse(config.evaluation.settings)
+    for benchmark in benchmarks(config.evaluation.suite):
+        settings.total_of(benchmark.name, benchmark.totals)
+
+
+def check_machine(config: Config) -> None:
+    """Raise UserError if this machine has not the GPUs, or not enough memory on them."""
+    from zppo_core.models.memory import fault
+
+    check_gpus(config)
+    sizes = gpu_memory()
+    if config.compute.device == "cuda" and sizes and (why := fault(config, min(sizes))):
+        raise UserError(f"scale {config.scale} does not fit: {why}")
+
+
+def gpu_memory() -> list[float]:
+    """GiB of each CUDA device that the driver lists; empty without a driver."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    listing = subprocess.run(
+        [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    numbers = [line.strip() for line in listing.stdout.splitlines()]
+    return [int(n) / 1024 for n in numbers if n.isdigit()]
+
+
+def check_gpus(config: Config) -> None:
+    """A scale that wants CUDA devices needs them here, or a remote task that has them."""
+    if config.compute.device != "cuda":
+        return
+    wanted = config.compute.student_gpus + config.compute.teacher_gpus
+    found = count_gpus()
+    if found < wanted:
+        raise UserError(
+            f"scale {config.scale} needs {wanted} GPUs per node and this machine has {found}; use "
+            "--scale nano on a CPU, a smaller layout with --set compute.student_gpus=1, or run "
+            "on a cluster with --with kubernetes"
+        )
+
+
+def check_evaluation_device(config: Config) -> None:
+    """A model that is to run on CUDA needs a device here, or a remote task that has one."""
+    if config.compute.device == "cuda" and count_gpus() == 0:
+        raise UserError(
+            "this machine has no GPU; use --set compute.device=cpu;compute.engine=hf, or run on "
+            "a cluster with --with kubernetes"
+        )
+
+
+def count_gpus() -> int:
+    """CUDA devices that the driver lists; 0 without a driver."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return 0
+    listing = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
+    return sum(line.startswith("GPU ") for line in listing.stdout.splitlines())
+
+
+def check_checkpoint(role: str, model: str) -> None:
+    """A local path must hold a Hugging Face folder; hub ids are left to the loader."""
+    if not model:
+        raise UserError(f"{role}.model is empty; set it with --set {role}.model=<folder or hub id>")
+    if model.startswith("nano:"):
+        from zppo_core.models.nano import resolve
+
+        resolve(model)
+        return
+    looks_local = model.startswith((".", "/", "~")) or Path(model).exists()
+    if looks_local and not (Path(model).expanduser() / "config.json").is_file():
+        raise UserError(
+            f"{role}.model={model} has no config.json; give a Hugging Face model folder or a hub id"
+        )
+
+
+def check_cluster(config: Config, training: bool = True) -> None:
+    """Tasks of a cluster share no folder of a relative path: what outlives one lies elsewhere.
+
+    The corpus is wanted for `training` alone.
+    """
+    places = {"store.root": config.store.root, "store.cache": config.store.cache}
+    if training and config.data.source == "zppo77k":
+        places["data.corpus"] = config.data.corpus
+    for field, place in places.items():
+        if place and not place.startswith(("s3://", "/")):
+            raise UserError(
+                f"tasks on a cluster do not share the folder {place} of {field}; use --set {field}="
+                "s3://bucket/prefix, or the absolute path of a volume that all of them mount"
+            )
+
+
+def check_store(config: Config) -> None:
+    """Local stores and the database's folder must be writable."""
+    folders = {
+        "store.root": config.store.root,
+        "store.cache": config.store.cache,
+        "store.database": os.path.dirname(config.store.database) or ".",
+    }
+    for field, path in folders.items():
+        if not path or path.startswith("s3://"):
+            continue
+        try:
+            Path(path).mkdir(parents=True, exist_ok=True)
+            probe = Path(path) / f".writable-{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {path} ({error.strerror}); free it or set --set {field}=<path>"
+            ) from None
