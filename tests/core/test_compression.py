@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from zppo_core.algorithm.compression import Compressor, extract, parse_summary
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.prompts import Templates
-from zppo_core.rewards.where import extract_boxed
+from zppo_core.rewards.where import find_answer
 from zppo_core.store.objects import LocalStore
 from zppo_core.store.teacher_cache import Memo
 
@@ -133,7 +133,7 @@ def test_no_candidate_passes_the_cap_however_long_the_answer(parts, length, cap)
         assert made.answer is None
         assert made.text == " ".join(said.replace("</think>", " ").split()[-cap:])
     else:
-        assert made.answer == extract_boxed(said)
+        assert made.answer == find_answer(said)[0]
 
 
 def test_summaries_are_kept_by_content(tmp_path) -> None:

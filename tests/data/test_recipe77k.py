@@ -268,7 +268,7 @@ def test_an_unreadable_picture_of_the_evaluation_stops_nothing(tmp_path: Path, c
     fixtures.build(tmp_path)
     sets = ["evaluation.suite=AI2D", f"evaluation.source={tmp_path}"]
     whole = len(list(evaluation_signatures(load("nano", sets))))
-    file = next((tmp_path / "lmms-lab" / "ai2d").rglob("*.parquet"))
+    file = next((tmp_path / "lmms-lab-encoder" / "ai2d").rglob("*.parquet"))
     table = pq.read_table(file)
     images = table.column("image").to_pylist()
     images[0] = {"bytes": b"\x89PNG broken", "path": None}

@@ -21,7 +21,13 @@ from zppo_core.errors import UserError
 from zppo_core.store.base import DamagedObjectError, MissingObjectError, ObjectStore, join
 
 BEAT = 20.0  # seconds between signs of life
+# interrupts the task that lost its lock; SIGINT is ignored where a script started it with `&`
+ALARM = signal.SIGUSR2
 STALE = 120.0  # seconds without one after which a holder elsewhere is taken for dead
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
 
 
 class RunLock:
@@ -43,6 +49,7 @@ class RunLock:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._in_main = False
+        self._before: Any = signal.SIG_DFL  # what ALARM did before
 
     def _content(self) -> bytes:
         holder = {
@@ -72,6 +79,8 @@ class RunLock:
         self._stop.clear()
         self.lost = False
         self._in_main = threading.current_thread() is threading.main_thread()
+        if self._in_main:
+            self._before = signal.signal(ALARM, _interrupt)
         self._thread = threading.Thread(target=self._keep_alive, daemon=True)
         self._thread.start()
         return self
@@ -105,7 +114,7 @@ class RunLock:
             if not kept:
                 self.lost = True
                 if self._in_main:
-                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                    signal.pthread_kill(threading.main_thread().ident or 0, ALARM)
                 return
 
     def _renew(self) -> bool:
@@ -128,9 +137,11 @@ class RunLock:
                  trace: TracebackType | None) -> None:  # fmt: skip
         self._stop.set()
         # a loss noticed now would interrupt us: the answer below says the same
-        self._in_main = False
+        in_main, self._in_main = self._in_main, False
         if self._thread is not None:
             self._thread.join()
+        if in_main:
+            signal.signal(ALARM, self._before or signal.SIG_DFL)
         if self.lost:
             if error is None or isinstance(error, KeyboardInterrupt):
                 raise UserError(
