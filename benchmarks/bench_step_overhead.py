@@ -27,7 +27,6 @@ from common import record
 from PIL import Image
 
 from eval.report import database
-from steps.epoch import one_step
 from zppo_core.algorithm.compression import Compressor
 from zppo_core.algorithm.hints import HintWriter
 from zppo_core.algorithm.replay_buffer import PromptReplayBuffer
@@ -42,9 +41,10 @@ from zppo_core.prompts import Templates
 from zppo_core.records.phases import Clock
 from zppo_core.rewards.grader import Grader
 from zppo_core.rewards.grading import RuleGrading
-from zppo_core.run.session import TimedEngine, TimedLearner, World, build_world
+from zppo_core.run.loop import one_step
+from zppo_core.run.session import Session, TimedEngine, TimedLearner, open_session
 from zppo_core.run.setup import open_run
-from zppo_core.store.journal import Journal
+from zppo_core.run.spec import Run
 from zppo_core.store.objects import LocalStore, open_store
 from zppo_core.store.teacher_cache import Memo, TeacherCache
 from zppo_core.types import Completion, Prompt, Question
@@ -123,7 +123,7 @@ def pictures() -> list[bytes]:
     return made
 
 
-def paper_world(config: Config, folder: str, tokens: int) -> World:
+def paper_world(config: Config, folder: str, tokens: int) -> Session:
     """Table 8's step with scripted engines and Qwen3.5's own patch and picture sizes."""
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
         Qwen2VLImageProcessorPil,
@@ -157,24 +157,24 @@ def paper_world(config: Config, folder: str, tokens: int) -> World:
     )  # fmt: skip
     r = config.replay
     buffer = PromptReplayBuffer(r.capacity, r.threshold, r.refresh)
-    return World(config, ListCorpus(questions, 0), roles, RolloutState(buffer),
+    return Session(config, ListCorpus(questions, 0), roles, RolloutState(buffer),
                  FreeLearner(), NoModel(), renderer, NoModel(), clock)  # type: ignore[arg-type]  # fmt: skip
 
 
-def measure(world: World, setup: Any, folder: str, steps: int) -> tuple[float, float, int]:
+def measure(world: Session, run: Run, folder: str, steps: int) -> tuple[float, float, int]:
     """(wall, model) seconds of a step, the fastest of `steps` after one that warms up; bytes."""
-    journal, found = Journal(LocalStore(folder), "journal"), []
+    run, found = replace(run, store_url=folder), []
     for _ in range(steps + 1):
         before = sum(f.stat().st_size for f in Path(folder).rglob("*") if f.is_file())
         start, model = time.perf_counter(), world.clock.model_seconds
-        one_step(world, journal, setup, lambda step, phase: None)
+        one_step(world, run)
         found.append((time.perf_counter() - start, world.clock.model_seconds - model))
         after = sum(f.stat().st_size for f in Path(folder).rglob("*") if f.is_file())
     wall, model = min(found[1:], key=lambda t: t[0] - t[1])
     return wall, model, after - before
 
 
-def overlapped(setup: Any, folder: str, slices: int, student_ms: float,
+def overlapped(run: Run, folder: str, slices: int, student_ms: float,
                teacher_ms: float) -> dict[str, Any]:  # fmt: skip
     """A step with engines that take their time: its seconds, and how long each role idles."""
     sets = ["teacher.scope=hard", f"compute.overlap={slices}"]
@@ -182,9 +182,9 @@ def overlapped(setup: Any, folder: str, slices: int, student_ms: float,
     world = paper_world(config, f"{folder}/overlap-cache-{slices}", 64)
     world.roles.student.inner.pace = student_ms / 1000  # type: ignore[attr-defined]
     world.roles.teachers[0].inner.pace = teacher_ms / 1000  # type: ignore[attr-defined]
-    journal = Journal(LocalStore(f"{folder}/overlap-{slices}"), "journal")
+    run = replace(run, config=config, store_url=f"{folder}/overlap-{slices}")
     before = world.clock.now()
-    one_step(world, journal, {**setup, "config": config.to_json()}, lambda step, phase: None)
+    one_step(world, run)
     spent = world.clock.now() - before
     whole = spent.seconds
     return {
@@ -213,18 +213,18 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         sets = f"store.root={folder}/runs;store.cache={folder}/cache"
-        setup = open_run("nano", "zppo", "0", sets, "bench", "")
+        run = open_run(load("nano", sets.split(";")), "bench")
         if a.overlap:
-            rows = [overlapped(setup, folder, n, a.student_ms, a.teacher_ms) for n in (1, 4, 8)]
+            rows = [overlapped(run, folder, n, a.student_ms, a.teacher_ms) for n in (1, 4, 8)]
             record("bench_overlap", vars(a), rows)
             return
-        world = build_world(load("nano", sets.split(";")), open_store(f"{folder}/cache"),
+        world = open_session(load("nano", sets.split(";")), open_store(f"{folder}/cache"),
                             lambda phase: lambda done, total: None)  # fmt: skip
-        wall, model, size = measure(world, setup, f"{folder}/nano", a.steps)
+        wall, model, size = measure(world, run, f"{folder}/nano", a.steps)
         rows.append(row("nano", wall, wall - model, size, wall))
         config = load("4B", [])
         world = paper_world(config, f"{folder}/paper-cache", a.tokens)
-        wall, model, size = measure(world, {**setup, "config": config.to_json()},
+        wall, model, size = measure(world, replace(run, config=config),
                                     f"{folder}/paper", a.steps)  # fmt: skip
         for scale, value in hours().items():
             step = value * 3600 / PAPER_STEPS

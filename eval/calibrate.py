@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 
 from eval.engines import ModelSpec
-from eval.judge import JUDGES, Case, Judge
+from eval.judges import JUDGES, Case, Judge
 from eval.render import table
 from eval.scoring.totals import wilson
 from zppo_core.errors import UserError

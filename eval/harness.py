@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from eval.benchmark import Benchmark, Sample
 from eval.protocol import EvalSample, Exam
 from eval.scoring import FAULT, totals
-from eval.suite import Benchmark, Sample, load
+from eval.suite import load
 from zppo_core.errors import UserError
 from zppo_core.protocols import Engine, Progress
 

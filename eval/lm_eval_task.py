@@ -17,9 +17,10 @@ from lm_eval.config.task import TaskConfig
 from PIL import Image
 
 from eval.archives import UnreadableError
+from eval.benchmark import Benchmark, Sample
 from eval.protocol import SCORER_VERSION, EvalSample, Exam, Reply
 from eval.scoring import totals
-from eval.suite import Benchmark, Sample, benchmarks, load
+from eval.suite import benchmarks, load
 from zppo_core.config import EvaluationConfig
 from zppo_core.data.pixels import read_picture
 from zppo_core.errors import UserError
@@ -211,7 +212,7 @@ class BenchmarkTask(Task):
 def _exam(about: dict[str, Any]) -> Exam:
     """The paper's protocol, with what a command line may set."""
     from eval.engines import ModelSpec
-    from eval.judge import Judge
+    from eval.judges import Judge
     from zppo_core.prompts import Templates
     from zppo_core.rewards.grader import Grader
 

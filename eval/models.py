@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.engines import LazyEngine, ModelSpec
-from eval.judge import Judge
+from eval.judges import Judge
 from eval.protocol import Exam
 from eval.settings import parse
 from eval.suite import benchmarks
@@ -23,6 +23,7 @@ from zppo_core.prompts import Templates
 from zppo_core.protocols import Engine
 from zppo_core.records.schema import decode
 from zppo_core.rewards.grader import Grader
+from zppo_core.run.spec import Run
 from zppo_core.store.checkpoint import latest_checkpoint
 from zppo_core.store.journal import Journal
 from zppo_core.store.objects import ObjectStore
@@ -74,15 +75,15 @@ def endpoint(config: Config, address: str) -> ModelSpec:
     return ModelSpec(address, api_key_env=key, concurrency=at_once)
 
 
-def contestants(config: Config, store: ObjectStore, prefix: str, journal: Journal,
-                teacher: LazyEngine, steps: int) -> Iterator[Contestant]:  # fmt: skip
+def contestants(run: Run, teacher: LazyEngine) -> Iterator[Contestant]:
     """Base, trained student and, if the method has one, teacher; one at a time.
 
-    UserError if the newest sound checkpoint is not the one after `steps` rollout steps.
+    UserError if the newest sound checkpoint is not the one after the run's last rollout step.
     """
     import torch
 
-    known = known_keys(journal)
+    config, store, prefix, steps = run.config, run.store, run.key, run.rollout_steps
+    known = known_keys(run.journal)
     thinking = config.student.thinking
     dtype = getattr(torch, config.student.dtype)
 

@@ -15,12 +15,13 @@ from functools import cached_property
 
 from eval import prompting
 from eval import settings as settings_module
-from eval.judge import Case, Judge, Verdict, judge_text
+from eval.benchmark import Benchmark, Sample
+from eval.judges import Case, Judge, Verdict, judge_text
 from eval.scoring import RuleScore, score_all
 from eval.scoring.extract import extract, final_text
 from eval.scoring.rules import answer_line, names_a_choice
 from eval.settings import Settings
-from eval.suite import Benchmark, Sample, benchmarks
+from eval.suite import benchmarks
 from zppo_core.config import EvaluationConfig
 from zppo_core.prompts import Templates
 from zppo_core.protocols import Sampling

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval.archives import Archives, Found, Index, Stills, UnreadableError, walked
-from eval.suite import Benchmark, Picture
+from eval.benchmark import Benchmark, Picture
 from zppo_core.data.pixels import plain_bytes
 from zppo_core.errors import UserError
 

@@ -7,31 +7,35 @@ under the same protocol are found by their content.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from eval import harness, suite
+from eval.benchmark import Benchmark
 from eval.harness import Marked, Part
 from eval.models import Contestant, contestants, exam_of
 from eval.protocol import EvalSample, Exam
-from eval.suite import Benchmark
-from steps.epoch import Heartbeat
+from zppo_core.models.threads import set_threads
 from zppo_core.records.schema import decode, encode
-from zppo_core.run.session import set_threads
-from zppo_core.run.setup import Setup, config_of, prefix_of
+from zppo_core.run.heartbeat import Heartbeat
+from zppo_core.run.spec import Run
 from zppo_core.run.timing import record_stage
 from zppo_core.store.journal import Journal
-from zppo_core.store.objects import open_store
 
 Files = dict[str, bytes]
 Item = dict[str, Any]  # {"benchmark", "index", "of"}: what one task of the fan-out does
+Show = Callable[[Benchmark, list[dict[str, Any]], list[dict[str, Any]]], None]
 EXAMPLES = 6
 
 
-def plan(setup: Setup) -> list[Item]:
+def nothing(record: Benchmark, rows: list[dict[str, Any]], samples: list[dict[str, Any]]) -> None:
+    """Shows nothing."""
+
+
+def plan(run: Run) -> list[Item]:
     """One item for each benchmark of the run's suite, several for a large one."""
-    protocol = config_of(setup).evaluation
+    protocol = run.config.evaluation
     return [
         {"benchmark": b.name, "index": part.index, "of": part.of}
         for b in suite.benchmarks(protocol.suite)
@@ -39,26 +43,25 @@ def plan(setup: Setup) -> list[Item]:
     ]
 
 
-def evaluate(setup: Setup, item: Item, card: Any = None) -> list[dict[str, Any]]:
+def evaluate(run: Run, item: Item, show: Show = nothing) -> list[dict[str, Any]]:
     """Score base, student and teacher on the item; a row of eval_scores each."""
-    config, store = config_of(setup), open_store(setup["store"])
-    set_threads(config, alone=False)
-    journal = Journal(store, f"{prefix_of(setup)}/journal")
-    exam, teacher = exam_of(config, open_store(setup["cache"]))
-    steps = setup["rollout_steps"]
-    rivals = contestants(config, store, prefix_of(setup), journal, teacher, steps)
-    rows = run_item(setup, journal, exam, rivals, item, card)
+    set_threads(run.config, alone=False)
+    exam, teacher = exam_of(run.config, run.cache)
+    rows = run_item(run, exam, contestants(run, teacher), item, show)
     name = item["benchmark"] + (f"-{item['index']}" if item["of"] > 1 else "")
-    record_stage(setup, f"evaluate/{name}")
+    record_stage(run, f"evaluate/{name}")
     return rows
 
 
-def run_item(setup: Setup, journal: Journal, exam: Exam, rivals: Iterator[Contestant],
-             item: Item, card: Any = None) -> list[dict[str, Any]]:  # fmt: skip
-    """Every contestant on the item; a row of eval_scores each, of the part alone if it is one."""
+def run_item(
+    run: Run, exam: Exam, rivals: Iterator[Contestant], item: Item, show: Show = nothing
+) -> list[dict[str, Any]]:
+    """Every contestant on the item; a row of eval_scores each, of the part alone if it is one.
+
+    `show` is given the benchmark, the rows and some of the student's samples.
+    """
     record = suite.find(exam.protocol.suite, item["benchmark"])
-    desk = Desk(exam, journal, Journal(open_store(setup["cache"]), "evaluations"),
-                setup["run_key"], record, Part(item["index"], item["of"]))  # fmt: skip
+    desk = desk_of(run, exam, record, Part(item["index"], item["of"]))
     rows, examples = [], []
     for rival in rivals:
         row, samples = desk.take(rival)
@@ -66,11 +69,14 @@ def run_item(setup: Setup, journal: Journal, exam: Exam, rivals: Iterator[Contes
         if rival.role not in ("base", "teacher"):
             examples = samples[:EXAMPLES]
         print(line(row), flush=True)
-    if card is not None:
-        from steps.cards.evaluation import draw
-
-        draw(card, record, rows, examples, item)
+    show(record, rows, examples)
     return rows
+
+
+def desk_of(run: Run, exam: Exam, benchmark: Benchmark, part: Part) -> Desk:
+    """Where scores of the benchmark's part are looked up and filed."""
+    kept = Journal(run.cache, "evaluations")
+    return Desk(exam, run.journal, kept, run.recorded_key, benchmark, part)
 
 
 def line(row: dict[str, Any]) -> str:
@@ -173,27 +179,24 @@ def score(desk: Desk, rival: Contestant) -> Marked:
         rival.close()
 
 
-def conclude(setup: Setup) -> None:
+def conclude(run: Run) -> None:
     """Make one score of the parts of each large benchmark, from the run's journal alone."""
-    config = config_of(setup)
-    prefix = setup.get("prefix") or prefix_of(setup)
-    journal = Journal(open_store(setup["store"]), f"{prefix}/journal")
+    journal = run.journal
     found: dict[tuple[str, str], list[list[str]]] = {}
     for unit in journal.units("parts/"):
         _, role, name, place = unit.split("/")
         found.setdefault((role, name), []).append([unit, *place.split("-of-")])
     if not found:
         return
-    exam, _ = exam_of(config, open_store(setup["cache"]))
+    exam, _ = exam_of(run.config, run.cache)
     for (role, name), units in found.items():
         of = int(units[0][2])
         if journal.manifest(whole_unit(role, name)) is not None or len(units) < of:
             continue
         files = [journal.read(unit) or {} for unit, *_ in sorted(units, key=lambda u: int(u[1]))]
         about = json.loads(files[0]["about.json"])
-        record = suite.find(config.evaluation.suite, name)
-        desk = Desk(exam, journal, Journal(open_store(setup["cache"]), "evaluations"),
-                    setup["run_key"], record, harness.WHOLE)  # fmt: skip
+        record = suite.find(run.config.evaluation.suite, name)
+        desk = desk_of(run, exam, record, harness.WHOLE)
         marked = [unpack(f["marked.json"]) for f in files]
         desk.conclude(role, marked, about["key"], about["protocol"])
 

@@ -8,80 +8,19 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Iterator
+from dataclasses import replace
 
+from eval.archives import UnreadableError
+from eval.benchmark import Benchmark, Picture, Sample
 from eval.revisions import FORMERLY, REVISIONS
+from eval.rows import Source
+from eval.scoring.totals import group_of
 from eval.settings import Settings
 from zppo_core.data.digits import BENCHMARKS as DIGITS
 from zppo_core.data.digits import benchmark_questions
 from zppo_core.data.pixels import Bounds
 from zppo_core.errors import UserError
-
-# rule: no judge at all. rule+judge: the shared judge sees what the rule rejects. judge: the
-# benchmark's own judge decides every row.
-Kind = Literal["rule", "rule+judge", "judge"]
-Picture = Callable[[], tuple[bytes, ...]]  # read late: a suite's pictures do not fit in memory
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """One benchmark: its name, where its rows are, how many there are, how they are scored.
-
-    `totals` are the ways to make one number of the samples' scores; the first is the default.
-    """
-
-    name: str  # abbreviation as in the paper's tables, or the suite's own
-    family: str  # VLM, LLM or Video
-    dataset: str  # hub id, or "digits" for what is composed here
-    split: str
-    expected: int  # samples of the whole split
-    scorer: str  # a name of eval.scoring.RULES or eval.judge.JUDGES
-    configs: tuple[str, ...] = ("",)
-    licence: str = ""
-    gated: bool = False
-    kind: Kind = "rule+judge"
-    task: str = ""  # a module of eval.benchmarks
-    totals: tuple[str, ...] = ("pooled",)
-    archives: str = ""  # pattern of the zip files that hold its media
-    whole: int = 0  # most samples of a group that a total takes as a whole; 0: none does
-    revision: str = "main"  # of the data set: a commit, or a branch that is looked up when read
-    formerly: tuple[str, ...] = ()  # hub ids that it had before it moved
-    headline: tuple[str, ...] = ()  # totals that its authors publish, where the default is another
-
-    @property
-    def pinned(self) -> str:
-        """The data set at its revision, "org/name@commit"."""
-        return f"{self.dataset}@{self.revision}"
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """One question of a benchmark as it is asked, and its gold answer.
-
-    `id` is "group/row" where a total needs the groups, so that every total can be taken again from
-    stored samples. `options` are the lettered choices; `golds` further answers that count as right;
-    `extra` is what a rule or a judge needs besides (JSON values). `context` is read late and stands
-    before the text (subtitles). `rule` and `judge` replace the benchmark's own for this sample.
-    """
-
-    id: str
-    text: str
-    gold: str
-    pictures: tuple[Picture, ...] = ()
-    options: tuple[str, ...] = ()
-    golds: tuple[str, ...] = ()
-    extra: Mapping[str, Any] = field(default_factory=dict)
-    history: tuple[tuple[str, str], ...] = ()
-    context: Callable[[], str] | None = None
-    rule: str = ""
-    judge: str = ""
-
-    def images(self) -> tuple[bytes, ...]:
-        """The pictures' bytes; raises `eval.archives.UnreadableError` if one cannot be read."""
-        return tuple(data for picture in self.pictures for data in picture())
-
 
 NANO_SAMPLES = 2000  # per benchmark; the preset asks 300: sampling error of 2.9 points at 50 %
 GROUPS = ("pooled", "mean_of_groups")
@@ -232,8 +171,6 @@ def load(benchmark: Benchmark, source: str = "", limit: int = 0,
         for q in benchmark_questions(benchmark.name, n):
             yield Sample(q.id, q.text, q.gold, (_still(q.images),) if q.images else ())
         return
-    from eval.rows import Source
-
     task = importlib.import_module(f"eval.benchmarks.{benchmark.task}")
     settings = settings or Settings()
     place = Source(source, benchmark, settings.dataset_of(benchmark.name))
@@ -256,8 +193,6 @@ def _whole_groups(benchmark: Benchmark, samples: list[Sample], limit: int) -> li
     A group is taken when the share of `limit` that is due by then has room for it, so that less
     than a group is missing at the end.
     """
-    from eval.scoring.totals import group_of
-
     sizes = Counter(group_of(sample.id) for sample in samples)
     limit = min(limit, len(samples))
     chosen: set[str] = set()
@@ -285,8 +220,6 @@ def within_bounds(picture: Picture, settings: Settings) -> Picture:
     bounds = Bounds(settings.min_pixels, settings.max_pixels)
 
     def within(data: bytes) -> bytes:
-        from eval.archives import UnreadableError
-
         try:
             return bounds.scaled(data)
         except (OSError, ValueError) as fault:

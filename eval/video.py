@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from eval.archives import Found, Stills, UnreadableError
+from eval.benchmark import Picture
 from eval.settings import Settings
-from eval.suite import Picture
 from zppo_core.data.pixels import Bounds, read_picture
 
 SEEK_AHEAD = 4.0  # seconds of video that are decoded through rather than jumped over

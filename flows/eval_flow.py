@@ -41,7 +41,7 @@ class EvalFlow(FlowSpec):
     @step
     def plan(self):
         """One task for each benchmark of the suite, several for a large one."""
-        from eval.scores import plan
+        from steps.evaluate import plan
 
         self.items = plan(self.setup)
         self.next(self.evaluate, foreach="items")

@@ -25,7 +25,7 @@ class HostsFlow(FlowSpec):
     @step
     def start(self):
         """Resolve the configuration and open the run's store."""
-        from zppo_core.run.setup import open_run
+        from steps.start import open_run
 
         self.setup = open_run(
             self.scale, self.method, self.seed, self.overrides, current.run_id, self.run_name
@@ -35,12 +35,12 @@ class HostsFlow(FlowSpec):
     @step
     def prepare_data(self):
         """Build or check the corpus; one task for each host."""
-        from steps.prepare_data import prepare_data
-        from zppo_core.run.setup import config_of, settled
+        from steps.prepare_data import prepare_data, settled
+        from zppo_core.run.spec import Run
 
         self.data = prepare_data(self.setup)
         self.setup = settled(self.setup)
-        self.next(self.train, num_parallel=config_of(self.setup).compute.update_hosts)
+        self.next(self.train, num_parallel=Run.of(self.setup).config.compute.update_hosts)
 
     @card(type="blank", id="epoch", refresh_interval=2)
     @parallel

@@ -29,7 +29,7 @@ class ZPPOFlow(FlowSpec):
     @step
     def start(self):
         """Resolve the configuration and open the run's store."""
-        from zppo_core.run.setup import open_run
+        from steps.start import open_run
 
         self.setup = open_run(
             self.scale, self.method, self.seed, self.overrides, current.run_id, self.run_name
@@ -39,8 +39,7 @@ class ZPPOFlow(FlowSpec):
     @step
     def prepare_data(self):
         """Build or check the corpus; its size and hash become artifacts."""
-        from steps.prepare_data import prepare_data
-        from zppo_core.run.setup import settled
+        from steps.prepare_data import prepare_data, settled
 
         self.data = prepare_data(self.setup)
         self.setup = settled(self.setup)
@@ -70,7 +69,7 @@ class ZPPOFlow(FlowSpec):
     @step
     def plan_evaluation(self):
         """One task for each benchmark of the suite, several for a large one."""
-        from eval.scores import plan
+        from steps.evaluate import plan
 
         self.items = plan(self.setup)
         self.next(self.evaluate, foreach="items")
@@ -80,7 +79,7 @@ class ZPPOFlow(FlowSpec):
     @step
     def evaluate(self):
         """Base, student and teacher on one benchmark; stored scores of the same weights count."""
-        from eval.scores import evaluate
+        from steps.evaluate import evaluate
 
         self.scores = evaluate(self.setup, self.input, current.card["evaluation"])
         self.next(self.aggregate)

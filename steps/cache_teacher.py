@@ -2,54 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from steps.epoch import Heartbeat
-from zppo_core.algorithm.reformulation import share
-from zppo_core.algorithm.rollout_step import teacher_request
-from zppo_core.config.methods import METHODS
-from zppo_core.protocols import Sampling
-from zppo_core.run.session import build_world
-from zppo_core.run.setup import Setup, config_of
-from zppo_core.run.timing import record_stage
-from zppo_core.store.objects import open_store
+from zppo_core.run.draws import draw_beforehand
+from zppo_core.run.spec import Artifact, Run
 
 
-def cache_teacher(setup: Setup) -> dict[str, Any]:
-    """Draw visit 0 of `teacher.prefill` of the corpus, in the order it will be asked.
-
-    Draws that exist cost nothing, so a step that died goes on where it was. Methods without a
-    teacher skip it.
-    """
-    config = config_of(setup)
-    method = METHODS[config.run.method]
-    elsewhere = config.compute.rendezvous == "auto"  # flows/hosts_flow.py trains
-    if not method.uses_teacher or config.teacher.prefill == 0 or elsewhere:
-        print("no teacher draws to make beforehand")
-        return {"draws": 0, "hits": 0, "tokens": 0}
-    # this host alone: nobody waits for a rendezvous yet
-    config = replace(config, compute=replace(config.compute, update_hosts=1))
-    world = build_world(config, open_store(setup["cache"]), Heartbeat().progress)
-    cache = world.roles.draws
-    n = config.rollout.new_prompts
-    steps = min(setup["rollout_steps"], world.corpus.steps_per_pass(n))
-    order = [q for step in range(steps) for q in world.corpus.new_ids(step, n)]
-    wanted = order[: share(config.teacher.prefill, len(order))]
-    requests = [teacher_request(world.corpus[q], 0, world.roles, config) for q in wanted]
-    sampling = Sampling(config.rollout.max_tokens, config.teacher.rollouts)
-    try:
-        for teacher in world.roles.teachers:
-            cache.draws(requests, teacher, sampling, world.roles.progress("teacher draws"))
-    finally:
-        world.close()
-    stats = cache.counters
-    print(f"teacher draws: {stats.hits} found, {stats.misses} made, {stats.tokens} tokens")
-    spent = {
-        "role": "teacher", "activity": "generate", "model_params": world.teacher_params,
-        # in the paper's account a draw belongs to the step that uses it
-        "tokens": stats.tokens, "tokens_cap": 0,
-        "seconds": world.clock.model_seconds,
-    }  # fmt: skip
-    record_stage(setup, "cache_teacher", world.clock.model_seconds, [spent] if stats.misses else ())
-    return {"draws": stats.misses, "hits": stats.hits, "tokens": stats.tokens}
+def cache_teacher(setup: Artifact) -> dict[str, Any]:
+    """Draws made, found and their tokens; see `draw_beforehand`."""
+    return draw_beforehand(Run.of(setup))

@@ -8,11 +8,10 @@ import sys
 from typing import Any, Protocol
 
 from steps.epoch import epoch
+from zppo_core.cluster.remote import workers_of
 from zppo_core.errors import UserError
-from zppo_core.run.session import workers_of
-from zppo_core.run.setup import Setup, config_of, prefix_of
+from zppo_core.run.spec import Artifact, Run
 from zppo_core.store.checkpoint import latest_checkpoint
-from zppo_core.store.objects import open_store
 
 PORT = 29_500  # of the first host, where the workers meet
 
@@ -25,7 +24,7 @@ class Node(Protocol):
     node_index: int
 
 
-def train(setup: Setup, node: Node, card: Any = None) -> int:
+def train(setup: Artifact, node: Node, card: Any = None) -> int:
     """Take the run to its last rollout step, together with the tasks of the other hosts.
 
     Returns the steps done. UserError on a further host if its workers fail: the whole step then
@@ -33,16 +32,16 @@ def train(setup: Setup, node: Node, card: Any = None) -> int:
     """
     meeting = f"{node.main_ip}:{int(os.environ.get('ZPPO_PORT', PORT))}"
     if node.node_index > 0:
-        return assist(setup, node.node_index, meeting)
+        return assist(Run.of(setup), node.node_index, meeting)
     done = 0
     while done < setup["rollout_steps"]:
         done = epoch(setup, done, card, rendezvous=meeting, fresh=done == 0)
     return done
 
 
-def assist(setup: Setup, host: int, meeting: str) -> int:
+def assist(run: Run, host: int, meeting: str) -> int:
     """Run this host's workers again and again until the last checkpoint is written."""
-    workers = workers_of(config_of(setup), meeting)
+    workers = workers_of(run.config, meeting)
     if workers is None:
         raise UserError("one host trains alone; use flows/zppo_flow.py")
     environment = os.environ | {
@@ -50,10 +49,9 @@ def assist(setup: Setup, host: int, meeting: str) -> int:
         "OMP_NUM_THREADS": str(workers.threads), "DS_ACCELERATOR": workers.device,
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }  # fmt: skip
-    store, prefix = open_store(setup["store"]), prefix_of(setup)
     while True:
-        found = latest_checkpoint(store, prefix)
-        if found is not None and found.step >= setup["rollout_steps"]:
+        found = latest_checkpoint(run.store, run.key)
+        if found is not None and found.step >= run.rollout_steps:
             return found.step
         code = subprocess.run(
             [sys.executable, *workers.command(host)], env=environment, check=False

@@ -9,7 +9,6 @@ from __future__ import annotations
 import getpass
 import json
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,10 +17,10 @@ from itertools import pairwise
 import eval as _packed  # noqa: F401 - Metaflow sends what is imported when the flow is read
 from zppo_core import config
 from zppo_core.config import Config, from_dict
+from zppo_core.config.overrides import resolve, split_overrides
 from zppo_core.errors import UserError
 from zppo_core.processes.startup import hurry
 
-_FIELD = re.compile(r"\w+\.\w+\s*=")
 _OPTIONS = ("--scale", "--scales", "--method", "--seed", "--set", "--model")
 # Metaflow's own: what stands before one of them are options for all, and their values
 _COMMANDS = frozenset((
@@ -45,28 +44,6 @@ class Arguments:
     def config(self) -> Config:
         """The resolved configuration; UserError names the fault and the fix."""
         return self.resumed or resolve(self.scale, self.method, self.seed, self.overrides)
-
-
-def resolve(scale: str, method: str, seed: str, overrides: Sequence[str]) -> Config:
-    """Preset, then `--method` and `--seed`, then each `--set`, later ones winning."""
-    named = [f"run.method={method}"] if method else []
-    named += [f"run.seed={seed}"] if seed != "" else []
-    return config.load(scale, [*named, *overrides])
-
-
-def split_overrides(text: str) -> tuple[str, ...]:
-    """The `section.field=value` parts of one `--set` text, separated by semicolons.
-
-    What does not begin like a field belongs to the value before it: settings of evaluation are
-    separated by semicolons themselves.
-    """
-    parts: list[str] = []
-    for part in filter(None, (part.strip() for part in text.split(";"))):
-        if parts and not _FIELD.match(part):
-            parts[-1] += f";{part}"
-        else:
-            parts.append(part)
-    return tuple(parts)
 
 
 def parse(argv: Sequence[str], scale: str = "") -> Arguments:
@@ -157,7 +134,8 @@ def prepare_process(flow: str, training: bool = True, scale: str = "") -> Argume
         and arguments.command == "run"
         and not {"--help", "-h"} & set(sys.argv)
     ):
-        from zppo_core.run.preflight import check, check_cluster, check_machine
+        from eval.preflight import check
+        from zppo_core.run.preflight import check_cluster, check_machine
 
         try:
             wanted = arguments.config()

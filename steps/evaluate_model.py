@@ -7,29 +7,26 @@ from typing import Any
 
 from eval.engines import LazyEngine
 from eval.models import Contestant, endpoint, exam_of, name_of
+from eval.preflight import check_suite
 from eval.render import MISSING, number, table
 from eval.scores import Item, conclude, run_item
 from steps.aggregate import ingest_in_turn
 from steps.cards.blocks import note, safe_text
-from steps.early import resolve, split_overrides
+from steps.cards.evaluation import interval_chart
+from steps.evaluate import drawing
 from zppo_core.config import Config
+from zppo_core.config.overrides import resolve, split_overrides
 from zppo_core.engines.factory import evaluation_engine, is_address
+from zppo_core.models.threads import set_threads
 from zppo_core.records.schema import decode
-from zppo_core.run.preflight import (
-    check_checkpoint,
-    check_evaluation_device,
-    check_store,
-    check_suite,
-)
-from zppo_core.run.session import set_threads
-from zppo_core.run.setup import Setup, absolute, config_of, prefix_of
-from zppo_core.store.journal import Journal
-from zppo_core.store.objects import open_store
+from zppo_core.run.preflight import check_checkpoint, check_evaluation_device, check_store
+from zppo_core.run.setup import absolute
+from zppo_core.run.spec import Artifact, Run
 
 
 def open_evaluation(*, model: str, suite: str, source: str, settings: str, limit: str, judge: str,
                     thinking: str, scale: str, name: str, overrides: str,
-                    run_id: str) -> Setup:  # fmt: skip
+                    run_id: str) -> Artifact:  # fmt: skip
     """What the later steps need; UserError before anything is loaded.
 
     Without a scale, nano models take the nano preset (CPU, its decoding), others that of 4B.
@@ -47,25 +44,24 @@ def open_evaluation(*, model: str, suite: str, source: str, settings: str, limit
     if not is_address(model):
         check_checkpoint("student", model)
         check_evaluation_device(config)
-    return {
-        "config": config.to_json(),
-        "run_key": f"evaluation-{run_id}",
-        "name": name or model,
-        "created_at": datetime.now(UTC).replace(tzinfo=None).isoformat(),
-        "store": absolute(config.store.root),
-        "cache": absolute(config.store.cache or f"{config.store.root}/teacher_cache"),
-        "database": absolute(config.store.database),
-    }
+    return Run(
+        f"evaluation-{run_id}",
+        config,
+        datetime.now(UTC).replace(tzinfo=None).isoformat(),
+        absolute(config.store.root),
+        absolute(config.store.cache or f"{config.store.root}/teacher_cache"),
+        absolute(config.store.database),
+        name=name or model,
+    ).artifact()
 
 
-def evaluate_model(setup: Setup, item: Item, card: Any = None) -> list[dict[str, Any]]:
+def evaluate_model(setup: Artifact, item: Item, card: Any = None) -> list[dict[str, Any]]:
     """The model's row of eval_scores for the item."""
-    config, store = config_of(setup), open_store(setup["store"])
-    set_threads(config, alone=False)
-    exam, _ = exam_of(config, open_store(setup["cache"]))
-    rival = rival_of(setup["name"], config)
-    journal = Journal(store, f"{prefix_of(setup)}/journal")
-    return run_item(setup | {"run_key": None}, journal, exam, iter([rival]), item, card)
+    run = Run.of(setup)
+    set_threads(run.config, alone=False)
+    exam, _ = exam_of(run.config, run.cache)
+    rival = rival_of(run.name, run.config)
+    return run_item(run, exam, iter([rival]), item, drawing(card, item))
 
 
 def rival_of(name: str, config: Config) -> Contestant:
@@ -80,11 +76,12 @@ def rival_of(name: str, config: Config) -> Contestant:
     return Contestant(name, key, thinking, LazyEngine(lambda: evaluation_engine(config)))
 
 
-def aggregate_model(setup: Setup, card: Any = None) -> str:
+def aggregate_model(setup: Artifact, card: Any = None) -> str:
     """Take the journal into the database; the scores as text."""
-    conclude(setup | {"run_key": None, "prefix": prefix_of(setup)})
-    journal = Journal(open_store(setup["store"]), f"{prefix_of(setup)}/journal")
-    ingest_in_turn(journal, setup)
+    run = Run.of(setup)
+    conclude(run)
+    ingest_in_turn(run)
+    journal = run.journal
     rows = [
         row
         for unit in journal.units("eval/")
@@ -92,14 +89,12 @@ def aggregate_model(setup: Setup, card: Any = None) -> str:
             "eval_scores", (journal.read(unit) or {})["eval_scores.parquet"]
         ).to_pylist()
     ]
-    text = scores_text(setup["name"], rows)
+    text = scores_text(run.name, rows)
     if card is not None:
-        from steps.cards.evaluation import interval_chart
-
         card.append(note("# Scores"))
         card.append(interval_chart(rows, "benchmark", "", [r["benchmark"] for r in rows]))
         card.append(type(note(""))(safe_text(text)))
-    return f"{text}\ndatabase: {setup['database']}"
+    return f"{text}\ndatabase: {run.database}"
 
 
 def scores_text(name: str, rows: list[dict[str, Any]]) -> str:

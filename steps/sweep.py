@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 
-from steps.early import resolve, split_overrides
+from zppo_core.config.overrides import resolve, split_overrides
 from zppo_core.errors import UserError
 from zppo_core.run.setup import absolute
 

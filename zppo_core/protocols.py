@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 
 
+def silent(done: int, total: int) -> None:
+    """Progress that nobody hears of."""
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How to decode: `n` completions a prompt; temperature 0 is greedy; `top_k` 0 means no limit.

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from eval.archives import UnreadableError
+from eval.benchmark import Picture, Sample
 from eval.prompting import render
 from eval.rows import Row, Source
 from eval.settings import Settings
-from eval.suite import Picture, Sample
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _MARK = re.compile(r"<image\s*([0-9]+)>")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from eval.benchmark import Sample
 from eval.benchmarks.common import ask, letter, read_rows
 from eval.rows import Row, Source
 from eval.settings import Settings
-from eval.suite import Sample
 from zppo_core.streams import stream
 
 WRONG = tuple(f"Incorrect Answer {i}" for i in (1, 2, 3))

@@ -7,10 +7,10 @@ import binascii
 from collections.abc import Iterator
 
 from eval.archives import UnreadableError
+from eval.benchmark import Picture, Sample
 from eval.benchmarks.common import ask, read_rows
 from eval.rows import Row, Source, checked
 from eval.settings import Settings
-from eval.suite import Picture, Sample
 
 COLUMNS = ("id", "question", "image", "answer", "answer_type")
 

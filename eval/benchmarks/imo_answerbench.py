@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from eval.benchmark import Sample
 from eval.benchmarks.common import ask, read_rows
 from eval.rows import Row, Source
 from eval.settings import Settings
-from eval.suite import Sample
 
 COLUMNS = ("Problem ID", "Problem", "Short Answer", "Category")
 

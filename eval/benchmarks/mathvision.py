@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from eval.benchmark import Sample
 from eval.benchmarks.common import LETTERS, ask, read_rows
 from eval.rows import Row, Source
 from eval.settings import Settings
-from eval.suite import Sample
 
 COLUMNS = ("id", "question", "options", "decoded_image", "answer")
 _MARK = re.compile(r"\s*<image\s*[0-9]+>\s*")

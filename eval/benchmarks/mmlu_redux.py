@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from eval.benchmark import Sample
 from eval.benchmarks.common import LETTERS, ask, letter, read_rows
 from eval.rows import Row, Source
 from eval.settings import Settings
-from eval.suite import Sample
 
 _BETWEEN = re.compile(
     r"[\s,;&]+|\b(?:and|or|both|options?|answers?|choices?|is|are|correct|the)\b", re.IGNORECASE

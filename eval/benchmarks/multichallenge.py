@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from eval.benchmark import Sample
 from eval.benchmarks.common import ask, read_rows
 from eval.rows import Row, Source
 from eval.settings import Settings
-from eval.suite import Sample
 
 COLUMNS = ("question_id", "axis", "conversation", "target_question", "pass_criteria")
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from functools import partial
 
 from eval.archives import UnreadableError
+from eval.benchmark import Picture, Sample
 from eval.benchmarks.common import ask, letter, read_rows
 from eval.rows import Row, Source
 from eval.settings import Settings
-from eval.suite import Picture, Sample
 from eval.video import clip
 
 COLUMNS = ("video", "question", "candidates", "answer")

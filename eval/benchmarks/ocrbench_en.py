@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from eval.benchmark import Sample
 from eval.benchmarks.common import ask, read_rows
 from eval.rows import Row, Source
 from eval.scoring.ocrbench import CATEGORIES
 from eval.settings import Settings
-from eval.suite import Sample
 
 COLUMNS = ("id", "question", "type", "answers", "eval", "bbox", "bbox_list", "content", "image")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from eval.benchmark import Sample
 from eval.benchmarks import ocrbench_en
 from eval.rows import Source
 from eval.settings import Settings
-from eval.suite import Sample
 
 
 def samples(source: Source, settings: Settings) -> Iterator[Sample]:

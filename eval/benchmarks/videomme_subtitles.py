@@ -11,11 +11,11 @@ from functools import cached_property
 from pathlib import Path
 
 from eval.archives import Stills, UnreadableError
+from eval.benchmark import Sample
 from eval.benchmarks import videomme
 from eval.prompting import render
 from eval.rows import Source
 from eval.settings import Settings
-from eval.suite import Sample
 from eval.video import duration_of, frame_times
 
 _TIME = re.compile(r"([0-9]+):([0-9]{2}):([0-9]{2})[,.]([0-9]{1,3})")

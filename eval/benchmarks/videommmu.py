@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from eval.benchmark import Sample
 from eval.benchmarks.common import ask, literal_list, read_rows, without_letter
 from eval.rows import Row, Source
 from eval.settings import Settings
-from eval.suite import Sample, within_bounds
+from eval.suite import within_bounds
 from eval.video import clip
 
 COLUMNS = ("id", "question", "options", "answer")

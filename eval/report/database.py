@@ -48,8 +48,8 @@ def query(
     return connection.execute(sql, list(parameters)).fetchall()
 
 
-def _sql(name: str) -> str:
-    return (resources.files("eval") / name).read_text(encoding="utf-8")
+def _sql(package: str, name: str) -> str:
+    return (resources.files(package) / name).read_text(encoding="utf-8")
 
 
 def connect(path: str | Path, read_only: bool = False) -> duckdb.DuckDBPyConnection:
@@ -119,7 +119,7 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool)
             )
         return
     connection.begin()
-    query(connection, _sql("schema.sql"))
+    query(connection, _sql("zppo_core.records", "schema.sql"))
     for table, columns in schema_columns().items():
         present = {r[0] for r in query(connection, f"DESCRIBE {table}")}
         for name, kind in columns.items():
@@ -140,7 +140,7 @@ def _views() -> str:
         for section, content in sorted(usual.items())
     }
     filled = {"$DEFAULTS": Config().to_json(), "$FIELDS": json.dumps(fields, sort_keys=True)}
-    text = _sql("views.sql")
+    text = _sql("eval.report", "views.sql")
     for mark, value in filled.items():
         text = text.replace(mark, value.replace("'", "''"))
     return text
@@ -157,7 +157,7 @@ def documentation() -> dict[str, tuple[str, list[tuple[str, str, str]]]]:
     """Per table of schema.sql its sentence and its columns as (name, SQL type, meaning)."""
     tables: dict[str, tuple[str, list[tuple[str, str, str]]]] = {}
     comment, current = "", None
-    for line in _sql("schema.sql").splitlines():
+    for line in _sql("zppo_core.records", "schema.sql").splitlines():
         if line.startswith("CREATE TABLE"):
             current = line.split()[-2]
             tables[current] = (comment, [])

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from eval.benchmark import Sample
 from eval.scoring import ocr_text, ocrbench
 from eval.scoring.rules import RULES, Algebra
-from eval.suite import Sample
 from zppo_core.processes.killable import Outcome, WorkerPool
 from zppo_core.rewards.grader import Grader
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from rapidfuzz.distance import Levenshtein
 
+from eval.benchmark import Sample
 from eval.scoring.closed_form import value_of
 from eval.scoring.dress import undressed
-from eval.suite import Sample
 from zppo_core.rewards.choices import LETTERS, choice_agrees, named_letter
 from zppo_core.rewards.clean import clean, typography, without_units
 from zppo_core.rewards.numbers import exact_number

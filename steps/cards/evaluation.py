@@ -7,7 +7,7 @@ from typing import Any
 
 from metaflow.cards import Markdown, Table, VegaChart
 
-from eval.suite import Benchmark
+from eval.benchmark import Benchmark
 from steps.cards.blocks import note, safe_text
 
 ROLE_COLOURS = {"base": "#999999", "student": "#0072B2", "teacher": "#E69F00"}

@@ -9,10 +9,9 @@ from metaflow.cards import Table, VegaChart
 
 from steps.cards.blocks import note
 from steps.cards.evaluation import ROLE_COLOURS, interval_chart
-from zppo_core.run.setup import Setup
 
 
-def draw(card: Any, setup: Setup, summary: dict[str, Any]) -> None:
+def draw(card: Any, summary: dict[str, Any]) -> None:
     """Accuracy before and after by family and benchmark, the buffer, time and compute."""
     run = summary["run"]
     card.append(

@@ -215,7 +215,7 @@ def test_rollouts_and_judges_decode_as_the_paper_does() -> None:
 
 
 def test_the_evaluation_scales_pictures_and_judges_as_the_paper_says() -> None:
-    from eval.judge import Judge
+    from eval.judges import Judge
     from eval.settings import Settings
 
     asked = Settings()

@@ -1,7 +1,7 @@
 """Section 9: how an evaluation asks, with the decoding of its configuration and the closer."""
 
+from eval.benchmark import Sample
 from eval.protocol import Exam
-from eval.suite import Sample
 from zppo_core.config import Config, load
 from zppo_core.prompts import OURS, Templates
 from zppo_core.protocols import Sampling

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from zppo_core.data.zppo77k.sources import sources as zppo77k
+from zppo_core.data.zppo77k import sources as zppo77k
 
 
 def picture(seed: int, size: tuple[int, int] = (120, 110), form: str = "PNG") -> bytes:

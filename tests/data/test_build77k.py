@@ -22,12 +22,13 @@ from sources77k import (
 )
 
 from zppo_core.data.corpus import TableCorpus
+from zppo_core.data.zppo77k import build as build77k
+from zppo_core.data.zppo77k import rows as rows77k
 from zppo_core.data.zppo77k.build import Builder, build, parts_of
 from zppo_core.data.zppo77k.similar import signature
 from zppo_core.data.zppo77k.sources import Names, Recipe
-from zppo_core.data.zppo77k.sources import build as build77k
-from zppo_core.data.zppo77k.sources import rows as rows77k
 from zppo_core.errors import UserError
+from zppo_core.protocols import silent
 from zppo_core.store.objects import open_store, put_tree
 
 __all__ = ["small_caps"]  # a fixture
@@ -185,8 +186,8 @@ def test_sources_on_s3_give_the_corpus_of_the_same_folders(tmp_path: Path, s3_ur
 def test_a_corpus_on_s3_is_built_once_and_copied_where_it_is_read(
     tmp_path: Path, s3_url: str, monkeypatch, capsys
 ) -> None:
-    from steps.prepare_data import build_77k, build_corpus
     from zppo_core.config import load
+    from zppo_core.run.corpus import build_77k, build_corpus
 
     where = places(tmp_path, {"stem-tqa": [vero(i, "tqa") for i in range(8)]}, [mmfine(0)])
     config = load(
@@ -197,11 +198,11 @@ def test_a_corpus_on_s3_is_built_once_and_copied_where_it_is_read(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "laptop"))
     with pytest.raises(UserError, match="no finished corpus in s3://"):
         build_corpus(config)
-    build_77k(config)
+    build_77k(config, [], silent)
     digests = []
     for machine in ("laptop", "pod"):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / machine))
-        build_77k(config)  # it is there: nothing happens
+        build_77k(config, [], silent)  # it is there: nothing happens
         corpora = [build_corpus(config), build_corpus(config)]
         assert len(corpora[1]) == 9
         digests += [c.digest() for c in corpora]
@@ -217,8 +218,8 @@ def test_a_corpus_on_s3_is_built_once_and_copied_where_it_is_read(
 
 @pytest.mark.usefixtures("small_caps")
 def test_runs_that_begin_together_build_the_corpus_once(tmp_path: Path, capsys) -> None:
-    from steps.prepare_data import build_77k, build_corpus
     from zppo_core.config import load
+    from zppo_core.run.corpus import build_77k, build_corpus
 
     where = places(tmp_path, {"stem-tqa": [vero(i, "tqa") for i in range(8)]}, [mmfine(0)])
     config = load(
@@ -227,7 +228,7 @@ def test_runs_that_begin_together_build_the_corpus_once(tmp_path: Path, capsys) 
          f"data.mmfine={where['mmfine']}", "evaluation.suite=nano_rows"],
     )  # fmt: skip
     with ThreadPoolExecutor(3) as pool:
-        for build in [pool.submit(build_77k, config) for _ in range(3)]:
+        for build in [pool.submit(build_77k, config, [], silent) for _ in range(3)]:
             build.result()
     assert len(build_corpus(config)) == 9
     said = capsys.readouterr().out
@@ -256,8 +257,8 @@ def test_the_corpus_is_read_from_disk_question_by_question(tmp_path: Path) -> No
 def test_the_prepare_step_builds_the_corpus_with_the_students_own_processor(
     tmp_path: Path, capsys
 ) -> None:
-    from steps.prepare_data import build_77k, build_corpus
     from zppo_core.config import load
+    from zppo_core.run.corpus import build_77k, build_corpus
 
     veros = {"stem-tqa": [vero(i, "tqa") for i in range(6)]}
     where = places(tmp_path, veros, [mmfine(i) for i in range(6)])
@@ -270,8 +271,8 @@ def test_the_prepare_step_builds_the_corpus_with_the_students_own_processor(
         "data.max_prompt_tokens": 300,
     }  # fmt: skip
     config = load("nano", [f"{k}={v}" for k, v in sets.items()])
-    build_77k(config)
-    build_77k(config)  # it is there: nothing happens
+    build_77k(config, [], silent)
+    build_77k(config, [], silent)  # it is there: nothing happens
     assert capsys.readouterr().out.count("rows kept") == 1
     corpus = build_corpus(config)
     assert corpus.kinds() == {"tqa": 6, "mmr1": 6}
@@ -295,7 +296,7 @@ def test_the_prepare_step_builds_the_corpus_with_the_students_own_processor(
 
 def test_overlap_is_looked_for_in_the_evaluations_own_copies(tmp_path: Path, capsys) -> None:
     from eval import fixtures
-    from steps.prepare_data import evaluation_signatures
+    from eval.overlap import evaluation_signatures
     from zppo_core.config import load
 
     fixtures.build(tmp_path)
@@ -308,10 +309,10 @@ def test_overlap_is_looked_for_in_the_evaluations_own_copies(tmp_path: Path, cap
 
 @pytest.mark.usefixtures("small_caps")
 def test_pictures_are_written_within_the_bounds_and_counted_so(tmp_path: Path) -> None:
-    from steps.prepare_data import build_77k, build_corpus
     from zppo_core import models
     from zppo_core.config import Config, load
     from zppo_core.prompts import OURS
+    from zppo_core.run.corpus import build_77k, build_corpus
     from zppo_core.types import Prompt
 
     shapes = {0: (400, 300), 1: (100, 110), 2: (100, 100), 3: (1500, 110)}
@@ -331,7 +332,7 @@ def test_pictures_are_written_within_the_bounds_and_counted_so(tmp_path: Path) -
 
     bounds = "data.min_pixels=10500", "data.max_pixels=11500"
     bounded, own = config(*bounds, out="bounded"), config(out="own")
-    build_77k(bounded)
+    build_77k(bounded, [], silent)
     corpus = build_corpus(bounded)
     renderer = models.load_renderer("nano:student", 0, images=True)
     sizes = {}
@@ -345,10 +346,10 @@ def test_pictures_are_written_within_the_bounds_and_counted_so(tmp_path: Path) -
     written = {r["id"][-2:]: (r["width"], r["height"]) for r in corpus_rows(tmp_path / "bounded")}
     assert {k: written[k] for k in sizes} == sizes
 
-    build_77k(own)  # as they are, the large ones make too long prompts
+    build_77k(own, [], silent)  # as they are, the large ones make too long prompts
     assert {i[-2:] for i in build_corpus(own).ids} == {"v1", "v2"}
     with pytest.raises(UserError, match=r"built with data\.min_pixels=10500,.* has .*min_pixels=0"):
         build_corpus(config(out="bounded"))
     (tmp_path / "bounded" / "manifest.json").unlink()
     with pytest.raises(UserError, match="another recipe"):
-        build_77k(config(out="bounded"))
+        build_77k(config(out="bounded"), [], silent)

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from steps.prepare_data import build_corpus
 from zppo_core.config import load
 from zppo_core.data.table import read_table
 from zppo_core.errors import UserError
+from zppo_core.run.corpus import build_corpus
 
 GOOD = [{"question": f"q{i}", "answer": str(i)} for i in range(40)]
 LINES = [json.dumps(row) for row in GOOD]

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from sources77k import corpus_rows, mmfine, picture, places, tokens, vero
 
-from steps.prepare_data import build_corpus
 from zppo_core.config import load
 from zppo_core.data.corpus import TableCorpus
 from zppo_core.data.kinds import read_options
@@ -16,6 +15,7 @@ from zppo_core.data.zppo77k.card import write_card
 from zppo_core.data.zppo77k.rows import read_row
 from zppo_core.data.zppo77k.sources import Recipe
 from zppo_core.errors import UserError
+from zppo_core.run.corpus import build_corpus
 
 
 def row_of(truth: Any, reward: str = "string_match", answer: Any = None, **extra: Any) -> Any:
@@ -44,7 +44,7 @@ def test_the_gold_is_what_vero_grades_and_disagreement_is_counted(tmp_path: Path
     assert card.counted == {"gold differs from extra_info.answer": 6, "no pass rate": 2}
     manifest = json.loads((tmp_path / "o" / "manifest.json").read_text())
     assert manifest["counted"] == card.counted
-    text = write_card(tmp_path / "o").read_text()
+    text = write_card(tmp_path / "o", 384, 200).read_text()
     assert "| gold differs from extra_info.answer | 6 |" in text
     assert "| no pass rate | 2 |" in text
 

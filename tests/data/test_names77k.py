@@ -10,10 +10,10 @@ from sources77k import corpus_rows, mmfine, places, tokens, vero
 
 from zppo_core.config import load
 from zppo_core.data.directives import strip_directives
+from zppo_core.data.zppo77k import build as build77k
+from zppo_core.data.zppo77k import sources as zppo77k
 from zppo_core.data.zppo77k.build import build
 from zppo_core.data.zppo77k.sources import SUB_DATASETS, Names, Recipe, parse_more
-from zppo_core.data.zppo77k.sources import build as build77k
-from zppo_core.data.zppo77k.sources import sources as zppo77k
 from zppo_core.errors import UserError
 
 canonical = Names().canonical

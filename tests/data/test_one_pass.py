@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
-from steps import prepare_data as module
-from steps.epoch import new_pass
+from steps.start import open_run
 from zppo_core.data.corpus import ListCorpus
 from zppo_core.data.zppo77k.card import _passes
+from zppo_core.protocols import silent
+from zppo_core.run import corpus as module
+from zppo_core.run.loop import new_pass
+from zppo_core.run.spec import Run
 from zppo_core.types import Question
 
 
@@ -38,12 +41,10 @@ def test_a_corpus_of_70_000_begins_its_second_pass_at_step_183() -> None:
 
 
 def prepared(monkeypatch, tmp_path: Path, size: int, steps: int) -> dict[str, Any]:
-    from zppo_core.run.setup import open_run
-
     sets = f"store.root={tmp_path};run.rollout_steps={steps};rollout.new_prompts=10"
-    setup = open_run("nano", "grpo", "0", sets, "test", "")
+    run = Run.of(open_run("nano", "grpo", "0", sets, "test", ""))
     monkeypatch.setattr(module, "build_corpus", lambda config: corpus(size))
-    return module.prepare_data(setup)
+    return module.prepare(run, [], silent)
 
 
 def test_the_data_report_counts_and_the_log_says_what_is_asked_again(
@@ -74,5 +75,6 @@ def test_the_step_that_begins_another_pass_says_so() -> None:
 
 
 def test_the_card_of_the_corpus_says_how_many_steps_one_pass_is() -> None:
-    assert "one pass is 182 rollout steps; the presets take 200, the last 18" in _passes(70_000)[2]
-    assert "one pass is 200 rollout steps; the presets take 200." in _passes(77_000)[2]
+    beyond, whole = (_passes(n, 384, 200)[2] for n in (70_000, 77_000))
+    assert "one pass is 182 rollout steps; the presets take 200, the last 18" in beyond
+    assert "one pass is 200 rollout steps; the presets take 200." in whole

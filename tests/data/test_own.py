@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from steps.prepare_data import build_corpus
 from zppo_core import models
 from zppo_core.config import load
 from zppo_core.data.corpus import ListCorpus
@@ -19,6 +18,7 @@ from zppo_core.data.table import encode_images, parse_columns, read_table
 from zppo_core.errors import UserError
 from zppo_core.prompts import OURS, Templates
 from zppo_core.rewards.custom import OwnReward
+from zppo_core.run.corpus import build_corpus
 from zppo_core.run.preflight import check
 from zppo_core.store.objects import open_store
 from zppo_core.types import Grade, Prompt, Question

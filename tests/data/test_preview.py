@@ -7,13 +7,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from steps.prepare_data import build_corpus, preview_of
 from zppo_core import models
 from zppo_core.config import load
 from zppo_core.data.corpus import ListCorpus
 from zppo_core.data.kinds import kind_of
 from zppo_core.data.preview import preview
 from zppo_core.prompts import OURS
+from zppo_core.run.corpus import build_corpus, preview_of
 from zppo_core.types import Grade, Prompt, Question
 
 
@@ -83,7 +83,7 @@ def test_kinds_are_told_or_seen() -> None:
 
 def test_the_step_prints_it(tmp_path: Path, capsys) -> None:
     from steps.prepare_data import prepare_data
-    from zppo_core.run.setup import open_run
+    from steps.start import open_run
 
     overrides = f"store.root={tmp_path / 'runs'};data.train_questions=24;rollout.new_prompts=4"
     setup = open_run("nano", "", 0, overrides, "1", "look")

@@ -20,7 +20,7 @@ from sources77k import (
     write,
 )
 
-from steps.prepare_data import build_77k, build_corpus, evaluation_signatures
+from eval.overlap import evaluation_signatures
 from zppo_core.config import Config, load
 from zppo_core.data.zppo77k.build import Builder, build, parts_of
 from zppo_core.data.zppo77k.card import write_card
@@ -28,6 +28,8 @@ from zppo_core.data.zppo77k.rows import read_row
 from zppo_core.data.zppo77k.similar import signature
 from zppo_core.data.zppo77k.sources import Recipe
 from zppo_core.errors import UserError
+from zppo_core.protocols import silent
+from zppo_core.run.corpus import build_77k, build_corpus
 
 __all__ = ["small_caps"]  # a fixture
 
@@ -47,16 +49,16 @@ def many(tmp_path: Path) -> dict:
 @pytest.mark.usefixtures("small_caps")
 def test_runs_of_any_seed_share_one_corpus_and_data_seed_draws_another(tmp_path: Path) -> None:
     where = many(tmp_path)
-    build_77k(config_of(tmp_path, where, "run.seed=3"))
+    build_77k(config_of(tmp_path, where, "run.seed=3"), [], silent)
     corpora = [build_corpus(config_of(tmp_path, where, f"run.seed={s}")) for s in (0, 3)]
     assert corpora[0].digest() == corpora[1].digest()
     fresh = tmp_path / "fresh"
     fresh.mkdir()
-    build_77k(config_of(fresh, where, "run.seed=0"))
+    build_77k(config_of(fresh, where, "run.seed=0"), [], silent)
     assert build_corpus(config_of(fresh, where)).digest() == corpora[0].digest()
     other = tmp_path / "other"
     other.mkdir()
-    build_77k(config_of(other, where, "data.seed=1"))
+    build_77k(config_of(other, where, "data.seed=1"), [], silent)
     drawn = build_corpus(config_of(other, where, "data.seed=1"))
     assert set(drawn.ids) != set(corpora[0].ids)
 
@@ -78,10 +80,10 @@ def test_a_finished_corpus_by_another_recipe_is_refused(
     tmp_path: Path, changed: str, built: str
 ) -> None:
     where = many(tmp_path)
-    build_77k(config_of(tmp_path, where))
+    build_77k(config_of(tmp_path, where), [], silent)
     assert len(build_corpus(config_of(tmp_path, where, "data.reserve=1.25"))) == 9
     other = config_of(tmp_path, where, changed)
-    build_77k(other)  # leaves it alone
+    build_77k(other, [], silent)  # leaves it alone
     with pytest.raises(UserError) as refused:
         build_corpus(other)
     said = str(refused.value)
@@ -92,7 +94,7 @@ def test_a_finished_corpus_by_another_recipe_is_refused(
 def test_a_corpus_by_an_older_version_is_refused_in_one_line(tmp_path: Path) -> None:
     where = many(tmp_path)
     config = config_of(tmp_path, where)
-    build_77k(config)
+    build_77k(config, [], silent)
     file = tmp_path / "out" / "manifest.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"recipe": "Recipe(seed=0)"}))
     with pytest.raises(UserError, match="an older version's recipe"):
@@ -149,15 +151,15 @@ def test_the_card_says_what_was_found_twice_and_what_a_larger_reserve_would_fill
     kept = card.by_name["tqa"]
     assert kept < 8
     assert card.short == {"tqa": (kept, 8)}
-    text = write_card(tmp_path / "direct").read_text()
+    text = write_card(tmp_path / "direct", 384, 200).read_text()
     assert "1 questions overlap the evaluation (kept); compared with 1 evaluation" in text
     assert "overlaps the evaluation |" not in text
     assert f"left out over it: tqa {kept} of 8; raise data.reserve" in text
     card = build(where, tmp_path / "dropped", Recipe(drop_overlap=True), tokens, tested)
-    text = write_card(tmp_path / "dropped").read_text()
+    text = write_card(tmp_path / "dropped", 384, 200).read_text()
     assert "1 questions overlap the evaluation (left out); compared with 1 evaluation" in text
     assert text.count("| overlaps the evaluation | 1 |") == 1
-    build_77k(config_of(tmp_path, where))
+    build_77k(config_of(tmp_path, where), [], silent)
     assert f"tqa {kept} of 8; raise data.reserve" in capsys.readouterr().out
     filled = build(where, tmp_path / "filled", Recipe(reserve=4.0), tokens)
     assert (filled.by_name["tqa"], filled.short) == (8, {})

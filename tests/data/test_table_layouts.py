@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from steps.prepare_data import build_corpus
 from zppo_core.config import load
 from zppo_core.data.layouts import parse_format
 from zppo_core.data.table import read_table
 from zppo_core.errors import UserError
+from zppo_core.run.corpus import build_corpus
 from zppo_core.types import Question
 
 

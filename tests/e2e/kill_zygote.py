@@ -12,10 +12,10 @@ import sys
 import torch
 
 from steps.epoch import epoch
+from steps.start import open_run
 from zppo_core import models  # noqa: F401 - imported before the forks
 from zppo_core.engines import hf  # noqa: F401
 from zppo_core.models.weights import weight_hash
-from zppo_core.run.setup import open_run
 from zppo_core.store.checkpoint import latest_checkpoint
 from zppo_core.store.objects import open_store
 from zppo_core.training import updater  # noqa: F401

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from synthetic import MemoryJournal
 
 from eval import harness
-from eval.judge import Judge
+from eval.benchmark import Sample
+from eval.judges import Judge
 from eval.protocol import Exam, Reply
 from eval.report import database
-from eval.suite import Sample, find
+from eval.suite import find
 from zppo_core.config import EvaluationConfig
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError

@@ -15,10 +15,11 @@ import torch
 
 from eval import fixtures, harness
 from eval.archives import UnreadableError
-from eval.judge import Judge
+from eval.benchmark import Sample
+from eval.judges import Judge
 from eval.protocol import EvalSample, Exam
 from eval.settings import Settings
-from eval.suite import SUITES, Sample, bounded, load
+from eval.suite import SUITES, bounded, load
 from zppo_core import models
 from zppo_core.config import EvaluationConfig
 from zppo_core.engines.hf import HfEngine

@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from eval.judge import Judge
+from eval.benchmark import Sample
+from eval.judges import Judge
 from eval.protocol import EvalSample, Exam, Reply
 from eval.scoring import ocrbench
-from eval.suite import SUITES, Sample
+from eval.suite import SUITES
 from zppo_core.config import EvaluationConfig
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.prompts import Templates

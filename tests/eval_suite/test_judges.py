@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval import calibrate
-from eval.judge import JUDGES, Case, Judge, judge_text, unboxed
+from eval.judges import JUDGES, Case, Judge, judge_text, unboxed
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError
 from zppo_core.store.objects import LocalStore

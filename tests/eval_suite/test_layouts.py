@@ -12,6 +12,7 @@ from PIL import Image
 
 from eval import fixtures, rows
 from eval.archives import Archives, Index, Stills, UnreadableError
+from eval.benchmark import Sample
 from eval.benchmarks.mvbench import FOLDERS, file_names
 from eval.benchmarks.videommmu import golds_of
 from eval.benchmarks.vlmsareblind import without_shape
@@ -21,7 +22,7 @@ from eval.protocol import Exam
 from eval.revisions import FORMERLY, REVISIONS
 from eval.rows import COMMIT, Source, commit_of
 from eval.settings import Settings
-from eval.suite import SUITES, Sample, load
+from eval.suite import SUITES, load
 from eval.video import clip
 from zppo_core.config import EvaluationConfig
 from zppo_core.errors import UserError

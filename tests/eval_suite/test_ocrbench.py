@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eval.benchmark import Sample
 from eval.scoring import FAULT, ocr_boxes, ocr_text, score_all
 from eval.scoring.ocrbench import CATEGORIES, score
-from eval.suite import Sample
 from zppo_core.rewards.grader import Grader
 
 EXTRA = {"eval": "None", "bbox": None, "bbox_list": None, "content": None, "question": "Read."}

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from lm_eval.tasks.aime import utils as aime
 from lm_eval.tasks.mmmu.utils import eval_open, parse_open_response
 
+from eval.benchmark import Sample
 from eval.scoring import totals
 from eval.scoring.rules import RULES
-from eval.suite import Sample
 
 WORDS = st.sampled_from(["river delta", "copper", "lime stone", "blue", "glucose"])
 NUMBERS = st.one_of(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eval.benchmark import Sample
 from eval.benchmarks.mmlu_redux import corrected_letters
 from eval.scoring import FAULT, ocrbench, score_all, totals
 from eval.scoring.closed_form import value_of
@@ -24,7 +25,6 @@ from eval.scoring.rules import (
     mathvista_value,
     number_of,
 )
-from eval.suite import Sample
 from zppo_core.rewards.grader import Grader, grade
 
 

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval import fixtures, harness
+from eval.benchmark import Benchmark, Sample
 from eval.protocol import Exam
 from eval.scoring.rules import RULES
-from eval.suite import SUITES, Benchmark, Sample, _whole_groups, load
+from eval.suite import SUITES, _whole_groups, load
 from zppo_core.config import EvaluationConfig
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.prompts import Templates

@@ -15,8 +15,8 @@ from zppo_core.errors import UserError
 from zppo_core.processes.background import Ahead, slices
 from zppo_core.protocols import Sampling
 from zppo_core.records.phases import Clock
+from zppo_core.run.session import Session as RealWorld
 from zppo_core.run.session import TimedEngine
-from zppo_core.run.session import World as RealWorld
 from zppo_core.types import Prompt
 
 HARD = {"teacher.scope": "hard"}

@@ -1,11 +1,11 @@
 """Real engines side by side sample what they sample one after the other."""
 
-from steps.epoch import one_step
+from steps.start import open_run
 from zppo_core.config import load
-from zppo_core.run.session import build_world
-from zppo_core.run.setup import open_run
-from zppo_core.store.journal import Journal
-from zppo_core.store.objects import LocalStore, open_store
+from zppo_core.run.loop import one_step
+from zppo_core.run.session import open_session
+from zppo_core.run.spec import Run
+from zppo_core.store.objects import open_store
 
 
 def test_real_engines_side_by_side_sample_the_same_tokens(tmp_path) -> None:
@@ -20,14 +20,13 @@ def test_real_engines_side_by_side_sample_the_same_tokens(tmp_path) -> None:
             "rollout.new_prompts=12",
             "data.train_questions=120",
         ]
-        setup = open_run("nano", "zppo", "0", ";".join(sets), "test", "")
-        world = build_world(
+        run = Run.of(open_run("nano", "zppo", "0", ";".join(sets), "test", ""))
+        world = open_session(
             load("nano", sets),
             open_store(f"{folder}/cache"),
             lambda phase: lambda done, total: None,
         )
-        journal = Journal(LocalStore(folder), "journal")
-        results = [one_step(world, journal, setup, lambda step, phase: None)[0] for _ in range(2)]
+        results = [one_step(world, run)[0] for _ in range(2)]
         found.append(
             [
                 [c.token_ids_T.tolist() for g in (*r.plain, *r.augmented) for c in g.completions]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from eval.scores import evaluate, plan
 from steps.aggregate import aggregate
 from steps.cache_teacher import cache_teacher
 from steps.epoch import epoch
-from steps.prepare_data import prepare_data
-from zppo_core.run.setup import Setup, open_run, settled
+from steps.evaluate import evaluate, plan
+from steps.prepare_data import prepare_data, settled
+from steps.start import open_run
+from zppo_core.run.spec import Artifact
 
 SMALL = {
     "run.rollout_steps": 2, "run.steps_per_task": 2, "data.train_questions": 24,
@@ -22,7 +23,7 @@ SMALL = {
 
 
 def opened(folder: Path, sets: dict[str, Any] | None = None, method: str = "zppo",
-           name: str = "run") -> Setup:  # fmt: skip
+           name: str = "run") -> Artifact:  # fmt: skip
     """A small run below `folder`, ready to train."""
     own = {"store.root": folder / "runs", "store.database": folder / "db.duckdb"}
     text = ";".join(f"{k}={v}" for k, v in {**SMALL, **own, **(sets or {})}.items())
@@ -31,7 +32,7 @@ def opened(folder: Path, sets: dict[str, Any] | None = None, method: str = "zppo
     return settled(setup)
 
 
-def trained(setup: Setup) -> int:
+def trained(setup: Artifact) -> int:
     """Every rollout step, task by task."""
     done = 0
     while done < setup["rollout_steps"]:
@@ -39,7 +40,7 @@ def trained(setup: Setup) -> int:
     return done
 
 
-def concluded(setup: Setup) -> dict[str, Any]:
+def concluded(setup: Artifact) -> dict[str, Any]:
     """Evaluation and the database: the run's summary."""
     for item in plan(setup):
         evaluate(setup, item)

@@ -32,12 +32,12 @@ from zppo_core.cluster.host import (
 from zppo_core.cluster.listener import KEEPALIVE, Door, connect
 from zppo_core.cluster.messages import unpack
 from zppo_core.cluster.remote import PATIENCE
+from zppo_core.cluster.remote import workers_of as workers
 from zppo_core.config import Config, load
 from zppo_core.engines.pool import EnginePool
 from zppo_core.errors import UserError
 from zppo_core.protocols import Sampling
-from zppo_core.run.session import World, build_world
-from zppo_core.run.session import workers_of as workers
+from zppo_core.run.session import Session, open_session
 from zppo_core.store.objects import open_store
 from zppo_core.training.deepspeed import join
 from zppo_core.types import Completion, Prompt
@@ -79,7 +79,7 @@ def second_host(config: Config) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-def ask(built: World, engine: Any, version: int) -> list[list[list[int]]]:
+def ask(built: Session, engine: Any, version: int) -> list[list[list[int]]]:
     asked = [built.corpus[q] for q in built.corpus.new_ids(0, 5)]
     prompts = [Prompt(q.text, q.images) for q in asked]
     outputs = engine.generate(prompts, GREEDY, list(range(5)))
@@ -95,7 +95,7 @@ def test_rollouts_of_two_hosts_are_those_of_one_before_and_after_an_update(
 
     config, store = two_hosts(*more), open_store(str(tmp_path))
     with second_host(config) as other:
-        built = build_world(config, store, lambda phase: lambda done, all_: None)
+        built = open_session(config, store, lambda phase: lambda done, all_: None)
         try:
             for role in (built.roles.student, *built.roles.teachers):
                 pool = role.inner

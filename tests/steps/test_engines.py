@@ -19,7 +19,7 @@ from zppo_core.errors import UserError
 from zppo_core.processes.machine import code_version
 from zppo_core.protocols import Sampling
 from zppo_core.records.phases import Clock
-from zppo_core.run.session import TimedLearner, build_world
+from zppo_core.run.session import TimedLearner, open_session
 from zppo_core.store.objects import LocalStore, open_store
 from zppo_core.store.teacher_cache import Memo
 from zppo_core.types import Prompt
@@ -57,7 +57,7 @@ def endpoint() -> Iterator[str]:
 
 def test_a_teacher_behind_an_endpoint_takes_the_place_of_the_local_one(endpoint, tmp_path) -> None:
     sets = ["data.train_questions=64", f"teacher.endpoint={endpoint}", "teacher.concurrency=3"]
-    world = build_world(load("nano", sets), open_store(str(tmp_path)), lambda phase: None)
+    world = open_session(load("nano", sets), open_store(str(tmp_path)), lambda phase: None)
     (teacher,) = world.roles.teachers
     assert (teacher.name, world.teacher_params) == ("nano:teacher", 0)
     made = teacher.generate([Prompt("a"), Prompt("b")], Sampling(9, n=2), [0, 1])
@@ -200,7 +200,7 @@ def test_free_form_gold_answers_go_to_the_teacher_as_judge_for_every_method(
     (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, rows)))
     sets = [f"run.method={method}", f"data.source={tmp_path}/own.jsonl", "data.columns=judged=free"]
     store = open_store(str(tmp_path / "cache"))
-    world = build_world(load("nano", sets), store, lambda phase: lambda done, total: None)
+    world = open_session(load("nano", sets), store, lambda phase: lambda done, total: None)
     assert len(world.roles.teachers) == (method == "zppo")
     why, sum_ = world.corpus["row-0000000"], world.corpus["row-0000001"]
     pairs = [(why, r"\boxed{magic}"), (sum_, r"\boxed{2+2}"), (sum_, r"\boxed{5}"), (why, "none")]
@@ -214,7 +214,7 @@ def test_free_form_gold_answers_go_to_the_teacher_as_judge_for_every_method(
 
 def test_a_corpus_without_free_form_gold_answers_loads_no_judge(tmp_path: Path) -> None:
     config = load("nano", ["run.method=grpo"])
-    world = build_world(config, open_store(str(tmp_path)), lambda phase: lambda done, total: None)
+    world = open_session(config, open_store(str(tmp_path)), lambda phase: lambda done, total: None)
     assert world.roles.grading.judge is None
     assert engines.teachers(config, world.renderer) == []
 
@@ -249,7 +249,7 @@ def test_a_student_shares_its_gpu_with_a_local_judge_alone(monkeypatch, judge, s
 def test_a_world_ends_its_engines_for_another_may_follow(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr("zppo_core.engines.vllm.VllmEngine", Recorded)
     config = load("nano", ["compute.engine=vllm"])
-    world = build_world(config, LocalStore(tmp_path), lambda phase: None)
+    world = open_session(config, LocalStore(tmp_path), lambda phase: None)
     sampler, teacher = world.engines
     assert (sampler.model, teacher.model) == ("nano:student", "nano:teacher")
     world.close()

@@ -1,6 +1,7 @@
 """What must be the same when a run goes on, and what may differ."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 import torch
 
 from eval.models import contestants
+from steps.prepare_data import settled
+from steps.start import open_run
 from zppo_core import models
 from zppo_core.config import load
 from zppo_core.data.corpus import ListCorpus
@@ -15,7 +18,8 @@ from zppo_core.data.digits import train_questions
 from zppo_core.errors import UserError
 from zppo_core.records.schema import decode, encode
 from zppo_core.run.resume import same_beginning
-from zppo_core.run.setup import open_run, same_configuration, settled
+from zppo_core.run.setup import same_configuration
+from zppo_core.run.spec import Run
 from zppo_core.run.timing import record_stage, seconds_alive
 from zppo_core.store.checkpoint import save_checkpoint
 from zppo_core.store.journal import Journal
@@ -62,6 +66,12 @@ def test_one_pass_is_counted_when_the_corpus_is_there(tmp_path):
     assert settled(setup | {"rollout_steps": 9})["rollout_steps"] == 9
 
 
+def run_in(folder: Path, steps: int = 0) -> Run:
+    """A run with the key "r" in the store `folder`."""
+    place = str(folder)
+    return Run("r", load("nano"), "2026-01-01T00:00:00", place, place, f"{place}/db", steps)
+
+
 def world_of(questions: int, *sets: str) -> Any:
     model = models.load("nano:student", torch.float32)[0]
     corpus = ListCorpus(train_questions(questions, 0), 0)
@@ -69,38 +79,38 @@ def world_of(questions: int, *sets: str) -> Any:
 
 
 def test_a_run_does_not_go_on_with_other_questions(tmp_path):
-    store = LocalStore(tmp_path)
-    journal = Journal(store, "r/journal")
-    same_beginning(world_of(6), store, "r", journal)
-    same_beginning(world_of(6), store, "r", journal)
+    run = run_in(tmp_path)
+    same_beginning(world_of(6), run)
+    same_beginning(world_of(6), run)
     with pytest.raises(UserError, match="corpus is not the one"):
-        same_beginning(world_of(7), store, "r", journal)
+        same_beginning(world_of(7), run)
 
 
 def test_adapters_do_not_go_on_over_another_base(tmp_path):
-    store, world = LocalStore(tmp_path), world_of(6, "trainer.lora_rank=2")
-    name = models.weights_name(world.model)
-    same_beginning(world, store, "r", journal_of(tmp_path / "same", {}, name))
-    other = journal_of(tmp_path / "other", {}, "another")
+    world = world_of(6, "trainer.lora_rank=2")
+    journal_of(tmp_path / "same", {}, models.weights_name(world.model))
+    same_beginning(world, run_in(tmp_path / "same"))
+    journal_of(tmp_path / "other", {}, "another")
+    other = run_in(tmp_path / "other")
     with pytest.raises(UserError, match="not the base"):
-        same_beginning(world, store, "r", other)
-    same_beginning(world_of(6), store, "r", other)  # its checkpoints hold every weight
+        same_beginning(world, other)
+    same_beginning(world_of(6), other)  # its checkpoints hold every weight
 
 
 def test_an_older_checkpoint_is_not_evaluated_as_the_runs_student(tmp_path):
     store = LocalStore(tmp_path)
     save_checkpoint(store, "r", 3, lambda folder: (folder / "x").write_text("x"), 2)
-    journal = journal_of(tmp_path, {})
-    rivals = contestants(load("nano"), store, "r", journal, SimpleNamespace(name="t"), 4)
+    journal_of(tmp_path, {})
+    rivals = contestants(run_in(tmp_path, 4), SimpleNamespace(name="t"))
     assert next(rivals).role == "base"
     with pytest.raises(UserError, match="the one after 3 of 4 rollout steps"):
         next(rivals)
 
 
 def test_a_stage_counts_its_process_unless_it_shares_it(tmp_path):
-    setup = {"store": str(tmp_path), "run_key": "r"}
-    record_stage(setup, "epoch/0")
-    record_stage(setup, "epoch/20", seconds=2.5)
+    run = run_in(tmp_path)
+    record_stage(run, "epoch/0")
+    record_stage(run, "epoch/20", seconds=2.5)
     journal = Journal(LocalStore(tmp_path), "r/journal")
 
     def seconds(unit: str) -> float:

@@ -11,7 +11,7 @@ from eval.harness import expected_of
 from eval.report import evidence
 from eval.suite import SUITES
 from steps import sweep
-from steps.early import resolve
+from zppo_core.config.overrides import resolve
 from zppo_core.errors import UserError
 
 # stands in for the ZPPO flow: notes that it ran, and fails where a file says so

@@ -4,13 +4,13 @@ import pytest
 
 from zppo_core.config import Config, load
 from zppo_core.rewards.grading import RuleGrading
-from zppo_core.run.session import OwnReward, build_world
+from zppo_core.run.session import OwnReward, open_session
 from zppo_core.store.objects import LocalStore
 
 
 def world_of(tmp_path, *sets: str):
     config: Config = load("nano", ["data.train_questions=40", *sets])
-    return build_world(config, LocalStore(tmp_path), lambda phase: lambda done, total: None)
+    return open_session(config, LocalStore(tmp_path), lambda phase: lambda done, total: None)
 
 
 def test_every_part_is_built_by_its_own_settings(tmp_path) -> None:

@@ -9,7 +9,7 @@ from transformers import AutoModelForImageTextToText
 
 from zppo_core.config import LossConfig, TrainerConfig
 from zppo_core.engines.hf import HfEngine
-from zppo_core.models.loading import lora, weights_name
+from zppo_core.models import lora, weights_name
 from zppo_core.models.weights import write_student
 from zppo_core.protocols import Sampling
 from zppo_core.store.checkpoint import latest_checkpoint, save_checkpoint

@@ -23,7 +23,7 @@ from zppo_core.engines.openai import OpenAIEngine
 from zppo_core.errors import UserError
 from zppo_core.models.nano import resolve
 from zppo_core.protocols import Sampling
-from zppo_core.run.session import build_world
+from zppo_core.run.session import open_session
 from zppo_core.store.objects import open_store
 from zppo_core.types import Prompt
 
@@ -32,7 +32,7 @@ def test_zppo_steps_with_vllm_for_student_and_teacher(tmp_path) -> None:
     sets = ["compute.engine=vllm", "data.train_questions=96", "rollout.new_prompts=24",
             "trainer.max_mismatch=0.02"]  # fmt: skip
     config = load("nano", sets)
-    world = build_world(config, open_store(str(tmp_path)), lambda phase: None)
+    world = open_session(config, open_store(str(tmp_path)), lambda phase: None)
     assert world.teacher_params > 100_000
     try:
         for step in range(2):

@@ -20,9 +20,9 @@ from zppo_core.cluster.host import serve
 from zppo_core.cluster.messages import pack, unpack
 from zppo_core.config import Config, from_dict
 from zppo_core.engines.factory import student_engine, teachers
+from zppo_core.models.threads import set_threads
 from zppo_core.processes.startup import hurry
 from zppo_core.protocols import Engine
-from zppo_core.run.session import set_threads
 
 
 def engines_here(config: Config, judging: bool) -> dict[str, Engine]:

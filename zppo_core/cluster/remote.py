@@ -23,7 +23,7 @@ import torch
 from zppo_core.algorithm.train_groups import NO_UPDATE, TrainGroup, UpdateMetrics
 from zppo_core.cluster import messages as wire
 from zppo_core.cluster.listener import Door
-from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
+from zppo_core.config import Config, LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.errors import UserError
 from zppo_core.models import lora
 from zppo_core.processes.shm import quick_folder
@@ -231,3 +231,26 @@ class RemoteTrainer:
 def _size(tensors: Iterable[torch.Tensor]) -> int:
     """Bytes of them all."""
     return sum(t.numel() * t.element_size() for t in tensors)
+
+
+def workers_of(config: Config, rendezvous: str = "") -> Workers | None:
+    """The processes that share the update; None: this process alone.
+
+    `rendezvous` replaces that of the configuration.
+    """
+    c = config.compute
+    processes = c.update_processes
+    if processes == 0:
+        processes = c.student_gpus if c.device == "cuda" else 1
+    if processes == 1 and c.update_hosts == 1 and not c.offload:
+        return None
+    threads = max(1, (c.threads or os.cpu_count() or 1) // processes)
+    return Workers(
+        processes,
+        c.device,
+        c.zero_stage,
+        c.offload,
+        c.update_hosts,
+        rendezvous or c.rendezvous,
+        threads,
+    )

@@ -1,23 +1,21 @@
 """Models with their renderers: Qwen3.5, the nano world, and whatever transformers loads."""
 
 from zppo_core.models.loading import (
-    context as context,
+    context,
+    load,
+    load_renderer,
+    mtp_weights,
+    quiet,
+    shape,
+    weights_name,
 )
-from zppo_core.models.loading import (
-    load as load,
-)
-from zppo_core.models.loading import (
-    load_renderer as load_renderer,
-)
-from zppo_core.models.loading import (
-    mtp_weights as mtp_weights,
-)
-from zppo_core.models.loading import (
-    quiet as quiet,
-)
-from zppo_core.models.loading import (
-    shape as shape,
-)
-from zppo_core.models.loading import (
-    weights_name as weights_name,
-)
+
+__all__ = [
+    "context",
+    "load",
+    "load_renderer",
+    "mtp_weights",
+    "quiet",
+    "shape",
+    "weights_name",
+]

@@ -18,7 +18,6 @@ def check(config: Config) -> None:
     """
     for role, model in (("student", config.student.model), ("teacher", config.teacher.model)):
         check_checkpoint(role, model)
-    check_suite(config)
     check_own(config)
     check_store(config)
 
@@ -31,16 +30,6 @@ def check_own(config: Config) -> None:
     Templates(config.data.prompts)
     if config.data.reward:
         resolve(config.data.reward)
-
-
-def check_suite(config: Config) -> None:
-    """The suite, or every benchmark of the list, must be known, and so must each setting."""
-    from eval.settings import parse
-    from eval.suite import benchmarks
-
-    settings = parse(config.evaluation.settings)
-    for benchmark in benchmarks(config.evaluation.suite):
-        settings.total_of(benchmark.name, benchmark.totals)
 
 
 def check_machine(config: Config) -> None:

@@ -8,26 +8,25 @@ from typing import Any
 from zppo_core.engines.factory import Teacher
 from zppo_core.processes.machine import code_version, machine
 from zppo_core.records.schema import encode
-from zppo_core.run.setup import Setup, config_of
-from zppo_core.store.journal import Journal
+from zppo_core.run.spec import Run
 
 UNIT = "run"
 
 
-def record_run(setup: Setup, journal: Journal, student: Any, teacher: Teacher | None) -> None:
+def record_run(run: Run, student: Any, teacher: Teacher | None) -> None:
     """Commit the row of `runs` once, before the first update changes the student."""
     from zppo_core.models.loading import weights_name
 
-    if journal.manifest(UNIT) is not None:
+    if run.journal.manifest(UNIT) is not None:
         return
-    config = config_of(setup)
+    config = run.config
     row = {
-        "run_key": setup["run_key"],
-        "created_at": datetime.fromisoformat(setup["created_at"]),
+        "run_key": run.key,
+        "created_at": datetime.fromisoformat(run.created_at),
         "scale": config.scale,
         "method": config.run.method,
         "seed": config.run.seed,
-        "config_json": setup["config"],
+        "config_json": config.to_json(),
         "code_version": code_version(),
         "machine": machine(),
         "student_model": config.student.model,
@@ -40,4 +39,4 @@ def record_run(setup: Setup, journal: Journal, student: Any, teacher: Teacher | 
             "teacher_params": teacher.parameters or None,
             "teacher_model_key": teacher.engine.name,
         }
-    journal.commit(UNIT, {"runs.parquet": encode("runs", [row])})
+    run.journal.commit(UNIT, {"runs.parquet": encode("runs", [row])})

@@ -11,44 +11,45 @@ from zppo_core.models.loading import mtp_weights, weights_name
 from zppo_core.models.weights import load_weights, write_student
 from zppo_core.records.schema import decode
 from zppo_core.run.record import UNIT
-from zppo_core.run.session import World
+from zppo_core.run.session import Session
+from zppo_core.run.spec import Run
 from zppo_core.store.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
-from zppo_core.store.journal import Journal
-from zppo_core.store.objects import ObjectStore
 
 
-def checkpoint(world: World, store: ObjectStore, prefix: str) -> None:
-    """Commit student, optimizer, buffer and counters after `world.state.step` rollout steps."""
+def checkpoint(session: Session, run: Run) -> None:
+    """Commit student, optimizer, buffer and counters after `session.state.step` rollout steps."""
 
     def write(folder: Path) -> None:
-        processor = world.renderer.processor
+        processor = session.renderer.processor
         write_student(
-            folder / "student", world.model, world.renderer.tokenizer,
+            folder / "student", session.model, session.renderer.tokenizer,
             None if processor is None else processor.image_processor,
-            mtp_weights(world.config.student.model),
+            mtp_weights(session.config.student.model),
         )  # fmt: skip
-        world.trainer.write_state(folder)
-        (folder / "state.json").write_text(json.dumps(world.state.state_dict(), sort_keys=True))
+        session.trainer.write_state(folder)
+        (folder / "state.json").write_text(json.dumps(session.state.state_dict(), sort_keys=True))
 
-    save_checkpoint(store, prefix, world.state.step, write, world.config.store.keep_checkpoints)
+    save_checkpoint(
+        run.store, run.key, session.state.step, write, session.config.store.keep_checkpoints
+    )
 
 
-def same_beginning(world: World, store: ObjectStore, prefix: str, journal: Journal) -> None:
+def same_beginning(session: Session, run: Run) -> None:
     """UserError if the run began with other questions, whose order would change in mid-run.
 
     Likewise with another base, if adapters are learned: checkpoints hold them and not the base.
     """
-    files = journal.read(UNIT) if world.config.trainer.lora_rank else None
+    files = run.journal.read(UNIT) if session.config.trainer.lora_rank else None
     if files is not None:
         before = decode("runs", files["runs.parquet"]).to_pylist()[0]["base_model_key"]
-        if before != weights_name(world.model):
+        if before != weights_name(session.model):
             raise UserError(
-                f"{world.config.student.model} is not the base that the run began with; bring that "
-                "back, or start a new run"
+                f"{session.config.student.model} is not the base that the run began with; bring "
+                "that back, or start a new run"
             )
-    key, now = f"{prefix}/corpus.json", {"sha256": world.corpus.digest()}
-    store.put_new(key, json.dumps(now).encode())
-    began = json.loads(store.get(key))
+    key, now = f"{run.key}/corpus.json", {"sha256": session.corpus.digest()}
+    run.store.put_new(key, json.dumps(now).encode())
+    began = json.loads(run.store.get(key))
     if began != now:
         raise UserError(
             f"the corpus is not the one that the run began with (SHA-256 {now['sha256'][:16]}, it "
@@ -56,20 +57,20 @@ def same_beginning(world: World, store: ObjectStore, prefix: str, journal: Journ
         )
 
 
-def restore(world: World, store: ObjectStore, prefix: str) -> int:
+def restore(session: Session, run: Run) -> int:
     """Take up the newest sound checkpoint if there is one; the rollout steps done."""
-    found = latest_checkpoint(store, prefix)
+    found = latest_checkpoint(run.store, run.key)
     if found is not None:
-        if not world.config.trainer.lora_rank:  # the base stays, and its adapters return
-            load_student(world, found)
-        world.trainer.read_state(found)
-        world.state.load_state_dict(json.loads(found.read("state.json")))
+        if not session.config.trainer.lora_rank:  # the base stays, and its adapters return
+            load_student(session, found)
+        session.trainer.read_state(found)
+        session.state.load_state_dict(json.loads(found.read("state.json")))
         print(f"going on from the checkpoint after step {found.step}", flush=True)
-    world.sync()
-    return world.state.step
+    session.sync()
+    return session.state.step
 
 
-def load_student(world: World, found: Checkpoint) -> None:
+def load_student(session: Session, found: Checkpoint) -> None:
     with tempfile.TemporaryDirectory() as folder:
         found.fetch(folder, "student")
-        load_weights(Path(folder), world.model)
+        load_weights(Path(folder), session.model)

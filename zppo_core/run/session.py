@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from steps.prepare_data import build_corpus
 from zppo_core.algorithm.compression import Compressor
 from zppo_core.algorithm.hints import HintWriter
 from zppo_core.algorithm.replay_buffer import PromptReplayBuffer
 from zppo_core.algorithm.step_types import Roles, RolloutState
 from zppo_core.cluster.hosts import Hosts
+from zppo_core.cluster.remote import RemoteTrainer, workers_of
 from zppo_core.config import Config
 from zppo_core.config.methods import METHODS
 from zppo_core.data.corpus import ListCorpus
 from zppo_core.engines.factory import Teacher, student_engine, teachers
+from zppo_core.models.threads import set_threads
 from zppo_core.prompts import Templates
 from zppo_core.protocols import Engine, Progress, Sampling
 from zppo_core.records.phases import Clock, Role
 from zppo_core.rewards.custom import OwnReward
 from zppo_core.rewards.grading import RuleGrading
 from zppo_core.rewards.judge import Judge
+from zppo_core.run.corpus import build_corpus
 from zppo_core.store.objects import ObjectStore
 from zppo_core.store.teacher_cache import Memo, TeacherCache
 from zppo_core.types import Completion, Prompt
@@ -32,7 +33,6 @@ from zppo_core.types import Completion, Prompt
 if TYPE_CHECKING:
     import torch
 
-    from zppo_core.cluster.remote import RemoteTrainer, Workers
     from zppo_core.training.updater import Trainer
 
 
@@ -99,8 +99,8 @@ class TimedLearner:
 
 
 @dataclass
-class World:
-    """Everything alive in an `epoch` task."""
+class Session:
+    """Everything alive while a run trains: models, engines, trainer, corpus, state."""
 
     config: Config
     corpus: ListCorpus
@@ -120,7 +120,7 @@ class World:
         return 0 if self.teacher is None else self.teacher.parameters
 
     def close(self) -> None:
-        """End processes of its own: another world may follow in this one."""
+        """End processes of its own: another session may follow in this one."""
         for one in (self.hosts, self.trainer, *self.engines):
             close = getattr(one, "close", None)
             if close is not None:
@@ -143,35 +143,6 @@ class World:
         return {"sync_seconds": time.perf_counter() - start, "sync_bytes": copied}
 
 
-def set_threads(config: Config, alone: bool = True) -> None:
-    """Fix torch's thread count, so that sums are taken in the same order in every task.
-
-    Tasks that are not `alone`, as in a foreach, take one thread each on a CPU.
-    """
-    import torch
-
-    shared = config.compute.device == "cpu" and not alone
-    torch.set_num_threads(1 if shared else config.compute.threads or os.cpu_count() or 1)
-
-
-def workers_of(config: Config, rendezvous: str = "") -> Workers | None:
-    """The processes that share the update; None: this process alone.
-
-    `rendezvous` replaces that of the configuration.
-    """
-    from zppo_core.cluster.remote import Workers
-
-    c = config.compute
-    processes = c.update_processes
-    if processes == 0:
-        processes = c.student_gpus if c.device == "cuda" else 1
-    if processes == 1 and c.update_hosts == 1 and not c.offload:
-        return None
-    threads = max(1, (c.threads or os.cpu_count() or 1) // processes)
-    return Workers(processes, c.device, c.zero_stage, c.offload, c.update_hosts,
-                   rendezvous or c.rendezvous, threads)  # fmt: skip
-
-
 def build_trainer(config: Config, student: Any, renderer: Any, teacher: Any = None,
                   hosts: Hosts | None = None) -> Trainer | RemoteTrainer:  # fmt: skip
     """The student's trainer: in this process, or in workers that DeepSpeed shares it among."""
@@ -183,7 +154,6 @@ def build_trainer(config: Config, student: Any, renderer: Any, teacher: Any = No
             student, renderer.forbidden_ids, renderer.pad_id, config.trainer, config.optimizer,
             config.loss, config.compute.device, teacher,
         )  # fmt: skip
-    from zppo_core.cluster.remote import RemoteTrainer
 
     distils = METHODS[config.run.method].loss != "surrogate"
     return RemoteTrainer(
@@ -192,7 +162,9 @@ def build_trainer(config: Config, student: Any, renderer: Any, teacher: Any = No
     )  # fmt: skip
 
 
-def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Progress]) -> World:
+def open_session(
+    config: Config, cache: ObjectStore, progress: Callable[[str], Progress]
+) -> Session:
     """Load both models and wire engines, trainer, grader and compressor (seconds at nano)."""
     import torch
 
@@ -240,6 +212,6 @@ def build_world(config: Config, cache: ObjectStore, progress: Callable[[str], Pr
     buffer = PromptReplayBuffer(
         config.replay.capacity, config.replay.threshold, config.replay.refresh
     )
-    return World(config, corpus, roles, RolloutState(buffer), trainer, student,
+    return Session(config, corpus, roles, RolloutState(buffer), trainer, student,
                  renderer, helpers[0] if method.uses_teacher else None, clock, hosts,
                  (sampler, *(t.engine for t in helpers)))  # fmt: skip

@@ -8,9 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zppo_core.records.schema import encode
-from zppo_core.run.setup import Setup, prefix_of
-from zppo_core.store.journal import Journal
-from zppo_core.store.objects import open_store
+from zppo_core.run.spec import Run
 
 OUTSIDE = -1  # the step number of what happens outside rollout steps
 
@@ -25,7 +23,7 @@ def seconds_alive() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
 
-def record_stage(setup: Setup, name: str, model_seconds: float | None = None,
+def record_stage(run: Run, name: str, model_seconds: float | None = None,
                  costs: Iterable[Mapping[str, Any]] = (), seconds: float | None = None,
                  ) -> None:  # fmt: skip
     """Commit the time of stage `name` ("epoch/12" is a part of "epoch"); a second call is a no-op.
@@ -33,15 +31,14 @@ def record_stage(setup: Setup, name: str, model_seconds: float | None = None,
     `costs` are rows of the costs table without run and step; `seconds` are those of this process if
     it has no other stage.
     """
-    journal = Journal(open_store(setup["store"]), f"{prefix_of(setup)}/journal")
     unit = f"stage/{name}"
-    if journal.manifest(unit) is not None:
+    if run.journal.manifest(unit) is not None:
         return
-    key = {"run_key": setup["run_key"], "step": OUTSIDE}
+    key = {"run_key": run.key, "step": OUTSIDE}
     row = {**key, "phase": name, "model_seconds": model_seconds,
            "seconds": seconds_alive() if seconds is None else seconds}  # fmt: skip
     files = {"phases.parquet": encode("phases", [row])}
     spent = [{**key, **cost} for cost in costs]
     if spent:
         files["costs.parquet"] = encode("costs", spent)
-    journal.commit(unit, files)
+    run.journal.commit(unit, files)

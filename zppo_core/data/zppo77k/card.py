@@ -11,15 +11,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zppo_core.config import RolloutConfig, RunConfig
 from zppo_core.data.zppo77k.sources import as_text
 
 COLUMNS = ["source", "canonical", "tier", "answer_kind", "answer", "width", "height", "tokens",
            "pass_rate"]  # fmt: skip
 
 
-def write_card(folder: str | Path) -> Path:
-    """Write `card.md` and `card.png` beside the corpus in `folder`; the path of the former."""
+def write_card(folder: str | Path, new_prompts: int, rollout_steps: int) -> Path:
+    """Write `card.md` and `card.png` beside the corpus in `folder`; the path of the former.
+
+    `new_prompts` a step and `rollout_steps` are what the card holds against one pass.
+    """
     folder = Path(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     files = sorted((folder / "corpus").glob("*.parquet"))
@@ -37,7 +39,7 @@ def write_card(folder: str | Path) -> Path:
         *(f"| {s} | {t} | {c} | {n:,} |" for (s, t, c), n in sorted(shares.items())), "",
         "## By kind of answer", "", "| kind | questions |", "| --- | --- |",
         *(f"| {k} | {n:,} |" for k, n in Counter(columns["answer_kind"]).most_common()), "",
-        *_passes(manifest["questions"]),
+        *_passes(manifest["questions"], new_prompts, rollout_steps),
         *_alike(manifest),
         "## Odd, but kept", "", "| what | rows read |", "| --- | --- |",
         *(f"| {what} | {n:,} |" for what, n in manifest["counted"].items()), "",
@@ -50,9 +52,8 @@ def write_card(folder: str | Path) -> Path:
     return card
 
 
-def _passes(questions: int) -> list[str]:
+def _passes(questions: int, n: int, steps: int) -> list[str]:
     """What one pass is in the paper's rollout steps, and whether they need more than one."""
-    n, steps = RolloutConfig().new_prompts, RunConfig().rollout_steps
     one = questions // n
     beyond = f", the last {steps - one} of them in a second pass" if one < steps else ""
     return [

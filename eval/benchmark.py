@@ -1,0 +1,70 @@
+"""What a benchmark is, as data, and what one of its questions is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+# rule: no judge at all. rule+judge: the shared judge sees what the rule rejects. judge: the
+# benchmark's own judge decides every row.
+Kind = Literal["rule", "rule+judge", "judge"]
+Picture = Callable[[], tuple[bytes, ...]]  # read late: a suite's pictures do not fit in memory
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark: its name, where its rows are, how many there are, how they are scored.
+
+    `totals` are the ways to make one number of the samples' scores; the first is the default.
+    """
+
+    name: str  # abbreviation as in the paper's tables, or the suite's own
+    family: str  # VLM, LLM or Video
+    dataset: str  # hub id, or "digits" for what is composed here
+    split: str
+    expected: int  # samples of the whole split
+    scorer: str  # a name of eval.scoring.RULES or eval.judges.JUDGES
+    configs: tuple[str, ...] = ("",)
+    licence: str = ""
+    gated: bool = False
+    kind: Kind = "rule+judge"
+    task: str = ""  # a module of eval.benchmarks
+    totals: tuple[str, ...] = ("pooled",)
+    archives: str = ""  # pattern of the zip files that hold its media
+    whole: int = 0  # most samples of a group that a total takes as a whole; 0: none does
+    revision: str = "main"  # of the data set: a commit, or a branch that is looked up when read
+    formerly: tuple[str, ...] = ()  # hub ids that it had before it moved
+    headline: tuple[str, ...] = ()  # totals that its authors publish, where the default is another
+
+    @property
+    def pinned(self) -> str:
+        """The data set at its revision, "org/name@commit"."""
+        return f"{self.dataset}@{self.revision}"
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One question of a benchmark as it is asked, and its gold answer.
+
+    `id` is "group/row" where a total needs the groups, so that every total can be taken again from
+    stored samples. `options` are the lettered choices; `golds` further answers that count as right;
+    `extra` is what a rule or a judge needs besides (JSON values). `context` is read late and stands
+    before the text (subtitles). `rule` and `judge` replace the benchmark's own for this sample.
+    """
+
+    id: str
+    text: str
+    gold: str
+    pictures: tuple[Picture, ...] = ()
+    options: tuple[str, ...] = ()
+    golds: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    history: tuple[tuple[str, str], ...] = ()
+    context: Callable[[], str] | None = None
+    rule: str = ""
+    judge: str = ""
+
+    def images(self) -> tuple[bytes, ...]:
+        """The pictures' bytes; raises `eval.archives.UnreadableError` if one cannot be read."""
+        return tuple(data for picture in self.pictures for data in picture())

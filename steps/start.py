@@ -1,0 +1,20 @@
+"""The `start` step: resolve the configuration, check what costs nothing, name the run."""
+
+from __future__ import annotations
+
+from eval.preflight import check
+from zppo_core.config.overrides import resolve, split_overrides
+from zppo_core.run import setup
+from zppo_core.run.spec import Artifact
+
+
+def open_run(
+    scale: str, method: str, seed: str, overrides: str, run_id: str, name: str = ""
+) -> Artifact:
+    """The run as an artifact that every later step reads, and that `resume` clones.
+
+    UserError on the first fault of the configuration, or if `name` is another run's.
+    """
+    config = resolve(scale, method, seed, split_overrides(overrides))
+    check(config)
+    return setup.open_run(config, run_id, name).artifact()

@@ -1,0 +1,110 @@
+"""The floor plan: imports go down the list of rooms only, local ones included."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GROUND = ("zppo_core.types", "zppo_core.errors", "zppo_core.streams", "zppo_core.protocols")
+# from the ground floor up: a module may import from its own room and from those before it
+ROOMS = (
+    "ground",
+    "zppo_core.processes",
+    "zppo_core.prompts",
+    "zppo_core.store",
+    "zppo_core.rewards",
+    "zppo_core.data",
+    "zppo_core.config",
+    "zppo_core.algorithm",
+    "zppo_core.models",
+    "zppo_core.engines",
+    "zppo_core.training",
+    "zppo_core.records",
+    "zppo_core.cluster",
+    "zppo_core.run",
+    "zppo_core.cli",
+    "eval",
+    "eval.report",
+    "commands",
+    "steps",
+    "flows",
+)
+COMMANDS = ("audit", "compare", "cost", "database", "evidence", "figures", "judge", "tables")
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the product, by its dotted name."""
+    found = {}
+    for top in ("zppo_core", "eval", "steps", "flows"):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(name: str) -> Iterator[str]:
+    """Modules of the product that `name` imports, in functions too."""
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in MODULES)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} has a relative import"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                target = full if full in MODULES else node.module
+                if target in MODULES and target != name:
+                    yield str(target)
+
+
+def room(name: str) -> str:
+    parts = name.split(".")
+    if name in GROUND:
+        return "ground"
+    if parts[0] in ("steps", "flows"):
+        return parts[0]
+    if parts[0] == "eval":
+        if len(parts) == 2 and parts[1] in COMMANDS:
+            return "commands"
+        return "eval.report" if parts[1:2] == ["report"] else "eval"
+    return ".".join(parts[:2])
+
+
+GRAPH = {name: sorted(set(imports(name))) for name in MODULES}
+
+
+def test_every_module_is_in_a_room() -> None:
+    homeless = [n for n in MODULES if n != "zppo_core" and room(n) not in ROOMS]
+    assert not homeless
+
+
+def test_imports_go_down_the_list_of_rooms() -> None:
+    order = {name: i for i, name in enumerate(ROOMS)}
+    up = [
+        f"{name} -> {target}"
+        for name, targets in GRAPH.items()
+        for target in targets
+        if "zppo_core" not in (name, target) and order[room(target)] > order[room(name)]
+    ]
+    assert not up
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    state: dict[str, str] = {}
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        if state.get(name) == "open":
+            pytest.fail(" -> ".join((*path[path.index(name) :], name)))
+        if name in state:
+            return
+        state[name] = "open"
+        for target in GRAPH[name]:
+            visit(target, (*path, name))
+        state[name] = "done"
+
+    for name in MODULES:
+        visit(name, ())

@@ -1,0 +1,157 @@
+"""A run's training: rollout steps with the engines kept alive, each phase committed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from zppo_core.algorithm.rollout_step import rollout_step
+from zppo_core.algorithm.step_types import StepResult
+from zppo_core.config.methods import METHODS
+from zppo_core.records.codecs import AsksCodec, GroupsCodec, RecordContext, TeacherCodec, step_files
+from zppo_core.records.phases import Codec, PhaseRecorder, step_unit
+from zppo_core.run.heartbeat import Heartbeat, Listener
+from zppo_core.run.preflight import check_machine
+from zppo_core.run.record import record_run
+from zppo_core.run.resume import checkpoint, restore, same_beginning
+from zppo_core.run.session import Session, open_session
+from zppo_core.run.spec import Run
+from zppo_core.run.timing import record_stage
+from zppo_core.store.lock import RunLock
+
+After = Callable[[int, str], None]  # told of each commit: (rollout step, phase)
+Listening = Callable[[Session], Listener]
+
+
+def nobody(step: int, phase: str) -> None:
+    """Told of a commit, does nothing."""
+
+
+def advance(
+    run: Run,
+    steps_done: int,
+    listening: Listening | None = None,
+    after: After = nobody,
+    rendezvous: str = "",
+    fresh: bool = True,
+) -> int:
+    """Take the run from `steps_done` by at most `run.steps_per_task` rollout steps; the new count.
+
+    A process that died goes on from the last checkpoint. Phases that were committed since are read
+    back, not computed again. `listening` makes who hears of progress, `after` is told of each
+    commit. `rendezvous` replaces that of the configuration. Only the first call of a process is
+    `fresh` and counts the process's start.
+    """
+    began = time.monotonic()
+    config = run.config
+    if rendezvous:
+        config = replace(config, compute=replace(config.compute, rendezvous=rendezvous))
+    check_machine(config)
+    target = min(steps_done + config.run.steps_per_task, run.rollout_steps)
+    with RunLock(run.store, run.key):
+        heartbeat = Heartbeat()
+        session = open_session(config, run.cache, heartbeat.progress)
+        try:
+            print(f"trainer: {session.trainer.mode} ({session.trainer.mode_reason})", flush=True)
+            same_beginning(session, run)
+            restore(session, run)
+            record_run(run, session.model, session.teacher)
+            listener = heartbeat.listener = listening(session) if listening else None
+            while session.state.step < target:
+                if crossing := new_pass(session):
+                    print(crossing, flush=True)
+                result, seconds = one_step(session, run, after)
+                if listener is not None:
+                    listener.finished(result, seconds)
+                print(summary_line(result, run.rollout_steps, sum(seconds.values())), flush=True)
+                if session.state.step % config.store.checkpoint_every == 0 or (
+                    session.state.step == target
+                ):
+                    checkpoint(session, run)
+                    after(result.step, "checkpoint")
+        finally:
+            session.close()
+        judge = getattr(session.roles.grading, "judge", None)
+        if judge is not None and judge.malformed:
+            print(f"judge: {judge.malformed} malformed verdicts, graded wrong", flush=True)
+        seconds_here = None if fresh else time.monotonic() - began
+        record_stage(run, f"epoch/{steps_done}", session.clock.model_seconds, seconds=seconds_here)
+        return max(target, min(session.state.step, run.rollout_steps))
+
+
+def new_pass(session: Session) -> str:
+    """What is said where a pass over the corpus that is not the first begins; else empty."""
+    per_pass = session.corpus.steps_per_pass(session.config.rollout.new_prompts)
+    passes, position = divmod(session.state.step, per_pass)
+    if position or not passes:
+        return ""
+    return (
+        f"pass {passes + 1} over the corpus begins at rollout step {session.state.step + 1}: its "
+        "questions were asked before"
+    )
+
+
+def one_step(
+    session: Session, run: Run, after: After = nobody
+) -> tuple[StepResult, dict[str, float]]:
+    """One rollout step: phases through the journal, then the step's own tables."""
+    config, step = session.config, session.state.step
+    context = RecordContext(
+        run.key, step, session.corpus, config.student.thinking, session.renderer.length,
+        session.model.num_parameters(), session.teacher_params, config.rollout.max_tokens,
+        METHODS[config.run.method].loss, config.data.max_prompt_tokens,
+        config.reformulation.candidate_tokens,
+    )  # fmt: skip
+    asks_by_uid: dict[str, Any] = {}
+    asks = AsksCodec(context)
+    codecs: dict[str, Codec] = {
+        "plain": GroupsCodec(context, "plain"),
+        "teacher": TeacherCodec(context),
+        "reformulate": asks,
+        "augmented": GroupsCodec(context, "augmented", asks_by_uid),
+    }
+    seconds: dict[str, float] = {}
+    last = session.clock.now()
+
+    def committed(phase: str) -> None:
+        after(step, phase)
+
+    recorder = PhaseRecorder(run.journal, step, codecs, session.clock, committed)
+
+    def record(phase: str, compute: Callable[[], Any]) -> Any:
+        nonlocal last
+        value = recorder(phase, compute)
+        if phase == "reformulate":
+            asks_by_uid.update({a.uid(step): a for a in value})
+        now = session.clock.now()
+        seconds[phase], last = now.seconds - last.seconds, now
+        return value
+
+    result = rollout_step(session.state, session.roles, session.corpus, config, record)
+    sync = session.sync()
+    spent = session.clock.now() - last
+    seconds["update"] = spent.seconds
+    unit = step_unit(step, "update")
+    if run.journal.read(unit) is None:  # a replayed update has its tables already
+        files = step_files(context, result, config.replay.threshold, spent, sync)
+        run.journal.commit(unit, files)
+        after(step, "update")
+    return result, seconds
+
+
+def summary_line(result: StepResult, total: int, seconds: float) -> str:
+    """One line a step: a bar, the accuracies by kind, the buffer, the time."""
+    done = result.step + 1
+    filled = 20 * done // total
+    groups = [*result.plain, *result.augmented]
+    accuracy = []
+    for kind in dict.fromkeys(g.kind for g in groups):
+        own = [g.accuracy for g in groups if g.kind == kind]
+        accuracy.append(f"{kind} {sum(own) / len(own):4.0%}")
+    skipped = f"{sum(g.trivial for g in groups)}/{len(groups)} groups trivial"
+    return (
+        f"[{'#' * filled}{'.' * (20 - filled)}] step {done}/{total}  {'  '.join(accuracy)}  "
+        f"buffer {result.buffer_size}  {skipped}  {seconds:.1f} s"
+    )
