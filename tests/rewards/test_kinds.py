@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from zppo_core.rewards.answers import spec_of
-from zppo_core.rewards.grader import Grader
+from zppo_core.rewards.grader import _grader
 
-GRADER = Grader(workers=1)
+GRADER = _grader()  # one worker for all of these tests
 
 
 def disagreements(

@@ -7,12 +7,12 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zppo_core.rewards.grader import Grader
+from zppo_core.rewards.grader import _grader
 from zppo_core.rewards.moments import read_time
 from zppo_core.rewards.numbers import read_number
 from zppo_core.rewards.words import boolean
 
-GRADER = Grader(workers=1)
+GRADER = _grader()
 UNITS = ("cm", "kg", "m/s", "apples", "minutes", "°C", "mL", "people", "km")
 WORDS = st.text(alphabet="abcdefghijklmnopqrstuvwxyz", min_size=3, max_size=9).filter(
     lambda w: (
