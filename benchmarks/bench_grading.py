@@ -1,7 +1,8 @@
 """Our grader beside Math-Verify, mathruler, lm-eval's and verl's rules, on labelled pairs.
 
 `grading_pairs.jsonl` has a gold answer a line, with right and wrong answers; its `batch` tells when
-they were written: "a" before the grader was, "b" and "c" after it and without a look at its code.
+they were written: "a" before the grader was, the others after it and before they were run, "f" for
+faults that were known.
 Every other rule runs in a process that is killed when a pair takes too long. A false positive is a
 wrong answer that is rewarded, a false negative a right one that is not.
 

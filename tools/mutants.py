@@ -18,6 +18,7 @@ import hashlib
 import importlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -34,6 +35,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LISTS = ROOT / "tools" / "mutants"
 KEPT = ROOT / "results" / "mutants.jsonl"
 GOAL = 0.97
+_ROW = re.compile(r"^\| (\w+) \| `([^`]+)` \| (\d+) \| (\d+) \| \d+ \|$", re.MULTILINE)
+_SURVIVOR = re.compile(r"^- `(\w+)` \(.*$", re.MULTILINE)
 HEAVY = ("hypothesis", "pandas", "pyarrow.parquet", "torch", "transformers")  # before any fork
 PYTEST = (
     "-x",
@@ -343,8 +346,12 @@ def stands(mutant: Mutant, result: Result | None) -> bool:
     )
 
 
-def report(mutants: Sequence[Mutant], results: Mapping[str, Result]) -> str:
-    """The page docs/mutants.md: a summary by file, then the survivors with their arguments."""
+def report(mutants: Sequence[Mutant], results: Mapping[str, Result], before: str = "") -> str:
+    """The page docs/mutants.md: a summary by file, then the survivors with their arguments.
+
+    A file of which not all `mutants` have results keeps its lines of the page `before`, if it has
+    any there.
+    """
     lines = [
         "# Wrong changes that the tests must mind",
         "",
@@ -354,24 +361,32 @@ def report(mutants: Sequence[Mutant], results: Mapping[str, Result]) -> str:
         "| part | file | tried | killed | survived |",
         "| --- | --- | ---: | ---: | ---: |",
     ]
-    files = dict.fromkeys((m.section, m.file) for m in mutants)
-    for section, file in files:
-        own = [results[m.name] for m in mutants if (m.section, m.file) == (section, file)]
-        killed = sum(r.killed for r in own)
-        lines.append(f"| {section} | `{file}` | {len(own)} | {killed} | {len(own) - killed} |")
-    killed = sum(results[m.name].killed for m in mutants)
+    rows = {m.group(1, 2): (int(m.group(3)), int(m.group(4))) for m in _ROW.finditer(before)}
+    said = {m.group(1): m.group() for m in _SURVIVOR.finditer(before)}
+    left, counts = [], []
+    for section, file in dict.fromkeys((m.section, m.file) for m in mutants):
+        own = [m for m in mutants if (m.section, m.file) == (section, file)]
+        if all(m.name in results for m in own):
+            tried, killed = len(own), sum(results[m.name].killed for m in own)
+            survivors = [m for m in own if not results[m.name].killed]
+            left += [f"- `{m.name}` ({file}): {m.argued or '**not argued**'}" for m in survivors]
+        elif (section, file) in rows:
+            tried, killed = rows[section, file]
+            left += [said[m.name] for m in own if m.name in said]
+        else:
+            continue
+        counts.append((tried, killed))
+        lines.append(f"| {section} | `{file}` | {tried} | {killed} | {tried - killed} |")
+    tried, killed = (sum(column) for column in zip((0, 0), *counts, strict=True))
     lines += [
-        f"| **all** | | **{len(mutants)}** | **{killed}** | **{len(mutants) - killed}** |",
+        f"| **all** | | **{tried}** | **{killed}** | **{tried - killed}** |",
         "",
-        f"{100 * killed / max(len(mutants), 1):.1f} % killed; the goal is {100 * GOAL:.0f} %.",
+        f"{100 * killed / max(tried, 1):.1f} % killed; the goal is {100 * GOAL:.0f} %.",
         "",
         "## Survivors",
         "",
     ]
-    left = [m for m in mutants if not results[m.name].killed]
-    for m in left:
-        lines += [f"- `{m.name}` ({m.file}): {m.argued or '**not argued**'}"]
-    return "\n".join(lines + ([] if left else ["None."])) + "\n"
+    return "\n".join(lines + (left or ["None."])) + "\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -382,7 +397,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--fresh", action="store_true", help="forget what was found before")
     parser.add_argument("--check", action="store_true", help="only look whether all texts match")
     parser.add_argument("--lists", type=Path, default=None, help="a folder of lists beside ours")
-    parser.add_argument("--report", default="", help="write the page there")
+    parser.add_argument(
+        "--report", default="", help="write the page there; files not tried keep their lines"
+    )
     asked = parser.parse_args(argv)
     try:
         mutants = read_lists(asked.lists)
@@ -411,10 +428,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"mutants: {fault}", file=sys.stderr)
         return 2
     results = {m.name: (kept | new)[keys[m.name]] for m in chosen}
-    page = report(chosen, results)
-    print(page)
+    print(report(chosen, results))
     if asked.report:
-        Path(asked.report).write_text(page, "utf-8")
+        place = Path(asked.report)
+        before = place.read_text("utf-8") if place.is_file() else ""
+        place.write_text(report(mutants, results, before), "utf-8")
     errors = [r for r in results.values() if r.outcome == "error"]
     unargued = [m for m in chosen if not results[m.name].killed and not m.argued]
     killed = sum(r.killed for r in results.values())

@@ -13,7 +13,7 @@ import pytest
 import zppo_core
 from zppo_core.errors import UserError
 from zppo_core.rewards.answers import AnswerSpec, known_kind, spec_of
-from zppo_core.rewards.grader import Grader, grade
+from zppo_core.rewards.grader import Grader, _grader, grade
 
 HERE = Path(__file__).parent
 CASES = [json.loads(line) for line in (HERE / "cases.jsonl").read_text("utf-8").splitlines()]
@@ -25,8 +25,19 @@ def test_the_cases_of_the_audit_have_their_right_reward(case) -> None:
     assert grade(case["response"], case["gold"], case.get("kind", "")).reward == case["reward"]
 
 
-def test_no_wrong_pair_is_rewarded_and_one_right_pair_in_a_hundred_is_missed_at_most() -> None:
-    grader, pairs, labels = Grader(), [], []
+# what is right and not seen: arithmetic that looks like a range, words that join otherwise
+MISSED = {
+    ("3-10", "-7"),
+    ("3-20", "-17"),
+    (r"2\text{ and }\frac{3}{4}", r"2\frac{3}{4}"),
+    ("500 bc", "500 BC"),
+    ("xy", "x y"),
+    ("the x-axis", r"x\text{-axis}"),
+}
+
+
+def test_no_wrong_pair_is_rewarded_and_few_right_ones_are_missed() -> None:
+    grader, pairs, labels = _grader(), [], []
     for line in PAIRS.read_text("utf-8").splitlines():
         row = json.loads(line)
         spec = spec_of(**row.get("spec", {}))
@@ -35,11 +46,10 @@ def test_no_wrong_pair_is_rewarded_and_one_right_pair_in_a_hundred_is_missed_at_
                 pairs.append((rf"\boxed{{{answer}}}", row["gold"], spec))
                 labels.append(label == "right")
     rewards = [g.reward == 1.0 for g in grader.grade_many(pairs)]
-    grader.close()
     false = [p[:2] for p, r, right in zip(pairs, rewards, labels, strict=True) if r and not right]
-    missed = [p[:2] for p, r, right in zip(pairs, rewards, labels, strict=True) if right and not r]
+    missed = {p[:2] for p, r, right in zip(pairs, rewards, labels, strict=True) if right and not r}
     assert false == []
-    assert len(missed) <= sum(labels) / 100, missed
+    assert missed == {(rf"\boxed{{{answer}}}", gold) for answer, gold in MISSED}
     assert len({json.loads(line)["kind"] for line in PAIRS.open(encoding="utf-8")}) >= 30
 
 
@@ -56,6 +66,8 @@ def test_no_wrong_pair_is_rewarded_and_one_right_pair_in_a_hundred_is_missed_at_
         ("34.9", "35", {"tolerance": 0.01}, True),
         ("34", "35", {"tolerance": 0.01}, False),
         (r"\sqrt{2}", "1.4", {"tolerance": 0.02}, True),
+        (r"\sqrt{2}", "1.43", {"tolerance": 0.02}, True),
+        (r"\sqrt{2}", "1.45", {"tolerance": 0.02}, False),
         ("grey", "gray", {"accepted": ("grey",)}, True),
         ("45", "B", {"options": ("40", "45")}, True),
         ("B. 40", "B", {"options": ("40", "45")}, False),
@@ -72,7 +84,9 @@ def test_an_unknown_kind_is_refused_with_the_known_ones() -> None:
         AnswerSpec(kind="colour")
     assert known_kind("quantity with unit") == "quantity"
     assert known_kind("list_match") == "list"
-    assert known_kind("") == ""
+    assert known_kind("") == known_kind("auto") == ""
+    assert known_kind("integers") == "number"
+    assert known_kind("ratio or score") == "ratio"  # the first word that is known decides
 
 
 def test_the_public_names_are_loaded_when_they_are_used_and_without_torch() -> None:

@@ -7,16 +7,17 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zppo_core.rewards.grader import Grader
+from zppo_core.rewards.grader import _grader
 from zppo_core.rewards.moments import read_time
 from zppo_core.rewards.numbers import read_number
 from zppo_core.rewards.words import boolean
 
-GRADER = Grader(workers=1)
+GRADER = _grader()
 UNITS = ("cm", "kg", "m/s", "apples", "minutes", "°C", "mL", "people", "km")
 WORDS = st.text(alphabet="abcdefghijklmnopqrstuvwxyz", min_size=3, max_size=9).filter(
     lambda w: (
         w not in ("and", "not", "the")
+        and not set(w) <= set("uvwxyz")  # a product of variables
         and all(read(w) is None for read in (read_number, read_time, boolean))
     )
 )
@@ -88,6 +89,9 @@ DRESSES = (
     "The answer is {}",
     r"\textbf{{{}}}",
     r"\displaystyle {}",
+    "_{}_",
+    r"\therefore {}",
+    r"\left.{}\right.",
 )
 
 
@@ -136,7 +140,8 @@ def test_a_number_has_many_spellings_and_each_is_right(top: int, bottom: int) ->
 def test_another_number_is_wrong(value: int, step: int) -> None:
     other = value + step
     wrong = [f"{other}", f"{other} cm", f"x={other}", rf"\frac{{{other}}}{{1}}", f"{value}.5"]
-    wrong += [rf"\neq {value}", f"{value}-{other}", f"{value}, {other}", f"{value} or {other}"]
+    wrong += [rf"\neq {value}", f"{value}, {other}", f"{value} or {other}"]
+    wrong += [f"{value}-{other}"] if other else []  # nothing taken away is no other number
     wrong += [rf"{value}\text{{ million}}"] if value else []
     assert rewards(wrong, str(value)) == [0.0] * len(wrong)
 
@@ -222,3 +227,46 @@ def test_numbers_keep_their_difference_however_small(power: int, step: int) -> N
         0.0,
         0.0,
     ]
+
+
+@given(st.integers(2, 30), st.integers(2, 30), st.integers(1, 99), st.sampled_from("abkmxyz"))
+@settings(max_examples=100, deadline=None)
+def test_no_letter_between_spaces_is_a_word_that_joins(a: int, b: int, c: int, name: str) -> None:
+    gold = f"{a}n + {b}{name} = {c}"
+    spaced = f"{b} {name} + {a} n = {c}"
+    right = [spaced, f"{c} = {a}n + {b} {name}", f"{a}n + {b} {name} - {c} = 0"]
+    wrong = [f"{a}n - {b} {name} = {c}", f"{a}n + {b} {name} = {c + 1}", f"{a}n + {b} {name}"]
+    assert rewards(right + wrong, gold) == [1.0] * 3 + [0.0] * 3
+
+
+@given(st.integers(-50, 50), st.integers(-50, 50), st.integers(1, 9))
+@settings(max_examples=100, deadline=None)
+def test_the_names_of_coordinates_are_dress_and_their_order_is_not(x: int, y: int, d: int) -> None:
+    gold = f"({x}, {y})"
+    right = [f"(x, y) = ({x}, {y})", f"x = {x}, y = {y}", f"y = {y}, x = {x}", f"P({x}, {y})"]
+    wrong = [f"(x, y) = ({x}, {y + d})", f"(y, x) = ({x}, {y})", f"P({x + d}, {y})", f"f({x}, {y})"]
+    assert rewards(right + wrong, gold) == [1.0] * 4 + [0.0] * 4
+    named = [f"(x, y) = ({y}, {x})", f"({x}, {y})"]
+    assert rewards(named, f"(x, y) = ({x}, {y})") == [float(x == y), 1.0]
+
+
+@given(st.integers(2, 999), st.sampled_from([r"\pi", r"\sqrt{2}", r"\sqrt{3}"]))
+@settings(max_examples=100, deadline=None)
+def test_expressions_are_converted_between_units_as_numbers_are(n: int, root: str) -> None:
+    right = [f"{n}{root}", f"{100 * n}{root} cm", f"{n}{root} metres"]
+    wrong = [f"{n}{root} cm", f"{n}{root} m^2", f"{10 * n}{root} cm", f"{n + 1}{root} m"]
+    assert rewards(right + wrong, f"{n}{root} m") == [1.0] * 3 + [0.0] * 4
+
+
+EMPTY = st.lists(
+    st.sampled_from([r"\text{", r"\mathrm{", "}", r"\;", r"\quad ", " ", "$$", r"\(", r"\)"]),
+    max_size=5,
+).map("".join)
+
+
+@given(st.integers(0, 999), EMPTY.filter(lambda text: text.count("{") == text.count("}")))
+@settings(max_examples=200, deadline=None)
+def test_a_box_without_a_letter_or_figure_hides_no_answer(value: int, dress: str) -> None:
+    response = rf"\boxed{{{value}}} and \boxed{{{dress}}}"
+    grades = GRADER.grade_many([(response, str(value)), (response, str(value + 1))])
+    assert [g.reward for g in grades] == [1.0, 0.0]

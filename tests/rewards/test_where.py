@@ -14,6 +14,7 @@ from zppo_core.rewards.where import find_answer, whole_turn
         (r"<think>\boxed{4}</think> five", (None, "no_box")),
         (r"<think> so \boxed{5}", (None, "unfinished")),
         (r"<think>a</think> <think> \boxed{5}", (None, "unfinished")),
+        (r"<think>a</think> <think>b</think> \boxed{5}", ("5", None)),
         (r"\boxed{5} I put it in \boxed{}.", ("5", None)),
         (r"\boxed{5} \boxed{ }", ("5", None)),
         (r"\boxed{}", ("", None)),
@@ -39,4 +40,6 @@ def test_a_thought_that_never_ends_has_no_answer() -> None:
     ],
 )
 def test_a_response_that_is_cut_in_its_thought_is_unfinished(text, thinking, cut, outcome) -> None:
-    assert grade(whole_turn(text, thinking, cut), "5").outcome == outcome
+    turn = whole_turn(text, thinking, cut)
+    assert grade(turn, "5").outcome == outcome
+    assert (turn == text) == (outcome != "unfinished")

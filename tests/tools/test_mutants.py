@@ -76,6 +76,24 @@ def test_a_wrong_change_is_killed_and_one_that_no_test_minds_survives(
     assert tool.main(["--jobs", "2"]) == 0
 
 
+def test_the_page_keeps_what_was_not_tried_again(tool, tmp_path) -> None:
+    listed(tmp_path, ("third", "x / 2", "x / 3"), ("said", "'two'", "'three'"))
+    mutants = tool.read_lists(tmp_path)
+    result = {
+        n: tool.Result("", n, how, "", 0.1)
+        for n, how in zip(("third", "said"), ("killed", "survived"), strict=True)
+    }
+    page = tool.report(mutants, result)
+    assert "| algorithm | `half.py` | 2 | 1 | 1 |" in page
+    assert tool.report(mutants, {}, page) == page
+    assert tool.report(mutants, {"third": result["third"]}, page) == page
+    result["said"] = tool.Result("", "said", "killed", "", 0.1)
+    again = tool.report(mutants, result, page)
+    assert "| algorithm | `half.py` | 2 | 2 | 0 |" in again
+    assert again.endswith("None.\n")
+    assert "half.py" not in tool.report(mutants, {})  # neither tried nor known
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [

@@ -23,7 +23,9 @@ _MORE = re.compile(
     r"|\b(?:not|wrong|incorrect|neither|either|but)\b).*",
     re.DOTALL,
 )
-_SEVERAL = re.compile(r"\(?[A-Z]\)?(?:\s*(?:,|;|and|&|\s)\s*(?:and\s+)?\(?[A-Z]\)?)+")
+_SEVERAL = re.compile(
+    r"\(?[A-Z]\)?(?:(?:\s*(?:,|;|and|&|\s)\s*(?:and\s+)?|(?<=\))(?=\())\(?[A-Z]\)?)+"
+)
 _LABEL = re.compile(r"\(?\s*([A-Z])\s*[.):]\s*(?=\S)")
 
 Same = Callable[[str, str], bool]
@@ -41,6 +43,11 @@ def letters_of(text: str) -> tuple[str, ...] | None:
     if _SEVERAL.fullmatch(text):
         return tuple(re.findall(r"[A-Z]", re.sub(r"\band\b", "", text)))
     return None
+
+
+def run_of_letters(text: str, options: Sequence[str]) -> bool:
+    """Whether `text` is several letters of `options` without anything between: `ACD`."""
+    return len(text) > 1 and set(text) <= set(LETTERS[: len(options)])
 
 
 def letter_and_text(text: str) -> tuple[str, str] | None:
@@ -83,8 +90,8 @@ def choice_agrees(answer: str, gold: str, options: Sequence[str], same: Same) ->
     other's. Where the options are not known any text may follow the letter, but no second letter.
     """
     several = letters_of(gold)
-    if several is None and options and re.fullmatch(r"[A-Z]{2,}", gold):
-        several = tuple(gold) if max(gold) < LETTERS[len(options)] else None
+    if several is None and run_of_letters(gold, options):
+        several = tuple(gold)
     if several and len(several) > 1:
         said = letters_of(answer) or (tuple(answer) if re.fullmatch("[A-Z]{2,}", answer) else None)
         return said is not None and sorted(said) == sorted(several)

@@ -20,6 +20,7 @@ _DOWN = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₙₓ", "0123456
 _SUPER = re.compile(f"[{''.join(_UP)}]+")
 _SUB = re.compile(f"[{''.join(_DOWN)}]+")
 _VULGAR = re.compile("[¼-¾⅐-⅞]")
+_RAISED = re.compile("([⁰¹²³⁴-⁹]+)[⁄/]([₀-₉]+)")  # ⁷⁄₁₂
 _ROOT = re.compile(r"([√∛∜])\s*(\{|\(|\d+(?:\.\d+)?|[A-Za-zπ])?")
 _GREEK = {chr(0x3B1 + i): rf"\{name} " for i, name in enumerate(words("greek"))}
 _CHARACTERS = (
@@ -52,6 +53,11 @@ _SPACES = re.compile(r"\\[!,;:> ]|~|\\\n")
 _GROUPED = re.compile(r"(?<=\d)(?:\\[,!;: ]|\{,\}|~)+(?=\d{3}(?!\d))")
 _BRACED_SIGN = re.compile(r"\{([,:=;<>+*/-])\}")
 _ESCAPED = re.compile(r"\\([%&#_$])")
+_NULL_DELIMITER = re.compile(r"\\(?:left|right)\s*\.")
+_BODY = r"((?:[^{}]|\{[^{}]*\})*?)"
+_OVER = re.compile(rf"\{{{_BODY}\\over(?![A-Za-z]){_BODY}\}}")
+_BARE_OVER = re.compile(rf"{_BODY}\\over(?![A-Za-z]){_BODY}")
+MOST_OVER = 20  # a text with more is no answer
 _DEGREE = re.compile(r"\^\s*\{?\s*(?:\\circ(?![A-Za-z])|°|o(?=\}))\s*\}?|\\circ(?![A-Za-z])")
 _MATHS = re.compile(r"\\[()\[\]]")
 _SIGNS = (
@@ -70,13 +76,19 @@ _SIGNS = (
 )
 _LEAD = re.compile(
     r"(?:(?:the|my)\s+)?(?:final\s+|correct\s+)?(?:answer|ans)\s*(?:is|[:=])+\s*|答案\s*[是为:]*\s*"
-    r"|答\s*:\s*|therefore,?\s+|thus,?\s+|hence,?\s+|所以,?",
+    r"|答\s*:\s*|共(?=[0-9])|\\therefore(?![A-Za-z])\s*|therefore,?\s+|thus,?\s+|hence,?\s+|所以,?",
     re.IGNORECASE,
 )
 _EMPTY_SET = re.compile(r"\\?\{\s*\\?\}$|^(?:the )?empty set$|^空集$", re.IGNORECASE)
-_WRAPS = (("**", "**"), ("__", "__"), ("*", "*"), ("'", "'"), ('"', '"'), ("~~", "~~"), ("`", "`"))
+_MINUS_INFINITY = re.compile(r"(?:negative|minus) infinity", re.IGNORECASE)
+_WRAPS = tuple((mark, mark) for mark in ("**", "__", "*", "_", "'", '"', "~~", "`"))
 _CONTROL = dict.fromkeys((*range(32), *range(127, 160)), " ")
 _NEWLINE = "\ue000"  # a row's end in a matrix, until the end of the cleaning
+_SYSTEM = re.compile(
+    r"(?:\\\{)?\s*\\begin\s*\{(?:cases|aligned|gathered|array(?<=\\\{\\begin\{array)\}\{l)\}(.*)"
+    r"\\end\s*\{(?:cases|aligned|gathered|array)\}",
+    re.DOTALL,
+)
 _WHITE = re.compile(r"\s+")
 _PLAIN = re.compile(r"[A-Za-z0-9]+(?:\.[0-9]+)?")
 _TRAILING = ".;, "
@@ -91,10 +103,10 @@ def clean(text: str) -> str:
     if not text.isascii():
         text = _ascii_signs(text)
     text = _without_mark_up(text)
-    if "{" in text:
-        text = _BRACED_SIGN.sub(r"\1", text)
     if "\\" in text:
         text = _without_latex_dress(text)
+    if "{" in text:
+        text = _BRACED_SIGN.sub(r"\1", text)
     text = _dollars(text)
     text = _ESCAPED.sub(r"\1", text)
     for pattern, sign in _SIGNS:
@@ -105,6 +117,8 @@ def clean(text: str) -> str:
     if lead and lead.end() < len(text):
         text = text[lead.end() :]
     text = _EMPTY_SET.sub(r"\\emptyset", text.rstrip(" \\"))
+    if _MINUS_INFINITY.fullmatch(text.rstrip(_TRAILING)):
+        return r"-\infty"
     if text and text[-1] in _TRAILING and not text.endswith(("\\,", "\\;")):
         text = text[:-1]
     return _without_mark_up(text.strip())
@@ -127,6 +141,7 @@ def typography(text: str) -> str:
 
 
 def _ascii_signs(text: str) -> str:
+    text = _RAISED.sub(_raised, text)
     text = _SUPER.sub(lambda m: "^{" + "".join(_UP[c] for c in m.group()) + "}", text)
     text = _SUB.sub(lambda m: "_{" + "".join(_DOWN[c] for c in m.group()) + "}", text)
     text = _VULGAR.sub(_vulgar, text)
@@ -144,6 +159,11 @@ def _ascii_signs(text: str) -> str:
 
 def _vulgar(match: re.Match[str]) -> str:
     top, _, bottom = unicodedata.normalize("NFKC", match.group()).partition("⁄")
+    return rf"\frac{{{top}}}{{{bottom}}}"
+
+
+def _raised(match: re.Match[str]) -> str:
+    top, bottom = (unicodedata.normalize("NFKC", part) for part in match.groups())
     return rf"\frac{{{top}}}{{{bottom}}}"
 
 
@@ -184,10 +204,24 @@ def _without_latex_dress(text: str) -> str:
     text = _MATHS.sub(" ", text)
     text = _GROUPED.sub(",", text)
     text = _SPACES.sub(" ", text)
-    text = _COLOUR.sub("", text)
+    text = _COLOUR.sub("", _NULL_DELIMITER.sub("", text))
+    if 0 < text.count(r"\over") <= MOST_OVER:
+        text = _fractions(text)
     text = _TEXT_BARE.sub("", _without_text_commands(text))
     text = _COMMAND.sub(_alias, _BOARD.sub(r"\\\1 ", text))
+    system = _SYSTEM.fullmatch(text.strip())
+    if system and "&" not in (rows := system.group(1).replace("&=", "=")):
+        text = rows.strip(f" {_NEWLINE}").replace(_NEWLINE, ", ").replace(",,", ",")
     return _DEGREE.sub("°", text)
+
+
+def _fractions(text: str) -> str:
+    r"""`{a \over b}` as `\frac{a}{b}`, and a text that is `a \over b` as a whole."""
+    text = _OVER.sub(r"\\frac{\1}{\2}", text)
+    whole = _BARE_OVER.fullmatch(text.strip(" $"))
+    if whole is None or any(c in text for c in ",;="):
+        return text
+    return rf"\frac{{{whole.group(1).strip()}}}{{{whole.group(2).strip()}}}"
 
 
 _AFTER_COMMAND = re.compile(r"\\[A-Za-z]+$")

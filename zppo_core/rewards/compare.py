@@ -7,21 +7,34 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import ModuleType
-from typing import TypeVar
 
 from zppo_core.rewards import plain, scalars, spans
 from zppo_core.rewards.answers import AnswerSpec, Context, NeedsAlgebraError, known_kind
-from zppo_core.rewards.choices import LETTERS, choice_agrees, letter_of, letters_of, only_this
+from zppo_core.rewards.choices import (
+    LETTERS,
+    choice_agrees,
+    letter_of,
+    letters_of,
+    only_this,
+    run_of_letters,
+)
 from zppo_core.rewards.clean import LONGEST, clean
 from zppo_core.rewards.named import named_parts, named_value, solved
 from zppo_core.rewards.numbers import unwrapped
 from zppo_core.rewards.parts import (
     PLUS_MINUS,
     assigned_of,
+    by_name,
     falling,
+    matched,
     of_two_things,
+    other_names,
+    point_of,
+    pointed,
     sequence_of,
+    set_of,
     spread_of,
+    tuple_of,
     undecided,
     unnamed_of,
     value_of,
@@ -29,9 +42,10 @@ from zppo_core.rewards.parts import (
 )
 from zppo_core.rewards.quantities import read_quantity
 from zppo_core.rewards.shapes import (
-    Matrix,
     Region,
+    as_vector,
     bracketed,
+    is_tuple,
     read_matrix,
     read_region,
     read_statement,
@@ -41,7 +55,6 @@ from zppo_core.rewards.words import names_agree
 
 _GLUE = re.compile(r"(?<![A-Za-z0-9])\s+|\s+(?![A-Za-z0-9])")
 _CHOICE = re.compile(r"\(?[A-Z]\)?\.?|\(?[a-h]\)?\.?")
-T = TypeVar("T")
 MOST_MATCHED = 40  # unlike parts of a list that are tried against each other
 
 
@@ -108,7 +121,7 @@ def _choice(answer: str, gold: str, context: Context) -> bool:
     def same(left: str, right: str) -> bool:
         return left == right or _auto(left, right, alone)
 
-    if letter_of(gold) is None and letters_of(gold) is None and not _letters(gold, options):
+    if letter_of(gold) is None and letters_of(gold) is None and not run_of_letters(gold, options):
         index = next((i for i, o in enumerate(options) if o == gold), None)
         if index is None:
             return _auto(answer, gold, alone)
@@ -116,10 +129,6 @@ def _choice(answer: str, gold: str, context: Context) -> bool:
             return True
         return choice_agrees(answer, LETTERS[index], options, same)
     return choice_agrees(answer, gold, options, same)
-
-
-def _letters(gold: str, options: Sequence[str]) -> bool:
-    return re.fullmatch("[A-Z]{2,}", gold) is not None and max(gold) < LETTERS[len(options)]
 
 
 def _letter(answer: str, gold: str, context: Context) -> bool | None:
@@ -137,7 +146,9 @@ def _letter(answer: str, gold: str, context: Context) -> bool | None:
 
 def _forced_choice(answer: str, gold: str, context: Context) -> bool | None:
     if letter_of(gold) is None and letters_of(gold) is None:
-        return None
+        if not re.fullmatch("[A-Z]{2,8}", gold):
+            return None
+        gold = ", ".join(gold)
     return choice_agrees(answer, gold, (), lambda left, right: False)
 
 
@@ -145,7 +156,7 @@ def _matrix(answer: str, gold: str, context: Context) -> bool | None:
     right = read_matrix(gold)
     if right is None:
         return None
-    left = read_matrix(value_of(answer)) or _as_vector(value_of(answer), right)
+    left = read_matrix(value_of(answer)) or as_vector(value_of(answer), right)
     if left is None or (left.kind == "vmatrix") != (right.kind == "vmatrix"):
         return False
     rows = left.rows
@@ -159,27 +170,12 @@ def _matrix(answer: str, gold: str, context: Context) -> bool | None:
     return _all_same(pairs, context)
 
 
-def _as_vector(answer: str, gold: Matrix) -> Matrix | None:
-    """`(1, 2)` for a column or a row."""
-    found = bracketed(answer)
-    if found is None or found.brackets not in ("()", "[]") or gold.kind == "vmatrix":
-        return None
-    if len(gold.rows) != 1 and len(gold.rows[0]) != 1:
-        return None
-    return Matrix(tuple((p,) for p in found.parts), "vector")
-
-
 def _region(answer: str, gold: str, context: Context) -> bool | None:
     right = read_region(gold, gold != "R")
-    if right is None or not right.pieces or (len(right.pieces) == 1 and _is_tuple(gold)):
+    if right is None or not right.pieces or (len(right.pieces) == 1 and is_tuple(gold)):
         return None
     left = read_region(answer, True)
     return left is not None and _regions_agree(left, right, context)
-
-
-def _is_tuple(text: str) -> bool:
-    found = bracketed(text)
-    return found is not None and found.brackets == "()"
 
 
 def _regions_agree(left: Region, right: Region, context: Context) -> bool:
@@ -194,12 +190,20 @@ def _regions_agree(left: Region, right: Region, context: Context) -> bool:
             return False
         return _all_same([(x.low, y.low), (x.high, y.high)], context)
 
-    return _matched(range(len(left.pieces)), range(len(right.pieces)), same)
+    return matched(range(len(left.pieces)), range(len(right.pieces)), same)
 
 
 def _statement(answer: str, gold: str, context: Context) -> bool | None:
     if len(split_list(gold)) > 1:
         return None
+    point = pointed(gold)
+    if point is not None:
+        said = pointed(answer)
+        if said is not None and [n for n, _ in said] != [n for n, _ in point]:
+            return False
+        if any(map(named_parts, split_list(answer))):
+            return _assignments(answer, point, context)
+        return r"\in" not in answer and _bracket(answer, tuple_of(point), context)
     right = read_statement(gold)
     if right is None or not all(right.sides):
         return None
@@ -222,6 +226,7 @@ def _bracket(answer: str, gold: str, context: Context) -> bool | None:
     right = bracketed(gold)
     if right is None or not right.parts or (len(right.parts) == 1 and right.brackets != "{}"):
         return None
+    answer = point_of(answer) if right.brackets == "()" else set_of(answer)
     left = bracketed(answer)
     if right.brackets == "{}":
         if left is not None and left.brackets != "{}":
@@ -267,7 +272,10 @@ def _list(answer: str, gold: str, context: Context) -> bool | None:
         return _assignments(answer, [n for n in names if n], context)
     if of_two_things(parts) and not all(read_quantity(p) for p in split_list(answer)):
         return False  # "2 and 3" does not say of what
+    if other_names(answer, parts):
+        return False
     right = spread_of(unnamed_of(parts) or parts)
+    answer = set_of(answer)
     left = bracketed(answer)
     if left is not None and left.brackets in ("(]", "[)"):
         return False
@@ -303,7 +311,8 @@ def _ordered(answer: str, gold: str, context: Context) -> bool | None:
 
 def _assignments(answer: str, right: list[tuple[str, str]], context: Context) -> bool:
     """`x = 1, y = 2`: by name; or the values in order of the names."""
-    left = [named_parts(p) for p in split_list(answer)]
+    point = pointed(answer)
+    left = [*point] if point else [named_parts(p) for p in split_list(answer)]
     if all(left):
         said = {n[0]: n[1] for n in left if n}
         if len(said) != len(left) or set(said) != {n for n, _ in right}:
@@ -311,7 +320,7 @@ def _assignments(answer: str, right: list[tuple[str, str]], context: Context) ->
         return _all_same([(said[name], value) for name, value in right], context)
     found = bracketed(answer)
     parts = found.parts if found and found.brackets == "()" else split_list(answer)
-    return _in_order(parts, [value for _, value in sorted(right)], context)
+    return _in_order(parts, [value for _, value in sorted(right, key=by_name)], context)
 
 
 def _all_same(pairs: Sequence[tuple[str, str]], context: Context) -> bool:
@@ -346,17 +355,7 @@ def _set(left: Sequence[str], right: Sequence[str], context: Context) -> bool:
     b = list((Counter(right) - common).elements())
     if len(a) > MOST_MATCHED:
         return False
-    return _matched(a, b, lambda x, y: _part(x, y, context))
-
-
-def _matched(left: Sequence[T], right: Sequence[T], same: Callable[[T, T], bool]) -> bool:
-    rest = list(right)
-    for one in left:
-        index = next((i for i, other in enumerate(rest) if same(one, other)), None)
-        if index is None:
-            return False
-        del rest[index]
-    return not rest
+    return matched(a, b, lambda x, y: _part(x, y, context))
 
 
 _SINGLE = (

@@ -23,7 +23,11 @@ _DOTTED = re.compile(rf"(?P<hour>\d{{1,2}})\.(?P<minute>\d{{2}})\s*{_HALF_DAY}",
 _HAN_TIME = re.compile(
     r"(?P<part>上午|下午|晚上|早上|凌晨|中午)?(?P<hour>\d{1,2})[点时](?:(?P<minute>\d{1,2})分?|(?P<halfpast>半)|整)?"
 )
-_NAMED = {"noon": (12, "p"), "midday": (12, "p"), "midnight": (12, "a")}
+_NAMED = {
+    f"{hour}{word}": (12, half)
+    for hour in ("", "12 ", "12:00 ")
+    for word, half in (("noon", "p"), ("midday", "p"), ("midnight", "a"))
+}
 
 
 @dataclass(frozen=True)

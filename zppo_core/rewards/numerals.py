@@ -16,6 +16,7 @@ _HAN = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"两": 
 _HAN_POWERS = {"十": 10, "百": 100, "千": 1000}
 _HAN_DIGITS = "零一二三四五六七八九两十百千万"
 _HAN_FRACTION = re.compile(f"([{_HAN_DIGITS}]{{1,9}})分之([{_HAN_DIGITS}]{{1,9}})")
+_MIXED = re.compile(r"([a-z -]+) and (\S+(?:[ -]\S+)?)")  # two and a half, six and two thirds
 _HAN_NUMBER = re.compile("[零一二三四五六七八九两〇十百千万亿]{1,20}")
 
 
@@ -37,8 +38,13 @@ def number_in_words(text: str) -> tuple[Fraction, bool] | None:
         return Fraction(1, 2), False
     if len(parts) == 1 and parts[0] in _ORDINALS:
         return Fraction(_ORDINALS[parts[0]]), True
-    if len(parts) == 2 and parts[0] in _UNITS and parts[1] in _PARTS:
-        return Fraction(_UNITS[parts[0]], _PARTS[parts[1]]), False
+    if len(parts) == 2 and parts[0] in (*_UNITS, "a") and parts[1] in _PARTS:
+        return Fraction(_UNITS.get(parts[0], 1), _PARTS[parts[1]]), False
+    mixed = _MIXED.fullmatch(" ".join(text.lower().split()))
+    if mixed:
+        whole, part = number_in_words(mixed[1]), number_in_words(mixed[2])
+        if whole and part and whole[0].denominator == 1 and 0 < part[0] < 1:
+            return whole[0] + part[0], False
     total = current = 0
     last = 10**15
     for word in parts:

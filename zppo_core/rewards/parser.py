@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from zppo_core.rewards.numbers import read_number
-from zppo_core.rewards.tables import words
+from zppo_core.rewards.tables import spellings, words
 
 Tree = tuple[Any, ...]
 DEEPEST = 40  # nested brackets
@@ -19,11 +19,13 @@ MOST_FACTORS = 200
 LONGEST = 1000  # characters
 
 _FUNCTIONS, _SYMBOLS, _MARKED = (set(words(n)) for n in ("functions", "symbols", "marked"))
+_SAME_MARK = spellings("same_marks")
 _NAME = re.compile(r"\\([A-Za-z]+)|([A-Za-z])")
 _NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+")
 _RUN = re.compile(r"[A-Za-z]+")
 _SUBSCRIPT = re.compile(r"_\s*(?:\{([A-Za-z0-9 ,+-]{1,20})\}|([A-Za-z0-9]))")
 _CHOSEN = re.compile(r"_\s*(?:\{(\d{1,3})\}|(\d{1,2}))\s*\^\s*(?:\{(\d{1,3})\}|(\d{1,2}))")
+_NO_FACTOR = {"rfloor", "rceil", "rangle", "choose", "right", "pm", "mp"}
 _CALLED = set("fghFGHPVE")
 _MIXED = re.compile(r"\s*\\frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))")
 _REPEAT = re.compile(r"\d*\.\d*(?:\\overline\{\d+\}|\\dot\{?\d\}?)")
@@ -113,15 +115,7 @@ class Parser:
             match = _NAME.match(self.text, self.place)
             if match is None:
                 return self.text.startswith(r"\{", self.place)
-            return match.group(1) not in (
-                "rfloor",
-                "rceil",
-                "rangle",
-                "choose",
-                "right",
-                "pm",
-                "mp",
-            )
+            return match.group(1) not in _NO_FACTOR
         return c.isalnum() or c in "([{."
 
     def factor(self) -> Tree:
@@ -331,6 +325,7 @@ class Parser:
         if body is None:
             raise NotMathsError("a mark over something unknown")
         self.place = body.end()
+        name = _SAME_MARK.get(name, name)
         return ("sym", rf"\{name} {body.group(1) or body.group(2)}")
 
     def root(self) -> Tree:

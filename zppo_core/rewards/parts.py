@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from zppo_core.rewards.choices import letters_of
 from zppo_core.rewards.expressions import is_word
@@ -12,6 +13,8 @@ from zppo_core.rewards.named import exact_value, named_parts, named_value
 from zppo_core.rewards.quantities import read_quantity
 from zppo_core.rewards.shapes import bracketed, read_matrix, read_statement, split_list
 
+_ONE = r"\\?[A-Za-z]+(?:_\{?\w\}?)?"  # the name of a variable
+T = TypeVar("T")
 PLUS_MINUS = re.compile(r"\\(pm|mp)(?![A-Za-z])\s*")
 
 
@@ -47,7 +50,12 @@ def assigned_of(answer: str) -> Sequence[str] | None:
         return parts
     if not all(names) or len({n[0] for n in names if n}) != len(parts):
         return None
-    return [value for _, value in sorted(n for n in names if n)]
+    return [value for _, value in sorted((n for n in names if n), key=by_name)]
+
+
+def by_name(named: tuple[str, str]) -> str:
+    r"""What named values are sorted by: `r` stands before `\\theta`."""
+    return named[0].lstrip("\\")
 
 
 def values_of(answer: str) -> Sequence[str] | None:
@@ -60,8 +68,7 @@ def unnamed_of(parts: Sequence[str]) -> Sequence[str] | None:
     names = [named_parts(p) for p in parts]
     if not any(names):
         return parts
-    bases = {re.split(r"_", n[0])[0] for n in names if n}
-    if len(bases) != 1 or names[0] is None:
+    if len(_bases(parts)) != 1 or names[0] is None:
         return None
     return [n[1] if n else p for n, p in zip(names, parts, strict=True)]
 
@@ -69,6 +76,53 @@ def unnamed_of(parts: Sequence[str]) -> Sequence[str] | None:
 def value_of(answer: str) -> str:
     """The value of `name = value`, or the text itself."""
     return named_value(answer) or answer
+
+
+_POINT = re.compile(rf"\((\s*{_ONE}\s*(?:,\s*{_ONE}\s*)+)\)\s*=\s*(\(.+\))")
+_LABEL = re.compile(r"[A-Z]'?\s*(?=\()")
+_MEMBER = re.compile(rf"{_ONE}\s*\\in\s*(\\?\{{.*\}})")
+
+
+def pointed(text: str) -> list[tuple[str, str]] | None:
+    """(name, value) of each coordinate of `(x, y) = (1, 2)`; None if the text is not that."""
+    match = _POINT.fullmatch(text)
+    found = bracketed(match.group(2)) if match else None
+    if match is None or found is None:
+        return None
+    names = [name.strip() for name in match.group(1).split(",")]
+    return list(zip(names, found.parts, strict=True)) if len(names) == len(found.parts) else None
+
+
+def point_of(answer: str) -> str:
+    """`(1, 2)` of `(x, y) = (1, 2)` and of a point `P(1, 2)`; else the text itself."""
+    point = pointed(answer)
+    if point is None:
+        return _LABEL.sub("", answer) if _LABEL.match(answer) else answer
+    names = [name for name, _ in point]
+    if set(names) <= set("xyz") and names != sorted(names):
+        return answer  # (y, x) is another point
+    return tuple_of(point)
+
+
+def tuple_of(point: Sequence[tuple[str, str]]) -> str:
+    """The values of named coordinates as a tuple."""
+    return "(" + ", ".join(value for _, value in point) + ")"
+
+
+def set_of(answer: str) -> str:
+    r"""`\{1, 2\}` of `x \in \{1, 2\}`; else the text itself."""
+    match = _MEMBER.fullmatch(answer)
+    return match.group(1) if match else answer
+
+
+def other_names(answer: str, gold: Sequence[str]) -> bool:
+    """Whether the values of `answer` stand behind names of which the list `gold` has none."""
+    said, right = _bases(split_list(answer)), _bases(gold)
+    return bool(said and right and said - right)
+
+
+def _bases(parts: Sequence[str]) -> set[str]:
+    return {n[0].partition("_")[0] for p in parts if (n := named_parts(p)) is not None}
 
 
 def _sign(signs: dict[str, str], match: re.Match[str]) -> str:
@@ -96,10 +150,23 @@ def falling(ends: Sequence[str]) -> bool:
 
 def undecided(text: str, parts: Sequence[str]) -> bool:
     """Whether words are joined by "or": `red or blue` is no list of both."""
-    return re.search(r"\sor\s|或", text) is not None and any(is_word(p) or " " in p for p in parts)
+    return re.search(r"\sor\s|或", text) is not None and any(
+        is_word(p) or (" " in p and bracketed(point_of(p)) is None) for p in parts
+    )
 
 
 def of_two_things(parts: Sequence[str]) -> bool:
     """Whether quantities of different units stand side by side."""
     units = {q.unit.dimensions for p in parts if (q := read_quantity(p)) is not None}
     return len(units) > 1
+
+
+def matched(left: Sequence[T], right: Sequence[T], same: Callable[[T, T], bool]) -> bool:
+    """Whether each of `left` is one of `right`, and none of those is left over."""
+    rest = list(right)
+    for one in left:
+        index = next((i for i, other in enumerate(rest) if same(one, other)), None)
+        if index is None:
+            return False
+        del rest[index]
+    return not rest

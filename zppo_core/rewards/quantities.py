@@ -30,7 +30,9 @@ _BOUNDARY = re.compile(
     r"(?<=[\d)}°\s\\/零一二三四五六七八九十百千万亿两])\s*(?=\(?[A-Za-zµμÅ一-鿿°\\$€£¥₹₩₽¢])"
 )
 _PARTS = re.compile(r"(?:,|\band\b|又)?\s*([\d.,/ ]*\d)\s*([A-Za-z]+|[一-鿿]+)\.?\s*")
+_TITLE = re.compile(r"\d+(?: [A-Z][a-z]+){2,}")
 _DIFFERENCE = re.compile(r"[\d.,]+\s*-\s*[\d.,]+")
+_FEET = re.compile(r"^(\d+)\s*'\s*(\d+(?:\.\d+)?)\s*(?:\"|'')$")
 _ARC = re.compile(r"(\d+)\s*°\s*(?:(\d+(?:\.\d+)?)\s*'\s*)?(?:(\d+(?:\.\d+)?)\s*(?:\"|''))?")
 
 
@@ -64,6 +66,12 @@ def read_quantity(text: str) -> Quantity | None:
     if whole is not None:
         return whole
     return next((Quantity(None, u, head) for head, u in splits if u.known and _closed(head)), None)
+
+
+def is_title(text: str) -> bool:
+    """Whether a number begins a name and counts nothing: 10 Downing Street."""
+    unit = read_unit(text.partition(" ")[2]) if _TITLE.fullmatch(text) else None
+    return unit is not None and not unit.known
 
 
 def _closed(text: str) -> bool:
@@ -122,7 +130,8 @@ def _money(match: re.Match[str]) -> Quantity | None:
 
 
 def _sum(text: str) -> Quantity | None:
-    """`1 hour 30 minutes`, `5 ft 3 in`: a sum of quantities of one dimension."""
+    """`1 hour 30 minutes`, `5 ft 3 in`, `5'3"`: a sum of quantities of one dimension."""
+    text = _FEET.sub(r"\1 ft \2 in", text)
     total, place, parts, last = Fraction(0), 0, 0, Fraction(0)
     first: Unit | None = None
     while place < len(text):

@@ -13,7 +13,14 @@ from zppo_core.rewards.expressions import exact, has_symbols, is_word, parse, sy
 from zppo_core.rewards.named import is_literal, looks_literal, named_value
 from zppo_core.rewards.numbers import ROUNDED_DIGITS, Number, numbers_agree, read_number, unwrapped
 from zppo_core.rewards.parser import Tree
-from zppo_core.rewards.quantities import quantities_agree, read_quantity, unit_can_be_left_out
+from zppo_core.rewards.quantities import (
+    Quantity,
+    is_title,
+    quantities_agree,
+    read_quantity,
+    unit_can_be_left_out,
+)
+from zppo_core.rewards.units import Unit
 from zppo_core.rewards.words import names_agree
 
 
@@ -69,7 +76,7 @@ def equals_number(answer: str, text: str, gold: Number, context: Context) -> boo
 def quantity(answer: str, gold: str, context: Context) -> bool | None:
     """A number with a unit, money, degrees, a duration."""
     right = read_quantity(gold)
-    if right is None:
+    if right is None or is_title(gold):
         return None
     tolerance = context.spec.tolerance
     value = named_value(answer)
@@ -78,10 +85,8 @@ def quantity(answer: str, gold: str, context: Context) -> bool | None:
     if left is not None and not (left.number is None and not left.unit.known):
         if left.number is not None and right.number is not None:
             return quantities_agree(left, right, tolerance)
-        same_unit = (
-            left.unit.dimensions == right.unit.dimensions and left.unit.factor == right.unit.factor
-        )
-        return same_unit and expression(left.text, right.text, context) is True
+        text = _in_unit(left, right.unit)
+        return text is not None and expression(text, right.text, context) is True
     if not unit_can_be_left_out(right.unit) or right.parts > 1:
         return False
     if right.unit.circle and "\\pi" in answer:
@@ -92,6 +97,21 @@ def quantity(answer: str, gold: str, context: Context) -> bool | None:
     if right.number is None:
         return expression(answer, right.text, context) is True
     return equals_number(answer, right.text, right.number, context)
+
+
+def _in_unit(answer: Quantity, unit: Unit) -> str | None:
+    """The expression that `answer` is in `unit`; None if it cannot be told in it."""
+    own, radian = answer.unit, (("radian", 1),)
+    if own.circle and unit.dimensions == radian and unit.factor == 1:
+        return f"({answer.text})*\\pi/180"
+    if unit.circle and own.dimensions == radian and own.factor == 1:
+        return f"({answer.text})*180/\\pi"
+    if own.dimensions != unit.dimensions or own.offset != unit.offset:
+        return None
+    scale = own.factor / unit.factor
+    if scale == 1:
+        return answer.text
+    return None if own.offset else f"({answer.text})*{scale.numerator}/{scale.denominator}"
 
 
 _OPERATOR = re.compile(r"[\\^_+*/=(-]|\d")

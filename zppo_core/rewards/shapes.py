@@ -8,13 +8,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from zppo_core.rewards.expressions import parse
+from zppo_core.rewards.numbers import exact_number
 from zppo_core.rewards.tables import spellings, words
 
 _OPEN, _CLOSE = "([{", ")]}"
 _JOINT = re.compile(
-    r"\s+(?:and|or|und|et|y)\s+|\s*[和或与及]\s*|\s*&\s+(?=\w)|\s*\\lor(?![A-Za-z])\s*(?=[^=]*=)",
+    r"\s+(?:and|or|und|et)\s+|\s*[和或与及]\s*|\s*&\s+(?=\w)|\s*\\lor(?![A-Za-z])\s*(?=[^=]*=)",
 )
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 MOST_PARTS = 400
@@ -150,6 +152,22 @@ def read_matrix(text: str) -> Matrix | None:
     return Matrix(cells) if len({len(row) for row in cells}) == 1 else None
 
 
+def as_vector(answer: str, gold: Matrix) -> Matrix | None:
+    """`(1, 2)` for a column or a row."""
+    found = bracketed(answer)
+    if found is None or found.brackets not in ("()", "[]") or gold.kind == "vmatrix":
+        return None
+    if len(gold.rows) != 1 and len(gold.rows[0]) != 1:
+        return None
+    return Matrix(tuple((p,) for p in found.parts), "vector")
+
+
+def is_tuple(text: str) -> bool:
+    """Whether `text` stands in round brackets."""
+    found = bracketed(text)
+    return found is not None and found.brackets == "()"
+
+
 _COMMANDS = sorted(words("relations"), key=len, reverse=True)
 _RELATION = re.compile(
     "(=|<|>|" + "|".join(rf"{re.escape(r)}(?![A-Za-z])" for r in _COMMANDS) + ")"
@@ -234,6 +252,9 @@ _BUILDER = re.compile(
 )
 _REALS = {"R", r"\R", "all real numbers", "全体实数", "实数", "all reals"}
 _LOW, _HIGH = r"-\infty", r"\infty"
+_WITHOUT = re.compile(
+    r"(?:\\?R|\\mathbb\{R\})\s*(?:\\setminus|\\backslash|-)\s*\\?\{([^{}]*?(?:\{[^{}]*\}[^{}]*?)*)\\?\}"
+)
 _IN = re.compile(rf"({_VARIABLE.pattern})\s*\\in(?![A-Za-z])\s*(.+)")
 
 
@@ -251,6 +272,9 @@ def read_region(text: str, reals: bool = False) -> Region | None:
     if member:
         region = read_region(member.group(2), True)
         return Region(region.pieces, member.group(1)) if region and not region.name else None
+    without = _WITHOUT.fullmatch(text)
+    if without:
+        return _reals_without(split_list(without.group(1)))
     if reals and text in _REALS:
         return Region((Piece(_LOW, False, _HIGH, False),))
     pieces: list[Piece] = []
@@ -265,6 +289,17 @@ def read_region(text: str, reals: bool = False) -> Region | None:
     if len(names) > 1 or any("(" in name for name in names):
         return None
     return Region(tuple(pieces), names.pop() if names else "")
+
+
+def _reals_without(points: tuple[str, ...]) -> Region | None:
+    """All reals but some numbers; None if those have no order that is plain to see."""
+    if len(points) > 1:
+        values = {point: exact_number(point) for point in points}
+        if None in values.values():
+            return None
+        points = tuple(sorted(points, key=lambda point: values[point] or 0))
+    ends = (_LOW, *points, _HIGH)
+    return Region(tuple(Piece(a, False, b, False) for a, b in pairwise(ends)))
 
 
 def _interval(text: str) -> Region | None:

@@ -22,7 +22,10 @@ _DIGIT = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def read_base(text: str) -> tuple[str, int] | None:
-    """(digits, base) of `1011_2`, `2A_{16}` or `0b1010`; None for anything else."""
+    """(digits, base) of `1011_2`, `-2A_{16}` or `0b1010`; None for anything else."""
+    if text.startswith("-"):
+        positive = read_base(text[1:].lstrip()) if not text.startswith("--") else None
+        return None if positive is None else ("-" + positive[0], positive[1])
     prefixed = _PREFIXED.fullmatch(text)
     if prefixed:
         digits, base = prefixed.group(2), {"b": 2, "o": 8, "x": 16}[prefixed.group(1).lower()]
@@ -50,7 +53,9 @@ def base(answer: str, gold: str, context: Context) -> bool | None:
     left = read_base(answer)
     if left is not None:
         return left == right
-    return (answer.replace(" ", "").lower().lstrip("0") or "0") == right[0]
+    bare = answer.replace(" ", "").lower()
+    sign = "-" if bare.startswith("-") else ""
+    return sign + (bare[len(sign) :].lstrip("0") or "0") == right[0]
 
 
 _RATIO = re.compile(r"[^:]+(?:\s*:\s*[^:]+){1,5}")

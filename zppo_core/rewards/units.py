@@ -156,6 +156,7 @@ _TOKEN = re.compile(
     r"|\^\s*(?:\{\s*(?P<up>-?\d{1,2})\s*\}|\(?(?P<bare>-?\d{1,2})\)?)|(?P<sign>\\cdot|\\times|[/*()]|-(?=[A-Za-z])))"
 )
 _SPEED = re.compile(r"(?<![A-Za-z])ms\s*\^\s*\{\s*-")  # metres per second, not milliseconds
+_US = re.compile(r"\bU\.?S\.?\s+(?=dollars?\b)", re.IGNORECASE)
 _OF_SIZE = re.compile(r"\s+(?:old|long|tall|wide|high|deep|away)$")
 _OHM = re.compile(r"(?<![A-Za-z])([kMmG]?)\s?\\Omega(?![A-Za-z])")
 _FRACTION = re.compile(r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
@@ -169,7 +170,7 @@ def read_unit(text: str) -> Unit | None:
     fraction = _FRACTION.fullmatch(text.strip())
     if fraction:
         text = f"{fraction.group(1) or ''}/({fraction.group(2)})"
-    text = _SPEED.sub("m s^{-", _OF_SIZE.sub("", text))
+    text = _SPEED.sub("m s^{-", _OF_SIZE.sub("", _US.sub("", text)))
     text = _OHM.sub(r"\1ohm", text)
     tokens, place = [], 0
     text = text.strip()
@@ -180,6 +181,12 @@ def read_unit(text: str) -> Unit | None:
         tokens.append(match)
         place = match.end()
     return _compound(tokens) if tokens else None
+
+
+def _joined(first: Unit, second: Unit) -> Unit:
+    """The thing that two words of counted things name together."""
+    name = " ".join(name for unit in (first, second) for name, _ in unit.dimensions)
+    return Unit(Fraction(1), ((name, 1),), known=False)
 
 
 def _compound(tokens: list[re.Match[str]]) -> Unit | None:
@@ -224,6 +231,10 @@ def _compound(tokens: list[re.Match[str]]) -> Unit | None:
                 if found is None:
                     return None
                 mu, things = "", things + (not found.known)
+                if last is not None and not last.known and not found.known:
+                    # red apples are one thing, and so are no apples that are red
+                    unit = product(unit, _power(last, -1))
+                    found = _joined(last, found)
                 last = _power(found, sign * power)
                 unit = last if unit == Unit() else product(unit, last)
                 power = 1

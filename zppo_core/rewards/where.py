@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from zppo_core.rewards.clean import clean
+
 _BRACES = re.compile(r"\\[{}\\]|[{}]")
 _BOX = re.compile(r"\\boxed\s*(?=\{)")
+LONGEST_DRESS = 40  # characters
 THOUGHT, THOUGHT_END = "<think>", "</think>"
 
 Missing = Literal["no_box", "unfinished"]
@@ -15,8 +18,8 @@ Missing = Literal["no_box", "unfinished"]
 def extract_boxed(text: str) -> str | None:
     r"""The content of the last \boxed{...} whose braces balance, stripped; None if there is none.
 
-    A box left open, as by a cut response, is passed over for the one before, and so is an empty
-    one: "" only if no other is there. Linear in the text.
+    A box left open, as by a cut response, is passed over for the one before, and so is one with
+    nothing or with dress alone in it, unless no other is there. Linear in the text.
     """
     boxes = [m.end() for m in _BOX.finditer(text)]
     if not boxes:
@@ -33,10 +36,17 @@ def extract_boxed(text: str) -> str | None:
     for start in reversed(boxes):
         if start in closing:
             content = text[start + 1 : closing[start]].strip()
-            if content:
+            if content and not _only_dress(content):
                 return content
-            empty = ""
+            empty = content if empty is None else empty
     return empty
+
+
+def _only_dress(content: str) -> bool:
+    r"""Whether a box holds nothing but `\text{}`, `\quad`, `$$` and their like."""
+    if len(content) > LONGEST_DRESS or content[0] not in "\\$*{":
+        return False
+    return not content.strip("{} ") or not clean(content)
 
 
 def whole_turn(text: str, thinking: bool, cut: bool) -> str:

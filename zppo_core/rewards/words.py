@@ -15,6 +15,7 @@ _CODE = re.compile(
 )
 _ELEMENTS = sorted(words("elements"), key=len, reverse=True)
 _FORMULA = re.compile(rf"(?:(?:{'|'.join(_ELEMENTS)})[0-9]*|[()])+")
+_FIGURE = re.compile(r"\\(angle|triangle)(?![A-Za-z])")  # of a triangle ABC
 _SCRIPT = re.compile(r"_\s*\{?([0-9a-zA-Z+-]+)\}?")
 _ARTICLE = re.compile(r"(?:the|an|a)\s+(?=\w\w)", re.IGNORECASE)
 _INITIAL = re.compile(r"(?<![^\W_])([^\W\d_])\.(?=[^\W\d_](?![^\W_])|\s|$)")
@@ -60,19 +61,20 @@ def names_agree(answer: str, gold: str) -> bool:
 
 
 def _name(text: str) -> str:
-    text = _SCRIPT.sub(r"\1", text)
+    text = _SCRIPT.sub(r"\1", _FIGURE.sub(r"\1", text))
     text = _INITIAL.sub(r"\1", text)
     text = _ARTICLE.sub("", text, count=1) if _ARTICLE.match(text) else text
     return " ".join(text.replace("{", "").replace("}", "").split()).strip(" .,;:!?\"'")
 
 
 def _joined(text: str) -> str:
-    """Words of three letters and more without the space or hyphen that joins them.
+    """Words of three letters and more, a number behind them, without what joins them.
 
     Shorter ones may be symbols, and a hyphen a minus.
     """
     parts = _JOINTS.split(text)
-    if len(parts) > 1 and all(len(p) > 2 and p.isalpha() for p in parts):
+    named = parts[:-1] if parts[-1].isdecimal() else parts  # Apollo 11
+    if len(parts) > 1 and all(len(p) > 2 and p.isalpha() for p in named):
         return "".join(parts)
     return text
 
