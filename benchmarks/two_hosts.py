@@ -80,9 +80,8 @@ def end(process: subprocess.Popen[str]) -> None:
 
 def second_host(folder: Path) -> subprocess.Popen[str]:
     """Host b's line, as the flow prints it, started again whenever it ends."""
-    meeting = f"--nnodes 2 --node-rank 1 --master-addr {A} --master-port {PORT}"
-    worker = (f"{sys.executable} -m torch.distributed.run {meeting} --nproc-per-node 1 "
-              "-m zppo_core.cluster.worker")  # fmt: skip
+    meeting = f"--hosts 2 --host 1 --master {A}:{PORT}"
+    worker = f"{sys.executable} -m zppo_core.cluster.launch --processes 1 {meeting}"
     log = (folder / "host-b.log").open("a")
     return on("zppo-b", "bash", "-c", f"cd {ROOT}; while true; do {worker}; sleep 1; done",
               stdout=log, stderr=subprocess.STDOUT)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Rollouts on several hosts: two torchrun groups of this machine stand for them."""
+"""Rollouts on several hosts: two launchers on this machine stand for them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,6 @@ from zppo_core.cluster.host import (
 )
 from zppo_core.cluster.listener import KEEPALIVE, Door, connect
 from zppo_core.cluster.messages import unpack
-from zppo_core.cluster.remote import PATIENCE
 from zppo_core.cluster.remote import workers_of as workers
 from zppo_core.config import Config, load
 from zppo_core.engines.pool import EnginePool
@@ -39,7 +39,7 @@ from zppo_core.errors import UserError
 from zppo_core.protocols import Sampling
 from zppo_core.run.session import Session, open_session
 from zppo_core.store.objects import open_store
-from zppo_core.training.deepspeed import join
+from zppo_core.training.deepspeed import PATIENCE, join, meeting
 from zppo_core.types import Completion, Prompt
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -250,6 +250,20 @@ def test_a_silent_stranger_is_hung_up_on(monkeypatch) -> None:
     door.close()
 
 
+def test_strangers_who_say_nothing_take_only_so_many_places(monkeypatch) -> None:
+    monkeypatch.setattr(connections, "GREETED", 2)
+    door = Door()
+    place = ("127.0.0.1", int(door.address.rpartition(":")[2]))
+    with contextlib.ExitStack() as held:
+        silent = [held.enter_context(socket.create_connection(place, 10)) for _ in range(2)]
+        for line in silent:
+            assert line.recv(4)  # a challenge each: both are being greeted
+        with socket.create_connection(place, 10) as third:
+            assert third.recv(256) == b""  # hung up on at once, without a challenge
+    assert door.refused >= 1
+    door.close()
+
+
 def test_who_comes_in_unasked_waits_for_the_next_question_or_is_let_go() -> None:
     door, inside = Door(), []
 
@@ -292,25 +306,30 @@ def test_hosts_are_told_the_name_that_was_given_and_a_dead_line_is_noticed() -> 
 
 
 @pytest.mark.parametrize("rank", [0, 7])
-def test_a_rank_takes_the_gpu_of_its_place_on_its_host(rank: int, monkeypatch) -> None:
+def test_a_rank_takes_the_gpu_of_its_place_on_its_host(rank: int, monkeypatch, tmp_path) -> None:
     """On the second host of 6 student's GPUs rank 7 is the second: 6 and 7 are the teacher's."""
     import deepspeed
 
     done: list[object] = []
     monkeypatch.setenv("LOCAL_RANK", str(rank % 6))
+    monkeypatch.setenv("RANK", str(rank))
+    monkeypatch.setenv("WORLD_SIZE", "12")
+    monkeypatch.setenv("ZPPO_MEETING", str(tmp_path / "meeting"))
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_, **__: done.append("in"))
     monkeypatch.setattr(torch.cuda, "set_device", done.append)
     monkeypatch.setattr(deepspeed, "init_distributed", lambda **_: done.append("met"))
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: rank)
     assert join("nccl", "cuda") == rank
-    assert done == [rank % 6, "met"]  # before: the group is bound to the device
+    assert done == [rank % 6, "in", "met"]  # before: the group is bound to the device
 
 
-def test_hosts_wait_for_the_first_while_it_loads_its_models() -> None:
-    """Six vLLM engines take longer than the ten minutes that torchrun would wait."""
-    config = load("4B@eight-nodes", ["compute.rendezvous=10.0.0.1:29500"])
-    found = workers(config)
-    assert found is not None
-    for host in (0, 1):
-        command = found.command(host)
-        assert command[command.index("--rdzv-conf") + 1] == f"timeout={PATIENCE}"
+def test_hosts_wait_for_the_first_while_it_loads_its_models(monkeypatch) -> None:
+    """Six vLLM engines take longer than the minutes that torch would wait by itself."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.delenv("ZPPO_MEETING", raising=False)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(port))
+    assert meeting(0, 1).timeout == timedelta(seconds=PATIENCE)
     assert PATIENCE >= 3600

@@ -1,4 +1,4 @@
-"""The update over process groups equals one process: really started by torchrun, over gloo."""
+"""The update over process groups equals one process: really started, over gloo."""
 
 from __future__ import annotations
 
@@ -266,15 +266,15 @@ def test_one_workers_death_ends_the_step_with_one_line_and_leaves_no_process() -
     assert not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
 
 
-def test_workers_that_do_not_stop_by_themselves_end_with_torchrun(monkeypatch) -> None:
-    """Killed, torchrun would leave them behind, and their GPUs taken."""
+def test_workers_that_do_not_stop_by_themselves_end_with_the_launcher(monkeypatch) -> None:
+    """Left behind, they would keep their GPUs."""
     trainer = remote(2, 2)
     children = psutil.Process(trainer._process.pid).children(recursive=True)
     wait = trainer._process.wait
 
     def impatient(timeout: float | None = None) -> int:
         if timeout == 30:
-            raise subprocess.TimeoutExpired("torchrun", timeout)
+            raise subprocess.TimeoutExpired("launch", timeout)
         return wait(timeout)
 
     monkeypatch.setattr(trainer._process, "wait", impatient)

@@ -45,7 +45,7 @@ def engines_here(config: Config, judging: bool) -> dict[str, Engine]:
 def main() -> int:
     """Answer until the step goes away; the folder of weights goes too, if a killed worker left it.
 
-    torchrun ends workers in ways that leave them no time to clear up.
+    Workers may be ended in ways that leave them no time to clear up.
     """
     hurry()
     try:

@@ -54,6 +54,7 @@ class Hosts:
                 f"{len(found)} of {others * roles} engines of the other hosts came"
                 f"{_fault(asking)}; see what their lines printed, then resume"
             )
+        self._door.close()  # everybody is in
         for connection in found:
             own, _ = unpack(connection.recv_bytes())
             engine = HostEngine(connection, own["host"], own["name"], own["version"])

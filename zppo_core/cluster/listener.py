@@ -12,12 +12,13 @@ from collections.abc import Callable
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, answer_challenge, deliver_challenge
 from queue import Empty, SimpleQueue
-from threading import Event, Lock, Thread
+from threading import BoundedSemaphore, Event, Lock, Thread
 
 # seconds of silence until a peer is asked, between questions, and how many stay unanswered: a host
 # that lost its power or its network says nothing
 KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 8))
 HANDSHAKE = 30.0  # seconds that a peer may be silent before it has shown that it knows the key
+GREETED = 64  # peers at once that have not shown it yet; one more is hung up on
 
 
 class Door:
@@ -38,6 +39,7 @@ class Door:
         self.address = f"{host or bind}:{self._socket.getsockname()[1]}"
         self._known: SimpleQueue[Connection] = SimpleQueue()
         self._closed, self._lock = Event(), Lock()
+        self._places = BoundedSemaphore(GREETED)
         Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
@@ -49,11 +51,21 @@ class Door:
             except OSError:  # the peer left already, or no file descriptor is free now
                 self._closed.wait(0.1)
                 continue
+            if not self._places.acquire(blocking=False):
+                line.close()
+                self._turned_away(peer, "too many at once")
+                continue
             Thread(target=self._greet, args=(line, peer), daemon=True).start()
         self._socket.close()
 
     def _greet(self, line: socket.socket, peer: str) -> None:
         """Let the peer in if it knows the key, in a thread of its own: it may say nothing."""
+        try:
+            self._admit(line, peer)
+        finally:
+            self._places.release()
+
+    def _admit(self, line: socket.socket, peer: str) -> None:
         line.setblocking(True)
         _limit(line, HANDSHAKE)
         connection = Connection(line.detach())
@@ -64,18 +76,22 @@ class Door:
                 _limit(same, 0.0)
             _watch(connection)
         except (AuthenticationError, AssertionError, EOFError, OSError) as error:
-            with self._lock:
-                self.refused += 1
-                if self.refused & (self.refused - 1) == 0:  # the 1st, 2nd, 4th, …: no flood
-                    print(
-                        f"door {self.address}: turned away {self.refused} connections that do not "
-                        f"know the key, the last from {peer} ({error})", flush=True,
-                    )  # fmt: skip
+            self._turned_away(peer, str(error))
             connection.close()
             return
         self._known.put(connection)
         if self._closed.is_set():
             self._drop()
+
+    def _turned_away(self, peer: str, why: str) -> None:
+        with self._lock:
+            self.refused += 1
+            if self.refused & (self.refused - 1) == 0:  # the 1st, 2nd, 4th, …: no flood
+                print(
+                    f"door {self.address}: turned away {self.refused} connections that do not "
+                    f"know the key, the last from {peer} ({why})",
+                    flush=True,
+                )
 
     def accept(self, count: int, seconds: float,
                alive: Callable[[], bool]) -> list[Connection]:  # fmt: skip

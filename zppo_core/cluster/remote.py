@@ -1,7 +1,7 @@
 """The trainer of a step whose update runs in worker processes, on this host or on several.
 
-torchrun starts the workers; this side sends groups and takes metrics. The model here is a copy of
-the workers' for engines and checkpoints, made new by `publish`.
+`zppo_core.cluster.launch` starts the workers. This side sends groups and takes metrics. The model
+here is a copy of the workers' for engines and checkpoints, made new by `publish`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from zppo_core.errors import UserError
 from zppo_core.models import lora
 from zppo_core.processes.shm import quick_folder
 from zppo_core.store.checkpoint import Checkpoint
+from zppo_core.training.deepspeed import PATIENCE
 from zppo_core.training.updater import adamw
 
-PATIENCE = 3600  # seconds until all workers must have met: hosts load models before
 TAIL = 20_000  # characters at the end of the workers' log that are looked through
 
 
@@ -50,15 +50,11 @@ class Workers:
     threads: int = 1
 
     def command(self, host: int = 0) -> list[str]:
-        """torchrun's arguments on host number `host`."""
-        meeting = ["--standalone"]
+        """The launcher's arguments on host number `host`."""
+        command = ["-m", "zppo_core.cluster.launch", "--processes", str(self.processes)]
         if self.hosts > 1:
-            address, _, port = self.master.rpartition(":")
-            meeting = ["--nnodes", str(self.hosts), "--node-rank", str(host),
-                       "--master-addr", address, "--master-port", port,
-                       "--rdzv-conf", f"timeout={PATIENCE}"]  # fmt: skip
-        return ["-m", "torch.distributed.run", *meeting, "--nproc-per-node",
-                str(self.processes), "-m", "zppo_core.cluster.worker"]  # fmt: skip
+            command += ["--hosts", str(self.hosts), "--host", str(host), "--master", self.master]
+        return command
 
     def elsewhere(self, host: int) -> str:
         """The line to start on another host."""
@@ -131,7 +127,7 @@ class RemoteTrainer:
 
     def _dead(self, what: str) -> UserError:
         lines = [line for line in self._log.read_text(errors="replace")[-TAIL:].splitlines()
-                 if "Error" in line and "ChildFailedError" not in line]  # fmt: skip
+                 if "Error" in line]  # fmt: skip
         why = lines[-1].strip() if lines else "no error in their log"
         return UserError(f"the update workers {what} ({why}); resume goes on at the last phase")
 
@@ -220,7 +216,7 @@ class RemoteTrainer:
         self._folder.cleanup()
 
     def _end(self) -> None:
-        """Have torchrun end its workers, which outlive it and keep their GPUs if it is killed."""
+        """Have the launcher end its workers, which would outlive it and keep their GPUs."""
         self._process.terminate()
         try:
             self._process.wait(60)

@@ -1,4 +1,4 @@
-"""An update worker, one rank of many: `torchrun … -m zppo_core.cluster.worker`.
+"""An update worker, one rank of many, started by `zppo_core.cluster.launch`.
 
 Rank 0 takes commands from the step that trains, at ZPPO_STEP (host:port) with the key in
 ZPPO_STEP_KEY, and hands each on to all ranks. Ranks on other hosts need to know neither.
@@ -33,6 +33,18 @@ from zppo_core.processes.startup import hurry
 from zppo_core.training.deepspeed import MOMENTS, ShardedTrainer, Sharding, join
 from zppo_core.training.optimizer_state import MASTER
 
+RANKS = frozenset(
+    (
+        "RANK",
+        "LOCAL_RANK",
+        "WORLD_SIZE",
+        "LOCAL_WORLD_SIZE",
+        "GROUP_RANK",
+        "MASTER_ADDR",
+        "MASTER_PORT",
+        "ZPPO_MEETING",
+    )
+)
 ADDRESS, KEY, BACKEND, DEVICE = "ZPPO_STEP", "ZPPO_STEP_KEY", "ZPPO_BACKEND", "ZPPO_DEVICE"
 
 
@@ -72,11 +84,8 @@ class Program:
         place = quick_folder(int(about["bytes"]))
         self.folder = Path(tempfile.mkdtemp(prefix="zppo-host-", dir=place))
         self.weights = self.folder / "weights.safetensors"
-        # torchrun's own variables are about another process group
-        own = {k: v for k, v in os.environ.items() if not k.startswith(("TORCHELASTIC", "GROUP"))}
-        for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR",
-                     "MASTER_PORT", "ROLE_RANK", "ROLE_WORLD_SIZE", "ROLE_NAME"):  # fmt: skip
-            own.pop(name, None)
+        # the launcher's variables are about another process group
+        own = {k: v for k, v in os.environ.items() if k not in RANKS}
         own |= {"ZPPO_ENGINES": about["address"], "ZPPO_WEIGHTS": str(self.weights),
                 "ZPPO_HOST": os.environ["GROUP_RANK"]}  # fmt: skip
         own["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))

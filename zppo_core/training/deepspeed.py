@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ from zppo_core.types import EncodedPrompt
 BUCKET = 200_000_000  # entries that are exchanged at once
 PERSISTENT = 100_000  # entries: norms, gates and convolutions stay whole on every rank in ZeRO-3
 MOMENTS = ("exp_avg", "exp_avg_sq")
+PATIENCE = 3600  # seconds until all ranks must have met: hosts load models before
+SILENCE = timedelta(minutes=30)  # of a rank in one exchange, after which it is taken for dead
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,9 @@ class Sharding:
 
 
 def join(backend: str, device: str = "cpu") -> int:
-    """Enter the process group that torchrun describes in the environment; this rank.
+    """Enter the process group that the environment describes; this rank.
+
+    Ranks of one host meet in the file that ZPPO_MEETING names, those of several at MASTER_ADDR.
 
     DeepSpeed would compile a shared-memory kernel for minutes here, and a killed build hangs every
     later run: it is told that there is none.
@@ -56,8 +61,21 @@ def join(backend: str, device: str = "cpu") -> int:
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     if device == "cuda":  # a host's first GPUs are the student's, whatever the number of the host
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    deepspeed.init_distributed(dist_backend=backend, verbose=False)
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    dist.init_process_group(
+        backend, store=meeting(rank, world), rank=rank, world_size=world, timeout=SILENCE
+    )
+    deepspeed.init_distributed(dist_backend=backend, verbose=False)  # takes that group
     return dist.get_rank()
+
+
+def meeting(rank: int, world: int) -> dist.Store:
+    """Where the ranks tell each other their addresses; its content is bytes, never unpickled."""
+    if file := os.environ.get("ZPPO_MEETING"):
+        return dist.FileStore(file, world)
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    wait = timedelta(seconds=PATIENCE)
+    return dist.TCPStore(address, port, world, rank == 0, timeout=wait)
 
 
 class Gathered(nn.Module):
