@@ -18,7 +18,7 @@ from typing import Any
 
 from common import in_fresh_process, peak_mib, record
 
-from eval.report.database import connect, open_database
+from eval.report.connection import connect, open_database
 from eval.suite import SUITES
 
 PER_RUN = sum(b.expected for b in SUITES["paper31"])

@@ -11,6 +11,8 @@ MACHINE = machine(prepare_process("EvalFlow", training=False))
 
 from metaflow import FlowSpec, Parameter, card, current, resources, step  # noqa: E402
 
+from steps.faults import one_line  # noqa: E402
+
 
 class EvalFlow(FlowSpec):
     """A checkpoint or an endpoint under the paper's protocol, into the database."""
@@ -26,6 +28,7 @@ class EvalFlow(FlowSpec):
     model_name = Parameter("name", default="", help="the model's name in the database")
     overrides = Parameter("set", default="", help="section.field=value; may be repeated")
 
+    @one_line
     @step
     def start(self):
         """Resolve protocol and machine, before a model is loaded."""
@@ -38,6 +41,7 @@ class EvalFlow(FlowSpec):
         )  # fmt: skip
         self.next(self.plan)
 
+    @one_line
     @step
     def plan(self):
         """One task for each benchmark of the suite, several for a large one."""
@@ -48,6 +52,7 @@ class EvalFlow(FlowSpec):
 
     @card(type="blank", id="evaluation")
     @resources(**MACHINE.needs)
+    @one_line
     @step
     def evaluate(self):
         """The model on one benchmark; stored scores of the same weights count."""
@@ -57,6 +62,7 @@ class EvalFlow(FlowSpec):
         self.next(self.aggregate)
 
     @card(type="blank", id="summary")
+    @one_line
     @step
     def aggregate(self, inputs):
         """Into the database; every benchmark, and the mean of each family that is complete."""
@@ -66,6 +72,7 @@ class EvalFlow(FlowSpec):
         self.text = aggregate_model(self.setup, current.card["summary"])
         self.next(self.end)
 
+    @one_line
     @step
     def end(self):
         """The scores."""

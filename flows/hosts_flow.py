@@ -12,6 +12,8 @@ MACHINE = machine(prepare_process("HostsFlow", scale="4B@eight-nodes"))
 
 from metaflow import FlowSpec, Parameter, card, current, parallel, resources, step  # noqa: E402
 
+from steps.faults import one_line  # noqa: E402
+
 
 class HostsFlow(FlowSpec):
     """All rollout steps in one task: the first host takes them, the others sample and update."""
@@ -22,6 +24,7 @@ class HostsFlow(FlowSpec):
     run_name = Parameter("name", required=True, help="names the run in store and database")
     overrides = Parameter("set", default="", help="section.field=value; may be repeated")
 
+    @one_line
     @step
     def start(self):
         """Resolve the configuration and open the run's store."""
@@ -32,6 +35,7 @@ class HostsFlow(FlowSpec):
         )
         self.next(self.prepare_data)
 
+    @one_line
     @step
     def prepare_data(self):
         """Build or check the corpus; one task for each host."""
@@ -45,6 +49,7 @@ class HostsFlow(FlowSpec):
     @card(type="blank", id="epoch", refresh_interval=2)
     @parallel
     @resources(**MACHINE.needs)
+    @one_line
     @step
     def train(self):
         """On the first host all rollout steps, on the others what they need there."""
@@ -53,12 +58,14 @@ class HostsFlow(FlowSpec):
         self.steps_done = train(self.setup, current.parallel, current.card["epoch"])
         self.next(self.join)
 
+    @one_line
     @step
     def join(self, inputs):
         """All hosts have ended."""
         self.steps_done = max(i.steps_done for i in inputs)
         self.next(self.end)
 
+    @one_line
     @step
     def end(self):
         """Say what was done."""

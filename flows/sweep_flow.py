@@ -14,6 +14,8 @@ prepare_process("SweepFlow")
 
 from metaflow import FlowSpec, Parameter, step  # noqa: E402
 
+from steps.faults import one_line  # noqa: E402
+
 
 class SweepFlow(FlowSpec):
     """Many runs, one database."""
@@ -25,6 +27,7 @@ class SweepFlow(FlowSpec):
     seeds = Parameter("seeds", default="", help="seeds with commas")
     overrides = Parameter("set", default="", help="section.field=value; may be repeated")
 
+    @one_line
     @step
     def start(self):
         """Resolve every member's configuration before the first one runs."""
@@ -37,6 +40,7 @@ class SweepFlow(FlowSpec):
         self.members = members(self.sweep)
         self.next(self.member, foreach="members")
 
+    @one_line
     @step
     def member(self):
         """One run of the ZPPO flow, unless it is done."""
@@ -46,6 +50,7 @@ class SweepFlow(FlowSpec):
         print(f"{self.result['name']}: {self.result['status']}")
         self.next(self.collect)
 
+    @one_line
     @step
     def collect(self, inputs):
         """Say what is done and what failed; write the preset's page."""
@@ -59,6 +64,7 @@ class SweepFlow(FlowSpec):
         print(write_page(self.sweep, self.folder))
         self.next(self.end)
 
+    @one_line
     @step
     def end(self):
         """All members are in the database."""

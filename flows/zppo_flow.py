@@ -9,6 +9,8 @@ MACHINE = machine(ARGUMENTS := prepare_process("ZPPOFlow"))
 
 from metaflow import FlowSpec, Parameter, card, current, resources, step  # noqa: E402
 
+from steps.faults import one_line  # noqa: E402
+
 
 class ZPPOFlow(FlowSpec):
     """Zone of Proximal Policy Optimization: the teacher in prompts, never in gradients."""
@@ -26,6 +28,7 @@ class ZPPOFlow(FlowSpec):
     )
     overrides = Parameter("set", default="", help="section.field=value; may be repeated")
 
+    @one_line
     @step
     def start(self):
         """Resolve the configuration and open the run's store."""
@@ -36,6 +39,7 @@ class ZPPOFlow(FlowSpec):
         )
         self.next(self.prepare_data)
 
+    @one_line
     @step
     def prepare_data(self):
         """Build or check the corpus; its size and hash become artifacts."""
@@ -46,6 +50,7 @@ class ZPPOFlow(FlowSpec):
         self.next(self.cache_teacher)
 
     @resources(**MACHINE.needs)
+    @one_line
     @step
     def cache_teacher(self):
         """Draw the teacher's visit-0 rollouts up to the budget, into the shared cache."""
@@ -57,6 +62,7 @@ class ZPPOFlow(FlowSpec):
 
     @card(type="blank", id="epoch", refresh_interval=2)
     @resources(**MACHINE.needs)
+    @one_line
     @step
     def epoch(self):
         """Some rollout steps of Algorithm 1, engines kept alive; loops until all are done."""
@@ -66,6 +72,7 @@ class ZPPOFlow(FlowSpec):
         self.training = "done" if self.steps_done >= self.setup["rollout_steps"] else "more"
         self.next({"more": self.epoch, "done": self.plan_evaluation}, condition="training")
 
+    @one_line
     @step
     def plan_evaluation(self):
         """One task for each benchmark of the suite, several for a large one."""
@@ -76,6 +83,7 @@ class ZPPOFlow(FlowSpec):
 
     @card(type="blank", id="evaluation")
     @resources(**MACHINE.needs)
+    @one_line
     @step
     def evaluate(self):
         """Base, student and teacher on one benchmark; stored scores of the same weights count."""
@@ -85,6 +93,7 @@ class ZPPOFlow(FlowSpec):
         self.next(self.aggregate)
 
     @card(type="blank", id="summary")
+    @one_line
     @step
     def aggregate(self, inputs):
         """Ingest the run's journal into DuckDB and draw the summary."""
@@ -94,6 +103,7 @@ class ZPPOFlow(FlowSpec):
         self.summary = aggregate(self.setup, current.card["summary"])
         self.next(self.end)
 
+    @one_line
     @step
     def end(self):
         """Say where everything lies."""

@@ -9,8 +9,8 @@ from eval.engines import LazyEngine
 from eval.models import Contestant, endpoint, exam_of, name_of
 from eval.preflight import check_suite
 from eval.render import MISSING, number, table
+from eval.report import database
 from eval.scores import Item, conclude, run_item
-from steps.aggregate import ingest_in_turn
 from steps.cards.blocks import note, safe_text
 from steps.cards.evaluation import interval_chart
 from steps.evaluate import drawing
@@ -80,8 +80,8 @@ def aggregate_model(setup: Artifact, card: Any = None) -> str:
     """Take the journal into the database; the scores as text."""
     run = Run.of(setup)
     conclude(run)
-    ingest_in_turn(run)
     journal = run.journal
+    database.ingest(journal, run.key, run.database)
     rows = [
         row
         for unit in journal.units("eval/")

@@ -19,7 +19,7 @@ import duckdb
 import numpy as np
 
 from eval.render import number, table
-from eval.report.database import DEFAULT_DATABASE, open_database
+from eval.report.connection import DEFAULT_DATABASE, open_database
 from eval.report.summary import find_run, records
 from zppo_core.errors import UserError
 from zppo_core.streams import stream

@@ -25,7 +25,7 @@ import numpy as np
 
 from eval import suite as suites
 from eval.render import number, signed, table
-from eval.report.database import DEFAULT_DATABASE, open_database
+from eval.report.connection import DEFAULT_DATABASE, open_database
 from eval.report.summary import family_order, find_run, records
 from eval.scoring import totals
 from eval.scoring.totals import Scored, Total

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eval.render import duration, scientific, table
-from eval.report.database import DEFAULT_DATABASE, open_database
+from eval.report.connection import DEFAULT_DATABASE, open_database
 from eval.report.published import reference
 from eval.report.summary import find_run, records
 from zppo_core.config import Config, load

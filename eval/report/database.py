@@ -12,24 +12,26 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib import resources
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import duckdb
 import pyarrow as pa
 
-from zppo_core.config import Config
+from eval.report.connection import (
+    DEFAULT_DATABASE,
+    WAIT,
+    connect,
+    documentation,
+    now,
+    open_database,
+    query,
+)
 from zppo_core.errors import UserError
-from zppo_core.records.schema import KEYS, SCHEMA_VERSION, TABLES, ShardError, decode
+from zppo_core.records.schema import KEYS, TABLES, ShardError, decode
 
-DEFAULT_DATABASE = "results/zppo.duckdb"
 FLUSH_BYTES = 128 << 20  # rows held in memory before they are inserted
 
 
@@ -39,146 +41,6 @@ class JournalReader(Protocol):
     def units(self, prefix: str = "") -> list[str]: ...
 
     def read(self, unit: str) -> Mapping[str, bytes] | None: ...
-
-
-def query(
-    connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any] = ()
-) -> list[tuple[Any, ...]]:
-    """All rows of a statement; fetching them to the end frees the connection for the next."""
-    return connection.execute(sql, list(parameters)).fetchall()
-
-
-def _sql(package: str, name: str) -> str:
-    return (resources.files(package) / name).read_text(encoding="utf-8")
-
-
-def connect(path: str | Path, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-    """Open the database; a writer creates it and brings it to `SCHEMA_VERSION`.
-
-    Raises UserError if the file is missing (readers), held by another process, no DuckDB file, or
-    of a newer schema than this code.
-    """
-    path = Path(path)
-    if read_only and not path.exists():
-        raise UserError(f"no database at {path}: run the pipeline first (make run), or --database")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = duckdb.connect(str(path), read_only=read_only)
-    except duckdb.IOException as fault:
-        text = str(fault).splitlines()[0]
-        if "lock" in text.lower():
-            holder = re.search(r"PID (\d+)", str(fault))
-            who = f"process {holder.group(1)}" if holder else "another process"
-            raise UserError(
-                f"{path} is in use by {who}: wait for it or stop it, then again"
-            ) from fault
-        raise UserError(
-            f"{path} cannot be opened ({text}): move it away or choose another --database"
-        ) from fault
-    except duckdb.ConnectionException as fault:
-        raise UserError(f"{path} is already open in this process: close that first") from fault
-    except OSError as fault:
-        raise UserError(f"{path} cannot be created ({fault.strerror}): choose another") from fault
-    try:
-        _prepare(connection, path, read_only)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-@contextmanager
-def open_database(path: str | Path, read_only: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
-    """`connect` as a context: the connection is closed, and the file free, at its end."""
-    connection = connect(path, read_only)
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
-def _version(connection: duckdb.DuckDBPyConnection) -> int | None:
-    exists = "SELECT 1 FROM information_schema.tables WHERE table_name = 'schema_version'"
-    if not query(connection, exists):
-        return None
-    return query(connection, "SELECT max(version) FROM schema_version")[0][0]
-
-
-def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool) -> None:
-    """Check the version; for a writer also create what is missing and refresh the views."""
-    version = _version(connection)
-    if version is not None and version > SCHEMA_VERSION:
-        raise UserError(
-            f"{path} has schema {version}, this code knows {SCHEMA_VERSION}: update the project"
-        )
-    if read_only:
-        if version != SCHEMA_VERSION:
-            raise UserError(
-                f"{path} has schema {version}, this code needs {SCHEMA_VERSION}: "
-                f"run `python -m eval.database upgrade --database {path}`"
-            )
-        return
-    connection.begin()
-    query(connection, _sql("zppo_core.records", "schema.sql"))
-    for table, columns in schema_columns().items():
-        present = {r[0] for r in query(connection, f"DESCRIBE {table}")}
-        for name, kind in columns.items():
-            if name not in present:  # a column that came with a later version: null in old rows
-                bare = kind.removesuffix(" NOT NULL")
-                query(connection, f"ALTER TABLE {table} ADD COLUMN {name} {bare}")
-    if version != SCHEMA_VERSION:
-        query(connection, "INSERT INTO schema_version VALUES (?, ?)", [SCHEMA_VERSION, _now()])
-    query(connection, _views())
-    connection.commit()
-
-
-def _views() -> str:
-    """views.sql with the configuration's fields and defaults, which older runs may not have."""
-    usual = Config().to_dict()
-    fields = {
-        section: dict.fromkeys(content, "JSON") if isinstance(content, dict) else "JSON"
-        for section, content in sorted(usual.items())
-    }
-    filled = {"$DEFAULTS": Config().to_json(), "$FIELDS": json.dumps(fields, sort_keys=True)}
-    text = _sql("eval.report", "views.sql")
-    for mark, value in filled.items():
-        text = text.replace(mark, value.replace("'", "''"))
-    return text
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)
-
-
-_COLUMN = re.compile(r"^    (\w+) ([A-Z][A-Z\[\]]*(?: NOT NULL)?),  -- (.+)$")
-
-
-def documentation() -> dict[str, tuple[str, list[tuple[str, str, str]]]]:
-    """Per table of schema.sql its sentence and its columns as (name, SQL type, meaning)."""
-    tables: dict[str, tuple[str, list[tuple[str, str, str]]]] = {}
-    comment, current = "", None
-    for line in _sql("zppo_core.records", "schema.sql").splitlines():
-        if line.startswith("CREATE TABLE"):
-            current = line.split()[-2]
-            tables[current] = (comment, [])
-        elif line.startswith("-- "):
-            comment = line[3:]
-        elif line == ");":
-            current = None
-        elif current:
-            match = _COLUMN.match(line)
-            if not match:
-                raise ValueError(f"schema.sql: undocumented or malformed column: {line.strip()}")
-            tables[current][1].append(match.groups())  # type: ignore[arg-type]
-    return tables
-
-
-def schema_columns() -> dict[str, dict[str, str]]:
-    """Per table of schema.sql its columns and SQL types."""
-    return {
-        table: {name: kind for name, kind, _ in columns}
-        for table, (_, columns) in documentation().items()
-    }
 
 
 def _journal(source: JournalReader | str | Path) -> JournalReader:
@@ -217,17 +79,21 @@ class _Inserter:
 
 
 def ingest(
-    source: JournalReader | str | Path, run_key: str, database: str | Path = DEFAULT_DATABASE
+    source: JournalReader | str | Path,
+    run_key: str,
+    database: str | Path = DEFAULT_DATABASE,
+    wait: float = WAIT,
 ) -> dict[str, int]:
     """Take every `<table>.parquet` of a run's journal into the database; rows added per table.
 
     `source` is a journal or the URL of one (folder or s3://). One transaction: all or nothing.
     Files already taken in, by (run, unit, file, SHA-256), are skipped, so a second call adds 0
     rows. Raises UserError naming unit and file if one is torn, has other columns, belongs to
-    another run, repeats a row's key, or changed after it was taken in.
+    another run, repeats a row's key, or changed after it was taken in. Waits up to `wait` seconds
+    for another process that has the database open.
     """
     journal = _journal(source)
-    with open_database(database, read_only=False) as connection:
+    with open_database(database, read_only=False, wait=wait) as connection:
         connection.begin()
         try:
             counts = _ingest(connection, journal, run_key)
@@ -247,6 +113,9 @@ def _ingest(
             connection, "SELECT unit, file, sha256 FROM ingested WHERE run_key = ?", [run_key]
         )
     }
+    for unit, file in _lost(connection, run_key):
+        print(f"run {run_key}: rows of {unit}, {file} are gone and are taken in again", flush=True)
+        del known[unit, file]
     source_id = query(connection, "SELECT coalesce(max(source_id), 0) FROM ingested")[0][0]
     inserter = _Inserter(connection)
     entries: list[list[Any]] = []
@@ -274,7 +143,7 @@ def _ingest(
             _check_run(rows, run_key, where)
             source_id += 1
             inserter.add(table, rows, source_id)
-            entries.append([source_id, run_key, unit, file, sha, rows.num_rows, _now()])
+            entries.append([source_id, run_key, unit, file, sha, rows.num_rows, now()])
     inserter.flush()
     if entries:
         names = [name for name, _, _ in documentation()["ingested"][1]]
@@ -285,6 +154,25 @@ def _ingest(
     for table in inserter.counts:
         _check_keys(connection, table, run_key)
     return {table: inserter.counts.get(table, 0) for table in TABLES}
+
+
+def _lost(connection: duckdb.DuckDBPyConnection, run_key: str) -> list[tuple[str, str]]:
+    """Files of the run whose rows are no longer all there; what is left of them is removed."""
+    lost = []
+    for table in TABLES:
+        short = query(
+            connection,
+            "SELECT i.source_id, i.unit, i.file FROM ingested i LEFT JOIN "
+            f"(SELECT source_id, count(*) AS n FROM {table} GROUP BY source_id) t "
+            "USING (source_id) WHERE i.run_key = ? AND i.file = ? "
+            "AND coalesce(t.n, 0) <> i.row_count ORDER BY i.source_id",
+            [run_key, f"{table}.parquet"],
+        )
+        for source_id, unit, file in short:
+            query(connection, f"DELETE FROM {table} WHERE source_id = ?", [source_id])
+            query(connection, "DELETE FROM ingested WHERE source_id = ?", [source_id])
+            lost.append((unit, file))
+    return lost
 
 
 def _check_run(rows: pa.Table, run_key: str, where: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import duckdb
 
 from eval.render import MISSING, number, signed, table
-from eval.report.database import DEFAULT_DATABASE, open_database
+from eval.report.connection import DEFAULT_DATABASE, open_database
 from eval.report.summary import FAMILIES, records
 from zppo_core.errors import UserError
 

@@ -19,7 +19,7 @@ from statistics import fmean
 from typing import Any
 
 from eval.report.buffer_figures import REPLAYED, fates, graduated, graduates, occupancy, revisits
-from eval.report.database import DEFAULT_DATABASE, open_database
+from eval.report.connection import DEFAULT_DATABASE, open_database
 from eval.report.plot import Beside, Panel, Points, draw, notes_of, save, series_of
 from eval.report.published import AVERAGE, numbers, published, scale_order
 from eval.report.selection import LISTED, Ours

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eval.report.database import open_database
+from eval.report.connection import open_database
 from eval.report.figures import panels_of
 from eval.report.plot import draw
 from eval.report.selection import Ours

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 
 from eval.render import MISSING, duration, number, scientific, signed, table
-from eval.report.database import DEFAULT_DATABASE, open_database
+from eval.report.connection import DEFAULT_DATABASE, open_database
 from zppo_core.errors import UserError
 
 FAMILIES = ("VLM", "LLM", "Video")  # the paper's order; others follow by name

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eval.render import FORMATS, render_all
-from eval.report.database import DEFAULT_DATABASE, open_database
+from eval.report.connection import DEFAULT_DATABASE, open_database
 from eval.report.paper_tables import TABLES, blocks
 from eval.report.summary import summary, summary_text
 from zppo_core.errors import UserError

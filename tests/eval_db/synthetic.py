@@ -365,7 +365,7 @@ def paper_benchmarks() -> dict[str, tuple[str, ...]]:
     import csv
 
     found: dict[str, dict[str, None]] = {}
-    path = Path(__file__).parents[2] / "eval" / "reference" / "results.csv"
+    path = Path(__file__).parents[2] / "eval" / "report" / "reference" / "results.csv"
     with path.open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if row["benchmark"] != "Avg":

@@ -19,7 +19,7 @@ from eval import harness
 from eval.benchmark import Sample
 from eval.judges import Judge
 from eval.protocol import Exam, Reply
-from eval.report import database
+from eval.report import connection, database
 from eval.suite import find
 from zppo_core.config import EvaluationConfig
 from zppo_core.engines.scripted import ScriptedEngine
@@ -59,7 +59,7 @@ def journal(key: str = "a", steps: int = 3) -> MemoryJournal:
 
 
 def content(path) -> list:
-    with database.open_database(path) as c:
+    with connection.open_database(path) as c:
         return [c.execute(f"SELECT * FROM {t} ORDER BY ALL").fetchall() for t in TABLES]
 
 
@@ -163,10 +163,10 @@ def test_an_older_database_gains_the_new_columns_and_keeps_its_rows(tmp_path):
     with duckdb.connect(str(path)) as c:
         c.execute("ALTER TABLE phases DROP COLUMN model_seconds")
         c.execute("UPDATE schema_version SET version = 0")
-    with pytest.raises(UserError, match="upgrade"), database.open_database(path):
+    with pytest.raises(UserError, match="upgrade"), connection.open_database(path):
         pass
     assert database.main(["upgrade", "--database", str(path)]) == 0
-    with database.open_database(path) as c:
+    with connection.open_database(path) as c:
         assert c.execute("SELECT count(*), count(model_seconds) FROM phases").fetchone() == (6, 0)
         assert c.execute("SELECT list(version) FROM schema_version").fetchone() == (
             [0, tables_schema.SCHEMA_VERSION],
@@ -174,17 +174,17 @@ def test_an_older_database_gains_the_new_columns_and_keeps_its_rows(tmp_path):
 
 
 def test_a_newer_database_is_refused(tmp_path):
-    database.connect(tmp_path / "d").close()
+    connection.connect(tmp_path / "d").close()
     with duckdb.connect(str(tmp_path / "d")) as c:
         c.execute("UPDATE schema_version SET version = 1000")
     for read_only in (True, False):
         with pytest.raises(UserError, match="update the project"):
-            database.connect(tmp_path / "d", read_only)
+            connection.connect(tmp_path / "d", read_only)
 
 
 def test_a_file_held_by_another_process_gives_one_clear_line(tmp_path):
     path = tmp_path / "d"
-    database.connect(path).close()
+    connection.connect(path).close()
     code = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); input()"
     holder = subprocess.Popen(
         [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -193,7 +193,7 @@ def test_a_file_held_by_another_process_gives_one_clear_line(tmp_path):
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(UserError, match=f"in use by process {holder.pid}"):
-            database.ingest(journal(), "a", path)
+            database.ingest(journal(), "a", path, wait=0)
     finally:
         holder.communicate(b"\n")
     assert database.ingest(journal(), "a", path)["runs"] == 1
@@ -201,12 +201,12 @@ def test_a_file_held_by_another_process_gives_one_clear_line(tmp_path):
 
 def test_missing_broken_and_uncreatable_files_are_user_errors(tmp_path, capsys):
     with pytest.raises(UserError, match="no database at"):
-        database.connect(tmp_path / "none", read_only=True)
+        connection.connect(tmp_path / "none", read_only=True)
     (tmp_path / "text").write_text("x" * 5000)
     with pytest.raises(UserError, match="cannot be opened"):
-        database.connect(tmp_path / "text")
+        connection.connect(tmp_path / "text")
     with pytest.raises(UserError, match="cannot be created"):
-        database.connect(tmp_path / "text" / "d")
+        connection.connect(tmp_path / "text" / "d")
     assert database.main(["ingest", "--run", "a"]) == 2
     assert capsys.readouterr().err == "error: ingest needs --journal URL\n"
 
@@ -223,7 +223,7 @@ SQL_TYPES = {
 
 
 def test_schema_sql_and_the_wire_format_agree_and_every_column_is_documented():
-    tables = database.documentation()
+    tables = connection.documentation()
     assert set(tables) == set(TABLES) | {"schema_version", "ingested"}
     for table, schema in TABLES.items():
         sentence, columns = tables[table]
@@ -250,7 +250,7 @@ def test_an_unparsed_reply_may_be_right_and_the_schema_says_so(chosen, score):
     marked = exam.mark(record, [(sample, Reply.of("surely this one, without a box", cut=True))])
     total = harness.summarise(record, exam, [harness.Marked(tuple(marked))])
     assert (marked[0].answer, total.unparsed, total.score) == (None, 1, score)
-    columns = {n: meaning for n, _, meaning in database.documentation()["eval_scores"][1]}
+    columns = {n: meaning for n, _, meaning in connection.documentation()["eval_scores"][1]}
     assert "judge_unparsed" in columns["unparsed"]
     assert "counted as wrong" not in columns["unparsed"]
 

@@ -12,7 +12,7 @@ import pytest
 from synthetic import Spec, build
 
 from eval.report import figures
-from eval.report.database import open_database
+from eval.report.connection import open_database
 from eval.report.figures import FIGURES, panels_of
 from eval.report.plot import Panel, draw, notes_of
 from eval.report.selection import Ours

@@ -10,7 +10,8 @@ from paper_world import paper_database, run_row, score_rows
 from synthetic import MemoryJournal
 
 from eval.render import Block
-from eval.report.database import ingest, open_database
+from eval.report.connection import open_database
+from eval.report.database import ingest
 from eval.report.figures import panels_of
 from eval.report.paper_tables import TABLES, Ours, blocks
 from eval.report.published import AVERAGE, PAPER_SCALES, numbers, published

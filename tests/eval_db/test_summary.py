@@ -9,7 +9,7 @@ import pytest
 from synthetic import NANO, Spec, build, simulate
 
 from eval.report import tables
-from eval.report.database import connect, open_database, query
+from eval.report.connection import connect, open_database, query
 from eval.report.summary import find_run
 from zppo_core.errors import UserError
 from zppo_core.records.schema import decode

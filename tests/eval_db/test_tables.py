@@ -13,7 +13,7 @@ from synthetic import Spec, build, paper_benchmarks
 
 from eval.render import FORMATS, MISSING, render, render_all
 from eval.report import tables
-from eval.report.database import open_database
+from eval.report.connection import open_database
 from eval.report.paper_tables import PAPER_SCALES, TABLES, blocks, published
 from zppo_core.config import load
 from zppo_core.errors import UserError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from steps.epoch import epoch
 from steps.evaluate import evaluate, plan
 from steps.prepare_data import prepare_data, settled
 from steps.start import open_run
+from zppo_core.config import Config
+from zppo_core.records.schema import encode
 from zppo_core.run.spec import Artifact
 
 SMALL = {
@@ -53,3 +56,30 @@ def whole(folder: Path, sets: dict[str, Any] | None = None, method: str = "zppo"
     cache_teacher(setup)
     trained(setup)
     return concluded(setup)
+
+
+class MemoryJournal(dict[str, dict[str, bytes]]):
+    """A journal in memory."""
+
+    def units(self, prefix: str = "") -> list[str]:
+        return sorted(unit for unit in self if unit.startswith(prefix))
+
+    def read(self, unit: str) -> dict[str, bytes] | None:
+        return self.get(unit)
+
+
+def database_journal(key: str = "a", steps: int = 40) -> MemoryJournal:
+    """The tables of a run of `steps` rollout steps, without a model."""
+    row = {
+        "run_key": key, "created_at": datetime(2026, 1, 1), "scale": "nano", "method": "zppo",
+        "seed": 0, "config_json": Config().to_json(), "code_version": "x", "machine": "x",
+        "student_model": "nano:student", "student_params": 1, "base_model_key": "base",
+    }  # fmt: skip
+    journal = MemoryJournal({"run": {"runs.parquet": encode("runs", [row])}})
+    for step in range(steps):
+        phases = [
+            {"run_key": key, "step": step, "phase": f"phase {i}", "seconds": 1.0 + i * step}
+            for i in range(50)
+        ]
+        journal[f"step-{step:06d}/plain"] = {"phases.parquet": encode("phases", phases)}
+    return journal

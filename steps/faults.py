@@ -1,0 +1,31 @@
+"""Faults that a user can mend, as a flow's task prints them: one line, last, no traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from metaflow import FlowSpec, user_step_decorator
+from metaflow.exception import MetaflowException
+
+from zppo_core.errors import UserError
+
+
+class StepFault(MetaflowException):
+    """A UserError in a task: Metaflow prints the text of its own exceptions alone."""
+
+    headline = "zppo"
+
+
+@user_step_decorator
+def one_line(
+    step_name: str,
+    flow: FlowSpec,
+    inputs: Any = None,
+    attributes: Mapping[str, Any] | None = None,
+) -> Iterator[None]:
+    """A step whose UserError ends its task with the error's own line; the exit code stays 1."""
+    try:
+        yield
+    except UserError as fault:
+        raise StepFault(str(fault)) from None
