@@ -22,6 +22,11 @@ Outcome = Literal["correct", "wrong", "no_box", "unfinished", "timeout"]
 Finish = Literal["stop", "length"]
 
 
+def whole_characters(text: str) -> str:
+    """`text` with every lone surrogate, which no file or tokenizer takes, as U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 @dataclass(frozen=True)
 class Question:
     """One item x of a corpus: text, encoded images (PNG or JPEG bytes) and the gold answer a*.

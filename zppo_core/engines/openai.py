@@ -16,7 +16,7 @@ import requests
 
 from zppo_core.errors import UserError
 from zppo_core.protocols import Progress, Sampling
-from zppo_core.types import Completion, Prompt
+from zppo_core.types import Completion, Prompt, whole_characters
 
 if TYPE_CHECKING:
     import torch
@@ -132,7 +132,7 @@ class OpenAIEngine:
     def _choices(self, session: requests.Session, body: Mapping[str, Any],
                  stop: Event) -> list[Completion]:  # fmt: skip
         answer = self._request(session, "POST", "chat/completions", body, stop)
-        choices = sorted(answer["choices"], key=lambda c: c.get("index") or 0)
+        choices = sorted(answer["choices"], key=_place)
         return [self._completion(choice) for choice in choices]
 
     def _completion(self, choice: Mapping[str, Any]) -> Completion:
@@ -212,7 +212,7 @@ def _json(response: requests.Response) -> Any:
     """The body; None if it is not a JSON object."""
     try:
         content = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 
@@ -222,8 +222,26 @@ def _whole(answer: Any) -> bool:
     if not answer or not isinstance(answer.get("choices"), list) or not answer["choices"]:
         return False
     return all(
-        isinstance(c, dict) and isinstance(c.get("message"), dict) for c in answer["choices"]
+        isinstance(c, dict) and isinstance(c.get("message"), dict) and _spoken(c["message"])
+        for c in answer["choices"]
     )
+
+
+def _spoken(message: Mapping[str, Any]) -> bool:
+    """Whether all that the message says is text: anything else is no answer of a model."""
+    texts = (message.get(name) for name in ("reasoning", "reasoning_content"))
+    if not all(text is None or isinstance(text, str) for text in texts):
+        return False
+    content = message.get("content")
+    if isinstance(content, list):
+        return all(isinstance(p, dict) and isinstance(p.get("text"), str) for p in content)
+    return content is None or isinstance(content, str)
+
+
+def _place(choice: Mapping[str, Any]) -> int:
+    """The choice's number; those without one keep their order, in front."""
+    index = choice.get("index")
+    return index if isinstance(index, int) else 0
 
 
 def _retry_after(response: requests.Response) -> float:
@@ -272,7 +290,8 @@ def data_url(image: bytes) -> str:
 def response_text(message: Mapping[str, Any]) -> str:
     """What the model said; reasoning that a server's parser split off stands before </think>."""
     answer = message.get("content") or ""
+    if isinstance(answer, list):  # parts of text
+        answer = "".join(part["text"] for part in answer)
     thought = message.get("reasoning") or message.get("reasoning_content") or ""
-    if not thought:
-        return str(answer)
-    return f"{thought}</think>{answer}" if answer else str(thought)
+    said = f"{thought}</think>{answer}" if thought and answer else str(thought or answer)
+    return whole_characters(said)

@@ -13,7 +13,8 @@ from functools import cached_property
 from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, StrictUndefined, Template, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from zppo_core.errors import UserError
 
@@ -31,7 +32,8 @@ class Templates:
 
     folder: str = ""
     _environment: Environment = field(
-        default_factory=lambda: Environment(
+        # no file or program is reached from a template, and no loop runs for ever
+        default_factory=lambda: ImmutableSandboxedEnvironment(
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -51,17 +53,53 @@ class Templates:
         """The template's text: the user's file if there is one, else ours."""
         if name not in TEMPLATES:
             raise KeyError(name)
-        own = Path(self.folder) / f"{name}.jinja" if self.folder else None
-        if own is not None and own.is_file():
+        own = self._own(name)
+        if own is None:
+            ours = resources.files("zppo_core.prompts") / f"{name}.jinja"
+            return ours.read_text(encoding="utf-8")
+        try:
             return own.read_text(encoding="utf-8")
-        ours = resources.files("zppo_core") / "prompts" / f"{name}.jinja"
-        return ours.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{own}: {error}; save it as UTF-8 text") from None
+
+    def _own(self, name: str) -> Path | None:
+        """The user's file of a template, None if it is ours."""
+        path = Path(self.folder) / f"{name}.jinja" if self.folder else None
+        return path if path is not None and path.is_file() else None
 
     def render(self, name: str, **values: object) -> str:
         """The template `name` with `values`, white space at its ends removed."""
-        if name not in self._compiled:  # hundreds of prompts a step are made of a few templates
-            self._compiled[name] = self._environment.from_string(self.source(name))
-        return self._compiled[name].render(**values).strip()
+        try:
+            if name not in self._compiled:  # hundreds of prompts a step are made of a few templates
+                self._compiled[name] = self._environment.from_string(self.source(name))
+            return self._compiled[name].render(**values).strip()
+        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            place = self._own(name) or f"{name}.jinja"
+            raise UserError(f"{place}, line {line_of(error)}: {error}; mend the template") from None
+
+    def check(self) -> None:
+        """Render every template with a sample, before anything is spent on prompts.
+
+        UserError names file and line of a fault, or what of the sample a template leaves out.
+        """
+        question, right, wrong = "How many cats?", "Two, so \\boxed{2}.", "Three, so \\boxed{3}."
+        if not self.closer:
+            raise UserError(f"{self._own('closer')}: it is empty; say where the answer goes")
+        samples = {
+            "bcq": (self.bcq(question, right, wrong, True), (question, right, wrong)),
+            "ncq": (self.ncq(question, ["3", "4"], [wrong]), (question, wrong)),
+            "hint": (self.hint(question, "count them"), (question, "count them")),
+            "compress": (self.compress(right), (right,)),
+            "write_hint": (self.write_hint(question, right), (question, right)),
+            "judge": (self.judge(question, "2", right), (question, "2", right)),
+        }
+        for name, (text, parts) in samples.items():
+            missing = next((part for part in parts if part not in text), None)
+            if missing is not None:
+                raise UserError(
+                    f"{self._own(name) or name}: leaves out {missing!r}, which it is given; "
+                    "print each of its variables"
+                )
 
     @cached_property
     def closer(self) -> str:
@@ -119,6 +157,17 @@ class Templates:
         return self.render(
             "judge", question=question_text, gold=gold, response=self.neutralise(response)
         )
+
+
+def line_of(error: BaseException) -> str:
+    """The line of a template in which `error` was raised; "?" if it is in none."""
+    number = getattr(error, "lineno", None)
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == "<template>":
+            number = trace.tb_lineno
+        trace = trace.tb_next
+    return str(number or "?")
 
 
 OURS = Templates()

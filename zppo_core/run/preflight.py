@@ -23,11 +23,11 @@ def check(config: Config) -> None:
 
 
 def check_own(config: Config) -> None:
-    """A reward of one's own must import, a prompt folder exist."""
+    """A reward of one's own must import, and every prompt template render."""
     from zppo_core.processes.killable import resolve
     from zppo_core.prompts import Templates
 
-    Templates(config.data.prompts)
+    Templates(config.data.prompts).check()
     if config.data.reward:
         resolve(config.data.reward)
 
