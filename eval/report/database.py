@@ -49,7 +49,8 @@ def query(
 
 
 def _sql(name: str) -> str:
-    return (resources.files("eval") / name).read_text(encoding="utf-8")
+    room = "zppo_core.records" if name == "schema.sql" else "eval.report"
+    return (resources.files(room) / name).read_text(encoding="utf-8")
 
 
 def connect(path: str | Path, read_only: bool = False) -> duckdb.DuckDBPyConnection:
