@@ -18,6 +18,7 @@ from eval.protocol import EvalSample, Exam
 from eval.suite import Benchmark
 from steps.epoch import Heartbeat
 from zppo_core.records.schema import decode, encode
+from zppo_core.run.changes import began_with, changes, settings_at
 from zppo_core.run.session import set_threads
 from zppo_core.run.setup import Setup, config_of, prefix_of
 from zppo_core.run.timing import record_stage
@@ -44,6 +45,8 @@ def evaluate(setup: Setup, item: Item, card: Any = None) -> list[dict[str, Any]]
     config, store = config_of(setup), open_store(setup["store"])
     set_threads(config, alone=False)
     journal = Journal(store, f"{prefix_of(setup)}/journal")
+    if (began := began_with(journal)) is not None:  # weights are of the type that they ended with
+        config = settings_at(config, began, changes(journal))
     exam, teacher = exam_of(config, open_store(setup["cache"]))
     steps = setup["rollout_steps"]
     rivals = contestants(config, store, prefix_of(setup), journal, teacher, steps)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from steps.cards.epoch import EpochCard
-from zppo_core.algorithm.rollout_step import rollout_step
+from zppo_core.algorithm.rollout_step import NotFiniteError, rollout_step
 from zppo_core.algorithm.step_types import StepResult
+from zppo_core.config import Config
 from zppo_core.config.methods import METHODS
 from zppo_core.errors import UserError
 from zppo_core.protocols import Progress
@@ -21,6 +22,16 @@ from zppo_core.records.codecs import (
     step_files,
 )
 from zppo_core.records.phases import Codec, PhaseRecorder, step_unit
+from zppo_core.run.changes import (
+    began_with,
+    changes,
+    next_change,
+    next_update,
+    pending_changes,
+    record_changes,
+    settings_at,
+    way_on,
+)
 from zppo_core.run.preflight import check_machine
 from zppo_core.run.record import record_run
 from zppo_core.run.resume import checkpoint, restore, same_beginning
@@ -47,7 +58,7 @@ def epoch(setup: Setup, steps_done: int, card: Any = None,
     where one process has many epochs: only the first is `fresh`, and counts the process's start.
     """
     began = time.monotonic()
-    config = config_of(setup)
+    config, store, prefix = config_of(setup), open_store(setup["store"]), prefix_of(setup)
     if config.compute.rendezvous == "auto":
         if not rendezvous:
             return trained_elsewhere(setup)
@@ -55,15 +66,22 @@ def epoch(setup: Setup, steps_done: int, card: Any = None,
     check_machine(config)
     target = min(steps_done + config.run.steps_per_task, setup["rollout_steps"])
     total, every = setup["rollout_steps"], config.store.checkpoint_every
-    store, prefix = open_store(setup["store"]), prefix_of(setup)
     with RunLock(store, prefix):
         journal = Journal(store, f"{prefix}/journal")
+        found = latest_checkpoint(store, prefix)
+        settings = settle(setup, config, journal, 0 if found is None else found.step)
+        if settings.until is not None:  # the next task goes on with others, from a checkpoint there
+            target = min(target, settings.until)
+        if settings.config != config:
+            check_machine(config := settings.config)
         heartbeat = Heartbeat()
         world = build_world(config, open_store(setup["cache"]), heartbeat.progress)
         try:
             print(f"trainer: {world.trainer.mode} ({world.trainer.mode_reason})", flush=True)
             same_beginning(world, store, prefix, journal)
-            restore(world, store, prefix)
+            restore(world, found)
+            if settings.changed:  # a new try has all its mini-batches before it
+                world.state.skipped = 0
             record_run(setup, journal, world.model, world.teacher)
             title = f"{config.run.method}, seed {config.run.seed}, scale {config.scale}"
             board = EpochCard(card, world.corpus, setup["rollout_steps"], title)
@@ -85,6 +103,39 @@ def epoch(setup: Setup, steps_done: int, card: Any = None,
         own = None if fresh else time.monotonic() - began
         record_stage(setup, f"epoch/{steps_done}", world.clock.model_seconds, seconds=own)
         return max(target, min(world.state.step, setup["rollout_steps"]))
+
+
+class Settings(NamedTuple):
+    """What a task trains with: up to rollout step `until`, if the settings change there.
+
+    `changed`: they changed at the very step at which the task begins.
+    """
+
+    config: Config
+    until: int | None = None
+    changed: bool = False
+
+
+def settle(setup: Setup, config: Config, journal: Journal, step: int) -> Settings:
+    """The run's settings at rollout step `step`; what `setup` changes is written down first.
+
+    For the holder of the run's lock.
+    """
+    first = began_with(journal)
+    if first is None:
+        return Settings(config)
+    pending = pending_changes(
+        setup.get("changes", {}), settings_at(config, first, changes(journal))
+    )
+    if pending:
+        since = next_update(journal, step)
+        if since < setup["rollout_steps"]:
+            record_changes(journal, setup["run_key"], pending, since)
+        else:
+            print("all rollout steps are taken: settings stay what they were", flush=True)
+    made = changes(journal)
+    changed = any(change.step == step for change in made)
+    return Settings(settings_at(config, first, made, step), next_change(made, step), changed)
 
 
 def new_pass(world: World) -> str:
@@ -145,7 +196,12 @@ def one_step(world: World, journal: Journal, setup: Setup,
         seconds[phase], last = now.seconds - last.seconds, now
         return value
 
-    result = rollout_step(world.state, world.roles, world.corpus, config, record)
+    try:
+        result = rollout_step(world.state, world.roles, world.corpus, config, record)
+    except NotFiniteError as error:
+        raise UserError(f"{error}; {way_on(config, setup['run_key'])}") from None
+    if line := skipped_line(result):
+        print(line, flush=True)
     sync = world.sync()
     spent = world.clock.now() - last
     seconds["update"] = spent.seconds
@@ -155,6 +211,17 @@ def one_step(world: World, journal: Journal, setup: Setup,
         journal.commit(unit, files)
         after(step, "update")
     return result, seconds
+
+
+def skipped_line(result: StepResult) -> str:
+    """What is said of a step whose gradient was not finite somewhere; else empty."""
+    skipped = [m for m in result.update.metrics if m.skipped]
+    if not skipped:
+        return ""
+    return (
+        f"step {result.step + 1}: {len(skipped)} of {len(result.update.metrics)} mini-batches "
+        f"skipped, their gradient is not finite (norm {skipped[-1].grad_norm}): no weight moved"
+    )
 
 
 class Heartbeat:

@@ -7,18 +7,17 @@ from typing import Any
 
 from zppo_core.engines.factory import Teacher
 from zppo_core.processes.machine import code_version, machine
+from zppo_core.records.phases import RUN_UNIT
 from zppo_core.records.schema import encode
 from zppo_core.run.setup import Setup, config_of
 from zppo_core.store.journal import Journal
-
-UNIT = "run"
 
 
 def record_run(setup: Setup, journal: Journal, student: Any, teacher: Teacher | None) -> None:
     """Commit the row of `runs` once, before the first update changes the student."""
     from zppo_core.models.loading import weights_name
 
-    if journal.manifest(UNIT) is not None:
+    if journal.manifest(RUN_UNIT) is not None:
         return
     config = config_of(setup)
     row = {
@@ -40,4 +39,4 @@ def record_run(setup: Setup, journal: Journal, student: Any, teacher: Teacher | 
             "teacher_params": teacher.parameters or None,
             "teacher_model_key": teacher.engine.name,
         }
-    journal.commit(UNIT, {"runs.parquet": encode("runs", [row])})
+    journal.commit(RUN_UNIT, {"runs.parquet": encode("runs", [row])})

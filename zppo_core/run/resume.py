@@ -9,10 +9,10 @@ from pathlib import Path
 from zppo_core.errors import UserError
 from zppo_core.models.loading import mtp_weights, weights_name
 from zppo_core.models.weights import load_weights, write_student
+from zppo_core.records.phases import RUN_UNIT
 from zppo_core.records.schema import decode
-from zppo_core.run.record import UNIT
 from zppo_core.run.session import World
-from zppo_core.store.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
+from zppo_core.store.checkpoint import Checkpoint, save_checkpoint
 from zppo_core.store.journal import Journal
 from zppo_core.store.objects import ObjectStore
 
@@ -38,7 +38,7 @@ def same_beginning(world: World, store: ObjectStore, prefix: str, journal: Journ
 
     Likewise with another base, if adapters are learned: checkpoints hold them and not the base.
     """
-    files = journal.read(UNIT) if world.config.trainer.lora_rank else None
+    files = journal.read(RUN_UNIT) if world.config.trainer.lora_rank else None
     if files is not None:
         before = decode("runs", files["runs.parquet"]).to_pylist()[0]["base_model_key"]
         if before != weights_name(world.model):
@@ -56,9 +56,8 @@ def same_beginning(world: World, store: ObjectStore, prefix: str, journal: Journ
         )
 
 
-def restore(world: World, store: ObjectStore, prefix: str) -> int:
+def restore(world: World, found: Checkpoint | None) -> int:
     """Take up the newest sound checkpoint if there is one; the rollout steps done."""
-    found = latest_checkpoint(store, prefix)
     if found is not None:
         if not world.config.trainer.lora_rank:  # the base stays, and its adapters return
             load_student(world, found)
