@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from eval import harness, suite
@@ -18,6 +18,7 @@ from eval.models import Contestant, contestants, exam_of
 from eval.protocol import EvalSample, Exam
 from zppo_core.models.threads import set_threads
 from zppo_core.records.schema import decode, encode
+from zppo_core.run.changes import began_with, changes, settings_at
 from zppo_core.run.heartbeat import Heartbeat
 from zppo_core.run.spec import Run
 from zppo_core.run.timing import record_stage
@@ -45,6 +46,8 @@ def plan(run: Run) -> list[Item]:
 
 def evaluate(run: Run, item: Item, show: Show = nothing) -> list[dict[str, Any]]:
     """Score base, student and teacher on the item; a row of eval_scores each."""
+    if (began := began_with(run.journal)) is not None:  # weights have the type they ended with
+        run = replace(run, config=settings_at(run.config, began, changes(run.journal)))
     set_threads(run.config, alone=False)
     exam, teacher = exam_of(run.config, run.cache)
     rows = run_item(run, exam, contestants(run, teacher), item, show)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from dataclasses import dataclass
 from typing import Literal, get_args, get_origin, get_type_hints
 
-from zppo_core.errors import UserError
+from zppo_core.errors import UserError, suggestion
 
 REPAIRED, ORIGINAL = "repaired", "original"
 
@@ -53,8 +52,8 @@ def parse(text: str) -> Settings:
     for entry in filter(None, (part.strip() for part in text.split(";"))):
         name, equals, value = (part.strip() for part in entry.partition("="))
         if not equals or name not in hints:
-            near = difflib.get_close_matches(name, hints, n=1, cutoff=0.0)[0]
-            raise UserError(f"evaluation setting {entry!r} is unknown; did you mean {near}=...?")
+            remedy = suggestion(name, hints, lambda known: f"{known}=...")
+            raise UserError(f"evaluation setting {entry!r} is unknown; {remedy}")
         values[name] = _convert(name, value, hints[name])
     return dataclasses.replace(Settings(), **values)  # type: ignore[arg-type]
 

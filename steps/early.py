@@ -21,7 +21,7 @@ from zppo_core.config.overrides import resolve, split_overrides
 from zppo_core.errors import UserError
 from zppo_core.processes.startup import hurry
 
-_OPTIONS = ("--scale", "--scales", "--method", "--seed", "--set", "--model")
+_OPTIONS = ("--scale", "--scales", "--method", "--seed", "--set", "--model", "--name")
 # Metaflow's own: what stands before one of them are options for all, and their values
 _COMMANDS = frozenset((
     "argo-workflows", "airflow", "batch", "card", "check", "dump", "environment", "help", "init",
@@ -40,6 +40,7 @@ class Arguments:
     seed: str = ""
     overrides: tuple[str, ...] = ()
     resumed: Config | None = None  # of the run that `resume` goes on with
+    name: str = ""
 
     def config(self) -> Config:
         """The resolved configuration; UserError names the fault and the fix."""
@@ -71,6 +72,7 @@ def parse(argv: Sequence[str], scale: str = "") -> Arguments:
         last.get("--method", ""),
         last.get("--seed", ""),
         tuple(part for text in values["--set"] for part in split_overrides(text)),
+        name=last.get("--name", ""),
     )
 
 
@@ -135,9 +137,12 @@ def prepare_process(flow: str, training: bool = True, scale: str = "") -> Argume
         and not {"--help", "-h"} & set(sys.argv)
     ):
         from eval.preflight import check
+        from zppo_core.run.names import check_name
         from zppo_core.run.preflight import check_cluster, check_machine
 
         try:
+            if training and arguments.name:
+                check_name(arguments.name)
             wanted = arguments.config()
             if elsewhere:
                 check_cluster(wanted, training)

@@ -20,7 +20,7 @@ from zppo_core.engines.factory import evaluation_engine, is_address
 from zppo_core.models.threads import set_threads
 from zppo_core.records.schema import decode
 from zppo_core.run.preflight import check_checkpoint, check_evaluation_device, check_store
-from zppo_core.run.setup import absolute
+from zppo_core.run.setup import absolute, places
 from zppo_core.run.spec import Artifact, Run
 
 
@@ -48,8 +48,7 @@ def open_evaluation(*, model: str, suite: str, source: str, settings: str, limit
         f"evaluation-{run_id}",
         config,
         datetime.now(UTC).replace(tzinfo=None).isoformat(),
-        absolute(config.store.root),
-        absolute(config.store.cache or f"{config.store.root}/teacher_cache"),
+        *places(config),
         absolute(config.store.database),
         name=name or model,
     ).artifact()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from eval.preflight import check
+from zppo_core.config import parse_override
 from zppo_core.config.overrides import resolve, split_overrides
 from zppo_core.run import setup
+from zppo_core.run.names import check_apart, check_name
 from zppo_core.run.spec import Artifact
 
 
@@ -15,6 +17,12 @@ def open_run(
 
     UserError on the first fault of the configuration, or if `name` is another run's.
     """
-    config = resolve(scale, method, seed, split_overrides(overrides))
+    if name:
+        check_name(name)
+    sets = split_overrides(overrides)
+    config = resolve(scale, method, seed, sets)
+    if name:
+        check_apart(name, *setup.places(config))
     check(config)
-    return setup.open_run(config, run_id, name).artifact()
+    explicit = {".".join(parse_override(text)[:2]) for text in sets}
+    return setup.open_run(config, run_id, name, explicit).artifact()

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from zppo_core.config.overrides import resolve, split_overrides
 from zppo_core.errors import UserError
+from zppo_core.run.names import check_name
 from zppo_core.run.setup import absolute
 
 FLOW = Path(__file__).resolve().parents[1] / "flows" / "zppo_flow.py"
@@ -79,14 +80,14 @@ def members(sweep: Sweep) -> list[Member]:
 
     All configurations are resolved before the first run starts.
     """
-    found = [
-        Member(sweep.name, method, scale, seed, sweep.sets)
-        for seed in sweep.seeds
-        for scale in sweep.scales
-        for method in sweep.methods
-    ]
-    for member in found:
-        resolve(member.scale, member.method, str(member.seed), member.sets)
+    found = []
+    for seed in sweep.seeds:
+        for scale in sweep.scales:
+            for method in sweep.methods:
+                config = resolve(scale, method, str(seed), sweep.sets)
+                member = Member(sweep.name, config.run.method, scale, seed, sweep.sets)
+                check_name(member.name)
+                found.append(member)
     return found
 
 

@@ -1,15 +1,22 @@
 """Errors a user can mend: one line that says what is wrong and what to do."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+ALIKE = 0.6  # of difflib's ratio: a suggestion below it misleads
 
 
 class UserError(Exception):
     """A fault of configuration or environment, raised early; the text says the fix."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that is most like `name`."""
-    known = list(known)
-    match = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    return match[0] if match else ", ".join(known)
+def suggestion(name: str, known: Iterable[str], show: Callable[[str], str] = repr) -> str:
+    """The remedy for an unknown name: the known one that is most like it, else all of them.
+
+    Upper and lower case are alike. `show` writes a name out.
+    """
+    folded = {n.casefold(): n for n in known}
+    match = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=ALIKE)
+    if match:
+        return f"did you mean {show(folded[match[0]])}?"
+    return f"it is one of {', '.join(map(show if show is not repr else str, folded.values()))}"

@@ -18,19 +18,28 @@ CREATE OR REPLACE MACRO configured(config, rest) AS
 
 -- The knobs of each run. Runs are averaged over seeds within a `variant` alone; runs that differ in
 -- one knob and nothing else have the same but_teacher, but_updates, by_update or but_norm.
+-- A run that changed settings on its way is a variant of its own, but for runs that changed alike.
 CREATE OR REPLACE VIEW run_settings AS
+WITH altered AS (
+    SELECT run_key, '~' || left(md5(string_agg(
+        concat_ws(' ', step, field, after), ';' ORDER BY number, field
+    )), 4) AS mark
+    FROM changes GROUP BY run_key
+), begun AS (
+    SELECT runs.*, coalesce(mark, '') AS mark FROM runs LEFT JOIN altered USING (run_key)
+)
 SELECT
     run_key, created_at, scale, method, seed, student_params, teacher_model, teacher_params,
     base_model_key, teacher_model_key,
-    configured(config_json, '{}') AS variant,
+    configured(config_json, '{}') || mark AS variant,
     configured(config_json, '{"teacher": {"model": null, "endpoint": null, "api_key_env": null,
-        "concurrency": null}}') AS but_teacher,
-    configured(config_json, '{"optimizer": {"updates": null}}') AS but_updates,
+        "concurrency": null}}') || mark AS but_teacher,
+    configured(config_json, '{"optimizer": {"updates": null}}') || mark AS but_updates,
     -- as the paper varies I: as many new prompts an update, and one pass in as many steps as it takes
     configured(config_json, '{"optimizer": {"updates": null}, "run": {"rollout_steps": null},
         "rollout": {"new_prompts": ' || (config_json ->> '$.rollout.new_prompts')::DOUBLE
-        / (config_json ->> '$.optimizer.updates')::DOUBLE || '}}') AS by_update,
-    configured(config_json, '{"advantage": {"norm": null}}') AS but_norm,
+        / (config_json ->> '$.optimizer.updates')::DOUBLE || '}}') || mark AS by_update,
+    configured(config_json, '{"advantage": {"norm": null}}') || mark AS but_norm,
     config_json ->> '$.teacher.scope' AS teacher_scope,
     (config_json ->> '$.optimizer.updates')::INTEGER AS updates,
     config_json ->> '$.advantage.norm' AS norm,
@@ -43,7 +52,7 @@ SELECT
     -- the paper's recipe in everything that its ablations vary
     coalesce(updates = 4 AND norm = 'nonzero' AND tau = 0.5 AND rho_replay = 0.25
         AND rho_aug = 0.25, false) AS recipe
-FROM runs;
+FROM begun;
 
 -- ---------------------------------------------------------------------------- evaluation
 
@@ -213,19 +222,29 @@ CREATE OR REPLACE VIEW step_accuracy AS
 SELECT run_key, step, kind, accuracy, rollouts, groups, trivial FROM step_kinds;
 
 -- Means over a step's updates: the loss weighted by the tokens it was divided by, all else by the
--- tokens that went through the model.
+-- tokens that went through the model. Skipped updates are counted and in no mean: their loss and
+-- norm are not finite.
 CREATE OR REPLACE VIEW step_updates AS
+WITH told AS (
+    SELECT u.* REPLACE (
+        if(skipped, NULL, loss) AS loss, if(skipped, NULL, grad_norm) AS grad_norm,
+        if(skipped, NULL, entropy) AS entropy, if(skipped, NULL, clip_low_share) AS clip_low_share,
+        if(skipped, NULL, clip_high_share) AS clip_high_share
+    ) FROM updates u
+)
 SELECT
     run_key, step, count(*) AS updates, sum(tokens) AS tokens,
-    sum(loss * coalesce(divisor, tokens)) / nullif(sum(coalesce(divisor, tokens)), 0) AS loss,
+    sum(loss * coalesce(divisor, tokens))
+        / nullif(sum(coalesce(divisor, tokens)) FILTER (loss IS NOT NULL), 0) AS loss,
     sum(divisor)::BIGINT AS divisor,
     sum(entropy * tokens) / nullif(sum(tokens) FILTER (entropy IS NOT NULL), 0) AS entropy,
     avg(grad_norm) AS grad_norm, sum(computed_tokens) AS computed_tokens, sum(seconds) AS seconds,
     sum(clip_low_share * tokens) / nullif(sum(tokens) FILTER (clip_low_share IS NOT NULL), 0)
         AS clip_low_share,
     sum(clip_high_share * tokens) / nullif(sum(tokens) FILTER (clip_high_share IS NOT NULL), 0)
-        AS clip_high_share
-FROM updates GROUP BY run_key, step;
+        AS clip_high_share,
+    count(*) FILTER (skipped) AS skipped
+FROM told GROUP BY run_key, step;
 
 -- Wall time per stage of the flow (step -1) and per phase of the rollout steps.
 CREATE OR REPLACE VIEW phase_times AS

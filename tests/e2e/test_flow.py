@@ -52,7 +52,7 @@ def test_the_flow_resumes_after_a_failure_in_any_step_and_fills_the_database(
     assert "made to fail" in done.stdout + done.stderr
     for where in (
         "steps.cache_teacher:cache_teacher",
-        "steps.epoch:step_files",
+        "zppo_core.run.loop:step_files",
         "eval.scores:score",
         "steps.aggregate:aggregate",
     ):

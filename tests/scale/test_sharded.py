@@ -214,17 +214,45 @@ def test_three_ranks_distil_as_one_process_does() -> None:
         many.close()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_gradient_that_is_not_finite_ends_the_step_with_its_own_line(dtype: torch.dtype) -> None:
-    trainer = remote(2, 2, dtype)
-    batch = groups()
-    weights = batch[0].suffixes[0].weights_T
-    weights[:] = np.nan
+@pytest.mark.parametrize(
+    ("stage", "dtype", "offload"),
+    [(1, torch.bfloat16, False), (2, torch.bfloat16, True), (3, torch.float32, False)],
+)
+def test_ranks_take_no_step_by_a_gradient_that_is_not_finite(
+    stage: int, dtype: torch.dtype, offload: bool, tmp_path: Path
+) -> None:
+    """Neither weights nor moments move, and the next step is the one that there would have been."""
+    many, one = remote(2, stage, dtype, STEADY, offload=offload), alone(dtype, STEADY)
+    spoiled = groups(1)
+    spoiled[0].suffixes[0].weights_T[:] = np.nan
     try:
-        with pytest.raises(UserError, match="gradient is not finite"):
-            trainer.update(batch)
+        assert not many.update(groups(0)).skipped
+        one.update(groups(0))
+        before = kept(many, tmp_path / "before")
+        metrics = many.update(spoiled)
+        assert metrics.skipped
+        assert not np.isfinite(metrics.grad_norm)
+        after = kept(many, tmp_path / "after")
+        assert before.keys() == after.keys()
+        for name, value in before.items():
+            assert torch.equal(value, after[name]), name
+        assert not many.update(groups(2)).skipped
+        one.update(groups(2))
+        many.publish()
+        a, b = masters(one, tmp_path / "one"), masters(many, tmp_path / "many")
+        start = masters(alone(dtype, STEADY), tmp_path / "start")
+        assert float((a - b).norm() / (a - start).norm()) < 1e-3
     finally:
-        trainer.close()
+        many.close()
+
+
+def kept(trainer: RemoteTrainer, folder: Path) -> dict[str, torch.Tensor]:
+    """Optimizer state and weights as a checkpoint has them."""
+    folder.mkdir()
+    trainer.publish()
+    trainer.write_state(folder)
+    weights = {n: p.detach().clone() for n, p in trainer.model.named_parameters()}
+    return weights | load_file(folder / "optimizer.safetensors")
 
 
 def test_what_two_ranks_save_one_or_three_take_up(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from zppo_core.algorithm.step_types import (
 )
 from zppo_core.algorithm.train_groups import (
     TrainGroup,
+    UpdateMetrics,
     given_suffix,
     sampler_mismatch,
     to_train_group,
@@ -47,8 +48,15 @@ Draws = dict[str, list[Draw]]  # question -> draws of every teacher
 Sampled = dict[str, tuple[Completion, ...]]  # uid -> the student's responses
 
 
+SKIPPED = 3  # mini-batches in a row without a finite gradient end the run
+
+
 class StaleWeightsError(RuntimeError):
     """A completion was sampled by other weights than the current student's."""
+
+
+class NotFiniteError(UserError):
+    """Too many mini-batches in a row had no finite gradient: the run learns nothing more."""
 
 
 def rollout_step(state: RolloutState, roles: Roles, corpus: Corpus, config: Config,
@@ -86,9 +94,9 @@ def rollout_step(state: RolloutState, roles: Roles, corpus: Corpus, config: Conf
     # 6. update the student on all groups, then the buffer from plain rollouts only
     if method.loss == "surrogate":
         kept = dynamic_groups(plain, augmented) if method.dynamic_sampling else [*plain, *augmented]
-        update = update_student(kept, step, roles, config)
+        update = update_student(kept, state, roles, config)
     else:
-        update = distill_student(plain, teacher, method, roles)
+        update = distill_student(plain, teacher, method, state, roles)
     events: list[BufferEvent] = []
     if method.replay:
         events = state.buffer.update_all({g.question_id: g.accuracy for g in plain}, step)
@@ -284,14 +292,14 @@ def reformulate(hard: Sequence[Group], teacher: TeacherPhase, early: Sampled, st
     return asks
 
 
-def update_student(groups: Sequence[Group], step: int, roles: Roles,
+def update_student(groups: Sequence[Group], state: RolloutState, roles: Roles,
                    config: Config) -> UpdatePhase:  # fmt: skip
     """Advantages, then I updates over equal parts of the groups (sections 3 and 4).
 
     Groups with equal rewards cost no forward pass; their tokens still count in the mean, as in the
     paper, where they sit in the batch with advantage 0. A part of nothing else has its step too.
     """
-    updates = config.optimizer.updates
+    updates, step = config.optimizer.updates, state.step
     order = stream(config.run.seed, "minibatches", step).permutation(len(groups))
     parts = [[groups[i] for i in part] for part in np.array_split(order, updates)]
     scopes = [groups] if config.advantage.scope == "rollout" else parts
@@ -313,10 +321,11 @@ def update_student(groups: Sequence[Group], step: int, roles: Roles,
         refuse_mismatch(mismatch[0], step, config)
         old = iter(scores)
         train = [[g.with_old_logp(next(old)) for g in part] for part in train]
-    metrics = [
-        roles.learner.update(part_train, tokens=sum(sampled_tokens(g) for g in part))
-        for part, part_train in zip(parts, train, strict=True)
-    ]
+    metrics = []
+    for part, part_train in zip(parts, train, strict=True):
+        tokens = sum(sampled_tokens(g) for g in part)
+        metrics.append(roles.learner.update(part_train, tokens=tokens))
+        count_skipped(metrics[-1], state)
     if updates == 1:
         mismatch = metrics[0].mismatch_mean, metrics[0].mismatch_max
         refuse_mismatch(mismatch[0], step, config)
@@ -343,8 +352,9 @@ def dynamic_groups(plain: Sequence[Group], augmented: Sequence[Group]) -> list[G
     return stay + [g for g in augmented if not g.trivial]
 
 
-def distill_student(plain: Sequence[Group], teacher: TeacherPhase, method: Method,
-                    roles: Roles) -> UpdatePhase:  # fmt: skip
+def distill_student(
+    plain: Sequence[Group], teacher: TeacherPhase, method: Method, state: RolloutState, roles: Roles
+) -> UpdatePhase:
     """One update by Jensen-Shannon divergence to the teacher (section 7).
 
     On the student's own responses, or on the teacher's right ones; a question without one is left
@@ -360,8 +370,23 @@ def distill_student(plain: Sequence[Group], teacher: TeacherPhase, method: Metho
         if right:
             groups.append(TrainGroup(g.uid, g.kind, encoded, tuple(map(given_suffix, right))))
     metrics = roles.learner.distill(groups)
+    count_skipped(metrics, state)
     return UpdatePhase((metrics,), {}, metrics.mismatch_mean, metrics.mismatch_max,
                        skipped_groups=len(plain) - len(groups))  # fmt: skip
+
+
+def count_skipped(metrics: UpdateMetrics, state: RolloutState) -> None:
+    """Count mini-batches in a row without a finite gradient; NotFiniteError at `SKIPPED` of them.
+
+    A mini-batch without groups takes no step and tells nothing: it does not break a row.
+    """
+    if metrics.groups:
+        state.skipped = state.skipped + 1 if metrics.skipped else 0
+    if state.skipped >= SKIPPED:
+        raise NotFiniteError(
+            f"the gradient is not finite in {SKIPPED} mini-batches in a row, the last of them in "
+            f"rollout step {state.step + 1}"
+        )
 
 
 def refuse_mismatch(mean: float, step: int, config: Config) -> None:

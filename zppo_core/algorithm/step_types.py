@@ -66,14 +66,21 @@ class RolloutState:
     buffer: PromptReplayBuffer
     step: int = 0  # rollout steps done; also the weight version
     visits: dict[str, int] = field(default_factory=dict)  # times each question was asked plainly
+    skipped: int = 0  # mini-batches without a finite gradient, in a row until now
 
     def state_dict(self) -> dict[str, Any]:
-        return {"buffer": self.buffer.state_dict(), "step": self.step, "visits": self.visits}
+        return {
+            "buffer": self.buffer.state_dict(),
+            "step": self.step,
+            "visits": self.visits,
+            "skipped": self.skipped,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.buffer.load_state_dict(state["buffer"])
         self.step = int(state["step"])
         self.visits = {str(k): int(v) for k, v in state["visits"].items()}
+        self.skipped = int(state.get("skipped", 0))  # checkpoints of before have none
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ class UpdateMetrics:
     mismatch_mean: float  # |log-prob of sampler - of trainer|, nats
     mismatch_max: float
     divisor: int = 0  # tokens that the loss is divided by: groups with equal rewards included
+    skipped: bool = False  # the gradient was not finite: no step was taken, nothing moved
 
 
 NO_UPDATE = UpdateMetrics(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0, 0, 0, 0, 0.0, 0.0, 0.0)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import tomllib
 import types
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib import resources
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from zppo_core.config.methods import METHODS
 from zppo_core.config.rules import validate
 from zppo_core.config.schema import LAYOUTS, SCALES, Config
-from zppo_core.errors import UserError, nearest
+from zppo_core.errors import UserError, suggestion
 
 
 def _describe(annotation: Any) -> str:
@@ -61,9 +63,8 @@ def _section(cls: type, name: str, values: Mapping[str, Any]) -> Any:
     hints = get_type_hints(cls)
     for key in values:
         if key not in hints:
-            raise UserError(
-                f"unknown field {name}.{key}; did you mean {name}.{nearest(key, hints)}?"
-            )
+            remedy = suggestion(key, hints, lambda field: f"{name}.{field}")
+            raise UserError(f"unknown field {name}.{key}; {remedy}")
     return cls(**{k: _convert(f"{name}.{k}", v, hints[k]) for k, v in values.items()})
 
 
@@ -75,12 +76,15 @@ def from_dict(values: Mapping[str, Any]) -> Config:
         if name == "scale":
             sections[name] = _convert(name, content, str)
         elif name not in hints:
-            raise UserError(f"unknown section {name!r}; did you mean {nearest(name, hints)!r}?")
+            raise UserError(f"unknown section {name!r}; {suggestion(name, hints)}")
         elif not isinstance(content, Mapping):
             raise UserError(f"{name} is a section; set a field of it, like {name}.<field>=<value>")
         else:
             sections[name] = _section(hints[name], name, content)
     config = Config(**sections)
+    method = config.run.method.strip().casefold()  # GRPO is what papers write
+    if method in METHODS:
+        config = replace(config, run=replace(config.run, method=method))
     validate(config)
     return config
 
@@ -101,9 +105,9 @@ def load(scale: str = "nano", overrides: Iterable[str] = ()) -> Config:
     """
     scale, at, layout = scale.partition("@")
     if scale not in SCALES:
-        raise UserError(f"unknown scale {scale!r}; did you mean {nearest(scale, SCALES)!r}?")
+        raise UserError(f"unknown scale {scale!r}; {suggestion(scale, SCALES)}")
     if at and layout not in LAYOUTS:
-        raise UserError(f"unknown layout {layout!r}; did you mean {nearest(layout, LAYOUTS)!r}?")
+        raise UserError(f"unknown layout {layout!r}; {suggestion(layout, LAYOUTS)}")
     folder = resources.files("zppo_core.config")
     values: dict[str, Any] = {}
     for name in [f"presets/{scale}", *([f"layouts/{layout}"] if at else [])]:

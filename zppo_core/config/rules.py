@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
+from zppo_core.config import bounds
 from zppo_core.config.methods import METHODS
 from zppo_core.config.schema import Config
 from zppo_core.data.layouts import parse_columns, parse_format
 from zppo_core.data.zppo77k.sources import parse_more
-from zppo_core.errors import UserError, nearest
+from zppo_core.errors import UserError, suggestion
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_STORE = re.compile(r"s3://[^/]+(/.*)?|(?!.*://).+")
+_MODEL = re.compile(r"https?://.+|(?!.*://).*")
 
 
 def validate(c: Config) -> None:
@@ -15,9 +23,9 @@ def validate(c: Config) -> None:
     parse_columns(c.data.columns)
     layout = parse_format(c.data.format)
     if c.run.method not in METHODS:
-        raise UserError(
-            f"unknown method {c.run.method!r}; did you mean {nearest(c.run.method, METHODS)!r}?"
-        )
+        raise UserError(f"unknown method {c.run.method!r}; {suggestion(c.run.method, METHODS)}")
+    if fault := bounds.fault(c):
+        raise UserError(fault)
     several = c.run.method == "zppo_teachers"
     rules = [
         (
@@ -25,30 +33,37 @@ def validate(c: Config) -> None:
             "teacher.more_models belongs to method zppo_teachers: set both, like --method "
             "zppo_teachers --set teacher.more_models=<folder or hub id>",
         ),
-        (c.run.rollout_steps >= 0, "run.rollout_steps must be >= 0 (0: one pass over the corpus)"),
         (
             c.data.min_pixels >= 0 <= c.data.max_pixels
             and (c.data.max_pixels == 0 or c.data.min_pixels <= c.data.max_pixels),
             "data.min_pixels must be >= 0 and at most data.max_pixels (0: no bound)",
+        ),
+        *(
+            (not _CONTROL.search(text), f"{field} holds a control character; leave it out")
+            for field, text in texts(c)
+        ),
+        *(
+            (bool(_STORE.fullmatch(place)), f"{field}: give a folder or s3://bucket/prefix")
+            for field, place in places(c)
+        ),
+        (
+            bool(c.store.database.strip()) and "://" not in c.store.database,
+            "store.database is a file, like results/zppo.duckdb",
+        ),
+        *(
+            (bool(_MODEL.fullmatch(model)), f"{field}: give a folder, a hub id or http://host/v1")
+            for field, model in models(c)
         ),
         (bool(c.data.source.strip()), "data.source is empty; name digits, zppo77k or a table"),
         (
             not c.data.columns or layout in ("", "columns"),
             f"data.columns names the columns of data.format=columns, not of {layout}: unset one",
         ),
-        (c.data.seed >= 0, "data.seed must be >= 0"),
-        (c.data.reserve >= 1, "data.reserve must be >= 1: the cap itself"),
-        (c.run.steps_per_task > 0, "run.steps_per_task must be >= 1"),
-        (c.rollout.group_size > 1, "rollout.group_size must be >= 2: a group is its own baseline"),
-        (c.rollout.new_prompts > 0, "rollout.new_prompts must be >= 1"),
-        (c.rollout.max_tokens > 0, "rollout.max_tokens must be >= 1"),
         (
             c.rollout.temperature == 1.0 and c.rollout.top_p == 1.0,
             "rollout.temperature and rollout.top_p must be 1: the trainer's log-probabilities are "
             "of the untempered distribution",
         ),
-        (c.teacher.rollouts > 0, "teacher.rollouts must be >= 1"),
-        (c.teacher.concurrency > 0, "teacher.concurrency must be >= 1"),
         (
             not c.teacher.endpoint or c.teacher.endpoint.startswith(("http://", "https://")),
             "teacher.endpoint is an address, like http://host:8000/v1",
@@ -62,22 +77,6 @@ def validate(c: Config) -> None:
             and c.compute.teacher_gpus % max(c.compute.teacher_tensor_parallel, 1) == 0,
             "compute.teacher_tensor_parallel must divide compute.teacher_gpus (0: all of them)",
         ),
-        (0 < c.compute.engine_memory < 1, "compute.engine_memory is a share: between 0 and 1"),
-        (0 <= c.teacher.prefill <= 1, "teacher.prefill is a share: between 0 and 1"),
-        (c.replay.ratio >= 0, "replay.ratio must be >= 0"),
-        (c.replay.capacity >= 0, "replay.capacity must be >= 0"),
-        (0 < c.replay.threshold <= 1, "replay.threshold must be in (0, 1]"),
-        (c.reformulation.ratio >= 0, "reformulation.ratio must be >= 0"),
-        (c.reformulation.candidate_tokens > 0, "reformulation.candidate_tokens must be >= 1"),
-        (0 < c.reformulation.prefix_share < 1, "reformulation.prefix_share must be in (0, 1)"),
-        (c.advantage.eps > 0, "advantage.eps must be > 0"),
-        (0 < c.loss.clip_low < 1, "loss.clip_low must be in (0, 1)"),
-        (c.loss.clip_high > 0, "loss.clip_high must be > 0"),
-        (c.loss.dual_clip > 1, "loss.dual_clip must be > 1"),
-        (c.optimizer.lr > 0, "optimizer.lr must be > 0"),
-        (c.optimizer.updates > 0, "optimizer.updates must be >= 1"),
-        (c.trainer.token_budget > 0, "trainer.token_budget must be >= 1"),
-        (c.compute.overlap > 0, "compute.overlap must be >= 1"),
         (
             c.compute.overlap == 1
             or c.compute.device == "cpu"
@@ -93,11 +92,29 @@ def validate(c: Config) -> None:
             or ":" in c.compute.rendezvous,
             "compute.rendezvous is where several hosts meet, like 10.0.0.1:29500, or auto",
         ),
-        (c.trainer.lora_rank >= 0, "trainer.lora_rank must be >= 0"),
-        (c.evaluation.shard > 0, "evaluation.shard must be >= 1"),
-        (c.store.checkpoint_every > 0, "store.checkpoint_every must be >= 1"),
-        (c.store.keep_checkpoints > 0, "store.keep_checkpoints must be >= 1"),
     ]
     for holds, message in rules:
         if not holds:
             raise UserError(message)
+
+
+def texts(c: Config) -> Iterator[tuple[str, str]]:
+    """Each field that holds text, as section.field and its value."""
+    for section, fields in c.to_dict().items():
+        if isinstance(fields, dict):
+            yield from ((f"{section}.{k}", v) for k, v in fields.items() if isinstance(v, str))
+
+
+def places(c: Config) -> list[tuple[str, str]]:
+    """The stores that are named."""
+    named = {"store.root": c.store.root.strip(), "store.cache": c.store.cache}
+    return [(field, place) for field, place in named.items() if place or field == "store.root"]
+
+
+def models(c: Config) -> list[tuple[str, str]]:
+    """The models that are named, each a folder, a hub id or an address."""
+    return [
+        ("student.model", c.student.model),
+        ("teacher.model", c.teacher.model),
+        ("evaluation.judge", c.evaluation.judge),
+    ]

@@ -267,6 +267,7 @@ def step_files(context: RecordContext, result: StepResult, threshold: float,
             **key,
             "update_index": i,
             "skipped_groups": 0,
+            "skipped": m.skipped,
             "divisor": m.divisor or None,
             **{c: getattr(m, c) for c in columns},
         }

@@ -74,6 +74,9 @@ class Clock:
                      busy["learner"])  # fmt: skip
 
 
+RUN_UNIT = "run"  # the journal's name for the run's own row
+
+
 def step_unit(step: int, phase: str) -> str:
     """The journal's name for a phase of a rollout step."""
     return f"step-{step:06d}/{phase}"

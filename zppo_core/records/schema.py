@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-SCHEMA_VERSION = 3  # raise it when a column is added, and say in docs/database.md what changed
+SCHEMA_VERSION = 4  # raise it when a column is added, and say in docs/database.md what changed
 
 _STR, _INT, _LONG = pa.string(), pa.int32(), pa.int64()
 _REAL, _BOOL, _TIME = pa.float64(), pa.bool_(), pa.timestamp("us")
@@ -164,6 +164,15 @@ _COLUMNS: dict[str, dict[str, pa.DataType]] = {
         "skipped_groups": _INT,
         "computed_tokens": _LONG,
         "seconds": _REAL,
+        "skipped?": _BOOL,
+    },
+    "changes": {
+        "run_key": _STR,
+        "number": _INT,
+        "step": _INT,
+        "field": _STR,
+        "before": _STR,
+        "after": _STR,
     },
     "eval_samples": {
         "model_key": _STR,
@@ -239,6 +248,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "teacher_draws": ("step", "question_id", "visit", "purpose", "draw"),
     "buffer_events": ("step", "question_id", "event"),
     "updates": ("step", "update_index"),
+    "changes": ("number", "field"),
     "eval_samples": ("role", "model_key", "suite", "protocol_key", "benchmark", "sample_id"),
     "eval_scores": ("role", "model_key", "suite", "protocol_key", "benchmark"),
     "costs": ("step", "role", "activity", "model_params"),

@@ -193,6 +193,18 @@ CREATE TABLE IF NOT EXISTS updates (
     skipped_groups INTEGER NOT NULL,  -- of the step's groups, all rewards equal: counted at its first update [groups]
     computed_tokens BIGINT NOT NULL,  -- positions that went through the model [tokens]
     seconds DOUBLE NOT NULL,  -- wall time [s]
+    skipped BOOLEAN,  -- its gradient was not finite: no step was taken, and loss and norm are as they came; null: written before schema 4
+    source_id BIGINT NOT NULL,  -- row of ingested
+);
+
+-- One row per setting that a run changed on its way.
+CREATE TABLE IF NOT EXISTS changes (
+    run_key VARCHAR NOT NULL,  -- run
+    number INTEGER NOT NULL,  -- of the change within the run, from 0: fields changed together share it
+    step INTEGER NOT NULL,  -- rollout step, from 0, whose updates were the first with it
+    field VARCHAR NOT NULL,  -- section.field of the configuration
+    before VARCHAR NOT NULL,  -- its value until then [JSON]
+    after VARCHAR NOT NULL,  -- its value from then on [JSON]
     source_id BIGINT NOT NULL,  -- row of ingested
 );
 

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from zppo_core.algorithm.rollout_step import rollout_step
+from zppo_core.algorithm.rollout_step import NotFiniteError, rollout_step
 from zppo_core.algorithm.step_types import StepResult
 from zppo_core.config.methods import METHODS
+from zppo_core.errors import UserError
 from zppo_core.records.codecs import AsksCodec, GroupsCodec, RecordContext, TeacherCodec, step_files
 from zppo_core.records.phases import Codec, PhaseRecorder, step_unit
+from zppo_core.run.changes import settle, way_on
 from zppo_core.run.heartbeat import Heartbeat, Listener
 from zppo_core.run.preflight import check_machine
 from zppo_core.run.record import record_run
@@ -19,6 +21,7 @@ from zppo_core.run.resume import checkpoint, restore, same_beginning
 from zppo_core.run.session import Session, open_session
 from zppo_core.run.spec import Run
 from zppo_core.run.timing import record_stage
+from zppo_core.store.checkpoint import latest_checkpoint
 from zppo_core.store.lock import RunLock
 
 After = Callable[[int, str], None]  # told of each commit: (rollout step, phase)
@@ -51,12 +54,20 @@ def advance(
     check_machine(config)
     target = min(steps_done + config.run.steps_per_task, run.rollout_steps)
     with RunLock(run.store, run.key):
+        found = latest_checkpoint(run.store, run.key)
+        settings = settle(run, config, 0 if found is None else found.step)
+        if settings.until is not None:  # the next task goes on with others, from a checkpoint there
+            target = min(target, settings.until)
+        if settings.config != config:
+            check_machine(config := settings.config)
         heartbeat = Heartbeat()
         session = open_session(config, run.cache, heartbeat.progress)
         try:
             print(f"trainer: {session.trainer.mode} ({session.trainer.mode_reason})", flush=True)
             same_beginning(session, run)
-            restore(session, run)
+            restore(session, found)
+            if settings.changed:  # a new try has all its mini-batches before it
+                session.state.skipped = 0
             record_run(run, session.model, session.teacher)
             listener = heartbeat.listener = listening(session) if listening else None
             while session.state.step < target:
@@ -129,7 +140,12 @@ def one_step(
         seconds[phase], last = now.seconds - last.seconds, now
         return value
 
-    result = rollout_step(session.state, session.roles, session.corpus, config, record)
+    try:
+        result = rollout_step(session.state, session.roles, session.corpus, config, record)
+    except NotFiniteError as error:
+        raise UserError(f"{error}; {way_on(config, run.key)}") from None
+    if line := skipped_line(result):
+        print(line, flush=True)
     sync = session.sync()
     spent = session.clock.now() - last
     seconds["update"] = spent.seconds
@@ -139,6 +155,17 @@ def one_step(
         run.journal.commit(unit, files)
         after(step, "update")
     return result, seconds
+
+
+def skipped_line(result: StepResult) -> str:
+    """What is said of a step whose gradient was not finite somewhere; else empty."""
+    skipped = [m for m in result.update.metrics if m.skipped]
+    if not skipped:
+        return ""
+    return (
+        f"step {result.step + 1}: {len(skipped)} of {len(result.update.metrics)} mini-batches "
+        f"skipped, their gradient is not finite (norm {skipped[-1].grad_norm}): no weight moved"
+    )
 
 
 def summary_line(result: StepResult, total: int, seconds: float) -> str:

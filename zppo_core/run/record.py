@@ -7,17 +7,16 @@ from typing import Any
 
 from zppo_core.engines.factory import Teacher
 from zppo_core.processes.machine import code_version, machine
+from zppo_core.records.phases import RUN_UNIT
 from zppo_core.records.schema import encode
 from zppo_core.run.spec import Run
-
-UNIT = "run"
 
 
 def record_run(run: Run, student: Any, teacher: Teacher | None) -> None:
     """Commit the row of `runs` once, before the first update changes the student."""
     from zppo_core.models.loading import weights_name
 
-    if run.journal.manifest(UNIT) is not None:
+    if run.journal.manifest(RUN_UNIT) is not None:
         return
     config = run.config
     row = {
@@ -39,4 +38,4 @@ def record_run(run: Run, student: Any, teacher: Teacher | None) -> None:
             "teacher_params": teacher.parameters or None,
             "teacher_model_key": teacher.engine.name,
         }
-    run.journal.commit(UNIT, {"runs.parquet": encode("runs", [row])})
+    run.journal.commit(RUN_UNIT, {"runs.parquet": encode("runs", [row])})

@@ -9,11 +9,11 @@ from pathlib import Path
 from zppo_core.errors import UserError
 from zppo_core.models.loading import mtp_weights, weights_name
 from zppo_core.models.weights import load_weights, write_student
+from zppo_core.records.phases import RUN_UNIT
 from zppo_core.records.schema import decode
-from zppo_core.run.record import UNIT
 from zppo_core.run.session import Session
 from zppo_core.run.spec import Run
-from zppo_core.store.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
+from zppo_core.store.checkpoint import Checkpoint, save_checkpoint
 
 
 def checkpoint(session: Session, run: Run) -> None:
@@ -39,7 +39,7 @@ def same_beginning(session: Session, run: Run) -> None:
 
     Likewise with another base, if adapters are learned: checkpoints hold them and not the base.
     """
-    files = run.journal.read(UNIT) if session.config.trainer.lora_rank else None
+    files = run.journal.read(RUN_UNIT) if session.config.trainer.lora_rank else None
     if files is not None:
         before = decode("runs", files["runs.parquet"]).to_pylist()[0]["base_model_key"]
         if before != weights_name(session.model):
@@ -57,9 +57,8 @@ def same_beginning(session: Session, run: Run) -> None:
         )
 
 
-def restore(session: Session, run: Run) -> int:
+def restore(session: Session, found: Checkpoint | None) -> int:
     """Take up the newest sound checkpoint if there is one; the rollout steps done."""
-    found = latest_checkpoint(run.store, run.key)
     if found is not None:
         if not session.config.trainer.lora_rank:  # the base stays, and its adapters return
             load_student(session, found)

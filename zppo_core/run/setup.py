@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from zppo_core.config import Config
 from zppo_core.errors import UserError
-from zppo_core.records.schema import decode
+from zppo_core.run.changes import (
+    CHANGEABLE,
+    Wanted,
+    began_with,
+    changes,
+    settings_at,
+    value_of,
+    wanted_changes,
+    with_fields,
+)
+from zppo_core.run.names import check_apart, check_name
 from zppo_core.run.spec import Run
 from zppo_core.store.journal import Journal
 
@@ -22,52 +32,72 @@ HARMLESS = frozenset((
 ))  # fmt: skip
 
 
-def open_run(config: Config, run_id: str, name: str = "") -> Run:
+def open_run(config: Config, run_id: str, name: str = "", explicit: Collection[str] = ()) -> Run:
     """Fix everything that later stages need.
 
     The key is made here and not from the current run id of a flow, because a resumed run has
     another id and must find the same store. A run with a `name` goes on with what is under that
-    name; UserError if that was made by another configuration.
+    name, and with the changes among its `explicit` fields. UserError if that was made by another
+    configuration, or if no run can have the name.
     """
-    key = name or f"{config.scale}-{config.run.method}-s{config.run.seed}-{run_id}"
+    key = check_name(name or f"{config.scale}-{config.run.method}-s{config.run.seed}-{run_id}")
+    root, cache = places(config)
+    check_apart(key, root, cache)
     run = Run(
         key,
         config,
         datetime.now(UTC).replace(tzinfo=None).isoformat(),
-        absolute(config.store.root),
-        absolute(config.store.cache or f"{config.store.root}/teacher_cache"),
+        root,
+        cache,
         absolute(config.store.database),
         config.run.rollout_steps,  # 0 until the corpus is there
     )
-    if name:
-        same_configuration(run.journal, config)
-    return run
+    if not name:
+        return run
+    config, wanted = same_configuration(run.journal, config, explicit)
+    return replace(run, config=config, changes=wanted)
 
 
-def same_configuration(journal: Journal, config: Config) -> None:
-    """UserError if the journal's run had another configuration."""
-    unit = journal.read("run")
-    if unit is None:
-        return
-    before = json.loads(decode("runs", unit["runs.parquet"]).to_pylist()[0]["config_json"])
-    usual, now = Config().to_dict(), config.to_dict()
+def places(config: Config) -> tuple[str, str]:
+    """The store of runs and the cache that they share, wherever the process was started."""
+    cache = config.store.cache or f"{config.store.root}/teacher_cache"
+    return absolute(config.store.root), absolute(cache)
+
+
+def same_configuration(
+    journal: Journal, config: Config, explicit: Collection[str] = ()
+) -> tuple[Config, Wanted]:
+    """The configuration that the journal's run goes on with, and what of it is a change.
+
+    An `explicit` field of `CHANGEABLE` may be another. One that is as the run began stays as the
+    run has changed it since. UserError if anything else differs.
+    """
+    began = began_with(journal)
+    if began is None:
+        return config, {}
+    now = settings_at(config, began, changes(journal))
+    wanted = wanted_changes(config, now, explicit)
     # a field that came later had its default's value then; one that is gone decides nothing
-    fields = [(s, f) for s, known in usual.items() if isinstance(known, dict) for f in known]
-    other = [
-        f"{s}.{f}" for s, f in fields
-        if f"{s}.{f}" not in HARMLESS
-        and _plain(before.get(s, {}).get(f, usual[s][f])) != _plain(now[s][f])
-    ]  # fmt: skip
+    usual, mine, since = Config().to_dict(), config.to_dict(), now.to_dict()
+    first = {s: known | began.get(s, {}) for s, known in usual.items() if isinstance(known, dict)}
+    other = []
+    for field in (f"{s}.{f}" for s in first for f in usual[s]):
+        allowed = [value_of(first, field)]
+        if field in CHANGEABLE:
+            allowed.append(value_of(since, field))
+        if field not in HARMLESS and field not in wanted and value_of(mine, field) not in allowed:
+            other.append(field)
     if other:
         raise UserError(
             f"a run of this name exists with another {', '.join(other)}; choose another --name, "
             "set what it had, or delete it from the store"
         )
-
-
-def _plain(value: Any) -> Any:
-    """As JSON has it: a tuple is a list there."""
-    return json.loads(json.dumps(value))
+    goes_on = with_fields(now, {field: after for field, (_, after) in wanted.items()})
+    for field in CHANGEABLE:
+        stays = value_of(goes_on.to_dict(), field)
+        if stays != value_of(mine, field):
+            print(f"{field} stays {stays}, as the run has changed it", flush=True)
+    return goes_on, wanted
 
 
 def absolute(path: str) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +21,8 @@ class Run:
 
     `key` names it in the database, and is where its journal and checkpoints are in the store.
     `rollout_steps` is 0 until the corpus has been counted. `name` is that of a model which is
-    evaluated without a run of ours: its rows in the database belong to no run.
+    evaluated without a run of ours: its rows in the database belong to no run. `changes` are the
+    settings that the run is to go on with: field -> what it was, what it shall be.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Run:
     database: str
     rollout_steps: int = 0
     name: str = ""
+    changes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     @cached_property
     def store(self) -> ObjectStore:
@@ -68,6 +70,7 @@ class Run:
             "database": self.database,
             "rollout_steps": self.rollout_steps,
             "name": self.name,
+            "changes": {field: list(pair) for field, pair in self.changes.items()},
         }
 
     @classmethod
@@ -82,4 +85,5 @@ class Run:
             artifact["database"],
             artifact.get("rollout_steps", 0),
             artifact.get("name", ""),
+            artifact.get("changes", {}),
         )

@@ -13,7 +13,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from zppo_core.errors import UserError
-from zppo_core.store.base import DamagedObjectError, MissingObjectError, ObjectStore, join
+from zppo_core.store.base import (
+    DamagedObjectError,
+    MissingObjectError,
+    ObjectStore,
+    check_key,
+    join,
+)
 
 MANIFEST = "manifest.json"
 
@@ -86,9 +92,13 @@ class Journal:
         return elsewhere
 
     def manifest(self, unit: str) -> dict[str, Any] | None:
-        """The unit's manifest, {"files": {name: SHA-256}}; None if it is not committed."""
+        """The unit's manifest, {"files": {name: SHA-256}}; None if it is not committed.
+
+        DamagedObjectError if it is damaged, ValueError if `unit` makes an unsafe key.
+        """
+        key = check_key(self._key(unit, MANIFEST))  # here, for a ValueError below means damage
         try:
-            manifest: dict[str, Any] = json.loads(self.store.get(self._key(unit, MANIFEST)))
+            manifest: dict[str, Any] = json.loads(self.store.get(key))
             if not isinstance(manifest["files"], dict):
                 raise TypeError
         except MissingObjectError:

@@ -8,6 +8,7 @@ rank with nothing left runs a pass whose loss is zero, because every pass has co
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -162,6 +163,7 @@ class ShardedTrainer(Trainer):
             config=self._settings(settings),
         )  # fmt: skip
         self.precise.clip_with(self.engine.optimizer)
+        self.precise.skip_with(self.engine.optimizer)
         self._make_states(getattr(torch, settings.moments))
 
     def _make_states(self, dtype: torch.dtype) -> None:
@@ -281,7 +283,7 @@ class ShardedTrainer(Trainer):
             clip_high_share=rest[2], dual_clip_share=rest[3], ratio_mean=rest[4], tokens=total,
             groups=len(groups), micro_batches=int(seen[8]), computed_tokens=int(seen[7]),
             seconds=time.perf_counter() - started, mismatch_mean=rest[5],
-            mismatch_max=float(high[0]), divisor=int(divisor),
+            mismatch_max=float(high[0]), divisor=int(divisor), skipped=not math.isfinite(norm),
         )  # fmt: skip
 
     def distill(self, groups: Sequence[TrainGroup]) -> UpdateMetrics:
@@ -308,11 +310,15 @@ class ShardedTrainer(Trainer):
             NO_UPDATE, loss=float(seen[0]) / own, grad_norm=norm, entropy=float(seen[1]) / own,
             tokens=own, groups=len(groups), micro_batches=int(seen[3]),
             computed_tokens=int(seen[2]), seconds=time.perf_counter() - started, divisor=own,
+            skipped=not math.isfinite(norm),
         )  # fmt: skip
 
     def _step_over(self, rounds: Sequence[Round],
                    loss_of: Callable[[Round], torch.Tensor]) -> tuple[float, int]:  # fmt: skip
-        """One step on the sum of all ranks' losses; the gradient's norm and this rank's passes."""
+        """One step on the sum of all ranks' losses; the gradient's norm and this rank's passes.
+
+        No rank steps if the norm of all gradients is not finite.
+        """
         self._zero_grad()
         for i, turn in enumerate(rounds):
             self.engine.set_gradient_accumulation_boundary(i == len(rounds) - 1)
@@ -321,12 +327,8 @@ class ShardedTrainer(Trainer):
         self.precise.reduce()
         self.engine.step()
         norm = self.precise.together(float(self.engine.get_global_grad_norm() or 0.0))
-        if not np.isfinite(norm):
-            raise UserError(
-                f"the gradient is not finite (norm {norm}); lower optimizer.lr or raise precision "
-                "with --set student.dtype=float32"
-            )
-        self.precise.step(norm)
+        if math.isfinite(norm):
+            self.precise.step(norm)
         return norm, sum(not turn.idle for turn in rounds)
 
     def _zero_grad(self) -> None:
@@ -336,6 +338,11 @@ class ShardedTrainer(Trainer):
             for flat in self._flat():
                 if flat.grad is not None:
                     flat.grad.zero_()
+            if (
+                self.sharding.stage < 3
+            ):  # of a step that was skipped it keeps the sums, and adds to them
+                sums = self.engine.optimizer.averaged_gradients
+                sums.update(dict.fromkeys(sums))
         if self.sharding.stage == 3:
             self.engine.optimizer.grad_partitions_flat_buffer.zero_()
 

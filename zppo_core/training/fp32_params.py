@@ -65,11 +65,29 @@ class Precise:
                 part, torch.tensor(self.together(float(norm)))
             )
 
+    def skip_with(self, zero: Any) -> None:
+        """Have DeepSpeed's optimizer take no step if any gradient is not finite, ours included.
+
+        Of itself it looks for that in float16 and in its own bfloat16 mode alone.
+        """
+        zero.check_grad_overflow = True  # of ZeRO-1 and 2; ZeRO-3 always looks at its norm
+        name = "scaled_global_norm" if hasattr(zero, "scaled_global_norm") else "_get_norm_groups"
+        norms: Callable[..., Any] = getattr(zero, name)
+
+        def with_ours(*arguments: Any, **named: Any) -> Any:
+            theirs = norms(*arguments, **named)
+            if math.isfinite(self.norm):
+                return theirs
+            invalid = torch.tensor(math.nan)
+            return invalid if torch.is_tensor(theirs) else [invalid for _ in theirs]
+
+        setattr(zero, name, with_ours)
+
     def step(self, norm: float) -> None:
         """Clip as DeepSpeed clipped the others, for `norm` of all gradients, and step."""
         if self.optimizer is None:
             return
-        scale = max(1.0, (norm + 1e-6) / self.max_grad_norm)
+        scale = max(1.0, (norm + 1e-6) / self.max_grad_norm) if self.max_grad_norm else 1.0
         for tensor in self.tensors.values():
             if tensor.grad is not None:
                 tensor.grad /= scale

@@ -6,6 +6,7 @@ micro-batches (section 4), so the gradient depends neither on micro-batch size n
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -42,7 +43,7 @@ class Trainer:
                  device: str | torch.device = "cpu", teacher: Any = None) -> None:  # fmt: skip
         self.model, self.trainer, self.loss = model, trainer, loss
         self.device = torch.device(device)
-        self.max_grad_norm = optimizer.max_grad_norm
+        self.max_grad_norm = optimizer.max_grad_norm or math.inf  # 0 is off
         self.forbidden = torch.as_tensor(np.asarray(forbidden_ids), device=self.device)
         self.mode, self.mode_reason, self.forward = choose(
             model, trainer.mode, pad_id, trainer.checkpointing, self.device
@@ -81,9 +82,16 @@ class Trainer:
         write_optimizer(folder, self.optimizer, m.tensors, m.tensors if self.low_rank else m.copies)
 
     def read_state(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint whose student is in the model already."""
+        """Go on from a checkpoint whose student is in the model already.
+
+        Settings stay those of the configuration: a run may have changed them since.
+        """
+        groups = self.optimizer.param_groups
+        settings = [{k: v for k, v in group.items() if k != "params"} for group in groups]
         self.masters.refresh()
         read_optimizer(checkpoint, self.optimizer, self.masters.tensors)
+        for group, own in zip(groups, settings, strict=True):
+            group.update(own)
 
     def _log_probs(self, groups: Sequence[TrainGroup]) -> tuple[torch.Tensor, torch.Tensor, int]:
         """Log-probability and entropy of every response token of `groups`, in order, flat."""
@@ -122,14 +130,16 @@ class Trainer:
 
         `tokens` divides the loss: the mini-batch's sampled tokens, groups with equal rewards
         included, which are left out here because their terms are zero; default: those of `groups`.
-        Without groups there is no step. Raises UserError on a gradient that is not finite.
+        Without groups there is no step. Nor is there with a gradient that is not finite: weights
+        and optimizer stay as they are, and the metrics say `skipped`.
         """
         if not groups:
             return NO_UPDATE
         started = time.perf_counter()
         passes = self.accumulate(groups, tokens)
         norm = self._step()
-        return replace(passes, grad_norm=norm, seconds=time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        return replace(passes, grad_norm=norm, skipped=not math.isfinite(norm), seconds=seconds)
 
     def accumulate(self, groups: Sequence[TrainGroup], tokens: int | None = None) -> UpdateMetrics:
         """The gradient of `update`, summed in the masters, without a step; its norm is left 0."""
@@ -160,15 +170,13 @@ class Trainer:
         )  # fmt: skip
 
     def _step(self) -> float:
-        """Clip and step; the gradient's norm before clipping."""
+        """Clip and step; the gradient's norm before clipping. No step if that is not finite."""
         self.masters.fill()
         weights = self.masters.tensors.values()
         norm = torch.nn.utils.clip_grad_norm_(weights, self.max_grad_norm).item()
-        if not np.isfinite(norm):
-            raise UserError(
-                f"the gradient is not finite (norm {norm}); lower optimizer.lr or raise precision "
-                "with --set student.dtype=float32"
-            )
+        if not math.isfinite(norm):
+            self.masters.zero_grad()
+            return norm
         self.optimizer.step()
         self.masters.publish()
         return norm
@@ -198,7 +206,7 @@ class Trainer:
         return replace(
             NO_UPDATE, loss=float(loss), grad_norm=norm, entropy=float(entropy_mean), tokens=own,
             groups=len(groups), micro_batches=len(batches), computed_tokens=computed,
-            seconds=time.perf_counter() - started, divisor=own,
+            seconds=time.perf_counter() - started, divisor=own, skipped=not math.isfinite(norm),
         )  # fmt: skip
 
     def _divergence(self, groups: Sequence[TrainGroup]) -> tuple[torch.Tensor, torch.Tensor, int]:
