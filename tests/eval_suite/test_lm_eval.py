@@ -27,7 +27,7 @@ from zppo_core.prompts import Templates
 from zppo_core.protocols import Sampling
 from zppo_core.rewards.grader import Grader
 
-TASKS = Path(__file__).parents[2] / "eval" / "tasks"
+TASKS = Path(__file__).parents[2] / "eval" / "benchmarks"
 PAPER = {b.name: b for b in SUITES["paper31"]}
 
 
