@@ -1,4 +1,4 @@
-"""A benchmark of ours as a task of lm-eval: `lm_eval --include_path eval/benchmarks --tasks zppo_…`.
+"""A benchmark of ours as a task of lm-eval: `lm_eval --include_path eval/benchmarks`.
 
 lm-eval drives: it builds the requests, asks the model, and aggregates. Answers are marked all at
 once, where lm-eval applies its filters, so that algebra and judge work in batches.

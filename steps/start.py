@@ -7,6 +7,7 @@ from zppo_core.config import parse_override
 from zppo_core.config.overrides import resolve, split_overrides
 from zppo_core.run import setup
 from zppo_core.run.names import check_apart, check_name
+from zppo_core.run.preflight import check_stores
 from zppo_core.run.spec import Artifact
 
 
@@ -25,4 +26,6 @@ def open_run(
         check_apart(name, *setup.places(config))
     check(config)
     explicit = {".".join(parse_override(text)[:2]) for text in sets}
-    return setup.open_run(config, run_id, name, explicit).artifact()
+    run = setup.open_run(config, run_id, name, explicit)
+    check_stores(run)
+    return run.artifact()

@@ -20,6 +20,7 @@ import duckdb
 from zppo_core.config import Config
 from zppo_core.errors import UserError
 from zppo_core.records.schema import SCHEMA_VERSION
+from zppo_core.store.disk import refusal
 
 DEFAULT_DATABASE = "results/zppo.duckdb"
 
@@ -133,9 +134,9 @@ def open_database(
     except duckdb.Error as fault:
         if DAMAGED.search(str(fault)):
             raise damaged(path, fault) from fault
-        if "no space left" in str(fault).lower():
+        if why := refusal(fault):
             raise UserError(
-                f"{path} cannot be written, its disk is full: free some space, then `resume`"
+                f"{path} cannot be written ({why}): free space or make it writable, then `resume`"
             ) from fault
         raise
     finally:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from zppo_core.config import Config
 from zppo_core.errors import UserError
+from zppo_core.run.spec import Run
+from zppo_core.store.objects import S3Store
 
 
 def check(config: Config) -> None:
@@ -117,6 +119,13 @@ def check_cluster(config: Config, training: bool = True) -> None:
                 f"tasks on a cluster do not share the folder {place} of {field}; use --set {field}="
                 "s3://bucket/prefix, or the absolute path of a volume that all of them mount"
             )
+
+
+def check_stores(run: Run) -> None:
+    """Stores on S3 must take what is written and turn a second writer away; see `S3Store.probe`."""
+    for store in {run.store_url: run.store, run.cache_url: run.cache}.values():
+        if isinstance(store, S3Store):
+            store.probe()
 
 
 def check_store(config: Config) -> None:

@@ -14,6 +14,7 @@ from zppo_core.records.schema import decode
 from zppo_core.run.session import Session
 from zppo_core.run.spec import Run
 from zppo_core.store.checkpoint import Checkpoint, save_checkpoint
+from zppo_core.store.objects import DamagedObjectError
 
 
 def checkpoint(session: Session, run: Run) -> None:
@@ -49,7 +50,13 @@ def same_beginning(session: Session, run: Run) -> None:
             )
     key, now = f"{run.key}/corpus.json", {"sha256": session.corpus.digest()}
     run.store.put_new(key, json.dumps(now).encode())
-    began = json.loads(run.store.get(key))
+    try:
+        began = json.loads(run.store.get(key))
+    except (DamagedObjectError, ValueError):
+        raise UserError(
+            f"{run.store_url}/{key}, which says what corpus the run began with, is damaged; delete "
+            "it if the corpus is still the same, then `resume`"
+        ) from None
     if began != now:
         raise UserError(
             f"the corpus is not the one that the run began with (SHA-256 {now['sha256'][:16]}, it "

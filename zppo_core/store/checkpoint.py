@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zppo_core.errors import UserError
+from zppo_core.store.disk import writing
 from zppo_core.store.journal import MANIFEST, Journal
 from zppo_core.store.objects import (
     DamagedObjectError,
@@ -111,7 +112,8 @@ def save_checkpoint(store: ObjectStore, prefix: str, step: int, write: Callable[
             stacklevel=2,
         )
     with store.scratch(root) as folder:
-        write(folder)
+        with writing(place, folder.parent):
+            write(folder)
         paths = sorted(p for p in folder.rglob("*") if p.is_file())
         digests = {p.relative_to(folder).as_posix(): hash_file(p) for p in paths}
         delete_checkpoint(store, prefix, step)  # of a crash, or damaged: nothing of it may stay
@@ -137,7 +139,8 @@ def unit_of(step: int) -> str:
 def steps(store: ObjectStore, prefix: str) -> list[int]:
     """Steps with a committed checkpoint, ascending."""
     units = Journal(store, join(prefix, FOLDER)).units("step-")
-    return sorted(int(u.removeprefix("step-")) for u in units)
+    numbers = [u.removeprefix("step-") for u in units]
+    return sorted(int(n) for n in numbers if n.isascii() and n.isdigit())
 
 
 def checkpoint_of(store: ObjectStore, prefix: str, step: int) -> Checkpoint:

@@ -161,7 +161,8 @@ def parse(record: bytes) -> dict[str, Any]:
         holder = json.loads(record)
     except ValueError:
         return {}
-    return holder if isinstance(holder, dict) else {}
+    sound = isinstance(holder, dict) and isinstance(holder.get("pid"), int)
+    return holder if sound else {}
 
 
 def named(holder: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ import hashlib
 import random
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -56,24 +57,57 @@ class S3Store:
     """Objects in `bucket` below `prefix`. See `base.ObjectStore` for what each method promises."""
 
     def __init__(self, bucket: str, prefix: str = "", endpoint_url: str | None = None) -> None:
-        import boto3
-        from botocore.config import Config
-        from botocore.exceptions import BotoCoreError
-
         if not bucket:
             raise UserError("store s3:// names no bucket; give s3://bucket/prefix")
         self.bucket, self.prefix = bucket, prefix.strip("/")
         self.url = f"s3://{join(bucket, self.prefix)}"
+        self._endpoint, self._plain = endpoint_url, False
+        self._client = self._connected()
+
+    def _connected(self) -> Any:
+        """A client; a `_plain` one sends checksums only where S3 demands them.
+
+        Some stores refuse the headers that carry them. SHA-256 is in the metadata all the same, and
+        checked on reading.
+        """
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
+
+        sums: dict[str, Any] = {}
+        if self._plain:
+            names = ("request_checksum_calculation", "response_checksum_validation")
+            sums = dict.fromkeys(names, "when_required")
         try:
-            self._client: Any = boto3.client(
-                "s3", endpoint_url=endpoint_url,
+            return boto3.client(
+                "s3",
+                endpoint_url=self._endpoint,
                 config=Config(
                     retries={"total_max_attempts": 1},  # ours, which also cover cut bodies
-                    max_pool_connections=4 * PARALLEL, connect_timeout=10, read_timeout=60,
+                    max_pool_connections=4 * PARALLEL,
+                    connect_timeout=10,
+                    read_timeout=60,
+                    **sums,
                 ),
-            )  # fmt: skip
+            )
         except (BotoCoreError, ValueError) as error:
             raise UserError(f"store {self.url}: {error}; check endpoint and region") from error
+
+    def probe(self) -> None:
+        """Write, meet a second writer, delete: whether this store keeps what it is trusted with.
+
+        UserError if it cannot be written to, or lets a second writer replace what exists: the lock
+        of a run would then hold nobody off.
+        """
+        key = f"probe/{uuid.uuid4().hex}"
+        first, second = (self.put_new(key, word) for word in (b"first", b"second"))
+        kept = self.get(key)
+        self.delete(key)
+        if not first or second or kept != b"first":
+            raise UserError(
+                f"the store {self.url} ignores If-None-Match, so two writers would not see each "
+                "other; use one with conditional writes (AWS S3, MinIO, Ceph 18 or newer, R2)"
+            )
 
     def _at(self, key: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": join(self.prefix, check_key(key))}
@@ -98,6 +132,16 @@ class S3Store:
                     raise RefusedError(attempt > 0) from error
                 if status == 404 and code != "NoSuchBucket":
                     raise MissingObjectError(key) from None
+                if status in (400, 501) and not self._plain and "checksum" in str(error).lower():
+                    self._plain = True
+                    self._client = self._connected()
+                    print(
+                        f"store {self.url} refuses checksum headers and is asked without; for "
+                        "Metaflow's own datastore set AWS_REQUEST_CHECKSUM_CALCULATION="
+                        "when_required",
+                        flush=True,
+                    )
+                    continue
                 if status < 500 and status != 429 and code not in AGAIN:
                     break
             except hopeless as error:
