@@ -25,7 +25,7 @@ from zppo_core import models
 from zppo_core.algorithm.train_groups import Suffix, TrainGroup
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.models.collate import right_pad
-from zppo_core.models.nano import build as nano
+from zppo_core.models.nano import resolve
 from zppo_core.training.updater import Trainer
 from zppo_core.types import EncodedPrompt
 
@@ -36,7 +36,7 @@ def tiny(hidden: int, layers: int, device: str, dtype: torch.dtype) -> Any:
     """A Qwen3.5 with random weights, three of four layers gated-delta as in the real ones."""
     from transformers import AutoConfig, Qwen3_5ForConditionalGeneration
 
-    config: Any = AutoConfig.from_pretrained(nano.resolve("nano:student"))
+    config: Any = AutoConfig.from_pretrained(resolve("nano:student"))
     text = config.text_config
     text.hidden_size = config.vision_config.out_hidden_size = hidden
     text.intermediate_size, text.num_hidden_layers = 3 * hidden, layers

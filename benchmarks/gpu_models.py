@@ -11,7 +11,7 @@ from bench_update import make_groups
 
 from zppo_core.algorithm.train_groups import TrainGroup
 from zppo_core.models import memory
-from zppo_core.models.nano import build as nano
+from zppo_core.models.nano import resolve
 from zppo_core.types import EncodedPrompt
 
 TINY = memory.Shape(256, 4, 768, 2, 1, 4, True, 0)  # for a CPU
@@ -57,7 +57,7 @@ def build(name: str, device: str, dtype: torch.dtype) -> Any:
     from transformers import AutoConfig, Qwen3_5ForConditionalGeneration
 
     shape, tower = shape_of(name), TOWERS[name]
-    config: Any = AutoConfig.from_pretrained(nano.resolve("nano:student"))
+    config: Any = AutoConfig.from_pretrained(resolve("nano:student"))
     text, vision = config.text_config, config.vision_config
     text.hidden_size = vision.out_hidden_size = shape.hidden
     text.intermediate_size, text.num_hidden_layers = shape.ffn, shape.layers
@@ -101,7 +101,7 @@ def with_pictures(group: TrainGroup, pictures: int, grid: tuple[int, int]) -> Tr
     """
     from transformers import AutoConfig
 
-    config: Any = AutoConfig.from_pretrained(nano.resolve("nano:student"))
+    config: Any = AutoConfig.from_pretrained(resolve("nano:student"))
     each = picture_tokens(grid)
     ids = group.prompt.input_ids_P.copy()
     if len(ids) < pictures * (each + 2) + 2:

@@ -133,7 +133,9 @@ def test_no_candidate_passes_the_cap_however_long_the_answer(parts, length, cap)
         assert made.answer is None
         assert made.text == " ".join(said.replace("</think>", " ").split()[-cap:])
     else:
-        assert made.answer == find_answer(said)[0]
+        answer = find_answer(said)[0]
+        # an empty box behind a thought with an answer of its own is no answer to show
+        assert made.answer == answer or (made.answer is None and not answer)
 
 
 def test_summaries_are_kept_by_content(tmp_path) -> None:

@@ -22,6 +22,7 @@ from zppo_core.data.digits import (
 from zppo_core.engines.hf import HfEngine
 from zppo_core.errors import UserError
 from zppo_core.models.nano import build as nano
+from zppo_core.models.nano import resolve
 from zppo_core.models.nano.sft import Recipe, build_checkpoints, make_example
 from zppo_core.models.renderer import Renderer
 from zppo_core.models.weights import weight_hash
@@ -116,7 +117,7 @@ def test_text_round_trips_through_the_tokenizer() -> None:
 
 
 def test_the_model_is_qwen35_with_both_kinds_of_layers() -> None:
-    config = json.loads((nano.resolve("nano:student") / "config.json").read_text())
+    config = json.loads((resolve("nano:student") / "config.json").read_text())
     assert config["architectures"] == ["Qwen3_5ForConditionalGeneration"]
     assert set(config["text_config"]["layer_types"]) == {"linear_attention", "full_attention"}
     assert config["text_config"]["linear_key_head_dim"] == 64
@@ -124,7 +125,7 @@ def test_the_model_is_qwen35_with_both_kinds_of_layers() -> None:
     assert config["vision_config"]["depth"] == 2
     model, _ = models.load("nano:student", torch.float32)
     assert 500_000 < model.num_parameters() < 1_000_000
-    size = sum(f.stat().st_size for f in nano.resolve("nano:student").parent.rglob("*"))
+    size = sum(f.stat().st_size for f in resolve("nano:student").parent.rglob("*"))
     assert size < 10_000_000
 
 
@@ -166,4 +167,4 @@ def test_a_shortened_rebuild_is_the_same_twice_and_learns(tmp_path: Path, capsys
 
 def test_a_missing_checkpoint_says_how_to_rebuild_it() -> None:
     with pytest.raises(UserError, match="nano build"):
-        nano.resolve("nano:professor")
+        resolve("nano:professor")
