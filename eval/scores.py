@@ -21,7 +21,7 @@ from zppo_core.records.schema import decode, encode
 from zppo_core.run.changes import began_with, changes, settings_at
 from zppo_core.run.heartbeat import Heartbeat
 from zppo_core.run.spec import Run
-from zppo_core.run.timing import record_stage
+from zppo_core.run.timing import record_stage, stopwatch
 from zppo_core.store.journal import Journal
 
 Files = dict[str, bytes]
@@ -44,15 +44,21 @@ def plan(run: Run) -> list[Item]:
     ]
 
 
-def evaluate(run: Run, item: Item, show: Show = nothing) -> list[dict[str, Any]]:
-    """Score base, student and teacher on the item; a row of eval_scores each."""
+def evaluate(
+    run: Run, item: Item, show: Show = nothing, alone: bool = True
+) -> list[dict[str, Any]]:
+    """Score base, student and teacher on the item; a row of eval_scores each.
+
+    `alone`: the process does nothing else, and its start counts as this stage's.
+    """
+    seconds = stopwatch(alone)
     if (began := began_with(run.journal)) is not None:  # weights have the type they ended with
         run = replace(run, config=settings_at(run.config, began, changes(run.journal)))
     set_threads(run.config, alone=False)
     exam, teacher = exam_of(run.config, run.cache)
     rows = run_item(run, exam, contestants(run, teacher), item, show)
     name = item["benchmark"] + (f"-{item['index']}" if item["of"] > 1 else "")
-    record_stage(run, f"evaluate/{name}")
+    record_stage(run, f"evaluate/{name}", seconds=seconds())
     return rows
 
 

@@ -31,7 +31,17 @@ ROOMS = (
     "steps",
     "flows",
 )
-COMMANDS = ("audit", "compare", "cost", "database", "evidence", "figures", "judge", "tables")
+COMMANDS = (
+    "pipeline",
+    "audit",
+    "compare",
+    "cost",
+    "database",
+    "evidence",
+    "figures",
+    "judge",
+    "tables",
+)
 
 
 def modules() -> dict[str, Path]:

@@ -21,7 +21,7 @@ from zppo_core.protocols import Progress
 from zppo_core.rewards.custom import OwnReward
 from zppo_core.rewards.grading import RuleGrading
 from zppo_core.run.spec import Run
-from zppo_core.run.timing import record_stage
+from zppo_core.run.timing import record_stage, stopwatch
 from zppo_core.store.objects import get_tree, open_store, put_tree
 from zppo_core.types import Prompt, Question
 
@@ -219,11 +219,15 @@ def _build(config: Config, folder: Path, asked: Iterable[Signature], progress: P
     write_card(folder, RolloutConfig().new_prompts, RunConfig().rollout_steps)
 
 
-def prepare(run: Run, asked: Iterable[Signature], progress: Progress) -> dict[str, Any]:
+def prepare(
+    run: Run, asked: Iterable[Signature], progress: Progress, alone: bool = True
+) -> dict[str, Any]:
     """The corpus's size, hash and make-up; raises UserError if it cannot serve the run.
 
     `asked` are the signatures of what the evaluation asks, looked at where a corpus is built.
+    `alone`: the process does nothing else, and its start counts as this stage's.
     """
+    seconds = stopwatch(alone)
     config = run.config
     if config.data.source == "zppo77k":
         build_77k(config, asked, progress)
@@ -235,7 +239,7 @@ def prepare(run: Run, asked: Iterable[Signature], progress: Progress) -> dict[st
     coverage = corpus.coverage(steps, config.rollout.new_prompts)
     print(f"corpus: {coverage.text()}")
     print(preview_of(config, corpus).text(), flush=True)
-    record_stage(run, "prepare_data")
+    record_stage(run, "prepare_data", seconds=seconds())
     return {
         "questions": len(corpus),
         "digest": corpus.digest(),

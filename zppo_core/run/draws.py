@@ -12,15 +12,16 @@ from zppo_core.protocols import Sampling
 from zppo_core.run.heartbeat import Heartbeat
 from zppo_core.run.session import open_session
 from zppo_core.run.spec import Run
-from zppo_core.run.timing import record_stage
+from zppo_core.run.timing import record_stage, stopwatch
 
 
-def draw_beforehand(run: Run) -> dict[str, Any]:
+def draw_beforehand(run: Run, alone: bool = True) -> dict[str, Any]:
     """Draw visit 0 of `teacher.prefill` of the corpus, in the order it will be asked.
 
     Draws that exist cost nothing, so a step that died goes on where it was. Methods without a
-    teacher skip it.
+    teacher skip it. `alone`: the process does nothing else, and its start counts as this stage's.
     """
+    seconds = stopwatch(alone)
     config = run.config
     method = METHODS[config.run.method]
     elsewhere = config.compute.rendezvous == "auto"  # flows/hosts_flow.py trains
@@ -50,5 +51,6 @@ def draw_beforehand(run: Run) -> dict[str, Any]:
         "tokens": stats.tokens, "tokens_cap": 0,
         "seconds": session.clock.model_seconds,
     }  # fmt: skip
-    record_stage(run, "cache_teacher", session.clock.model_seconds, [spent] if stats.misses else ())
+    costs = [spent] if stats.misses else ()
+    record_stage(run, "cache_teacher", session.clock.model_seconds, costs, seconds())
     return {"draws": stats.misses, "hits": stats.hits, "tokens": stats.tokens}

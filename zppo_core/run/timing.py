@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from zppo_core.records.schema import encode
@@ -21,6 +21,12 @@ def seconds_alive() -> float:
     except OSError:
         return time.process_time()  # not Linux: what is known without a library
     return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+
+
+def stopwatch(alone: bool) -> Callable[[], float]:
+    """Seconds of a stage until it is asked: those of the process if it has no other stage."""
+    began = time.monotonic()
+    return seconds_alive if alone else lambda: time.monotonic() - began
 
 
 def record_stage(run: Run, name: str, model_seconds: float | None = None,

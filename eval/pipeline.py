@@ -1,0 +1,134 @@
+"""The whole pipeline in one process, without Metaflow: `zppo_core.train`.
+
+Data, teacher draws, rollout steps, evaluation, database: the stages of `flows/zppo_flow.py` in the
+same order, through the same functions. A run that was killed goes on when it is called again with
+its `name`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from eval import scores
+from eval.overlap import evaluation_signatures
+from eval.preflight import check
+from eval.report import database, tables
+from eval.report.connection import open_database
+from zppo_core.config import Config, load
+from zppo_core.data.own import table_of
+from zppo_core.errors import UserError
+from zppo_core.run import corpus
+from zppo_core.run.draws import draw_beforehand
+from zppo_core.run.heartbeat import Heartbeat
+from zppo_core.run.loop import Listening, advance
+from zppo_core.run.preflight import check_stores
+from zppo_core.run.setup import open_run
+from zppo_core.run.spec import Run
+from zppo_core.store.checkpoint import latest_checkpoint
+from zppo_core.types import Grade, Question
+
+Reward = str | Callable[[Question, str], Grade]
+Questions = str | Path | Iterable[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run came to: its summary, and where everything is."""
+
+    run: Run
+    summary: Mapping[str, Any]  # see `eval.report.summary.summary`
+
+    @property
+    def accuracy(self) -> dict[str, dict[str, float | None]]:
+        """Percent by family of benchmarks: base, student, gain, teacher; None if not measured."""
+        names = ("base", "student", "gain", "teacher")
+        return {row["family"]: {n: row[n] for n in names} for row in self.summary["accuracy"]}
+
+    @property
+    def checkpoint(self) -> str:
+        """The trained student, a Hugging Face folder in the run's store."""
+        found = latest_checkpoint(self.run.store, self.run.key)
+        if found is None:
+            raise UserError(f"no checkpoint in {self.run.store_url}/{self.run.key}; train the run")
+        return f"{self.run.store_url}/{found.prefix}/student"
+
+    def connect(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """The result database, open for reading, as a context."""
+        return open_database(self.run.database)
+
+
+def train(
+    config: Config | str = "nano",
+    questions: Questions | None = None,
+    reward: Reward | None = None,
+    student: str = "",
+    teacher: str = "",
+    name: str = "",
+    listening: Listening | None = None,
+) -> Trained:
+    """Train, evaluate, and file a run; returns its scores and where everything lies.
+
+    `config` is a configuration or the name of a preset. `questions` are rows with at least
+    "question" and "answer" (a list, `datasets.Dataset`, pandas frame), or a path or hub id.
+    `reward` is a function of (Question, response) that gives a Grade, importable by its name, or
+    that name ("package.module:function"). `student` and `teacher` are folders or hub ids; a teacher
+    may be an address, http://host:8000/v1#model. With a `name` the run goes on where it was.
+    UserError on the first fault, before anything is spent.
+    """
+    config = load(config) if isinstance(config, str) else config
+    config = given(config, questions, reward, student, teacher)
+    check(config)
+    run = open_run(config, datetime.now(UTC).strftime("%Y%m%d%H%M%S%f"), name)
+    check_stores(run)
+    corpus.prepare(run, evaluation_signatures(config), Heartbeat().progress("corpus"), False)
+    run = corpus.settled(run)
+    draw_beforehand(run, alone=False)
+    done = 0
+    while done < run.rollout_steps:
+        done = advance(run, done, listening, fresh=False)
+    for item in scores.plan(run):
+        scores.evaluate(run, item, alone=False)
+    scores.conclude(run)
+    database.ingest(run.journal, run.key, run.database)
+    return Trained(run, tables.summary(run.database, run.key))
+
+
+def given(
+    config: Config, questions: Questions | None, reward: Reward | None, student: str, teacher: str
+) -> Config:
+    """`config` with what a caller brings in place of what it names."""
+    data = config.data
+    if questions is not None:
+        place = Path(config.store.root) / "corpora"
+        data = replace(data, source=table_of(questions, place), columns="", format="")
+    if reward is not None:
+        data = replace(data, reward=reward if isinstance(reward, str) else path_of(reward))
+    config = replace(config, data=data)
+    if student:
+        config = replace(config, student=replace(config.student, model=student))
+    if teacher:
+        address, _, model = teacher.partition("#")
+        far = address.startswith(("http://", "https://"))
+        far_or_near = (address, model) if far else ("", teacher)
+        config = replace(
+            config, teacher=replace(config.teacher, endpoint=far_or_near[0], model=far_or_near[1])
+        )
+    return config
+
+
+def path_of(function: Callable[..., Any]) -> str:
+    """The dotted path of a function; UserError if another process could not import it by that."""
+    module, name = function.__module__, function.__qualname__
+    if module == "__main__" or not name.isidentifier():
+        raise UserError(
+            f"the reward {name} cannot be imported by the processes that grade; put it at the top "
+            "of a module of its own, like my_rewards.py"
+        )
+    return f"{module}:{name}"
