@@ -59,8 +59,12 @@ def write(folder: Path, rows: int) -> None:
         pq.write_table(table, path, compression="zstd")
     vero = folder / "vero" / "stem-tqa" / "train-00000.parquet"
     vero.parent.mkdir(parents=True, exist_ok=True)
-    row = {"id": "v", "data_source": "tqa", "image": {"bytes": images[0], "path": None},
-           "extra_info": {"question": "Why?", "answer": "1"}}  # fmt: skip
+    row = {
+        "id": "v",
+        "data_source": "tqa",
+        "image": {"bytes": images[0], "path": None},
+        "extra_info": {"question": "Why?", "answer": "1"},
+    }
     pq.write_table(pa.Table.from_pylist([row]), vero)
 
 
@@ -96,12 +100,15 @@ def scaling() -> list[dict[str, float | str]]:
         after = bounds.scaled(data, small=True)
         rows.append(
             {
-                "size": f"{size[0]} x {size[1]}", "scaled": "{} x {}".format(*bounds.size(size)),
-                "ms/picture": 1000 * taken / n, "KiB": len(data) / 1024,
-                "KiB scaled": len(after) / 1024, "tokens": tokens(size),
+                "size": f"{size[0]} x {size[1]}",
+                "scaled": "{} x {}".format(*bounds.size(size)),
+                "ms/picture": 1000 * taken / n,
+                "KiB": len(data) / 1024,
+                "KiB scaled": len(after) / 1024,
+                "tokens": tokens(size),
                 "tokens scaled": tokens(bounds.size(size)),
             }
-        )  # fmt: skip
+        )
     return rows
 
 
@@ -121,9 +128,14 @@ def main() -> None:
         write(Path(folder), a.rows)
         done = in_fresh_process(__file__, "--only", folder)
     rows = [
-        {"rows": done["rows"], "kept": done["kept"], "seconds": done["seconds"],
-         "rows/s": done["rows"] / done["seconds"], "peak MiB": done["peak"]}
-    ]  # fmt: skip
+        {
+            "rows": done["rows"],
+            "kept": done["kept"],
+            "seconds": done["seconds"],
+            "rows/s": done["rows"] / done["seconds"],
+            "peak MiB": done["peak"],
+        }
+    ]
     record("bench_corpus", vars(a), rows)
 
 

@@ -86,8 +86,14 @@ def ours(a: argparse.Namespace) -> dict[str, Any]:
     renderer.encode = lambda p: EncodedPrompt(memo[p.text], np.zeros_like(memo[p.text]))  # type: ignore[method-assign]
     engine = HfEngine(model, renderer, "bench")
     settings = TrainerConfig(token_budget=a.budget, checkpointing=False)
-    trainer = Trainer(model, renderer.forbidden_ids, 0, settings,
-                      OptimizerConfig(lr=1e-6, weight_decay=0.0), LossConfig())  # fmt: skip
+    trainer = Trainer(
+        model,
+        renderer.forbidden_ids,
+        0,
+        settings,
+        OptimizerConfig(lr=1e-6, weight_decay=0.0),
+        LossConfig(),
+    )
     prompts = [Prompt(t) for t in memo]
     phases, steps = Phases(), []
     phases.wrap(engine, "generate", "generate")
@@ -122,19 +128,36 @@ def trl(a: argparse.Namespace) -> dict[str, Any]:
     batch = a.prompts * a.group
     with tempfile.TemporaryDirectory() as folder:
         arguments = GRPOConfig(
-            output_dir=folder, per_device_train_batch_size=a.micro, max_steps=STEPS + 1,
-            gradient_accumulation_steps=batch // a.micro, num_generations=a.group,
-            max_completion_length=a.new, temperature=1.0, top_p=1.0, top_k=0, beta=0.0,
-            num_iterations=1, learning_rate=1e-6, weight_decay=0.0, use_cpu=True, bf16=False,
-            report_to=[], save_strategy="no", logging_steps=1000, disable_tqdm=True,
-            gradient_checkpointing=False, shuffle_dataset=False,
+            output_dir=folder,
+            per_device_train_batch_size=a.micro,
+            max_steps=STEPS + 1,
+            gradient_accumulation_steps=batch // a.micro,
+            num_generations=a.group,
+            max_completion_length=a.new,
+            temperature=1.0,
+            top_p=1.0,
+            top_k=0,
+            beta=0.0,
+            num_iterations=1,
+            learning_rate=1e-6,
+            weight_decay=0.0,
+            use_cpu=True,
+            bf16=False,
+            report_to=[],
+            save_strategy="no",
+            logging_steps=1000,
+            disable_tqdm=True,
+            gradient_checkpointing=False,
+            shuffle_dataset=False,
             generation_kwargs={"min_new_tokens": a.new},
-        )  # fmt: skip
+        )
         trainer = GRPOTrainer(
-            model=text_model(a.hidden, a.layers), args=arguments, processing_class=tokenizer,
+            model=text_model(a.hidden, a.layers),
+            args=arguments,
+            processing_class=tokenizer,
             reward_funcs=lambda completion_ids, **_: rewards(completion_ids),
             train_dataset=Dataset.from_dict({"prompt": texts(a, tokenizer) * (STEPS + 1)}),
-        )  # fmt: skip
+        )
         phases, steps = Phases(), []
         phases.wrap(trainer, "_generate", "generate")
         phases.wrap(trainer, "_get_per_token_logps_and_entropies", "forward")
@@ -158,9 +181,17 @@ def trl(a: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, value in (("prompts", 16), ("prompt", 256), ("group", 8), ("new", 64),
-                        ("hidden", 256), ("layers", 4), ("rounds", 2), ("micro", 8),
-                        ("budget", 1024)):  # fmt: skip
+    for name, value in (
+        ("prompts", 16),
+        ("prompt", 256),
+        ("group", 8),
+        ("new", 64),
+        ("hidden", 256),
+        ("layers", 4),
+        ("rounds", 2),
+        ("micro", 8),
+        ("budget", 1024),
+    ):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--only", default="", help=argparse.SUPPRESS)
     a = parser.parse_args()
@@ -178,15 +209,17 @@ def main() -> None:
     for name, result in best.items():
         rows.append(
             {
-                "trainer": name, "step s": result["seconds"],
+                "trainer": name,
+                "step s": result["seconds"],
                 "new tokens/s": tokens / result["seconds"],
-                "speed": best["trl"]["seconds"] / result["seconds"], "peak MiB": result["peak"],
+                "speed": best["trl"]["seconds"] / result["seconds"],
+                "peak MiB": result["peak"],
                 "above rest MiB": result["peak"] - result["rest"],
                 "where the time goes": ", ".join(
                     f"{k} {v:.1f} s" for k, v in sorted(result["phases"].items())
                 ),
             }
-        )  # fmt: skip
+        )
     record("bench_grpo_step", vars(a), rows)
 
 

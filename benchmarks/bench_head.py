@@ -61,9 +61,14 @@ def main() -> None:
             row = {"tokens": tokens, "head": mode, "seconds": "-", "extra MiB": "-"}
             if mode == "chunked" or 2 * tokens * VOCABULARY * 4 < a.most * 2**30:
                 done = in_fresh_process(
-                    __file__, "--device", a.device, "--width", str(a.width), "--only",
+                    __file__,
+                    "--device",
+                    a.device,
+                    "--width",
+                    str(a.width),
+                    "--only",
                     f"{mode},{tokens}",
-                )  # fmt: skip
+                )
                 row |= {"seconds": done["seconds"], "extra MiB": done["extra"]}
             rows.append(row)
     record("bench_head", vars(a), rows)

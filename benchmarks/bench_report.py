@@ -107,16 +107,31 @@ def main() -> None:
         path = Path(folder) / "many.duckdb"
         start = time.perf_counter()
         n = build(path, a.rows)
-        print(f"{n:,} samples in {time.perf_counter() - start:.0f} s, "
-              f"{path.stat().st_size / 1e6:,.0f} MB")  # fmt: skip
+        print(
+            f"{n:,} samples in {time.perf_counter() - start:.0f} s, "
+            f"{path.stat().st_size / 1e6:,.0f} MB"
+        )
         rows = []
         for name in REPORTS:
             found = in_fresh_process(__file__, "--database", str(path), "--report", name)
-            rows.append({"report": name, "samples": n, "seconds": found["seconds"],
-                         "lines": found["rows"], "peak MiB": found["peak"]})  # fmt: skip
-        rows.append({"report": "all", "samples": n, "seconds": sum(r["seconds"] for r in rows),
-                     "lines": sum(r["lines"] for r in rows),
-                     "peak MiB": max(r["peak MiB"] for r in rows)})  # fmt: skip
+            rows.append(
+                {
+                    "report": name,
+                    "samples": n,
+                    "seconds": found["seconds"],
+                    "lines": found["rows"],
+                    "peak MiB": found["peak"],
+                }
+            )
+        rows.append(
+            {
+                "report": "all",
+                "samples": n,
+                "seconds": sum(r["seconds"] for r in rows),
+                "lines": sum(r["lines"] for r in rows),
+                "peak MiB": max(r["peak MiB"] for r in rows),
+            }
+        )
     record("bench_report", {"rows": a.rows}, rows)
 
 

@@ -23,10 +23,15 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "scale")]
 import test_sharded as sharded  # noqa: E402 - the same groups and models as the test
 
 LAYOUTS = (
-    (2, 1, False, torch.float32), (2, 2, False, torch.float32), (3, 2, False, torch.float32),
-    (3, 3, False, torch.float32), (2, 1, False, torch.bfloat16), (2, 2, True, torch.bfloat16),
-    (2, 3, False, torch.bfloat16), (3, 3, False, torch.bfloat16),
-)  # fmt: skip
+    (2, 1, False, torch.float32),
+    (2, 2, False, torch.float32),
+    (3, 2, False, torch.float32),
+    (3, 3, False, torch.float32),
+    (2, 1, False, torch.bfloat16),
+    (2, 2, True, torch.bfloat16),
+    (2, 3, False, torch.bfloat16),
+    (3, 3, False, torch.bfloat16),
+)
 
 
 def row(processes: int, stage: int, offload: bool, dtype: torch.dtype) -> dict[str, object]:
@@ -49,11 +54,15 @@ def row(processes: int, stage: int, offload: bool, dtype: torch.dtype) -> dict[s
             many.close()
     norms = [abs(a.grad_norm / b.grad_norm - 1) for a, b in zip(made, alone, strict=True)]
     return {
-        "processes": processes, "zero_stage": stage, "offload": offload,
+        "processes": processes,
+        "zero_stage": stage,
+        "offload": offload,
         "dtype": str(dtype).removeprefix("torch."),
-        "apart": float((a - b).norm() / (a - start).norm()), "gradient_norm_apart": max(norms),
-        "seconds": made[1].seconds, "seconds_alone": alone[1].seconds,
-    }  # fmt: skip
+        "apart": float((a - b).norm() / (a - start).norm()),
+        "gradient_norm_apart": max(norms),
+        "seconds": made[1].seconds,
+        "seconds_alone": alone[1].seconds,
+    }
 
 
 def main() -> int:

@@ -130,9 +130,11 @@ def paper_world(config: Config, folder: str, tokens: int) -> Session:
     )
 
     images = Qwen2VLImageProcessorPil(
-        patch_size=16, merge_size=2, temporal_patch_size=2,
+        patch_size=16,
+        merge_size=2,
+        temporal_patch_size=2,
         size={"shortest_edge": 256 * 32 * 32, "longest_edge": 1280 * 32 * 32},
-    )  # fmt: skip
+    )
     renderer = Renderer(nano.build_tokenizer(), images, nano.VOCAB)
     files = pictures()
     questions = [
@@ -147,18 +149,28 @@ def paper_world(config: Config, folder: str, tokens: int) -> Session:
         teachers=(teacher,),
         learner=TimedLearner(FreeLearner(), clock),  # type: ignore[arg-type]
         grading=RuleGrading(Grader()),
-        compressor=Compressor(teacher, templates, lambda t: len(renderer.encode_text(t)), cap,
-                              retries, Memo(cache)),
+        compressor=Compressor(
+            teacher, templates, lambda t: len(renderer.encode_text(t)), cap, retries, Memo(cache)
+        ),
         hints=HintWriter(teacher, templates, cap, retries),
         draws=TeacherCache(cache),
         encode=renderer.encode,
         templates=templates,
         progress=lambda phase: lambda done, total: None,
-    )  # fmt: skip
+    )
     r = config.replay
     buffer = PromptReplayBuffer(r.capacity, r.threshold, r.refresh)
-    return Session(config, ListCorpus(questions, 0), roles, RolloutState(buffer),
-                 FreeLearner(), NoModel(), renderer, NoModel(), clock)  # type: ignore[arg-type]  # fmt: skip
+    return Session(
+        config,
+        ListCorpus(questions, 0),
+        roles,
+        RolloutState(buffer),
+        FreeLearner(),
+        NoModel(),
+        renderer,
+        NoModel(),
+        clock,
+    )  # type: ignore[arg-type]
 
 
 def measure(world: Session, run: Run, folder: str, steps: int) -> tuple[float, float, int]:
@@ -174,8 +186,9 @@ def measure(world: Session, run: Run, folder: str, steps: int) -> tuple[float, f
     return wall, model, after - before
 
 
-def overlapped(run: Run, folder: str, slices: int, student_ms: float,
-               teacher_ms: float) -> dict[str, Any]:  # fmt: skip
+def overlapped(
+    run: Run, folder: str, slices: int, student_ms: float, teacher_ms: float
+) -> dict[str, Any]:
     """A step with engines that take their time: its seconds, and how long each role idles."""
     sets = ["teacher.scope=hard", f"compute.overlap={slices}"]
     config = load("4B", sets)
@@ -188,10 +201,11 @@ def overlapped(run: Run, folder: str, slices: int, student_ms: float,
     spent = world.clock.now() - before
     whole = spent.seconds
     return {
-        "overlap": slices, "seconds": whole,
+        "overlap": slices,
+        "seconds": whole,
         "student idle %": 100 * (1 - spent.student_seconds / whole),
         "teacher idle %": 100 * (1 - spent.teacher_seconds / whole),
-    }  # fmt: skip
+    }
 
 
 def hours() -> dict[str, float]:
@@ -218,14 +232,16 @@ def main() -> None:
             rows = [overlapped(run, folder, n, a.student_ms, a.teacher_ms) for n in (1, 4, 8)]
             record("bench_overlap", vars(a), rows)
             return
-        world = open_session(load("nano", sets.split(";")), open_store(f"{folder}/cache"),
-                            lambda phase: lambda done, total: None)  # fmt: skip
+        world = open_session(
+            load("nano", sets.split(";")),
+            open_store(f"{folder}/cache"),
+            lambda phase: lambda done, total: None,
+        )
         wall, model, size = measure(world, run, f"{folder}/nano", a.steps)
         rows.append(row("nano", wall, wall - model, size, wall))
         config = load("4B", [])
         world = paper_world(config, f"{folder}/paper-cache", a.tokens)
-        wall, model, size = measure(world, replace(run, config=config),
-                                    f"{folder}/paper", a.steps)  # fmt: skip
+        wall, model, size = measure(world, replace(run, config=config), f"{folder}/paper", a.steps)
         for scale, value in hours().items():
             step = value * 3600 / PAPER_STEPS
             rows.append(row(f"paper, {scale}", step, wall - model, size, step))
@@ -233,8 +249,13 @@ def main() -> None:
 
 
 def row(name: str, step: float, outside: float, size: int, whole: float) -> dict[str, Any]:
-    return {"step of": name, "seconds": step, "outside models, s": outside,
-            "share %": 100 * outside / whole, "journal MB": size / 1e6}  # fmt: skip
+    return {
+        "step of": name,
+        "seconds": step,
+        "outside models, s": outside,
+        "share %": 100 * outside / whole,
+        "journal MB": size / 1e6,
+    }
 
 
 if __name__ == "__main__":

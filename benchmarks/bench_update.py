@@ -58,10 +58,14 @@ def make_groups(shapes: list[tuple[int, list[int]]], seed: int) -> list[TrainGro
     for i, (prompt, responses) in enumerate(shapes):
         ids = rng.integers(20, 500, prompt)
         suffixes = tuple(
-            Suffix(rng.integers(20, 500, r).astype(np.int32), np.ones(r, bool),
-                   np.full(r, rng.normal(), np.float32), np.zeros(r, np.float32))
+            Suffix(
+                rng.integers(20, 500, r).astype(np.int32),
+                np.ones(r, bool),
+                np.full(r, rng.normal(), np.float32),
+                np.zeros(r, np.float32),
+            )
             for r in responses
-        )  # fmt: skip
+        )
         groups.append(TrainGroup(str(i), "plain", EncodedPrompt(ids, np.zeros_like(ids)), suffixes))
     return groups
 
@@ -186,8 +190,16 @@ def main() -> None:
     parser.add_argument("--model", default="", help="a checkpoint; default: random weights")
     parser.add_argument("--dump", default="", help="a run's DuckDB file")
     parser.add_argument("--kind", default="bcq", help="kind of groups to take from the dump")
-    defaults = {"hidden": 256, "layers": 4, "prompt": 768, "response": 256, "group": 8,
-                "groups": 4, "budget": 16_384, "repeats": 3}  # fmt: skip
+    defaults = {
+        "hidden": 256,
+        "layers": 4,
+        "prompt": 768,
+        "response": 256,
+        "group": 8,
+        "groups": 4,
+        "budget": 16_384,
+        "repeats": 3,
+    }
     for name, value in defaults.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--checkpointing", action="store_true")
@@ -226,18 +238,23 @@ def main() -> None:
         best = min(times[mode])
         rows.append(
             {
-                "mode": mode, "step s": best, "tokens/s": computed[mode] / best,
+                "mode": mode,
+                "step s": best,
+                "tokens/s": computed[mode] / best,
                 "useful tokens/s": useful / best,
-                "speed": min(times["transformers"]) / best, "peak MiB": fresh["peak"],
+                "speed": min(times["transformers"]) / best,
+                "peak MiB": fresh["peak"],
                 "max |dlogp|": float(np.abs(logp[mode] - logp["transformers"]).max()),
                 "gradient cosine": float(cosine),
             }
-        )  # fmt: skip
+        )
     p, r = np.mean([p for p, _ in shapes]), np.mean([x for _, rs in shapes for x in rs])
     g = np.mean([len(rs) for _, rs in shapes])
     bound = g * (p + r) / (p + g * r)
-    print(f"P = {p:.0f}, R = {r:.0f}, G = {g:.0f}: bound on the saving {bound:.2f}x, "
-          f"reached {min(times['padded']) / min(times['shared']):.2f}x over padded")  # fmt: skip
+    print(
+        f"P = {p:.0f}, R = {r:.0f}, G = {g:.0f}: bound on the saving {bound:.2f}x, "
+        f"reached {min(times['padded']) / min(times['shared']):.2f}x over padded"
+    )
     record("bench_update", {**vars(a), "P": p, "R": r, "G": g, "bound": bound}, rows)
 
 

@@ -86,11 +86,15 @@ def ceilings(c: Check) -> None:
 
 
 def delta(c: Check) -> None:
-    for tokens, heads, compiled in ((128, 2, False),) if c.tiny else (
-        (2048, 16, False), (16_384, 32, False)
-    ):  # fmt: skip
-        c.add("delta", gpu_kernels.delta_table(
-            c.device, c.dtype, tokens, heads, 16 if c.tiny else 128, compiled))  # fmt: skip
+    for tokens, heads, compiled in (
+        ((128, 2, False),) if c.tiny else ((2048, 16, False), (16_384, 32, False))
+    ):
+        c.add(
+            "delta",
+            gpu_kernels.delta_table(
+                c.device, c.dtype, tokens, heads, 16 if c.tiny else 128, compiled
+            ),
+        )
 
 
 def delta_compiled(c: Check) -> None:
@@ -101,10 +105,15 @@ def delta_compiled(c: Check) -> None:
 
 
 def attention(c: Check) -> None:
-    shapes = ((20, 12, 2, 4, 2, 16, True),) if c.tiny else (
-        (300, 500, 4, 16, 4, 256, True), (1100, 4000, 8, 16, 4, 256, False),
-        (6000, 2000, 8, 16, 4, 256, False),
-    )  # fmt: skip
+    shapes = (
+        ((20, 12, 2, 4, 2, 16, True),)
+        if c.tiny
+        else (
+            (300, 500, 4, 16, 4, 256, True),
+            (1100, 4000, 8, 16, 4, 256, False),
+            (6000, 2000, 8, 16, 4, 256, False),
+        )
+    )
     for shape in shapes:
         c.add("attention", gpu_kernels.attention_table(c.device, c.dtype, *shape))
 
@@ -115,10 +124,14 @@ def small(c: Check) -> None:
 
 
 def head(c: Check) -> None:
-    for shape in ((32, 64, 500, (4, 32)),) if c.tiny else (
-        (8192, 1024, memory.VOCAB, (33, 512, 2048, 8192)),
-        (8192, 2560, memory.VOCAB, (33, 512, 2048, 8192)),
-    ):  # fmt: skip
+    for shape in (
+        ((32, 64, 500, (4, 32)),)
+        if c.tiny
+        else (
+            (8192, 1024, memory.VOCAB, (33, 512, 2048, 8192)),
+            (8192, 2560, memory.VOCAB, (33, 512, 2048, 8192)),
+        )
+    ):
         c.add("head", gpu_kernels.head_table(c.device, c.dtype, *shape))
 
 
@@ -200,17 +213,26 @@ def decode(c: Check) -> None:
         taken = time.perf_counter() - before
         drawn = sum(len(one.token_ids_T) for group in completions for one in group)
         rows = prompts * members
-        c.add("decode", [{"shape": name, "rows": rows, "new tokens": drawn,
-                          "tokens/s": drawn / taken}])  # fmt: skip
+        c.add(
+            "decode",
+            [{"shape": name, "rows": rows, "new tokens": drawn, "tokens/s": drawn / taken}],
+        )
         del engine, model
         free(c)
 
 
 SECTIONS: dict[str, Callable[[Check], None]] = {
-    "ceilings": ceilings, "delta": delta, "attention": attention, "head": head, "small": small,
-    "update": update, "pictures": vision, "kernels": kernels, "decode": decode,
+    "ceilings": ceilings,
+    "delta": delta,
+    "attention": attention,
+    "head": head,
+    "small": small,
+    "update": update,
+    "pictures": vision,
+    "kernels": kernels,
+    "decode": decode,
     "compiled": delta_compiled,
-}  # fmt: skip
+}
 
 
 # ---- an update
@@ -231,9 +253,14 @@ class Student:
                 self.estimate -= self.shape.params * 8 / memory.GIB
         settings = TrainerConfig(mode="padded", token_budget=c.a.budget, checkpointing=True)
         self.trainer = Trainer(
-            build(name, c.device, c.dtype), np.array([5, 6]), 0, settings,
-            OptimizerConfig(lr=1e-9, max_grad_norm=1e9, weight_decay=0.0), LossConfig(), c.device,
-        )  # fmt: skip
+            build(name, c.device, c.dtype),
+            np.array([5, 6]),
+            0,
+            settings,
+            OptimizerConfig(lr=1e-9, max_grad_norm=1e9, weight_decay=0.0),
+            LossConfig(),
+            c.device,
+        )
 
     def use(self, mode: str) -> bool:
         """Run passes by `mode` from here on; False, with a note, where it cannot run."""
@@ -252,8 +279,9 @@ class Student:
         work = self.trainer.update if self.steps else self.trainer.accumulate
         return work(groups)
 
-    def rows(self, prompt: int, response: int, count: int, pictures: int = 0,
-             modes: Sequence[str] = ()) -> list[Row]:  # fmt: skip
+    def rows(
+        self, prompt: int, response: int, count: int, pictures: int = 0, modes: Sequence[str] = ()
+    ) -> list[Row]:
         """One row a mode at these lengths."""
         groups = self.groups(prompt, response, count, 4 if self.c.tiny else 8, pictures)
         reference: dict[str, Any] = {}
@@ -315,8 +343,10 @@ class Student:
             return row
         cosines = {n: cosine(g, reference["gradients"][n]) for n, g in gradients.items()}
         least = min(cosines, key=lambda n: cosines[n])
-        whole = [torch.cat([t.flatten().float() for t in some.values()])
-                 for some in (gradients, reference["gradients"])]  # fmt: skip
+        whole = [
+            torch.cat([t.flatten().float() for t in some.values()])
+            for some in (gradients, reference["gradients"])
+        ]
         return row | {
             "mean |dlogp|": float(np.abs(logp - reference["logp"]).mean()),
             "cosine": cosine(*whole),
@@ -340,8 +370,11 @@ def holds(row: Row) -> bool:
 
 def needed_gib(name: str, budget: int, rank: int = 0) -> float:
     """What `zppo_core.models.memory` says that one GPU holds in the update."""
-    sets = ["compute.update_processes=1", f"trainer.token_budget={budget}",
-            f"trainer.lora_rank={rank}"]  # fmt: skip
+    sets = [
+        "compute.update_processes=1",
+        f"trainer.token_budget={budget}",
+        f"trainer.lora_rank={rank}",
+    ]
     estimate = memory.estimate(load(name, sets))
     if estimate is None:
         raise ValueError(f"no estimate for {name}")
@@ -355,8 +388,12 @@ def free(c: Check) -> None:
 
 def faults(c: Check) -> list[str]:
     """Every check that did not hold, in words."""
-    wrong = [f"{name}: {row['error']}" for name, rows in c.tables.items() for row in rows
-             if "error" in row]  # fmt: skip
+    wrong = [
+        f"{name}: {row['error']}"
+        for name, rows in c.tables.items()
+        for row in rows
+        if "error" in row
+    ]
     wrong += [
         f"{name} at {row['shape']}, P = {row['P']}, R = {row['R']}, {row['mode']} does not hold"
         for name in ("update", "pictures")
@@ -384,12 +421,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dtype", default="", help="default: bfloat16 on a GPU, float32 on a CPU")
     parser.add_argument("--budget", type=int, default=32_768, help="trainer.token_budget")
     parser.add_argument("--minutes", type=float, default=8.0)
-    parser.add_argument("--trust-flash", action="store_true",
-                        help="let flash-linear-attention run where it refuses its own backward "
-                             "pass; the table `delta` says whether it is right")  # fmt: skip
-    parser.add_argument("--first-config", action="store_true",
-                        help="take the first configuration of each Triton kernel: to try them all "
-                             "took 5 minutes for the delta rule alone")  # fmt: skip
+    parser.add_argument(
+        "--trust-flash",
+        action="store_true",
+        help="let flash-linear-attention run where it refuses its own backward "
+        "pass; the table `delta` says whether it is right",
+    )
+    parser.add_argument(
+        "--first-config",
+        action="store_true",
+        help="take the first configuration of each Triton kernel: to try them all "
+        "took 5 minutes for the delta rule alone",
+    )
     a = parser.parse_args(arguments)
     if a.device == "cuda" and not torch.cuda.is_available():
         print("gpu-check: no GPU here; --device cpu --shapes tiny tries the script itself")

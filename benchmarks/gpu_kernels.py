@@ -118,9 +118,16 @@ def delta_table(
 
 
 def attention_table(
-    device: str, dtype: torch.dtype, prompt: int, response: int, members: int,
-    heads: int, key_heads: int, dim: int, precise: bool,
-) -> list[Row]:  # fmt: skip
+    device: str,
+    dtype: torch.dtype,
+    prompt: int,
+    response: int,
+    members: int,
+    heads: int,
+    key_heads: int,
+    dim: int,
+    precise: bool,
+) -> list[Row]:
     """Forward and backward by mask, by two joined flash calls, by FlexAttention."""
     torch.manual_seed(0)
     total, scale = members * response, dim**-0.5
@@ -144,9 +151,11 @@ def attention_table(
         mask = hybrid.attention_mask(real, past)
         keys, values = whole(pk, k), whole(pv, v)
         out = F.scaled_dot_product_attention(
-            rows(q), *hybrid.each_head(keys, values, heads // key_heads), attn_mask=mask,
+            rows(q),
+            *hybrid.each_head(keys, values, heads // key_heads),
+            attn_mask=mask,
             scale=scale,
-        )  # fmt: skip
+        )
         return out.transpose(1, 2).reshape(total, heads, dim)
 
     def joined(*t: torch.Tensor) -> torch.Tensor:
@@ -233,13 +242,21 @@ def small_table(device: str, dtype: torch.dtype, tokens: int, hidden: int, ffn: 
 
     works: list[tuple[str, str, Callable[[], torch.Tensor], list[torch.Tensor]]] = [
         ("convolution, silu", "grouped conv1d", ours_conv, [wide, conv]),
-        ("convolution, silu", "a sequence each", lambda: bounded_conv(wide, conv, bounds, None),
-         [wide, conv]),
+        (
+            "convolution, silu",
+            "a sequence each",
+            lambda: bounded_conv(wide, conv, bounds, None),
+            [wide, conv],
+        ),
         ("norm", "ours", lambda: hybrid.rms_norm(x, Norm), [x, Norm.weight]),
-        ("gated norm", "ours", lambda: hybrid.gated_norm(heads, gates, Gated),
-         [heads, gates, Gated.weight]),
+        (
+            "gated norm",
+            "ours",
+            lambda: hybrid.gated_norm(heads, gates, Gated),
+            [heads, gates, Gated.weight],
+        ),
         ("gate", "ours", lambda: F.silu(gate) * up, [gate, up]),
-    ]  # fmt: skip
+    ]
     if device == "cuda":
         works += _flash_small(x, wide, up, gate, heads, gates, conv, Norm, Gated, bounds)
 
@@ -248,14 +265,26 @@ def small_table(device: str, dtype: torch.dtype, tokens: int, hidden: int, ffn: 
         return {"ms": 1000 * timed(lambda: torch.autograd.grad(work(), leaves, seed), device)}
 
     return [
-        guarded({"what": what, "kernel": kernel, "tokens": tokens},
-                lambda work=work, leaves=leaves: measure(work, leaves))  # type: ignore[misc]
+        guarded(
+            {"what": what, "kernel": kernel, "tokens": tokens},
+            lambda work=work, leaves=leaves: measure(work, leaves),
+        )  # type: ignore[misc]
         for what, kernel, work, leaves in works
-    ]  # fmt: skip
+    ]
 
 
-def _flash_small(x: Any, wide: Any, up: Any, gate: Any, heads: Any, gates: Any, conv: Any,
-                 norm: Any, gated: Any, bounds: Bounds) -> list[Any]:  # fmt: skip
+def _flash_small(
+    x: Any,
+    wide: Any,
+    up: Any,
+    gate: Any,
+    heads: Any,
+    gates: Any,
+    conv: Any,
+    norm: Any,
+    gated: Any,
+    bounds: Bounds,
+) -> list[Any]:
     try:
         from fla.modules.activations import swiglu
         from fla.modules.causal_conv1d import causal_conv1d
@@ -271,13 +300,21 @@ def _flash_small(x: Any, wide: Any, up: Any, gate: Any, heads: Any, gates: Any, 
     name = "flash-linear-attention"
     return [
         ("convolution, silu", name, convolved, [wide, conv]),
-        ("norm", name, lambda: rms_norm(x, 1.0 + norm.weight.float(), None, eps=1e-6),
-         [x, norm.weight]),
+        (
+            "norm",
+            name,
+            lambda: rms_norm(x, 1.0 + norm.weight.float(), None, eps=1e-6),
+            [x, norm.weight],
+        ),
         ("norm", "ours compiled", lambda: compiled(x, norm), [x, norm.weight]),
-        ("gated norm", name, lambda: rms_norm_gated(heads, gates, gated.weight, None, eps=1e-6),
-         [heads, gates, gated.weight]),
+        (
+            "gated norm",
+            name,
+            lambda: rms_norm_gated(heads, gates, gated.weight, None, eps=1e-6),
+            [heads, gates, gated.weight],
+        ),
         ("gate", name, lambda: swiglu(gate, up), [gate, up]),
-    ]  # fmt: skip
+    ]
 
 
 # ---- the head

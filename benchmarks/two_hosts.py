@@ -22,13 +22,23 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 A, B, PORT, S3 = "10.77.0.1", "10.77.0.2", 29577, 5077
 STEPS = 4
-SETS = ";".join((
-    f"run.rollout_steps={STEPS}", "run.steps_per_task=2", "data.train_questions=48",
-    "rollout.new_prompts=16", "rollout.max_tokens=32", "evaluation.suite=nano_text",
-    "evaluation.limit=4", "store.root=s3://hosts/runs", "compute.threads=1",
-    "compute.update_hosts=2", "compute.update_processes=1", f"compute.rendezvous={A}:{PORT}",
-    "compute.overlap=2",
-))  # fmt: skip
+SETS = ";".join(
+    (
+        f"run.rollout_steps={STEPS}",
+        "run.steps_per_task=2",
+        "data.train_questions=48",
+        "rollout.new_prompts=16",
+        "rollout.max_tokens=32",
+        "evaluation.suite=nano_text",
+        "evaluation.limit=4",
+        "store.root=s3://hosts/runs",
+        "compute.threads=1",
+        "compute.update_hosts=2",
+        "compute.update_processes=1",
+        f"compute.rendezvous={A}:{PORT}",
+        "compute.overlap=2",
+    )
+)
 
 
 def ip(*arguments: str) -> None:
@@ -52,11 +62,17 @@ def on(host: str, *command: str, **options: object) -> subprocess.Popen[str]:
     """A process on a host, in a group of its own."""
     link = {"zppo-a": "zppo-va", "zppo-b": "zppo-vb"}[host]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("METAFLOW")} | {
-        "GLOO_SOCKET_IFNAME": link, "USERNAME": "root", "METAFLOW_S3_ENDPOINT_URL":
-        f"http://{A}:{S3}", "AWS_ENDPOINT_URL": f"http://{A}:{S3}", "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1",
-        "ZPPO_BACKEND": "gloo", "ZPPO_DEVICE": "cpu", "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+        "GLOO_SOCKET_IFNAME": link,
+        "USERNAME": "root",
+        "METAFLOW_S3_ENDPOINT_URL": f"http://{A}:{S3}",
+        "AWS_ENDPOINT_URL": f"http://{A}:{S3}",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "ZPPO_BACKEND": "gloo",
+        "ZPPO_DEVICE": "cpu",
+        "OMP_NUM_THREADS": "1",
+    }
     return subprocess.Popen(
         ["ip", "netns", "exec", host, *command],
         env=environment,
@@ -70,8 +86,9 @@ def end(process: subprocess.Popen[str]) -> None:
     """Kill a host's processes as a power failure would."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    found = subprocess.run(["ip", "netns", "pids", "zppo-b"], capture_output=True, text=True,
-                           check=False)  # fmt: skip
+    found = subprocess.run(
+        ["ip", "netns", "pids", "zppo-b"], capture_output=True, text=True, check=False
+    )
     for pid in map(int, found.stdout.split()):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -83,13 +100,26 @@ def second_host(folder: Path) -> subprocess.Popen[str]:
     meeting = f"--hosts 2 --host 1 --master {A}:{PORT}"
     worker = f"{sys.executable} -m zppo_core.cluster.launch --processes 1 {meeting}"
     log = (folder / "host-b.log").open("a")
-    return on("zppo-b", "bash", "-c", f"cd {ROOT}; while true; do {worker}; sleep 1; done",
-              stdout=log, stderr=subprocess.STDOUT)  # fmt: skip
+    return on(
+        "zppo-b",
+        "bash",
+        "-c",
+        f"cd {ROOT}; while true; do {worker}; sleep 1; done",
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def flow(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return on("zppo-a", sys.executable, str(ROOT / "flows" / "zppo_flow.py"), *arguments,
-              cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    return on(
+        "zppo-a",
+        sys.executable,
+        str(ROOT / "flows" / "zppo_flow.py"),
+        *arguments,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def inside(code: str) -> str:
@@ -124,8 +154,16 @@ def main() -> int:
     hosts()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        server = on("zppo-a", str(Path(sys.executable).with_name("moto_server")), "-H", A, "-p",
-                    str(S3), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        server = on(
+            "zppo-a",
+            str(Path(sys.executable).with_name("moto_server")),
+            "-H",
+            A,
+            "-p",
+            str(S3),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         time.sleep(4)
         inside("import boto3; boto3.client('s3').create_bucket(Bucket='hosts')")
         other = second_host(folder)

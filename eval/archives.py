@@ -73,8 +73,11 @@ class Index:
 
     def find(self, name: str) -> str | None:
         """The file, or folder with stills, whose path ends in `name`; the shortest if several."""
-        ends = [p for p in self.names.get(name.rpartition("/")[2], ())
-                if p == name or p.endswith(f"/{name}")]  # fmt: skip
+        ends = [
+            p
+            for p in self.names.get(name.rpartition("/")[2], ())
+            if p == name or p.endswith(f"/{name}")
+        ]
         return min(ends, key=lambda path: (len(path), path), default=None)
 
 

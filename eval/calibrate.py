@@ -49,8 +49,9 @@ def read_labels(text: str) -> list[tuple[Case, float]]:
         try:
             row = json.loads(line)
             label = float(row["label"])
-            case = Case(row["judge"], row["question"], row["answer"], row["gold"],
-                        row.get("extra", {}))  # fmt: skip
+            case = Case(
+                row["judge"], row["question"], row["answer"], row["gold"], row.get("extra", {})
+            )
             if case.judge not in JUDGES or not 0 <= label <= 1:
                 raise ValueError(f"judge {case.judge!r}, label {label}")
         except (ValueError, KeyError, TypeError) as fault:
@@ -68,15 +69,26 @@ def agreement(judge: str, pairs: Sequence[tuple[bool, bool]], malformed: int) ->
     labelled, said = sum(a for a, _ in pairs) / n, sum(b for _, b in pairs) / n
     chance = labelled * said + (1 - labelled) * (1 - said)
     kappa = None if chance == 1 else (same / n - chance) / (1 - chance)
-    return Agreement(judge, n, same / n, low, high, kappa, sum(b and not a for a, b in pairs),
-                     sum(a and not b for a, b in pairs), malformed)  # fmt: skip
+    return Agreement(
+        judge,
+        n,
+        same / n,
+        low,
+        high,
+        kappa,
+        sum(b and not a for a, b in pairs),
+        sum(a and not b for a, b in pairs),
+        malformed,
+    )
 
 
 def calibrate(judge: Judge, labelled: Sequence[tuple[Case, float]]) -> list[Agreement]:
     """Agreement for each judge that the labels speak of, and over "all"."""
     verdicts = judge.judge_all([case for case, _ in labelled])
-    rows = [(case.judge, label >= 0.5, v.score >= 0.5, v.malformed)
-            for (case, label), v in zip(labelled, verdicts, strict=True)]  # fmt: skip
+    rows = [
+        (case.judge, label >= 0.5, v.score >= 0.5, v.malformed)
+        for (case, label), v in zip(labelled, verdicts, strict=True)
+    ]
     names = [name for name in JUDGES if name in {r[0] for r in rows}]
     found = []
     for name in [*names, "all"] if len(names) > 1 else names:
@@ -88,22 +100,36 @@ def calibrate(judge: Judge, labelled: Sequence[tuple[Case, float]]) -> list[Agre
 def text_of(found: Sequence[Agreement]) -> str:
     """The agreements as an aligned table."""
     cells = [
-        [a.judge, str(a.n), f"{100 * a.agreement:.1f} [{100 * a.low:.1f}, {100 * a.high:.1f}]",
-         "none" if a.kappa is None else f"{a.kappa:.2f}", str(a.false_right), str(a.false_wrong),
-         str(a.malformed)]
+        [
+            a.judge,
+            str(a.n),
+            f"{100 * a.agreement:.1f} [{100 * a.low:.1f}, {100 * a.high:.1f}]",
+            "none" if a.kappa is None else f"{a.kappa:.2f}",
+            str(a.false_right),
+            str(a.false_wrong),
+            str(a.malformed),
+        ]
         for a in found
-    ]  # fmt: skip
-    columns = ["judge", "cases", "agreement, % [95 %]", "kappa", "false right", "false wrong",
-               "malformed"]  # fmt: skip
+    ]
+    columns = [
+        "judge",
+        "cases",
+        "agreement, % [95 %]",
+        "kappa",
+        "false right",
+        "false wrong",
+        "malformed",
+    ]
     return table(columns, cells)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line above; 0, or 2 with one line on stderr."""
     parser = argparse.ArgumentParser(
-        prog="python -m eval.judge", description=__doc__,
+        prog="python -m eval.judge",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("command", choices=["calibrate"])
     parser.add_argument("--model", required=True, help="folder, hub id or http://host/v1#name")
     parser.add_argument("--labels", type=Path, help="JSONL; default: ours")

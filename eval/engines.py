@@ -37,8 +37,13 @@ class LazyEngine:
     def version(self) -> int:
         return self._inner().version
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int],
-                 progress: Progress | None = None) -> list[tuple[Completion, ...]]:  # fmt: skip
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[tuple[Completion, ...]]:
         """See `engines.base.Engine`."""
         return self._inner().generate(prompts, sampling, seeds, progress) if prompts else []
 
@@ -109,6 +114,9 @@ class ModelSpec:
             settings["max_model_len"] = self.max_model_len
         several = self.gpus > 1
         return VllmEngine(
-            self.model, models.load_renderer(self.model, vocab, images),
-            transport="file" if several else "memory", tensor_parallel_size=self.gpus, **settings,
-        )  # fmt: skip
+            self.model,
+            models.load_renderer(self.model, vocab, images),
+            transport="file" if several else "memory",
+            tensor_parallel_size=self.gpus,
+            **settings,
+        )

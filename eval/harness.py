@@ -67,15 +67,26 @@ def parts_of(benchmark: Benchmark, limit: int, shard: int) -> list[Part]:
     return [Part(i, n) for i in range(n)]
 
 
-def evaluate(engine: Engine, benchmark: Benchmark, exam: Exam, thinking: bool,
-             progress: Progress | None = None) -> tuple[list[EvalSample], EvalScore]:  # fmt: skip
+def evaluate(
+    engine: Engine,
+    benchmark: Benchmark,
+    exam: Exam,
+    thinking: bool,
+    progress: Progress | None = None,
+) -> tuple[list[EvalSample], EvalScore]:
     """Every sample of `benchmark` asked once and marked, and the score over all."""
     marked = run_part(engine, benchmark, exam, thinking, WHOLE, progress)
     return list(marked.samples), summarise(benchmark, exam, [marked])
 
 
-def run_part(engine: Engine, benchmark: Benchmark, exam: Exam, thinking: bool, part: Part,
-             progress: Progress | None = None) -> Marked:  # fmt: skip
+def run_part(
+    engine: Engine,
+    benchmark: Benchmark,
+    exam: Exam,
+    thinking: bool,
+    part: Part,
+    progress: Progress | None = None,
+) -> Marked:
     """The part's samples asked and marked, by lm-eval's evaluator.
 
     A sample whose media cannot be read is named and left out. A data set that cannot be had, or a
@@ -94,8 +105,14 @@ def run_part(engine: Engine, benchmark: Benchmark, exam: Exam, thinking: bool, p
     return _driven(engine, benchmark, exam, thinking, [samples[i] for i in chosen], progress)
 
 
-def _driven(engine: Engine, benchmark: Benchmark, exam: Exam, thinking: bool,
-            samples: Sequence[Sample], progress: Progress | None) -> Marked:  # fmt: skip
+def _driven(
+    engine: Engine,
+    benchmark: Benchmark,
+    exam: Exam,
+    thinking: bool,
+    samples: Sequence[Sample],
+    progress: Progress | None,
+) -> Marked:
     from lm_eval.evaluator import evaluate as lm_evaluate
 
     from eval.lm_eval_model import EngineLM
@@ -104,8 +121,12 @@ def _driven(engine: Engine, benchmark: Benchmark, exam: Exam, thinking: bool,
     task = BenchmarkTask(benchmark=benchmark, exam=exam, samples=samples)
     model = EngineLM(engine, thinking, progress)
     # the score over all parts and its interval are ours, so nothing is resampled here
-    lm_evaluate(model, {"tasks": {task.config.task: task}, "groups": {}}, bootstrap_iters=0,
-                log_samples=False)  # fmt: skip
+    lm_evaluate(
+        model,
+        {"tasks": {task.config.task: task}, "groups": {}},
+        bootstrap_iters=0,
+        log_samples=False,
+    )
     return Marked(tuple(task.marked), tuple(task.unreadable))
 
 
@@ -131,18 +152,26 @@ def summarise(benchmark: Benchmark, exam: Exam, parts: Sequence[Marked]) -> Eval
     ]
     malformed = sum(s.outcome == "malformed" for s in samples)
     return EvalScore(
-        n, expected, found.score, found.stderr, found.low, found.high,
-        sum(s.answer is None for s in samples), "; ".join(reasons) or None,
+        n,
+        expected,
+        found.score,
+        found.stderr,
+        found.low,
+        found.high,
+        sum(s.answer is None for s in samples),
+        "; ".join(reasons) or None,
         None if exam.judge is None or benchmark.kind == "rule" else malformed,
-    )  # fmt: skip
+    )
 
 
 def _amiss(benchmark: Benchmark, n: int, expected: int, unreadable: Sequence[str]) -> list[str]:
     """What is wrong with the number of samples."""
     if n > expected:
         where = f"{benchmark.dataset}@REVISION"
-        return [f"{n} samples, {n - expected} more than the {expected} of this benchmark; pin a "
-                f"revision that has them: datasets={benchmark.name}={where}"]  # fmt: skip
+        return [
+            f"{n} samples, {n - expected} more than the {expected} of this benchmark; pin a "
+            f"revision that has them: datasets={benchmark.name}={where}"
+        ]
     found = [f"{n} of {expected} samples"] if n < expected else []
     if unreadable:
         found.append(f"{len(unreadable)} unreadable, first {unreadable[0]}")
@@ -171,8 +200,10 @@ def _broken(samples: Sequence[EvalSample]) -> list[str]:
     if not broken:
         return []
     first = broken[0]
-    return [f"{len(broken)} wrong by a fault of their rule, first {first.sample_id}: "
-            f"{first.outcome.removeprefix(FAULT)}"]  # fmt: skip
+    return [
+        f"{len(broken)} wrong by a fault of their rule, first {first.sample_id}: "
+        f"{first.outcome.removeprefix(FAULT)}"
+    ]
 
 
 @dataclass(frozen=True)
@@ -188,8 +219,9 @@ class Scored:
     family: str
 
 
-def rows_of(whose: Scored, samples: Sequence[EvalSample],
-            score: EvalScore) -> tuple[list[dict[str, Any]], dict[str, Any]]:  # fmt: skip
+def rows_of(
+    whose: Scored, samples: Sequence[EvalSample], score: EvalScore
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Rows of eval_samples, and the row of eval_scores."""
     key = asdict(whose)
     return [key | asdict(s) for s in samples], key | asdict(score)

@@ -111,8 +111,9 @@ JUDGES: dict[str, Rubric] = {
 }
 
 
-def judge_text(judge: str, reply: str, answer: str | None, sees: str, thinking: bool,
-               cut: bool) -> str:  # fmt: skip
+def judge_text(
+    judge: str, reply: str, answer: str | None, sees: str, thinking: bool, cut: bool
+) -> str:
     """What `judge` is shown of a reply; "" if there is nothing of the kind."""
     shows = JUDGES[judge].shows
     if shows == "response" or (shows == "answer" and (answer is None or sees == "trajectory")):
@@ -192,9 +193,10 @@ class Judge:
         for start in range(0, len(new), BATCH):
             part = new[start : start + BATCH]
             made = self.engine.generate(
-                [by_key[key] for key in part], Sampling(self.max_tokens, temperature=0.0),
+                [by_key[key] for key in part],
+                Sampling(self.max_tokens, temperature=0.0),
                 [derive_seed(0, "judge", key) for key in part],
-            )  # fmt: skip
+            )
             for key, group in zip(part, made, strict=True):
                 replies[key] = Reply(group[0].text, group[0].finish == "length")
                 self._keep(key, replies[key])

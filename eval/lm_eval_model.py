@@ -33,8 +33,9 @@ class EngineLM(LM):
 
     MULTIMODAL = True
 
-    def __init__(self, engine: Engine, thinking: bool = True,
-                 progress: Progress | None = None) -> None:  # fmt: skip
+    def __init__(
+        self, engine: Engine, thinking: bool = True, progress: Progress | None = None
+    ) -> None:
         super().__init__()
         self.engine, self.thinking, self.progress = engine, thinking, progress
 
@@ -44,8 +45,9 @@ class EngineLM(LM):
         return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
 
     @classmethod
-    def create_from_arg_obj(cls, arg_dict: dict[str, Any],
-                            additional_config: Any = None) -> EngineLM:  # fmt: skip
+    def create_from_arg_obj(
+        cls, arg_dict: dict[str, Any], additional_config: Any = None
+    ) -> EngineLM:
         """From the fields of `ModelSpec` and `thinking`; UserError on any other."""
         from eval.engines import ModelSpec
 
@@ -86,16 +88,21 @@ class EngineLM(LM):
         shown = None if self.progress is None else _shifted(self.progress, before, total)
         start = time.perf_counter()
         made = self.engine.generate(
-            list(prompts.values()), sampling_of(arguments),
-            [_seed(requests[i], prompt) for i, prompt in prompts.items()], shown,
-        )  # fmt: skip
+            list(prompts.values()),
+            sampling_of(arguments),
+            [_seed(requests[i], prompt) for i, prompt in prompts.items()],
+            shown,
+        )
         each = (time.perf_counter() - start) / max(len(prompts), 1)
         for (i, prompt), group in zip(prompts.items(), made, strict=True):
             replies[i] = Reply.of(
-                _cut(group[0].text, until), digest=prompt.digest(), seconds=each,
-                tokens=len(group[0].token_ids_T), cut=group[0].finish == "length",
+                _cut(group[0].text, until),
+                digest=prompt.digest(),
+                seconds=each,
+                tokens=len(group[0].token_ids_T),
+                cut=group[0].finish == "length",
                 thinking=self.thinking,
-            )  # fmt: skip
+            )
         return [replies[i] for i in range(len(requests))]
 
     def _prompt(self, request: Instance) -> Prompt:
@@ -115,8 +122,9 @@ class EngineLM(LM):
     def tokenizer_name(self) -> str:
         return self.engine.name
 
-    def apply_chat_template(self, chat_history: list[dict[str, str]],
-                            add_generation_prompt: bool = True) -> str:  # fmt: skip
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
         """The user's words: the engine applies the template itself."""
         return "\n".join(turn["content"] for turn in chat_history)
 
@@ -126,10 +134,15 @@ def sampling_of(arguments: dict[str, Any]) -> Sampling:
     a = arguments
     temperature = float(a.get("temperature", 1.0)) if a.get("do_sample", True) else 0.0
     return Sampling(
-        int(a.get("max_gen_toks", 256)), 1, temperature, float(a.get("top_p", 1.0)),
-        int(a.get("top_k", 0)), float(a.get("min_p", 0.0)), float(a.get("presence_penalty", 0.0)),
+        int(a.get("max_gen_toks", 256)),
+        1,
+        temperature,
+        float(a.get("top_p", 1.0)),
+        int(a.get("top_k", 0)),
+        float(a.get("min_p", 0.0)),
+        float(a.get("presence_penalty", 0.0)),
         float(a.get("repetition_penalty", 1.0)),
-    )  # fmt: skip
+    )
 
 
 def _seed(request: Instance, prompt: Prompt) -> int:

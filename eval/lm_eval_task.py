@@ -82,9 +82,13 @@ class BenchmarkTask(Task):
     VERSION = int(SCORER_VERSION)
     OUTPUT_TYPE = "generate_until"
 
-    def __init__(self, config: dict[str, Any] | None = None, benchmark: Benchmark | None = None,
-                 exam: Exam | None = None, samples: Sequence[Sample] | None = None,
-                 ) -> None:  # fmt: skip
+    def __init__(
+        self,
+        config: dict[str, Any] | None = None,
+        benchmark: Benchmark | None = None,
+        exam: Exam | None = None,
+        samples: Sequence[Sample] | None = None,
+    ) -> None:
         about = (config or {}).get("metadata") or {}
         self.benchmark = benchmark or benchmarks((config or {})["benchmark"])[0]
         self.exam = exam or _exam(about)
@@ -102,15 +106,22 @@ class BenchmarkTask(Task):
         # transformers' generate refuses what it does not know, even as nothing
         penalty = {"presence_penalty": s.presence_penalty} if s.presence_penalty else {}
         self._config = TaskConfig(
-            task=task_name(self.benchmark), output_type="generate_until", num_fewshot=0,
+            task=task_name(self.benchmark),
+            output_type="generate_until",
+            num_fewshot=0,
             generation_kwargs={
-                "until": [], "do_sample": s.temperature > 0, "temperature": s.temperature,
-                "top_p": s.top_p, "top_k": s.top_k, "min_p": s.min_p,
-                "repetition_penalty": s.repetition_penalty, "max_gen_toks": s.max_tokens,
+                "until": [],
+                "do_sample": s.temperature > 0,
+                "temperature": s.temperature,
+                "top_p": s.top_p,
+                "top_k": s.top_k,
+                "min_p": s.min_p,
+                "repetition_penalty": s.repetition_penalty,
+                "max_gen_toks": s.max_tokens,
                 **penalty,
             },
             metadata={"benchmark": self.benchmark.name, **about},
-        )  # fmt: skip
+        )
 
     def has_training_docs(self) -> bool:
         return False
@@ -137,10 +148,16 @@ class BenchmarkTask(Task):
     def doc_to_target(self, doc: Doc) -> str:
         return doc.sample.gold
 
-    def build_all_requests(self, *, limit: int | None = None, samples: list[int] | None = None,
-                           rank: int = 0, world_size: int = 1,
-                           chat_template: Callable[..., str] | None = None,
-                           **_: Any) -> None:  # fmt: skip
+    def build_all_requests(
+        self,
+        *,
+        limit: int | None = None,
+        samples: list[int] | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        chat_template: Callable[..., str] | None = None,
+        **_: Any,
+    ) -> None:
         """A request for each document; a chat template is for models that want the whole text."""
         self.marked, self.unreadable, self._unasked = [], [], {}
         chosen = self.doc_iterator(rank=rank, limit=limit, samples=samples, world_size=world_size)
@@ -217,9 +234,10 @@ def _exam(about: dict[str, Any]) -> Exam:
     from zppo_core.rewards.grader import Grader
 
     protocol = EvaluationConfig(
-        source=str(about.get("source", "")), settings=str(about.get("settings", "")),
+        source=str(about.get("source", "")),
+        settings=str(about.get("settings", "")),
         **about.get("protocol", {}),
-    )  # fmt: skip
+    )
     named, templates = about.get("judge"), Templates()
     exam = Exam(protocol, templates, Grader())
     if not named:

@@ -56,9 +56,13 @@ def exam_of(config: Config, cache: ObjectStore) -> tuple[Exam, LazyEngine]:
     if named == "none" or all(b.kind == "rule" for b in benchmarks(config.evaluation.suite)):
         return exam, teacher
     judge = Judge(
-        judge_engine(config, named) if named else teacher, templates, Memo(cache),
-        settings.judge_tokens, settings.prompts, label=named or config.teacher.model,
-    )  # fmt: skip
+        judge_engine(config, named) if named else teacher,
+        templates,
+        Memo(cache),
+        settings.judge_tokens,
+        settings.prompts,
+        label=named or config.teacher.model,
+    )
     return Exam(config.evaluation, templates, exam.grader, judge), teacher
 
 
@@ -91,8 +95,9 @@ def contestants(run: Run, teacher: LazyEngine) -> Iterator[Contestant]:
         return lambda: evaluation_engine(config, model)
 
     key = known.get("base_model_key")
-    yield Contestant("base", key or name_of(config.student.model, dtype), thinking,
-                     LazyEngine(base()))  # fmt: skip
+    yield Contestant(
+        "base", key or name_of(config.student.model, dtype), thinking, LazyEngine(base())
+    )
     checkpoint = latest_checkpoint(store, prefix)
     if checkpoint is None:
         raise UserError(f"no checkpoint of the student in {store.url}/{prefix}; run the training")

@@ -42,5 +42,6 @@ def _signatures_of(benchmark: Benchmark, source: str, settings: Settings) -> Ite
     if faults:
         print(
             f"no check of overlap with {len(faults)} of {number} questions of {benchmark.name}, "
-            f"first: {faults[0]}", flush=True,
-        )  # fmt: skip
+            f"first: {faults[0]}",
+            flush=True,
+        )

@@ -103,8 +103,16 @@ class Exam:
     def sampling(self) -> Sampling:
         """The protocol's decoding, one response a question (pass@1)."""
         p = self.protocol
-        return Sampling(p.max_tokens, 1, p.temperature, p.top_p, p.top_k, p.min_p,
-                        p.presence_penalty, p.repetition_penalty)  # fmt: skip
+        return Sampling(
+            p.max_tokens,
+            1,
+            p.temperature,
+            p.top_p,
+            p.top_k,
+            p.min_p,
+            p.presence_penalty,
+            p.repetition_penalty,
+        )
 
     def ask(self, sample: Sample, thinking: bool) -> Prompt:
         """The sample's question with the closer, as at training; UnreadableError if a part is."""
@@ -115,8 +123,9 @@ class Exam:
         context = sample.context() + "\n" if sample.context is not None else ""
         return self.templates.with_closer(context + sample.text)
 
-    def mark(self, benchmark: Benchmark,
-             replies: Sequence[tuple[Sample, Reply]]) -> list[EvalSample]:  # fmt: skip
+    def mark(
+        self, benchmark: Benchmark, replies: Sequence[tuple[Sample, Reply]]
+    ) -> list[EvalSample]:
         """Every reply scored, in order: by rule, and by the judge where the benchmark wants one.
 
         The judge sees what the rule rejects (rule+judge), or everything (judge).
@@ -144,8 +153,9 @@ class Exam:
             for i, (sample, reply) in enumerate(replies)
         ]
 
-    def _case(self, benchmark: Benchmark, sample: Sample, reply: Reply, answer: str | None,
-              extractor: str) -> Case | None:  # fmt: skip
+    def _case(
+        self, benchmark: Benchmark, sample: Sample, reply: Reply, answer: str | None, extractor: str
+    ) -> Case | None:
         """What the judge is to decide; None where there is nothing to judge."""
         if answer is None and not self.settings.judge_unparsed:
             return None
@@ -188,13 +198,21 @@ def _missing(extractor: str) -> str:
 
 def _is_choice(benchmark: Benchmark, sample: Sample) -> bool:
     rule = sample.rule or benchmark.scorer
-    return rule == "choice" or sample.extra.get("answer_type") == "multiple choice" or (
-        bool(sample.options) and rule in ("choice_or_math", "mathvista")
-    )  # fmt: skip
+    return (
+        rule == "choice"
+        or sample.extra.get("answer_type") == "multiple choice"
+        or (bool(sample.options) and rule in ("choice_or_math", "mathvista"))
+    )
 
 
-def _marked(sample: Sample, reply: Reply, answer: tuple[str | None, str], scorer: str,
-            by_rule: RuleScore, verdict: Verdict | None) -> EvalSample:  # fmt: skip
+def _marked(
+    sample: Sample,
+    reply: Reply,
+    answer: tuple[str | None, str],
+    scorer: str,
+    by_rule: RuleScore,
+    verdict: Verdict | None,
+) -> EvalSample:
     score, outcome = by_rule.score, by_rule.outcome
     if answer[1] == UNFINISHED:
         outcome = UNFINISHED
@@ -204,6 +222,16 @@ def _marked(sample: Sample, reply: Reply, answer: tuple[str | None, str], scorer
         outcome = {0.0: "wrong", 1.0: "correct"}.get(score, "partial")
         outcome = "malformed" if verdict.malformed else outcome
     return EvalSample(
-        sample.id, reply.digest, str(reply), answer[0], answer[1], scorer, SCORER_VERSION, score,
-        outcome, reply.tokens, reply.seconds, None if verdict is None else verdict.text,
-    )  # fmt: skip
+        sample.id,
+        reply.digest,
+        str(reply),
+        answer[0],
+        answer[1],
+        scorer,
+        SCORER_VERSION,
+        score,
+        outcome,
+        reply.tokens,
+        reply.seconds,
+        None if verdict is None else verdict.text,
+    )

@@ -13,10 +13,23 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 MISSING = "–"  # a value of ours that is not there; never filled from elsewhere
 
 _LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", MISSING: "--",
-    "±": r"$\pm$", "τ": r"$\tau$", "Δ": r"$\Delta$", "†": r"$^\dagger$", "−": "$-$",
-}  # fmt: skip
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    MISSING: "--",
+    "±": r"$\pm$",
+    "τ": r"$\tau$",
+    "Δ": r"$\Delta$",
+    "†": r"$^\dagger$",
+    "−": "$-$",
+}
 
 
 def _latex(text: str) -> str:
@@ -48,10 +61,20 @@ def table(
         spec = "l" * left + "r" * (len(columns) - left)
         lines = [" & ".join(map(_latex, r)) + r" \\" for r in rows]
         head = " & ".join(map(_latex, columns)) + r" \\"
-        return "\n".join(
-            [rf"\begin{{tabular}}{{{spec}}}", r"\hline", head, r"\hline", *lines, r"\hline",
-             r"\end{tabular}"]
-        ) + "\n"  # fmt: skip
+        return (
+            "\n".join(
+                [
+                    rf"\begin{{tabular}}{{{spec}}}",
+                    r"\hline",
+                    head,
+                    r"\hline",
+                    *lines,
+                    r"\hline",
+                    r"\end{tabular}",
+                ]
+            )
+            + "\n"
+        )
     if form not in FORMATS:
         raise ValueError(f"unknown format {form!r}: one of {', '.join(FORMATS)}")
     if form == "markdown":

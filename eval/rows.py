@@ -145,11 +145,17 @@ class Source:
         datasets.disable_progress_bars()
         names = split.split("|")
         if len(names) > 1:
-            has = self._try(datasets.get_dataset_split_names, config or None,
-                            revision=self.revision)  # fmt: skip
+            has = self._try(
+                datasets.get_dataset_split_names, config or None, revision=self.revision
+            )
             names = [name for name in names if name in has] or names
-        return self._try(datasets.load_dataset, config or None, split=names[0],
-                         revision=self.revision, cache_dir=self._cache)  # fmt: skip
+        return self._try(
+            datasets.load_dataset,
+            config or None,
+            split=names[0],
+            revision=self.revision,
+            cache_dir=self._cache,
+        )
 
     @cached_property
     def _cache(self) -> str | None:

@@ -182,8 +182,14 @@ def score(desk: Desk, rival: Contestant) -> Marked:
     """The contestant asked, and its engine closed again."""
     engine = rival.open()
     try:
-        return harness.run_part(engine, desk.benchmark, desk.exam, rival.thinking, desk.part,
-                                Heartbeat().progress(desk.benchmark.name))  # fmt: skip
+        return harness.run_part(
+            engine,
+            desk.benchmark,
+            desk.exam,
+            rival.thinking,
+            desk.part,
+            Heartbeat().progress(desk.benchmark.name),
+        )
     finally:
         rival.close()
 

@@ -25,6 +25,7 @@ from zppo_core.errors import UserError
 NANO_SAMPLES = 2000  # per benchmark; the preset asks 300: sampling error of 2.9 points at 50 %
 GROUPS = ("pooled", "mean_of_groups")
 
+# fmt: off
 _VLM = (
     Benchmark("AI2D", "VLM", "lmms-lab-encoder/ai2d", "test", 3088, "choice", task="ai2d",
               licence="unstated; for research"),
@@ -71,8 +72,10 @@ _VLM = (
               licence="CC BY-NC 4.0",
               totals=("pooled", "wemath_loose", "wemath_strict"), whole=4,
               headline=("wemath_strict", "wemath_loose")),
-)  # fmt: skip
+)
+# fmt: on
 
+# fmt: off
 _LLM = (
     Benchmark("AIME25", "LLM", "opencompass/AIME2025", "test", 30, "integer", task="aime25",
               configs=("AIME2025-I", "AIME2025-II"), licence="MIT"),
@@ -96,8 +99,10 @@ _LLM = (
     Benchmark("MultiCh", "LLM", "ScaleAI/MultiChallenge", "test", 266, "multichallenge",
               task="multichallenge", licence="CC BY 4.0", kind="judge", totals=GROUPS,
               headline=("mean_of_groups",)),
-)  # fmt: skip
+)
+# fmt: on
 
+# fmt: off
 _VIDEO = (
     Benchmark("MMVU", "Video", "yale-nlp/MMVU", "validation", 1000, "mmvu", task="mmvu",
               licence="unstated", kind="judge", totals=GROUPS),
@@ -113,7 +118,8 @@ _VIDEO = (
     Benchmark("VMMMU", "Video", "lmms-eval/VideoMMMU", "test", 900, "mmmu", task="videommmu",
               configs=("Perception", "Comprehension", "Adaptation"), licence="unstated",
               gated=True, totals=("mean_of_groups", "pooled"), archives="*.zip"),
-)  # fmt: skip
+)
+# fmt: on
 
 
 def _placed(records: tuple[Benchmark, ...]) -> tuple[Benchmark, ...]:
@@ -125,12 +131,20 @@ def _placed(records: tuple[Benchmark, ...]) -> tuple[Benchmark, ...]:
 
 SUITES: dict[str, tuple[Benchmark, ...]] = {
     "nano": tuple(
-        Benchmark(name, b.family, "digits", "held-out scans", NANO_SAMPLES, "exact",
-                  licence="BSD-3-Clause", kind="rule")
+        Benchmark(
+            name,
+            b.family,
+            "digits",
+            "held-out scans",
+            NANO_SAMPLES,
+            "exact",
+            licence="BSD-3-Clause",
+            kind="rule",
+        )
         for name, b in DIGITS.items()
     ),
     "paper31": _placed(_VLM + _LLM + _VIDEO),
-}  # fmt: skip
+}
 
 
 def benchmarks(suite: str) -> tuple[Benchmark, ...]:
@@ -157,8 +171,9 @@ def find(suite: str, name: str) -> Benchmark:
     raise UserError(f"suite {suite} has no benchmark {name!r}")
 
 
-def load(benchmark: Benchmark, source: str = "", limit: int = 0,
-         settings: Settings | None = None) -> Iterator[Sample]:  # fmt: skip
+def load(
+    benchmark: Benchmark, source: str = "", limit: int = 0, settings: Settings | None = None
+) -> Iterator[Sample]:
     """The samples of `benchmark` in a fixed order, at most `limit` if it is not 0.
 
     `source` is a folder with copies of the data sets under their hub ids; empty: the hub itself.

@@ -17,16 +17,22 @@ QUALITY = 92  # of the JPEG frames
 Open = Callable[[], Found]
 
 
-def frame_times(duration: float, n: int, start: float = 0.0,
-                end: float | None = None) -> list[float]:  # fmt: skip
+def frame_times(
+    duration: float, n: int, start: float = 0.0, end: float | None = None
+) -> list[float]:
     """The middles [s] of `n` equal spans of start..end (the whole video if `end` is None)."""
     stop = duration if end is None else min(end, duration)
     first = min(max(start, 0.0), stop)
     return [first + (k + 0.5) * (stop - first) / n for k in range(n)]
 
 
-def clip(open_file: Open, settings: Settings, start: float = 0.0, end: float | None = None,
-         fps: float = 0.0) -> Picture:  # fmt: skip
+def clip(
+    open_file: Open,
+    settings: Settings,
+    start: float = 0.0,
+    end: float | None = None,
+    fps: float = 0.0,
+) -> Picture:
     """The frames of a video file, or of a folder of stills at `fps`, read when called.
 
     UnreadableError if nothing can be decoded.
@@ -54,8 +60,9 @@ def duration_of(file: Found) -> float:
         raise UnreadableError(f"{_name(file)} is no readable video: {error}") from None
 
 
-def _decoded(file: Path | io.BytesIO, settings: Settings, start: float,
-             end: float | None) -> tuple[bytes, ...]:  # fmt: skip
+def _decoded(
+    file: Path | io.BytesIO, settings: Settings, start: float, end: float | None
+) -> tuple[bytes, ...]:
     import av
 
     try:
@@ -98,8 +105,9 @@ def _duration(container: Any, stream: Any) -> float:
     raise ValueError("its length is unknown")
 
 
-def _stills(folder: Stills, settings: Settings, fps: float, start: float,
-            end: float | None) -> tuple[bytes, ...]:  # fmt: skip
+def _stills(
+    folder: Stills, settings: Settings, fps: float, start: float, end: float | None
+) -> tuple[bytes, ...]:
     files = folder.members
     times = frame_times(len(files) / fps, settings.frames, start, end)
     chosen = [files[min(int(t * fps), len(files) - 1)] for t in times]

@@ -35,10 +35,18 @@ class EvalFlow(FlowSpec):
         from steps.evaluate_model import open_evaluation
 
         self.setup = open_evaluation(
-            model=self.model, suite=self.suite, source=self.source, settings=self.settings,
-            limit=self.limit, judge=self.judge, thinking=self.thinking, scale=self.scale,
-            name=self.model_name, overrides=self.overrides, run_id=current.run_id,
-        )  # fmt: skip
+            model=self.model,
+            suite=self.suite,
+            source=self.source,
+            settings=self.settings,
+            limit=self.limit,
+            judge=self.judge,
+            thinking=self.thinking,
+            scale=self.scale,
+            name=self.model_name,
+            overrides=self.overrides,
+            run_id=current.run_id,
+        )
         self.next(self.plan)
 
     @one_line

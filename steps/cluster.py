@@ -45,10 +45,12 @@ def assist(run: Run, host: int, meeting: str) -> int:
     if workers is None:
         raise UserError("one host trains alone; use flows/zppo_flow.py")
     environment = os.environ | {
-        "ZPPO_BACKEND": workers.backend, "ZPPO_DEVICE": workers.device,
-        "OMP_NUM_THREADS": str(workers.threads), "DS_ACCELERATOR": workers.device,
+        "ZPPO_BACKEND": workers.backend,
+        "ZPPO_DEVICE": workers.device,
+        "OMP_NUM_THREADS": str(workers.threads),
+        "DS_ACCELERATOR": workers.device,
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-    }  # fmt: skip
+    }
     while True:
         found = latest_checkpoint(run.store, run.key)
         if found is not None and found.step >= run.rollout_steps:

@@ -23,11 +23,33 @@ from zppo_core.processes.startup import hurry
 
 _OPTIONS = ("--scale", "--scales", "--method", "--seed", "--set", "--model", "--name")
 # Metaflow's own: what stands before one of them are options for all, and their values
-_COMMANDS = frozenset((
-    "argo-workflows", "airflow", "batch", "card", "check", "dump", "environment", "help", "init",
-    "kubernetes", "logs", "output-dot", "output-raw", "package", "resume", "run", "show", "spin",
-    "spin-step", "step", "step-functions", "tag", "version",
-))  # fmt: skip
+_COMMANDS = frozenset(
+    (
+        "argo-workflows",
+        "airflow",
+        "batch",
+        "card",
+        "check",
+        "dump",
+        "environment",
+        "help",
+        "init",
+        "kubernetes",
+        "logs",
+        "output-dot",
+        "output-raw",
+        "package",
+        "resume",
+        "run",
+        "show",
+        "spin",
+        "spin-step",
+        "step",
+        "step-functions",
+        "tag",
+        "version",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -194,8 +216,11 @@ def origin(flow: str, argv: Sequence[str]) -> Config | None:
 def _runs_elsewhere(argv: Sequence[str]) -> bool:
     """Whether --with sends the tasks to a cluster: this machine then needs no GPU."""
     pairs = zip(argv, [*argv[1:], ""], strict=True)
-    given = [b if a == "--with" else a.removeprefix("--with=") for a, b in pairs
-             if a == "--with" or a.startswith("--with=")]  # fmt: skip
+    given = [
+        b if a == "--with" else a.removeprefix("--with=")
+        for a, b in pairs
+        if a == "--with" or a.startswith("--with=")
+    ]
     return any(name.partition(":")[0] in ("kubernetes", "batch") for name in given)
 
 

@@ -24,18 +24,33 @@ from zppo_core.run.setup import absolute, places
 from zppo_core.run.spec import Artifact, Run
 
 
-def open_evaluation(*, model: str, suite: str, source: str, settings: str, limit: str, judge: str,
-                    thinking: str, scale: str, name: str, overrides: str,
-                    run_id: str) -> Artifact:  # fmt: skip
+def open_evaluation(
+    *,
+    model: str,
+    suite: str,
+    source: str,
+    settings: str,
+    limit: str,
+    judge: str,
+    thinking: str,
+    scale: str,
+    name: str,
+    overrides: str,
+    run_id: str,
+) -> Artifact:
     """What the later steps need; UserError before anything is loaded.
 
     Without a scale, nano models take the nano preset (CPU, its decoding), others that of 4B.
     """
     given = {
-        "student.model": model, "evaluation.suite": suite, "evaluation.source": source,
-        "evaluation.settings": settings, "evaluation.limit": limit, "evaluation.judge": judge,
+        "student.model": model,
+        "evaluation.suite": suite,
+        "evaluation.source": source,
+        "evaluation.settings": settings,
+        "evaluation.limit": limit,
+        "evaluation.judge": judge,
         "student.thinking": thinking,
-    }  # fmt: skip
+    }
     sets = [f"{field}={value}" for field, value in given.items() if value]
     preset = scale or ("nano" if model.startswith("nano:") else "4B")
     config = resolve(preset, "", "", [*sets, *split_overrides(overrides)])
@@ -99,17 +114,24 @@ def aggregate_model(setup: Artifact, card: Any = None) -> str:
 def scores_text(name: str, rows: list[dict[str, Any]]) -> str:
     """A line for each benchmark, and for each family the plain mean if none is missing."""
     cells = [
-        [r["family"], r["benchmark"], _percent(r["score"]),
-         f"[{_percent(r['low'])}, {_percent(r['high'])}]", f"{r['n']:,} of {r['expected_n']:,}",
-         str(r["unparsed"]), r["missing_reason"] or ""]
+        [
+            r["family"],
+            r["benchmark"],
+            _percent(r["score"]),
+            f"[{_percent(r['low'])}, {_percent(r['high'])}]",
+            f"{r['n']:,} of {r['expected_n']:,}",
+            str(r["unparsed"]),
+            r["missing_reason"] or "",
+        ]
         for r in sorted(rows, key=lambda r: (r["family"], r["benchmark"]))
-    ]  # fmt: skip
+    ]
     for family in sorted({r["family"] for r in rows}):
         own = [r for r in rows if r["family"] == family]
         there = [r for r in own if r["score"] is not None and r["n"] >= r["expected_n"]]
         mean = sum(r["score"] for r in there) / len(there) if len(there) == len(own) else None
-        cells.append([family, "mean", _percent(mean), "", f"{len(there)} of {len(own)} benchmarks",
-                      "", ""])  # fmt: skip
+        cells.append(
+            [family, "mean", _percent(mean), "", f"{len(there)} of {len(own)} benchmarks", "", ""]
+        )
     columns = ["family", "benchmark", "score, %", "95 %", "questions", "unparsed", "missing"]
     return f"{name}\n{table(columns, cells, left=2)}"
 

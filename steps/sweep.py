@@ -69,10 +69,13 @@ def plan(preset: str, name: str, methods: str, scales: str, seeds: str, sets: st
         raise UserError(f"--seeds {seeds!r}: write numbers with commas, like 0,1,2") from None
     overrides = (*map(str, values.get("set", [])), *split_overrides(sets))
     return Sweep(
-        name=name or preset or "sweep", methods=tuple(map(str, values["methods"])),
-        scales=tuple(map(str, values["scales"])), seeds=numbers, sets=overrides,
+        name=name or preset or "sweep",
+        methods=tuple(map(str, values["methods"])),
+        scales=tuple(map(str, values["scales"])),
+        seeds=numbers,
+        sets=overrides,
         page=str(values.get("page", "")),
-    )  # fmt: skip
+    )
 
 
 def members(sweep: Sweep) -> list[Member]:
@@ -111,16 +114,30 @@ def run_member(member: Member, folder: str) -> dict[str, str]:
         return {"name": member.name, "status": "done before", "log": ""}
     note.parent.mkdir(parents=True, exist_ok=True)
     log = note.with_suffix(".log")
-    command = [sys.executable, str(FLOW), "run", "--scale", member.scale, "--method", member.method,
-               "--seed", str(member.seed), "--name", member.name, "--max-workers", "1"]  # fmt: skip
+    command = [
+        sys.executable,
+        str(FLOW),
+        "run",
+        "--scale",
+        member.scale,
+        "--method",
+        member.method,
+        "--seed",
+        str(member.seed),
+        "--name",
+        member.name,
+        "--max-workers",
+        "1",
+    ]
     for override in member.sets:
         command += ["--set", override]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MF_", "METAFLOW_"))}
     kept = ("METAFLOW_USER", "METAFLOW_DEFAULT_", "METAFLOW_DATASTORE_", "METAFLOW_S3_")
     environment |= {k: v for k, v in os.environ.items() if k.startswith(kept)}
     with log.open("w") as file:
-        done = subprocess.run(command, cwd=folder, env=environment, stdout=file,
-                              stderr=subprocess.STDOUT, check=False)  # fmt: skip
+        done = subprocess.run(
+            command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False
+        )
     if done.returncode:
         return {"name": member.name, "status": "failed", "log": str(log)}
     aside = note.with_suffix(".writing")  # a kill in the middle of writing must leave no half note

@@ -55,10 +55,25 @@ class Family:
 
 
 QWEN = Family(
-    special=("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>",
-             "<|image_pad|>", "<|video_pad|>", "<|audio_pad|>"),
-    plain=("<|fim_prefix|>", "<|fim_suffix|>", "<|repo_name|>", "<tool_call>", "</tool_call>",
-           "<think>", "</think>"),
+    special=(
+        "<|endoftext|>",
+        "<|im_start|>",
+        "<|im_end|>",
+        "<|vision_start|>",
+        "<|vision_end|>",
+        "<|image_pad|>",
+        "<|video_pad|>",
+        "<|audio_pad|>",
+    ),
+    plain=(
+        "<|fim_prefix|>",
+        "<|fim_suffix|>",
+        "<|repo_name|>",
+        "<tool_call>",
+        "</tool_call>",
+        "<think>",
+        "</think>",
+    ),
     template="""{% for m in messages %}<|im_start|>{{ m.role }}
 {% if m.reasoning_content %}<think>
 {{ m.reasoning_content }}
@@ -72,85 +87,161 @@ QWEN = Family(
 </think>
 
 {% endif %}{% endif %}""",
-    eos="<|im_end|>", pad="<|endoftext|>", bos=None,
-    named=("<|im_end|>", "<|endoftext|>"), ends=("<|im_end|>", "<|endoftext|>"),
+    eos="<|im_end|>",
+    pad="<|endoftext|>",
+    bos=None,
+    named=("<|im_end|>", "<|endoftext|>"),
+    ends=("<|im_end|>", "<|endoftext|>"),
     closes="<|im_end|>",
-)  # fmt: skip
+)
 
 LLAMA = Family(
-    special=("<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>",
-             "<|finetune_right_pad_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|eom_id|>",
-             "<|eot_id|>", "<|python_tag|>"),
+    special=(
+        "<|begin_of_text|>",
+        "<|end_of_text|>",
+        "<|reserved_special_token_0|>",
+        "<|finetune_right_pad_id|>",
+        "<|start_header_id|>",
+        "<|end_header_id|>",
+        "<|eom_id|>",
+        "<|eot_id|>",
+        "<|python_tag|>",
+    ),
     plain=(),
     template="""{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m.role }}"""
-             """<|end_header_id|>
+    """<|end_header_id|>
 
 {{ m.content | trim }}<|eot_id|>{% endfor %}"""
-             """{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>
+    """{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>
 
 {% endif %}""",
-    eos="<|eot_id|>", pad=None, bos="<|begin_of_text|>",
+    eos="<|eot_id|>",
+    pad=None,
+    bos="<|begin_of_text|>",
     named=("<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"),
-    ends=("<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"), closes="<|eot_id|>",
-)  # fmt: skip
+    ends=("<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"),
+    closes="<|eot_id|>",
+)
 
 GEMMA = Family(
-    special=("<pad>", "<eos>", "<bos>", "<mask>", "<start_of_turn>", "<end_of_turn>",
-             "<image_soft_token>"),
-    plain=("\n\n", "<table>", "</table>", "<s>", "</s>", "<unused0>", "<start_of_image>",
-           "<end_of_image>"),
+    special=(
+        "<pad>",
+        "<eos>",
+        "<bos>",
+        "<mask>",
+        "<start_of_turn>",
+        "<end_of_turn>",
+        "<image_soft_token>",
+    ),
+    plain=(
+        "\n\n",
+        "<table>",
+        "</table>",
+        "<s>",
+        "</s>",
+        "<unused0>",
+        "<start_of_image>",
+        "<end_of_image>",
+    ),
     template="""{{ bos_token }}{% for m in messages %}<start_of_turn>"""
-             """{{ 'model' if m.role == 'assistant' else m.role }}
+    """{{ 'model' if m.role == 'assistant' else m.role }}
 {{ m.content | trim }}<end_of_turn>
 {% endfor %}{% if add_generation_prompt %}<start_of_turn>model
 {% endif %}""",
-    eos="<eos>", pad="<pad>", bos="<bos>",
-    named=("<eos>", "<end_of_turn>"), ends=("<eos>", "<end_of_turn>"), closes="<end_of_turn>",
+    eos="<eos>",
+    pad="<pad>",
+    bos="<bos>",
+    named=("<eos>", "<end_of_turn>"),
+    ends=("<eos>", "<end_of_turn>"),
+    closes="<end_of_turn>",
     media=("<start_of_image>", "<end_of_image>"),
-)  # fmt: skip
+)
 
 PHI = Family(
-    special=("<s>", "<|endoftext|>", "<|assistant|>", "<|placeholder1|>", "<|system|>", "<|end|>",
-             "<|user|>"),
+    special=(
+        "<s>",
+        "<|endoftext|>",
+        "<|assistant|>",
+        "<|placeholder1|>",
+        "<|system|>",
+        "<|end|>",
+        "<|user|>",
+    ),
     plain=("</s>",),
     template="""{% for m in messages %}<|{{ m.role }}|>
 {{ m.content }}<|end|>
 {% endfor %}{% if add_generation_prompt %}<|assistant|>
 {% else %}{{ eos_token }}{% endif %}""",
-    eos="<|endoftext|>", pad="<|endoftext|>", bos="<s>",
+    eos="<|endoftext|>",
+    pad="<|endoftext|>",
+    bos="<s>",
     named=("<|end|>", "<|assistant|>", "<|endoftext|>"),
-    ends=("<|end|>", "<|assistant|>", "<|endoftext|>"), closes="<|end|>",
-)  # fmt: skip
+    ends=("<|end|>", "<|assistant|>", "<|endoftext|>"),
+    closes="<|end|>",
+)
 
 GPT_OSS = Family(
-    special=("<|startoftext|>", "<|endoftext|>", "<|return|>", "<|constrain|>", "<|channel|>",
-             "<|start|>", "<|end|>", "<|message|>", "<|call|>", "<|reserved_200013|>",
-             "<|endofprompt|>"),
+    special=(
+        "<|startoftext|>",
+        "<|endoftext|>",
+        "<|return|>",
+        "<|constrain|>",
+        "<|channel|>",
+        "<|start|>",
+        "<|end|>",
+        "<|message|>",
+        "<|call|>",
+        "<|reserved_200013|>",
+        "<|endofprompt|>",
+    ),
     plain=(),
     template="""<|start|>system<|message|>You talk.<|end|>"""
-             """{% for m in messages %}{% if m.role == 'assistant' %}"""
-             """{% if m.thinking and loop.last %}<|start|>assistant<|channel|>analysis<|message|>"""
-             """{{ m.thinking }}<|end|>{% endif %}<|start|>assistant<|channel|>final<|message|>"""
-             """{{ m.content }}{% if loop.last %}<|return|>{% else %}<|end|>{% endif %}"""
-             """{% else %}<|start|>{{ m.role }}<|message|>{{ m.content }}<|end|>{% endif %}"""
-             """{% endfor %}{% if add_generation_prompt %}<|start|>assistant{% endif %}""",
-    eos="<|return|>", pad="<|endoftext|>", bos="<|startoftext|>",
+    """{% for m in messages %}{% if m.role == 'assistant' %}"""
+    """{% if m.thinking and loop.last %}<|start|>assistant<|channel|>analysis<|message|>"""
+    """{{ m.thinking }}<|end|>{% endif %}<|start|>assistant<|channel|>final<|message|>"""
+    """{{ m.content }}{% if loop.last %}<|return|>{% else %}<|end|>{% endif %}"""
+    """{% else %}<|start|>{{ m.role }}<|message|>{{ m.content }}<|end|>{% endif %}"""
+    """{% endfor %}{% if add_generation_prompt %}<|start|>assistant{% endif %}""",
+    eos="<|return|>",
+    pad="<|endoftext|>",
+    bos="<|startoftext|>",
     named=("<|return|>", "<|endoftext|>", "<|call|>"),
-    ends=("<|return|>", "<|endoftext|>", "<|call|>"), closes="<|return|>",
+    ends=("<|return|>", "<|endoftext|>", "<|call|>"),
+    closes="<|return|>",
     spoken=("<|channel|>", "<|start|>", "<|end|>", "<|message|>"),
-)  # fmt: skip
+)
 
 GLM = Family(
-    special=("<|endoftext|>", "[MASK]", "[gMASK]", "<sop>", "<eop>", "<|system|>", "<|user|>",
-             "<|assistant|>", "<|observation|>", "<|begin_of_image|>", "<|image|>"),
+    special=(
+        "<|endoftext|>",
+        "[MASK]",
+        "[gMASK]",
+        "<sop>",
+        "<eop>",
+        "<|system|>",
+        "<|user|>",
+        "<|assistant|>",
+        "<|observation|>",
+        "<|begin_of_image|>",
+        "<|image|>",
+    ),
     plain=("<think>", "</think>", "<tool_call>", "</tool_call>"),
     template="""[gMASK]<sop>{% for m in messages %}<|{{ m.role }}|>
 {% if m.role == 'assistant' %}<think>{{ m.reasoning_content or '' }}</think>
 {% endif %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}""",
-    eos="<|endoftext|>", pad="<|endoftext|>", bos=None,
+    eos="<|endoftext|>",
+    pad="<|endoftext|>",
+    bos=None,
     named=("<|endoftext|>", "<|user|>", "<|observation|>"),
-    ends=("<|endoftext|>", "<|user|>", "<|observation|>"), closes="<|user|>",
-)  # fmt: skip
+    ends=("<|endoftext|>", "<|user|>", "<|observation|>"),
+    closes="<|user|>",
+)
 
-FAMILIES = {"Qwen3.5": QWEN, "Llama 3": LLAMA, "Gemma 3": GEMMA, "Phi 3.5": PHI,
-            "gpt-oss": GPT_OSS, "GLM": GLM}  # fmt: skip
+FAMILIES = {
+    "Qwen3.5": QWEN,
+    "Llama 3": LLAMA,
+    "Gemma 3": GEMMA,
+    "Phi 3.5": PHI,
+    "gpt-oss": GPT_OSS,
+    "GLM": GLM,
+}

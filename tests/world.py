@@ -52,8 +52,9 @@ def prompts(rows: int = 3, texts: int = 1, frames: int = 1) -> list[Prompt]:
     return [Prompt(OURS.with_closer(q.text), q.images) for q in questions]
 
 
-def groups(asked: Sequence[Prompt], sizes: Sequence[int], seed: int = 0,
-           lengths: tuple[int, int] = (2, 24)) -> list[TrainGroup]:  # fmt: skip
+def groups(
+    asked: Sequence[Prompt], sizes: Sequence[int], seed: int = 0, lengths: tuple[int, int] = (2, 24)
+) -> list[TrainGroup]:
     """Random allowed responses with random advantages after each prompt."""
     rng = np.random.default_rng(seed)
     allowed = np.setdiff1d(np.arange(nano.VOCAB), renderer().forbidden_ids)
@@ -70,8 +71,14 @@ def groups(asked: Sequence[Prompt], sizes: Sequence[int], seed: int = 0,
     return made
 
 
-def trainer(on: Any, mode: str = "auto", budget: int = 100_000, optimizer: OptimizerConfig = FREE,
-            loss: LossConfig | None = None, checkpointing: bool = False) -> Trainer:  # fmt: skip
+def trainer(
+    on: Any,
+    mode: str = "auto",
+    budget: int = 100_000,
+    optimizer: OptimizerConfig = FREE,
+    loss: LossConfig | None = None,
+    checkpointing: bool = False,
+) -> Trainer:
     settings = TrainerConfig(mode=mode, token_budget=budget, checkpointing=checkpointing)  # type: ignore[arg-type]
     r = renderer()
     return Trainer(on, r.forbidden_ids, r.pad_id, settings, optimizer, loss or LossConfig())

@@ -54,20 +54,30 @@ def parser() -> argparse.ArgumentParser:
         ("prune", prune, "delete damaged objects, or old ones, or all"),
     ):
         action = actions.add_parser(name, help=text, description=text)
-        action.add_argument("--store", default=DEFAULT_CACHE, metavar="URL",
-                            help="folder or s3://bucket/prefix (default: %(default)s)")  # fmt: skip
+        action.add_argument(
+            "--store",
+            default=DEFAULT_CACHE,
+            metavar="URL",
+            help="folder or s3://bucket/prefix (default: %(default)s)",
+        )
         action.add_argument("--json", action="store_true", help="print one JSON object")
         action.set_defaults(command=command)
         if name == "prune":
             what = action.add_mutually_exclusive_group()
-            what.add_argument("--older-than", type=float, metavar="DAYS",
-                              help="also what was made so many days ago")  # fmt: skip
+            what.add_argument(
+                "--older-than",
+                type=float,
+                metavar="DAYS",
+                help="also what was made so many days ago",
+            )
             what.add_argument("--everything", action="store_true", help="the whole cache")
     out = commands.add_parser("export", help="copy a run's student to a path or to S3")
     out.add_argument(
-        "--checkpoint", required=True, metavar="URL",
+        "--checkpoint",
+        required=True,
+        metavar="URL",
         help="runs/<key>, s3://bucket/prefix/<key>, or one checkpoint's folder",
-    )  # fmt: skip
+    )
     out.add_argument(
         "--to", required=True, metavar="URL", help="a new folder or s3://bucket/prefix"
     )
@@ -82,15 +92,20 @@ def stats(options: argparse.Namespace) -> int:
     store = opened(options.store)
     report, used = cache_care.verify(store, progress=bar("reading")), cache_care.usage(store)
     if options.json:
-        out = {**dataclasses.asdict(report), **{f"used_{k}": v for k, v in
-               dataclasses.asdict(used).items()}, "hit_rate": used.hit_rate}  # fmt: skip
+        out = {
+            **dataclasses.asdict(report),
+            **{f"used_{k}": v for k, v in dataclasses.asdict(used).items()},
+            "hit_rate": used.hit_rate,
+        }
         print(json.dumps(out))
         return 0
     print(f"{options.store}: {report.objects:,} objects, {report.bytes / 1e6:,.1f} MB")
     print(f"  {report.draws:,} teacher draws, {report.tokens:,} tokens")
     print(f"  {report.memos:,} memos, {report.evaluations:,} evaluations")
-    print(f"  {used.sessions:,} tasks asked for {used.hits + used.misses:,} draws: "
-          f"{used.hit_rate:.1%} were there")  # fmt: skip
+    print(
+        f"  {used.sessions:,} tasks asked for {used.hits + used.misses:,} draws: "
+        f"{used.hit_rate:.1%} were there"
+    )
     print(f"  {used.tokens:,} tokens generated, {used.saved:,} saved")
     if report.damaged:
         print(f"  {len(report.damaged):,} objects are damaged: zppo cache prune")
@@ -147,8 +162,14 @@ def bar(what: str) -> Progress:
     return report
 
 
-def _one_line(message: Warning | str, category: type[Warning], filename: str, lineno: int,
-              file: TextIO | None = None, line: str | None = None) -> None:  # fmt: skip
+def _one_line(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     print(f"zppo: {message}", file=sys.stderr)
 
 

@@ -10,9 +10,15 @@ from eval.rows import Row, Source
 from eval.settings import Settings
 
 COLUMNS = (
-    "image", "subplot_row", "subplot_col", "subplot_loc", "reasoning_q", "reasoning_a",
-    "reasoning_a_type", *(f"descriptive_{part}{i}" for part in "qa" for i in range(1, 5)),
-)  # fmt: skip
+    "image",
+    "subplot_row",
+    "subplot_col",
+    "subplot_loc",
+    "reasoning_q",
+    "reasoning_a",
+    "reasoning_a_type",
+    *(f"descriptive_{part}{i}" for part in "qa" for i in range(1, 5)),
+)
 
 LEGEND = 13  # the template that asks for the labels of the legend
 
@@ -44,15 +50,24 @@ def _descriptive(row: Row, i: int, settings: Settings) -> Sample:
     order = ", from top to bottom, then left to right" if number == LEGEND else ""
     extra = {"number": number, "question": f"{bare}{order}?"}
     return Sample(
-        f"descriptive/{row.index}-{i}", text, str(row[f"descriptive_a{i}"]), (row.picture(),),
-        extra=extra, judge="charxiv_descriptive",
-    )  # fmt: skip
+        f"descriptive/{row.index}-{i}",
+        text,
+        str(row[f"descriptive_a{i}"]),
+        (row.picture(),),
+        extra=extra,
+        judge="charxiv_descriptive",
+    )
 
 
 def _reasoning(row: Row, settings: Settings) -> Sample:
     kind, gold = int(row["reasoning_a_type"]), str(row["reasoning_a"])
     decimals = len(gold.partition(".")[2].strip())
-    text = ask("charxiv_reasoning", settings, question=row["reasoning_q"], answer_type=kind,
-               decimals=decimals)  # fmt: skip
+    text = ask(
+        "charxiv_reasoning",
+        settings,
+        question=row["reasoning_q"],
+        answer_type=kind,
+        decimals=decimals,
+    )
     extra = {"answer_type": kind, "question": row["reasoning_q"]}
     return Sample(f"reasoning/{row.index}", text, gold, (row.picture(),), extra=extra)

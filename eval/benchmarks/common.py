@@ -30,8 +30,12 @@ def ask(name: str, settings: Settings, **values: object) -> str:
     return render(name, settings.prompts, **values)
 
 
-def read_rows(source: Source, columns: Sequence[str], read: Callable[[Row], Sample | list[Sample]],
-              split: str = "") -> Iterator[Sample]:  # fmt: skip
+def read_rows(
+    source: Source,
+    columns: Sequence[str],
+    read: Callable[[Row], Sample | list[Sample]],
+    split: str = "",
+) -> Iterator[Sample]:
     """The samples that `read` makes of each row.
 
     A row that it cannot take becomes a sample that is unreadable when asked, so that it is counted

@@ -23,9 +23,12 @@ def samples(source: Source, settings: Settings) -> Iterator[Sample]:
             extra = {"answer_type": row["answer_type"]}
             seed = row["id"] if by_id else f"row {row.index}"
             return Sample(
-                f"{seed}/{variant}", text, str(row["ground_truth"]),
-                (row.picture("decoded_image"),), extra=extra,
-            )  # fmt: skip
+                f"{seed}/{variant}",
+                text,
+                str(row["ground_truth"]),
+                (row.picture("decoded_image"),),
+                extra=extra,
+            )
 
         yield from read_rows(source, COLUMNS, read, split)
 

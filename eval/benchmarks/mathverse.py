@@ -10,9 +10,14 @@ from eval.rows import Row, Source
 from eval.settings import Settings
 
 COLUMNS = (
-    "sample_index", "problem_version", "question", "question_for_eval", "question_type", "answer",
+    "sample_index",
+    "problem_version",
+    "question",
+    "question_for_eval",
+    "question_type",
+    "answer",
     "image",
-)  # fmt: skip
+)
 
 
 def samples(source: Source, settings: Settings) -> Iterator[Sample]:

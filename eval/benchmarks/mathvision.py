@@ -22,8 +22,12 @@ def samples(source: Source, settings: Settings) -> Iterator[Sample]:
         question = _MARK.sub(" ", row["question"]).strip()
         text = ask("mathvision", settings, question=question, options=shown)
         return Sample(
-            str(row["id"]), text, str(row["answer"]).strip(), (row.picture("decoded_image"),),
-            shown, rule="choice_or_math" if options else "math",
-        )  # fmt: skip
+            str(row["id"]),
+            text,
+            str(row["answer"]).strip(),
+            (row.picture("decoded_image"),),
+            shown,
+            rule="choice_or_math" if options else "math",
+        )
 
     return read_rows(source, COLUMNS, read)

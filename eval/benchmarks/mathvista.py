@@ -10,9 +10,16 @@ from eval.rows import Row, Source
 from eval.settings import Settings
 
 COLUMNS = (
-    "pid", "question", "choices", "unit", "precision", "answer", "question_type", "answer_type",
+    "pid",
+    "question",
+    "choices",
+    "unit",
+    "precision",
+    "answer",
+    "question_type",
+    "answer_type",
     "decoded_image",
-)  # fmt: skip
+)
 
 
 def samples(source: Source, settings: Settings) -> Iterator[Sample]:
@@ -20,9 +27,14 @@ def samples(source: Source, settings: Settings) -> Iterator[Sample]:
         options = tuple(row["choices"] or ()) if row["question_type"] == "multi_choice" else ()
         precision = None if row["precision"] is None else int(row["precision"])
         text = ask(
-            "mathvista", settings, question=row["question"], unit=row["unit"],
-            answer_type=row["answer_type"], precision=precision or 0, options=options,
-        )  # fmt: skip
+            "mathvista",
+            settings,
+            question=row["question"],
+            unit=row["unit"],
+            answer_type=row["answer_type"],
+            precision=precision or 0,
+            options=options,
+        )
         extra = {"answer_type": row["answer_type"], "precision": precision}
         pictures = (row.picture("decoded_image"),)
         return Sample(str(row["pid"]), text, str(row["answer"]), pictures, options, extra=extra)

@@ -26,9 +26,12 @@ def samples(source: Source, settings: Settings) -> Iterator[Sample]:
             "options": "\n".join(f"{k}: {v}" for k, v in choices),
         }
         return Sample(
-            f"{row['question_type']}/{row['id']}", text, str(row["answer"]).strip(),
-            (clip(lambda: source.open(path), settings),), tuple(v for _, v in choices),
+            f"{row['question_type']}/{row['id']}",
+            text,
+            str(row["answer"]).strip(),
+            (clip(lambda: source.open(path), settings),),
+            tuple(v for _, v in choices),
             extra=extra,
-        )  # fmt: skip
+        )
 
     return read_rows(source, COLUMNS, read)

@@ -18,15 +18,23 @@ GROUPS = {
     "Business": ("Accounting", "Economics", "Finance", "Manage", "Marketing"),
     "Science": ("Biology", "Chemistry", "Geography", "Math", "Physics"),
     "Medicine": (
-        "Basic_Medical_Science", "Clinical_Medicine", "Diagnostics_and_Laboratory_Medicine",
-        "Pharmacy", "Public_Health",
+        "Basic_Medical_Science",
+        "Clinical_Medicine",
+        "Diagnostics_and_Laboratory_Medicine",
+        "Pharmacy",
+        "Public_Health",
     ),
     "Humanities": ("History", "Literature", "Sociology", "Psychology"),
     "Engineering": (
-        "Agriculture", "Architecture_and_Engineering", "Computer_Science", "Electronics",
-        "Energy_and_Power", "Materials", "Mechanical_Engineering",
+        "Agriculture",
+        "Architecture_and_Engineering",
+        "Computer_Science",
+        "Electronics",
+        "Energy_and_Power",
+        "Materials",
+        "Mechanical_Engineering",
     ),
-}  # fmt: skip
+}
 # between quotes, of which the last may be missing
 _QUOTED = re.compile(r"['\"]([^'\"\[\],]+)(?:['\"]|\]?$)")
 _GROUP_OF = {subject: group for group, subjects in GROUPS.items() for subject in subjects}
@@ -47,14 +55,25 @@ def samples(source: Source, settings: Settings) -> Iterator[Sample]:
         if has_picture:
             # a still of its own, unlike the frames, which have other bounds
             pictures.append(within_bounds(row.picture(), settings))
-        text = ask("videommmu", settings, question=row["question"], options=options,
-                   track=row.config, picture=has_picture)  # fmt: skip
+        text = ask(
+            "videommmu",
+            settings,
+            question=row["question"],
+            options=options,
+            track=row.config,
+            picture=has_picture,
+        )
         golds = golds_of(row["answer"])
         rule = "choice" if options else "mmmu"
         return Sample(
-            f"{row.config}/{row['id']}", text, golds[0], tuple(pictures), options, golds[1:],
+            f"{row.config}/{row['id']}",
+            text,
+            golds[0],
+            tuple(pictures),
+            options,
+            golds[1:],
             rule=rule,
-        )  # fmt: skip
+        )
 
     return read_rows(source, COLUMNS, read)
 

@@ -29,10 +29,18 @@ RESAMPLES = 2000
 FEWEST = 40  # pairs below which a probe says nothing
 _BOX = re.compile(r"\\boxed")
 FEATURES = (
-    "characters", "words", "distinct words", "lines", "digits", "punctuation", "capitals",
-    "place of the box", "characters after the box", "ends with a full stop",
+    "characters",
+    "words",
+    "distinct words",
+    "lines",
+    "digits",
+    "punctuation",
+    "capitals",
+    "place of the box",
+    "characters after the box",
+    "ends with a full stop",
     "distance to the question",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -89,13 +97,18 @@ def features(text: str, question: str) -> list[float]:
     box = next((m.start() for m in _BOX.finditer(text)), len(text))
     letters = sum(c.isalpha() for c in text)
     return [
-        float(len(text)), float(len(words)), len(set(words)) / max(len(words), 1),
-        float(text.count("\n") + 1), sum(c.isdigit() for c in text) / max(len(text), 1),
+        float(len(text)),
+        float(len(words)),
+        len(set(words)) / max(len(words), 1),
+        float(text.count("\n") + 1),
+        sum(c.isdigit() for c in text) / max(len(text), 1),
         sum(not c.isalnum() and not c.isspace() for c in text) / max(len(text), 1),
-        sum(c.isupper() for c in text) / max(letters, 1), box / max(len(text), 1),
-        float(len(text) - box), float(text.rstrip().endswith(".")),
+        sum(c.isupper() for c in text) / max(letters, 1),
+        box / max(len(text), 1),
+        float(len(text) - box),
+        float(text.rstrip().endswith(".")),
         Levenshtein.normalized_distance(text, question),
-    ]  # fmt: skip
+    ]
 
 
 def probe(pairs: Sequence[tuple[str, str, str, str, bool]], seed: int = 0) -> Probe:
@@ -122,9 +135,12 @@ def probe(pairs: Sequence[tuple[str, str, str, str, bool]], seed: int = 0) -> Pr
 
     every = range(len(FEATURES))
     return Probe(
-        len(pairs), len(questions), share(y, groups, seed), judged(list(every)),
+        len(pairs),
+        len(questions),
+        share(y, groups, seed),
+        judged(list(every)),
         {FEATURES[i]: judged([i]) for i in every},
-    )  # fmt: skip
+    )
 
 
 def _cross_validated(x: np.ndarray, y: np.ndarray, fold: np.ndarray) -> np.ndarray:
@@ -199,9 +215,11 @@ def audit(database: str | Path = DEFAULT_DATABASE, run: str | None = None) -> di
     with open_database(database) as connection:
         key = find_run(connection, run)["run_key"]
         match = records(
-            connection, "SELECT * EXCLUDE (run_key) FROM candidate_audit WHERE run_key = ? "
-            "ORDER BY kind, subset", [key],
-        )  # fmt: skip
+            connection,
+            "SELECT * EXCLUDE (run_key) FROM candidate_audit WHERE run_key = ? "
+            "ORDER BY kind, subset",
+            [key],
+        )
         pairs = bcq_pairs(connection, key)
         compression = records(connection, COMPRESSION, [key])[0]
         compression["lost"] = records(connection, LOST, [key])
@@ -211,8 +229,9 @@ def audit(database: str | Path = DEFAULT_DATABASE, run: str | None = None) -> di
     except UserError as few:
         return found | {"probe": None, "reason": str(few)}
     return found | {
-        "probe": asdict(result) | {"leaks": result.leaks, "verdict": result.verdict}, "reason": "",
-    }  # fmt: skip
+        "probe": asdict(result) | {"leaks": result.leaks, "verdict": result.verdict},
+        "reason": "",
+    }
 
 
 def audit_text(data: dict[str, Any]) -> str:
@@ -220,10 +239,13 @@ def audit_text(data: dict[str, Any]) -> str:
     parts = [f"Run {data['run_key']}\n"]
     if data["match"]:
         rows = [
-            [f"{r['kind']} {r['subset']}", f"{r['n']:,}",
-             *(number(r[c]) for c in ("match_pos", "match_neg", "other", "accuracy"))]
+            [
+                f"{r['kind']} {r['subset']}",
+                f"{r['n']:,}",
+                *(number(r[c]) for c in ("match_pos", "match_neg", "other", "accuracy")),
+            ]
             for r in data["match"]
-        ]  # fmt: skip
+        ]
         columns = ["rollouts", "n", "right candidate", "wrong candidate", "neither", "accuracy"]
         parts.append("What reformulated rollouts answer, percent\n" + table(columns, rows))
     p = data["probe"]
@@ -236,8 +258,9 @@ def audit_text(data: dict[str, Any]) -> str:
         parts.append(
             f"Telling the right of two candidates by its surface: {p['pairs']} BCQ prompts of "
             f"{p['questions']} questions, 50 % is chance\n"
-            + table(["probe", "accuracy [95 %]"], rows) + f"{p['verdict']}\n"
-        )  # fmt: skip
+            + table(["probe", "accuracy [95 %]"], rows)
+            + f"{p['verdict']}\n"
+        )
     parts += _compression(data["compression"])
     return "\n".join(parts)
 

@@ -170,9 +170,11 @@ def _stored(
 ) -> dict[tuple[str, str, str], float | None]:
     """(model, family, benchmark) -> stored score [fraction]."""
     rows = records(
-        connection, "SELECT model_key, family, benchmark, score FROM model_scores "
-        "WHERE suite = ? AND protocol_key = ?", [suite, protocol],
-    )  # fmt: skip
+        connection,
+        "SELECT model_key, family, benchmark, score FROM model_scores "
+        "WHERE suite = ? AND protocol_key = ?",
+        [suite, protocol],
+    )
     return {(r["model_key"], r["family"], r["benchmark"]): r["score"] for r in rows}
 
 
@@ -221,13 +223,16 @@ def _paired(name: str, pairs: Sequence[dict[str, Any]]) -> _Part:
     # strata and units follow the order of the ids, which is the same on both sides
     a, b = (_strata(name, [(r["id"], r[x]) for r in pairs]) for x in "ab")
     return _Part(
-        [100 * np.stack(units, axis=1) for units in zip(a, b, strict=True)], len(pairs),
-        sum(r["a"] > r["b"] for r in pairs), sum(r["a"] < r["b"] for r in pairs),
-    )  # fmt: skip
+        [100 * np.stack(units, axis=1) for units in zip(a, b, strict=True)],
+        len(pairs),
+        sum(r["a"] > r["b"] for r in pairs),
+        sum(r["a"] < r["b"] for r in pairs),
+    )
 
 
-def _difference(family: str, benchmark: str, total: str, parts: Sequence[_Part],
-                unpaired: int) -> Difference:  # fmt: skip
+def _difference(
+    family: str, benchmark: str, total: str, parts: Sequence[_Part], unpaired: int
+) -> Difference:
     """Benchmarks weigh the same; the units of each total are resampled within its strata."""
     rng = stream(0, "comparison", benchmark)
     means_R = np.zeros(RESAMPLES)
@@ -243,22 +248,52 @@ def _difference(family: str, benchmark: str, total: str, parts: Sequence[_Part],
     low, high = np.percentile(means_R, [2.5, 97.5])
     a, b = (float(np.mean([_mean([u[:, i] for u in p.strata]) for p in parts])) for i in (0, 1))
     return Difference(
-        family, benchmark, total, a, b, a - b, float(low), float(high),
-        sum(p.n for p in parts), unpaired,
-        sum(p.better for p in parts), sum(p.worse for p in parts),
-    )  # fmt: skip
+        family,
+        benchmark,
+        total,
+        a,
+        b,
+        a - b,
+        float(low),
+        float(high),
+        sum(p.n for p in parts),
+        unpaired,
+        sum(p.better for p in parts),
+        sum(p.worse for p in parts),
+    )
 
 
 def compare_text(found: Sequence[Difference]) -> str:
     """The comparison as a table."""
     rows = [
-        [d.family, d.benchmark, d.total, number(d.a), number(d.b), signed(d.difference),
-         f"[{d.low:+.1f}, {d.high:+.1f}]", f"{d.n:,}" + (f" (-{d.unpaired})" if d.unpaired else ""),
-         f"{d.better} : {d.worse}", _p(d.p), _p(d.holm)]
+        [
+            d.family,
+            d.benchmark,
+            d.total,
+            number(d.a),
+            number(d.b),
+            signed(d.difference),
+            f"[{d.low:+.1f}, {d.high:+.1f}]",
+            f"{d.n:,}" + (f" (-{d.unpaired})" if d.unpaired else ""),
+            f"{d.better} : {d.worse}",
+            _p(d.p),
+            _p(d.holm),
+        ]
         for d in found
-    ]  # fmt: skip
-    columns = ["family", "benchmark", "total", "A", "B", "A - B", "95 %", "samples",
-               "better : worse", "p", "p, Holm"]  # fmt: skip
+    ]
+    columns = [
+        "family",
+        "benchmark",
+        "total",
+        "A",
+        "B",
+        "A - B",
+        "95 %",
+        "samples",
+        "better : worse",
+        "p",
+        "p, Holm",
+    ]
     return table(columns, rows, left=3) + "better : worse, and p (McNemar's), are of samples\n"
 
 
@@ -290,8 +325,11 @@ def all_totals(connection: duckdb.DuckDBPyConnection, name: str) -> list[ModelTo
     found = []
     for one in evaluations:
         suite, protocol, model = one["suite"], one["protocol_key"], one["model_key"]
-        stored = {(family, benchmark): score for (own, family, benchmark), score
-                  in _stored(connection, suite, protocol).items() if own == model}  # fmt: skip
+        stored = {
+            (family, benchmark): score
+            for (own, family, benchmark), score in _stored(connection, suite, protocol).items()
+            if own == model
+        }
         scored: dict[str, list[tuple[str, float]]] = {}
         for r in records(connection, SAMPLES, [suite, protocol, model]):
             scored.setdefault(r["benchmark"], []).append((r["id"], r["score"]))
@@ -300,8 +338,20 @@ def all_totals(connection: duckdb.DuckDBPyConnection, name: str) -> list[ModelTo
             shown = _total_of(names, [(stored[family, benchmark], own)]) if own else None
             for total, t in breakdown(names, own):
                 score, low, high = (100 * t.score, 100 * t.low, 100 * t.high) if t else [None] * 3
-                found.append(ModelTotal(suite, protocol, family, benchmark, total, total == shown,
-                                        score, low, high, t.units if t else 0))  # fmt: skip
+                found.append(
+                    ModelTotal(
+                        suite,
+                        protocol,
+                        family,
+                        benchmark,
+                        total,
+                        total == shown,
+                        score,
+                        low,
+                        high,
+                        t.units if t else 0,
+                    )
+                )
     return found
 
 
@@ -334,13 +384,22 @@ def totals_text(found: Sequence[ModelTotal]) -> str:
     parts = []
     for suite, protocol in dict.fromkeys((t.suite, t.protocol_key) for t in found):
         rows = [
-            [t.family, t.benchmark, t.total + ("*" if t.stored else ""), number(t.score),
-             f"[{number(t.low)}, {number(t.high)}]", f"{t.units:,}"]
-            for t in found if (t.suite, t.protocol_key) == (suite, protocol)
-        ]  # fmt: skip
+            [
+                t.family,
+                t.benchmark,
+                t.total + ("*" if t.stored else ""),
+                number(t.score),
+                f"[{number(t.low)}, {number(t.high)}]",
+                f"{t.units:,}",
+            ]
+            for t in found
+            if (t.suite, t.protocol_key) == (suite, protocol)
+        ]
         columns = ["family", "benchmark", "total", "score", "95 %", "units"]
-        parts.append(f"suite {suite}, protocol {protocol}; *: the stored score\n\n"
-                     + table(columns, rows, left=3))  # fmt: skip
+        parts.append(
+            f"suite {suite}, protocol {protocol}; *: the stored score\n\n"
+            + table(columns, rows, left=3)
+        )
     return "\n".join(parts)
 
 
@@ -351,17 +410,26 @@ def _p(value: float | None) -> str:
 def leaderboard_text(connection: duckdb.DuckDBPyConnection, suite: str) -> str:
     """Every model on every benchmark of a suite, best first; UserError if nothing is stored."""
     rows = records(
-        connection, "SELECT * FROM leaderboard WHERE suite = ? OR ? = '' ORDER BY suite, "
-        "family, benchmark, protocol_key, place", [suite, suite],
-    )  # fmt: skip
+        connection,
+        "SELECT * FROM leaderboard WHERE suite = ? OR ? = '' ORDER BY suite, "
+        "family, benchmark, protocol_key, place",
+        [suite, suite],
+    )
     if not rows:
         raise UserError(f"no scores of suite {suite!r}" if suite else "no scores in the database")
     cells = [
-        [r["benchmark"], r["model"], str(r["place"]), number(r["score"]),
-         f"[{number(r['low'])}, {number(r['high'])}]", f"{r['n']:,} of {r['expected_n']:,}",
-         str(r["unparsed"]), r["missing_reason"] or ""]
+        [
+            r["benchmark"],
+            r["model"],
+            str(r["place"]),
+            number(r["score"]),
+            f"[{number(r['low'])}, {number(r['high'])}]",
+            f"{r['n']:,} of {r['expected_n']:,}",
+            str(r["unparsed"]),
+            r["missing_reason"] or "",
+        ]
         for r in rows
-    ]  # fmt: skip
+    ]
     columns = ["benchmark", "model", "place", "score", "95 %", "questions", "unparsed", "missing"]
     return table(columns, cells, left=2)
 
@@ -369,9 +437,10 @@ def leaderboard_text(connection: duckdb.DuckDBPyConnection, suite: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line above; 0, or 2 with one line on stderr."""
     parser = argparse.ArgumentParser(
-        prog="python -m eval.compare", description=__doc__,
+        prog="python -m eval.compare",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("runs", nargs="*", metavar="RUN", help="two run keys, or their beginnings")
     parser.add_argument("--totals", metavar="RUN", help="every total of a run's or model's samples")
     parser.add_argument("--leaderboard", action="store_true")

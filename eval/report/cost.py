@@ -120,10 +120,16 @@ def run_text(database: str, run: str | None) -> str:
         )
         hours = records(connection, "SELECT hours FROM run_cost_totals WHERE run_key = ?", [key])
     cells = [
-        [f"{r['role']} {r['activity']}", scientific(r["model_params"]), f"{r['tokens']:,}",
-         scientific(r["flops_true"]), f"{r['tokens_cap']:,}", scientific(r["flops_paper"])]
+        [
+            f"{r['role']} {r['activity']}",
+            scientific(r["model_params"]),
+            f"{r['tokens']:,}",
+            scientific(r["flops_true"]),
+            f"{r['tokens_cap']:,}",
+            scientific(r["flops_paper"]),
+        ]
         for r in rows
-    ]  # fmt: skip
+    ]
     total = {c: sum(r[c] for r in rows) for c in ("tokens", "tokens_cap")}
     flops = [scientific(sum(r[c] for r in rows)) for c in ("flops_true", "flops_paper")]
     cells.append(
@@ -138,9 +144,10 @@ def run_text(database: str, run: str | None) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line above; 0, or 2 with one line on stderr."""
     parser = argparse.ArgumentParser(
-        prog="python -m eval.cost", description=__doc__,
+        prog="python -m eval.cost",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("--run", help="run key or its beginning; default: the latest run")
     parser.add_argument("--plan", metavar="SCALE", default="", help="0.8B, 2B, 4B or 9B")
     parser.add_argument("--method", default="zppo", help="for --plan")

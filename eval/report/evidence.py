@@ -26,9 +26,16 @@ from zppo_core.errors import UserError
 PAGE = Path("docs/evidence.md")
 START, END = "<!-- measured -->", "<!-- /measured -->"
 ORDER = (
-    "base", "grpo", "grpo_replay", "grpo_both", "grpo_replay_bcq", "grpo_replay_ncq", "zppo",
-    "off_distill_replay", "on_distill_replay",
-)  # fmt: skip
+    "base",
+    "grpo",
+    "grpo_replay",
+    "grpo_both",
+    "grpo_replay_bcq",
+    "grpo_replay_ncq",
+    "zppo",
+    "off_distill_replay",
+    "on_distill_replay",
+)
 HARDEST, ENTRIES = "graduated of 0 %", "graduated of all"
 UNSEEN = "nano_text_new"  # kinds of question that no training asks
 
@@ -92,17 +99,31 @@ CLAIMS = (
     Claim("BCQ and NCQ alone help GRPO", _above("grpo_both", "grpo")),
     Claim("BCQ helps beside replay", _above("grpo_replay_bcq", "grpo_replay")),
     Claim("NCQ helps beside replay", _above("grpo_replay_ncq", "grpo_replay")),
-    Claim("together more than the sum of both (super-additive)",
-          ((1, "zppo"), (-1, "grpo_replay"), (-1, "grpo_both"), (1, "grpo"))),
-    Claim("off-policy distillation loses on families it was not trained on",
-          _above("base", "off_distill_replay"), ("LLM", "Video", UNSEEN)),
-    Claim("on-policy distillation loses on families it was not trained on",
-          _above("base", "on_distill_replay"), ("LLM", "Video", UNSEEN)),
-    Claim("of the questions admitted at 0 %, ZPPO graduates more than GRPO with replay",
-          _above("zppo", "grpo_replay"), (HARDEST,)),
-    Claim("of all admitted questions, ZPPO graduates more than GRPO with replay",
-          _above("zppo", "grpo_replay"), (ENTRIES,)),
-)  # fmt: skip
+    Claim(
+        "together more than the sum of both (super-additive)",
+        ((1, "zppo"), (-1, "grpo_replay"), (-1, "grpo_both"), (1, "grpo")),
+    ),
+    Claim(
+        "off-policy distillation loses on families it was not trained on",
+        _above("base", "off_distill_replay"),
+        ("LLM", "Video", UNSEEN),
+    ),
+    Claim(
+        "on-policy distillation loses on families it was not trained on",
+        _above("base", "on_distill_replay"),
+        ("LLM", "Video", UNSEEN),
+    ),
+    Claim(
+        "of the questions admitted at 0 %, ZPPO graduates more than GRPO with replay",
+        _above("zppo", "grpo_replay"),
+        (HARDEST,),
+    ),
+    Claim(
+        "of all admitted questions, ZPPO graduates more than GRPO with replay",
+        _above("zppo", "grpo_replay"),
+        (ENTRIES,),
+    ),
+)
 
 
 def gap(differences: Sequence[float]) -> Gap:

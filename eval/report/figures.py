@@ -57,25 +57,44 @@ def composition(ours: Ours, scales: Sequence[str]) -> list[Panel]:
     """Fig. 5: what could be reformulated before the cap, and who gets a positive advantage."""
     panels = []
     for scale in scales:
-        rows = ours.at(scale, "step, 100 * avg(easy_share) AS easy, 100 * avg(bcq_share) AS BCQ, "
-                   "100 * avg(ncq_share) AS NCQ", "batch_composition",
-                   "AND method = 'zppo' GROUP BY step ORDER BY step")  # fmt: skip
+        rows = ours.at(
+            scale,
+            "step, 100 * avg(easy_share) AS easy, 100 * avg(bcq_share) AS BCQ, "
+            "100 * avg(ncq_share) AS NCQ",
+            "batch_composition",
+            "AND method = 'zppo' GROUP BY step ORDER BY step",
+        )
         shares = {
             name: series
             for key, name in (("easy", "easy"), ("BCQ", "BCQ possible"), ("NCQ", "NCQ possible"))
             for series in series_of([r | {"": ""} for r in rows], "", "step", key).values()
         }
-        (count,) = ours.at(scale, "count(*) AS runs, count(*) FILTER "
-                       "(teacher_scope IS DISTINCT FROM 'hard') AS short",
-                       "(SELECT DISTINCT run_key FROM steps)", "AND method = 'zppo'")  # fmt: skip
+        (count,) = ours.at(
+            scale,
+            "count(*) AS runs, count(*) FILTER (teacher_scope IS DISTINCT FROM 'hard') AS short",
+            "(SELECT DISTINCT run_key FROM steps)",
+            "AND method = 'zppo'",
+        )
         note = (
             f"{scale}: 'BCQ possible' is too low: in {count['short']} of {count['runs']} runs the "
             "teacher was asked only for what could enter under the cap (not teacher.scope=hard)"
         )
-        panels.append(Panel(f"{scale}: before the cap", "rollout step", "% of the questions asked",
-                            "line", shares, note=note if count["short"] else ""))  # fmt: skip
-        rows = ours.at(scale, "method, step, 100 * avg(positive_share) AS share",
-                   "learning_signal", "GROUP BY ALL ORDER BY method, step")  # fmt: skip
+        panels.append(
+            Panel(
+                f"{scale}: before the cap",
+                "rollout step",
+                "% of the questions asked",
+                "line",
+                shares,
+                note=note if count["short"] else "",
+            )
+        )
+        rows = ours.at(
+            scale,
+            "method, step, 100 * avg(positive_share) AS share",
+            "learning_signal",
+            "GROUP BY ALL ORDER BY method, step",
+        )
         panels.append(
             Panel(
                 f"{scale}: positive advantage",
@@ -94,8 +113,11 @@ def recipe(ours: Ours, scales: Sequence[str]) -> list[Panel]:
     for scale in scales:
         shown: list[Panel] = []
         used: set[str] = set()
-        for knob, alike in (("updates", "by_update"), ("updates", "but_updates"),
-                            ("norm", "but_norm")):  # fmt: skip
+        for knob, alike in (
+            ("updates", "by_update"),
+            ("updates", "but_updates"),
+            ("norm", "but_norm"),
+        ):
             if any(p.title == f"{scale}: {knob}" for p in shown):
                 continue  # I is varied as in the paper, with its new prompts
             keys = _differing(ours, scale, alike)
@@ -103,13 +125,21 @@ def recipe(ours: Ours, scales: Sequence[str]) -> list[Panel]:
                 ours.connection,
                 f"SELECT {knob} AS knob, step, 100 * avg(accuracy) AS accuracy FROM step_accuracy "
                 "JOIN run_settings USING (run_key) WHERE kind = 'plain' AND list_contains(?, "
-                "run_key) GROUP BY ALL ORDER BY knob, step", [keys],
-            )  # fmt: skip
+                "run_key) GROUP BY ALL ORDER BY knob, step",
+                [keys],
+            )
             series = series_of(rows, "knob", "step", "accuracy")
             if len(series) > 1:
                 used |= set(keys)
-                shown.append(Panel(f"{scale}: {knob}", "rollout step", "plain rollouts right, %",
-                                   "line", series))  # fmt: skip
+                shown.append(
+                    Panel(
+                        f"{scale}: {knob}",
+                        "rollout step",
+                        "plain rollouts right, %",
+                        "line",
+                        series,
+                    )
+                )
         panels += [replace(p, note=_others(ours, scale, used)) for p in shown]
     return panels
 
@@ -128,16 +158,18 @@ def teacher_size(ours: Ours, scales: Sequence[str]) -> list[Panel]:
             "FROM gains JOIN run_settings USING (run_key) GROUP BY ALL "
             # a mean over fewer families is none of this figure's
             "HAVING count(gain) = (SELECT count(DISTINCT family) FROM gains) "
-            "ORDER BY teacher_params, teacher_model, run_key", [keys],
-        )  # fmt: skip
+            "ORDER BY teacher_params, teacher_model, run_key",
+            [keys],
+        )
         teachers = dict.fromkeys(r["teacher_model"] for r in rows)
         if len(teachers) < 2:
             continue
         means = [fmean(r["gain"] for r in rows if r["teacher_model"] == t) for t in teachers]
         notes = [_others(ours, scale, set(keys))]
         if len(rows) < len(keys):
-            notes.append(f"{scale}: {len(keys) - len(rows)} runs without a score in every family "
-                         "left out")  # fmt: skip
+            notes.append(
+                f"{scale}: {len(keys) - len(rows)} runs without a score in every family left out"
+            )
         found = dict(zip(teachers, means, strict=True))
         paper, pairs = _by_teacher(scale, found)
         panels.append(
@@ -178,18 +210,21 @@ def _by_teacher(
 def _differing(ours: Ours, scale: str, column: str) -> list[str]:
     """Runs of zppo that are the shown variant but for one knob (a column of run_settings)."""
     rows = records(
-        ours.connection, f"SELECT run_key FROM run_settings WHERE scale = ? AND method = 'zppo' "
+        ours.connection,
+        f"SELECT run_key FROM run_settings WHERE scale = ? AND method = 'zppo' "
         f"AND {column} IN (SELECT {column} FROM run_settings WHERE scale = ? AND variant = ?) "
-        "ORDER BY run_key", [scale, scale, ours.variants.get(scale)],
-    )  # fmt: skip
+        "ORDER BY run_key",
+        [scale, scale, ours.variants.get(scale)],
+    )
     return [r["run_key"] for r in rows]
 
 
 def _others(ours: Ours, scale: str, used: set[str]) -> str:
     everything = records(
         ours.connection,
-        "SELECT run_key FROM run_settings WHERE scale = ? AND method = 'zppo'", [scale],
-    )  # fmt: skip
+        "SELECT run_key FROM run_settings WHERE scale = ? AND method = 'zppo'",
+        [scale],
+    )
     keys = sorted({r["run_key"] for r in everything} - used)
     if not keys:
         return ""
@@ -204,8 +239,12 @@ def accuracies(ours: Ours, scales: Sequence[str]) -> list[Panel]:
     """Fig. 22: accuracy of plain, replayed and reformulated rollouts."""
     panels = []
     for scale in scales:
-        rows = ours.at(scale, "kind, step, 100 * avg(accuracy) AS accuracy", "step_accuracy",
-                   "AND method = 'zppo' GROUP BY ALL ORDER BY kind, step")  # fmt: skip
+        rows = ours.at(
+            scale,
+            "kind, step, 100 * avg(accuracy) AS accuracy",
+            "step_accuracy",
+            "AND method = 'zppo' GROUP BY ALL ORDER BY kind, step",
+        )
         panels.append(
             Panel(
                 scale,
@@ -229,8 +268,12 @@ def optimisation(ours: Ours, scales: Sequence[str]) -> list[Panel]:
     panels = []
     for scale in scales:
         for column, unit in (("entropy", "nats a token"), ("loss", "loss")):
-            rows = ours.at(scale, f"method, step, avg({column}) AS value", "step_updates",
-                       "GROUP BY ALL ORDER BY method, step")  # fmt: skip
+            rows = ours.at(
+                scale,
+                f"method, step, avg({column}) AS value",
+                "step_updates",
+                "GROUP BY ALL ORDER BY method, step",
+            )
             series = _some(series_of(rows, "method", "step", "value"))
             panels.append(
                 Panel(f"{scale}: {column}", "rollout step", unit, "line", series, note=COMPUTED)
@@ -301,9 +344,10 @@ def _first(ours: Ours, figure: Figure, scale: str) -> list[Panel]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line above; 0, or 2 with one line on stderr."""
     parser = argparse.ArgumentParser(
-        prog="python -m eval.figures", description=__doc__,
+        prog="python -m eval.figures",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("--figure", required=True, help=f"{', '.join(map(str, FIGURES))}, or all")
     parser.add_argument("--scale", action="append", default=[], help="may be repeated")
     parser.add_argument(

@@ -29,8 +29,16 @@ from zppo_core.errors import UserError
 
 __all__ = ["PAPER_SCALES", "REFERENCE", "TABLES", "Ours", "blocks", "published", "render"]
 DELTAS_PRINTED = (1, 2, 10, 11)  # whose rows of differences follow from the printed columns
-MAIN = ("base", "off_distill", "off_distill_replay", "on_distill", "on_distill_replay", "grpo",
-        "grpo_replay", "zppo")  # fmt: skip
+MAIN = (
+    "base",
+    "off_distill",
+    "off_distill_replay",
+    "on_distill",
+    "on_distill_replay",
+    "grpo",
+    "grpo_replay",
+    "zppo",
+)
 SHORT = ("base", "off_distill_replay", "on_distill_replay", "grpo_replay", "zppo")
 PARTS = ("base", "grpo", "grpo_replay", "grpo_both", "grpo_replay_bcq", "grpo_replay_ncq", "zppo")
 HELP = ("base", "grpo_replay", "grpo_replay_hint", "grpo_replay_prefix", "grpo_replay_bcq", "zppo")
@@ -158,9 +166,10 @@ def cost(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
         for r in ours.select(
             "scale, method, avg(hours) AS hours, avg(flops_paper) AS flops_paper, "
             "avg(flops_true) AS flops_true, avg(tokens) AS tokens",
-            "run_cost_totals JOIN run_settings USING (run_key)", "GROUP BY scale, method",
+            "run_cost_totals JOIN run_settings USING (run_key)",
+            "GROUP BY scale, method",
         )
-    }  # fmt: skip
+    }
     rows = []
     for scale in scales:
         for method in t.methods:
@@ -184,8 +193,9 @@ def bootstrap(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
     """ZPPO minus the others over a family's benchmarks, drawn with replacement."""
     paper = {
         (r["scale"], r["family"], r["comparison"]): r
-        for r in reference("bootstrap") if r["table"] == str(t.number)
-    }  # fmt: skip
+        for r in reference("bootstrap")
+        if r["table"] == str(t.number)
+    }
     rows = []
     for scale in scales:
         for family in t.families:
@@ -234,10 +244,11 @@ def audit(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
     own = {
         (r["scale"], r["subset"]): r
         for r in ours.select(
-            AUDIT, "candidate_audit JOIN run_settings USING (run_key)",
+            AUDIT,
+            "candidate_audit JOIN run_settings USING (run_key)",
             f"AND kind = '{kind}' AND method = 'zppo' GROUP BY scale, subset",
         )
-    }  # fmt: skip
+    }
     rows = []
     for scale in scales:
         for subset in subsets:
@@ -262,8 +273,15 @@ def _accuracy(
 
 
 SMALL, LARGE = PAPER_SCALES[:2], PAPER_SCALES[2:]
-COSTED = ("off_distill", "off_distill_replay", "on_distill", "on_distill_replay", "grpo",
-          "grpo_replay", "zppo")  # fmt: skip
+COSTED = (
+    "off_distill",
+    "off_distill_replay",
+    "on_distill",
+    "on_distill_replay",
+    "grpo",
+    "grpo_replay",
+    "zppo",
+)
 DISTILLED = ("off_distill_replay", "on_distill_replay", "grpo_replay")
 TAUGHT = (("teacher", OURS), PAPER_SCALES, "Δ to teacher")
 STEPS = ("grpo_replay", "grpo_replay_bcq", "grpo_replay_ncq")
@@ -271,31 +289,46 @@ TABLES = {
     t.number: t
     for t in (
         PaperTable(1, "methods on VLM benchmarks", by_benchmark, ("VLM",), MAIN, SMALL),
-        PaperTable(2, "methods on LLM and Video benchmarks", by_benchmark, ("LLM", "Video"), SHORT,
-                   SMALL),
+        PaperTable(
+            2, "methods on LLM and Video benchmarks", by_benchmark, ("LLM", "Video"), SHORT, SMALL
+        ),
         PaperTable(3, "ablation on VLM benchmarks", by_benchmark, ("VLM",), PARTS, SMALL),
-        PaperTable(4, "help from the teacher, family averages", averages, methods=HELP,
-                   scales=SMALL),
+        PaperTable(
+            4, "help from the teacher, family averages", averages, methods=HELP, scales=SMALL
+        ),
         PaperTable(9, "cost of a run", cost, methods=COSTED),
         PaperTable(10, "methods on VLM benchmarks", by_benchmark, ("VLM",), MAIN, LARGE),
-        PaperTable(11, "methods on LLM and Video benchmarks", by_benchmark, ("LLM", "Video"), SHORT,
-                   LARGE),
+        PaperTable(
+            11, "methods on LLM and Video benchmarks", by_benchmark, ("LLM", "Video"), SHORT, LARGE
+        ),
         PaperTable(12, "ablation on VLM benchmarks", by_benchmark, ("VLM",), PARTS, LARGE),
-        PaperTable(13, "ablation on LLM and Video benchmarks", by_benchmark, ("LLM", "Video"),
-                   PARTS),
-        PaperTable(14, "ZPPO against other methods, bootstrap over benchmarks", bootstrap,
-                   methods=DISTILLED),
-        PaperTable(15, "ZPPO against its parts, bootstrap over benchmarks", bootstrap,
-                   methods=STEPS),
+        PaperTable(
+            13, "ablation on LLM and Video benchmarks", by_benchmark, ("LLM", "Video"), PARTS
+        ),
+        PaperTable(
+            14,
+            "ZPPO against other methods, bootstrap over benchmarks",
+            bootstrap,
+            methods=DISTILLED,
+        ),
+        PaperTable(
+            15, "ZPPO against its parts, bootstrap over benchmarks", bootstrap, methods=STEPS
+        ),
         PaperTable(16, "what BCQ rollouts answer", audit),
         PaperTable(17, "what NCQ rollouts answer", audit),
-        PaperTable(18, "ZPPO over its base, family averages", averages, methods=("base", "zppo"),
-                   delta="Δ to base", teacher=True),
+        PaperTable(
+            18,
+            "ZPPO over its base, family averages",
+            averages,
+            methods=("base", "zppo"),
+            delta="Δ to base",
+            teacher=True,
+        ),
         PaperTable(19, "ZPPO against its teacher, LLM", against_teacher, ("LLM",), *TAUGHT),
         PaperTable(20, "ZPPO against its teacher, VLM", against_teacher, ("VLM",), *TAUGHT),
         PaperTable(21, "ZPPO against its teacher, Video", against_teacher, ("Video",), *TAUGHT),
     )
-}  # fmt: skip
+}
 
 
 def blocks(

@@ -107,8 +107,9 @@ def _look(i: int) -> tuple[str, int]:
 def _draw(axis: Axes, panel: Panel) -> None:
     if panel.kind == "area":
         steps = sorted({x for own, _ in panel.series.values() for x in own})
-        heights = [[dict(zip(*s, strict=True)).get(x, 0.0) for x in steps]
-                   for s in panel.series.values()]  # fmt: skip
+        heights = [
+            [dict(zip(*s, strict=True)).get(x, 0.0) for x in steps] for s in panel.series.values()
+        ]
         looks = [_look(i) for i in range(len(heights))]
         axis.stackplot(
             steps,

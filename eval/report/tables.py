@@ -46,9 +46,10 @@ def write_all(
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line above; 0, or 2 with one line on stderr."""
     parser = argparse.ArgumentParser(
-        prog="python -m eval.tables", description=__doc__,
+        prog="python -m eval.tables",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("command", nargs="?", choices=("summary",))
     parser.add_argument("--json", action="store_true", help="summary: data instead of text")
     parser.add_argument(

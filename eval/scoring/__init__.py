@@ -48,8 +48,10 @@ def score_all(items: Sequence[Item], grader: Grader) -> list[RuleScore]:
         found[i] = by_worker
     pairs = [
         (answer, gold)
-        for result in found if isinstance(result, Algebra) for answer, gold in result.pairs
-    ]  # fmt: skip
+        for result in found
+        if isinstance(result, Algebra)
+        for answer, gold in result.pairs
+    ]
     grades = iter(grader.agree_many(pairs))
     scores = []
     for (sample, rule, answer), result in zip(items, found, strict=True):

@@ -17,9 +17,13 @@ _TOKEN = re.compile(
     r"|(?P<command>\\[A-Za-z]+|[A-Za-z]+)|(?P<sign>\*\*|[-+*/^(){}\[\]√π]))\s*"
 )
 _FUNCTIONS: dict[str, Callable[[float], float]] = {
-    "sin": math.sin, "cos": math.cos, "tan": math.tan, "ln": math.log, "exp": math.exp,
+    "sin": math.sin,
+    "cos": math.cos,
+    "tan": math.tan,
+    "ln": math.log,
+    "exp": math.exp,
     "sqrt": math.sqrt,
-}  # fmt: skip
+}
 _CONSTANTS = {"pi": math.pi, "e": math.e}
 # three and a half, or three halves: not for us to say
 _MIXED = re.compile(r"[0-9]\s*\\[dt]?frac\s*(?:\{\s*[0-9]+\s*\}\s*\{\s*[0-9]+\s*\}|[0-9]{2})")

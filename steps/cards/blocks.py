@@ -11,9 +11,13 @@ from metaflow.cards import Markdown
 
 # colour-blind safe (Okabe and Ito)
 COLOURS = {
-    "plain": "#0072B2", "replay": "#56B4E9", "bcq": "#E69F00", "ncq": "#D55E00",
-    "hint": "#009E73", "prefix": "#CC79A7",
-}  # fmt: skip
+    "plain": "#0072B2",
+    "replay": "#56B4E9",
+    "bcq": "#E69F00",
+    "ncq": "#D55E00",
+    "hint": "#009E73",
+    "prefix": "#CC79A7",
+}
 
 
 # what HTML or Markdown would act on, as entities
@@ -39,49 +43,65 @@ def media_type(image: bytes) -> str:
     return "image/png" if image.startswith(b"\x89PNG") else "image/jpeg"
 
 
-def line_chart(rows: Sequence[Mapping[str, Any]], x: str, y: str, series: str, title: str,
-               y_title: str, percent: bool = False) -> dict[str, Any]:  # fmt: skip
+def line_chart(
+    rows: Sequence[Mapping[str, Any]],
+    x: str,
+    y: str,
+    series: str,
+    title: str,
+    y_title: str,
+    percent: bool = False,
+) -> dict[str, Any]:
     """A Vega-Lite chart: lines of `y` over `x`, one per value of `series`."""
     names = list(dict.fromkeys(str(r[series]) for r in rows))
     fallback = list(COLOURS.values())
     colours = [COLOURS.get(n, fallback[i % len(fallback)]) for i, n in enumerate(names)]
     axis = {"format": ".0%"} if percent else {}
     return {
-            "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-            "title": title,
-            "width": "container",
-            "height": 220,
-            "data": {"values": [dict(r) for r in rows]},
-            "mark": {"type": "line", "point": True, "tooltip": True},
-            "encoding": {
-                "x": {"field": x, "type": "quantitative", "title": "rollout step"},
-                "y": {"field": y, "type": "quantitative", "title": y_title, "axis": axis},
-                "color": {"field": series, "type": "nominal", "title": None,
-                          "scale": {"domain": names, "range": colours}},
+        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        "title": title,
+        "width": "container",
+        "height": 220,
+        "data": {"values": [dict(r) for r in rows]},
+        "mark": {"type": "line", "point": True, "tooltip": True},
+        "encoding": {
+            "x": {"field": x, "type": "quantitative", "title": "rollout step"},
+            "y": {"field": y, "type": "quantitative", "title": y_title, "axis": axis},
+            "color": {
+                "field": series,
+                "type": "nominal",
+                "title": None,
+                "scale": {"domain": names, "range": colours},
             },
-        }  # fmt: skip
+        },
+    }
 
 
-def stacked_bars(rows: Sequence[Mapping[str, Any]], x: str, y: str, series: str, title: str,
-                 y_title: str) -> dict[str, Any]:  # fmt: skip
+def stacked_bars(
+    rows: Sequence[Mapping[str, Any]], x: str, y: str, series: str, title: str, y_title: str
+) -> dict[str, Any]:
     """A Vega-Lite chart: bars of `y` over `x`, stacked by `series` in order of appearance."""
     names = list(dict.fromkeys(str(r[series]) for r in rows))
     values = [{**r, "place": names.index(str(r[series]))} for r in rows]
     return {
-            "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-            "title": title,
-            "width": "container",
-            "height": 220,
-            "data": {"values": values},
-            "mark": {"type": "bar", "tooltip": True},
-            "encoding": {
-                "x": {"field": x, "type": "ordinal", "title": "rollout step"},
-                "y": {"field": y, "type": "quantitative", "title": y_title, "stack": "zero"},
-                "color": {"field": series, "type": "nominal", "title": None,
-                          "scale": {"domain": names, "range": list(COLOURS.values())}},
-                "order": {"field": "place"},
+        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        "title": title,
+        "width": "container",
+        "height": 220,
+        "data": {"values": values},
+        "mark": {"type": "bar", "tooltip": True},
+        "encoding": {
+            "x": {"field": x, "type": "ordinal", "title": "rollout step"},
+            "y": {"field": y, "type": "quantitative", "title": y_title, "stack": "zero"},
+            "color": {
+                "field": series,
+                "type": "nominal",
+                "title": None,
+                "scale": {"domain": names, "range": list(COLOURS.values())},
             },
-        }  # fmt: skip
+            "order": {"field": "place"},
+        },
+    }
 
 
 def note(text: str) -> Markdown:

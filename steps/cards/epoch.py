@@ -31,21 +31,36 @@ class EpochCard:
         self.phase = Markdown("starting")
         self.accuracy, self.buffer, self.phases = map(VegaChart, self._specs())
         self.transcripts = {kind: Markdown("") for kind in TRANSCRIPTS}
-        for block in (note(f"# {title}"), self.bar, self.phase, self.accuracy, self.buffer,
-                      self.phases, note("## Transcripts of the last step"),
-                      *self.transcripts.values()):  # fmt: skip
+        for block in (
+            note(f"# {title}"),
+            self.bar,
+            self.phase,
+            self.accuracy,
+            self.buffer,
+            self.phases,
+            note("## Transcripts of the last step"),
+            *self.transcripts.values(),
+        ):
             card.append(block)
         card.refresh()
 
     def _specs(self) -> tuple[dict[str, Any], ...]:
         """The three charts over the rows so far."""
         return (
-            line_chart(self.rows, "step", "accuracy", "kind",
-                       "Student accuracy by kind of group", "accuracy", True),
-            line_chart(self.sizes, "step", "size", "series", "Prompt replay buffer",
-                       "questions held"),
+            line_chart(
+                self.rows,
+                "step",
+                "accuracy",
+                "kind",
+                "Student accuracy by kind of group",
+                "accuracy",
+                True,
+            ),
+            line_chart(
+                self.sizes, "step", "size", "series", "Prompt replay buffer", "questions held"
+            ),
             stacked_bars(self.times, "step", "seconds", "phase", "Time per phase", "seconds"),
-        )  # fmt: skip
+        )
 
     def working(self, phase: str, done: int, total: int) -> None:
         """Show how far a phase has come."""
@@ -87,8 +102,11 @@ def transcript(group: Group, corpus: Corpus) -> str:
         [
             f"### {group.kind}: accuracy {group.accuracy:.0%} of {len(group.completions)}",
             image_tags(question.images),
-            "**Prompt**", safe_text(group.prompt.text),
-            f"**Response** ({grade.outcome})", safe_text(completion.text),
-            "**Gold answer**", safe_text(question.gold),
+            "**Prompt**",
+            safe_text(group.prompt.text),
+            f"**Response** ({grade.outcome})",
+            safe_text(completion.text),
+            "**Gold answer**",
+            safe_text(question.gold),
         ]
-    )  # fmt: skip
+    )

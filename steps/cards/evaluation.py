@@ -14,8 +14,13 @@ ROLE_COLOURS = {"base": "#999999", "student": "#0072B2", "teacher": "#E69F00"}
 OTHER = "#0072B2"  # of a model outside any run
 
 
-def draw(card: Any, benchmark: Benchmark, rows: Sequence[dict[str, Any]],
-         examples: Sequence[dict[str, Any]], item: dict[str, Any]) -> None:  # fmt: skip
+def draw(
+    card: Any,
+    benchmark: Benchmark,
+    rows: Sequence[dict[str, Any]],
+    examples: Sequence[dict[str, Any]],
+    item: dict[str, Any],
+) -> None:
     """Scores with intervals as a chart and a table, and the student's first answers."""
     part = f", part {item['index'] + 1} of {item['of']}" if item["of"] > 1 else ""
     card.append(note(f"# {benchmark.name} ({benchmark.family}{part})"))
@@ -23,15 +28,26 @@ def draw(card: Any, benchmark: Benchmark, rows: Sequence[dict[str, Any]],
     card.append(
         Table(
             [
-                [r["role"], percent(r["score"]), f"{percent(r['low'])} to {percent(r['high'])}",
-                 f"{r['n']} of {r['expected_n']}", r["unparsed"],
-                 "no judge" if r["malformed"] is None else r["malformed"]]
+                [
+                    r["role"],
+                    percent(r["score"]),
+                    f"{percent(r['low'])} to {percent(r['high'])}",
+                    f"{r['n']} of {r['expected_n']}",
+                    r["unparsed"],
+                    "no judge" if r["malformed"] is None else r["malformed"],
+                ]
                 for r in rows
             ],
-            headers=["model", "score", "95 % interval", "samples", "without an answer",
-                     "malformed verdicts"],
+            headers=[
+                "model",
+                "score",
+                "95 % interval",
+                "samples",
+                "without an answer",
+                "malformed verdicts",
+            ],
         )
-    )  # fmt: skip
+    )
     for row in rows:
         if row["missing_reason"]:
             card.append(Markdown(safe_text(f"{row['role']}: {row['missing_reason']}")))
@@ -40,29 +56,34 @@ def draw(card: Any, benchmark: Benchmark, rows: Sequence[dict[str, Any]],
     card.append(note("## What it said"))
     card.append(
         Table(
-            [[e["sample_id"], Markdown(safe_text(e["output"])), e["outcome"]]
-             for e in examples],
+            [[e["sample_id"], Markdown(safe_text(e["output"])), e["outcome"]] for e in examples],
             headers=["sample", "response", "outcome"],
         )
-    )  # fmt: skip
+    )
 
 
 def percent(share: float | None) -> str:
     return "none" if share is None else f"{100 * share:.1f} %"
 
 
-def interval_chart(rows: Sequence[dict[str, Any]], y: str, title: str,
-                   order: Sequence[str]) -> VegaChart:  # fmt: skip
+def interval_chart(
+    rows: Sequence[dict[str, Any]], y: str, title: str, order: Sequence[str]
+) -> VegaChart:
     """Scores as points with their 95 % intervals, one row of the chart a value of `y`."""
-    values = [{y: r[y], "role": r["role"], **{k: r[k] for k in ("score", "low", "high")}}
-              for r in rows if r["score"] is not None]  # fmt: skip
+    values = [
+        {y: r[y], "role": r["role"], **{k: r[k] for k in ("score", "low", "high")}}
+        for r in rows
+        if r["score"] is not None
+    ]
     rows_of_chart = {"field": y, "type": "nominal", "sort": list(order), "title": None}
     roles = ROLE_COLOURS | {r["role"]: OTHER for r in rows if r["role"] not in ROLE_COLOURS}
     shown = {role: colour for role, colour in roles.items() if role in {r["role"] for r in rows}}
     colour = {
-        "field": "role", "type": "nominal", "title": None,
+        "field": "role",
+        "type": "nominal",
+        "title": None,
         "scale": {"domain": list(shown), "range": list(shown.values())},
-    }  # fmt: skip
+    }
     axis = {"format": ".0%", "grid": True}
     x = {"type": "quantitative", "scale": {"domain": [0, 1]}, "axis": axis, "title": "accuracy"}
     return VegaChart(
@@ -72,11 +93,19 @@ def interval_chart(rows: Sequence[dict[str, Any]], y: str, title: str,
             "width": "container",
             "data": {"values": values},
             "layer": [
-                {"mark": {"type": "rule", "strokeWidth": 2},
-                 "encoding": {"y": rows_of_chart, "x": {**x, "field": "low"},
-                              "x2": {"field": "high"}, "color": colour}},
-                {"mark": {"type": "point", "filled": True, "size": 90, "tooltip": True},
-                 "encoding": {"y": rows_of_chart, "x": {**x, "field": "score"}, "color": colour}},
+                {
+                    "mark": {"type": "rule", "strokeWidth": 2},
+                    "encoding": {
+                        "y": rows_of_chart,
+                        "x": {**x, "field": "low"},
+                        "x2": {"field": "high"},
+                        "color": colour,
+                    },
+                },
+                {
+                    "mark": {"type": "point", "filled": True, "size": 90, "tooltip": True},
+                    "encoding": {"y": rows_of_chart, "x": {**x, "field": "score"}, "color": colour},
+                },
             ],
         }
-    )  # fmt: skip
+    )

@@ -24,29 +24,51 @@ def draw(card: Any, summary: dict[str, Any]) -> None:
     card.append(note("## Accuracy"))
     card.append(
         Table(
-            [[r["family"], number(r["base"]), number(r["student"]), number(r["gain"], "+"),
-              number(r["teacher"]), f"{r['scored'] or 0} of {r['benchmarks']}"]
-             for r in summary["accuracy"]],
+            [
+                [
+                    r["family"],
+                    number(r["base"]),
+                    number(r["student"]),
+                    number(r["gain"], "+"),
+                    number(r["teacher"]),
+                    f"{r['scored'] or 0} of {r['benchmarks']}",
+                ]
+                for r in summary["accuracy"]
+            ],
             headers=["family", "before, %", "after, %", "gain", "teacher, %", "benchmarks"],
         )
-    )  # fmt: skip
+    )
     points = [
-        {"benchmark": b["benchmark"], "role": role,
-         **{k: None if b[name] is None else b[name] / 100
-            for k, name in (("score", role), ("low", f"{role}_low"), ("high", f"{role}_high"))}}
-        for b in summary["benchmarks"] for role in ROLE_COLOURS
-    ]  # fmt: skip
+        {
+            "benchmark": b["benchmark"],
+            "role": role,
+            **{
+                k: None if b[name] is None else b[name] / 100
+                for k, name in (("score", role), ("low", f"{role}_low"), ("high", f"{role}_high"))
+            },
+        }
+        for b in summary["benchmarks"]
+        for role in ROLE_COLOURS
+    ]
     order = [b["benchmark"] for b in summary["benchmarks"]]
     card.append(interval_chart(points, "benchmark", "Accuracy by benchmark, 95 % intervals", order))
     if summary["graduation"]:
         card.append(note("## Replay buffer, by accuracy at admission"))
         card.append(
             Table(
-                [[f"{g['entry_accuracy']:g} %", g["admitted"], g["revisited"], g["graduated"],
-                  f"{g['share']:.1f} %"] for g in summary["graduation"]],
+                [
+                    [
+                        f"{g['entry_accuracy']:g} %",
+                        g["admitted"],
+                        g["revisited"],
+                        g["graduated"],
+                        f"{g['share']:.1f} %",
+                    ]
+                    for g in summary["graduation"]
+                ],
                 headers=["entry accuracy", "admitted", "seen again", "graduated", "share"],
             )
-        )  # fmt: skip
+        )
     card.append(note("## Where the time went"))
     for level, title in (("stage", "Stages"), ("phase", "Phases of the rollout steps")):
         rows = [t for t in summary["times"] if t["level"] == level]

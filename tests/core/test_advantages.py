@@ -8,8 +8,11 @@ from hypothesis.extra import numpy as hnp
 
 from zppo_core.algorithm.advantages import group_advantages
 
-rewards = hnp.arrays(np.float64, st.tuples(st.integers(1, 12), st.integers(2, 8)),
-                     elements=st.sampled_from([0.0, 1.0]))  # fmt: skip
+rewards = hnp.arrays(
+    np.float64,
+    st.tuples(st.integers(1, 12), st.integers(2, 8)),
+    elements=st.sampled_from([0.0, 1.0]),
+)
 
 
 def test_by_hand():
@@ -33,9 +36,11 @@ def test_all_is_nonzero_divided_by_root_of_active_share(r):
         return
     f = active.mean()
     np.testing.assert_allclose(
-        group_advantages(r, "all", 1e-12), group_advantages(r, "nonzero", 1e-12) / np.sqrt(f),
-        rtol=1e-8, atol=1e-12,
-    )  # fmt: skip
+        group_advantages(r, "all", 1e-12),
+        group_advantages(r, "nonzero", 1e-12) / np.sqrt(f),
+        rtol=1e-8,
+        atol=1e-12,
+    )
 
 
 @settings(deadline=None, max_examples=60)

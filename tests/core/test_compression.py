@@ -122,8 +122,9 @@ def words(text: str) -> int:
 
 @given(
     st.lists(st.sampled_from(["a", "b", "\n", "</think>", r"\boxed{7}"]), max_size=60),
-    st.integers(0, 30), st.integers(1, 12),
-)  # fmt: skip
+    st.integers(0, 30),
+    st.integers(1, 12),
+)
 def test_no_candidate_passes_the_cap_however_long_the_answer(parts, length, cap) -> None:
     said = " ".join([*parts, r"\boxed{" + " ".join(["x"] * length) + "}"])
     made = Compressor(None, Templates(), words, cap, 0).compress([said], 0)[0]

@@ -16,8 +16,16 @@ from zppo_core.rewards.judge import GREEDY
 
 
 def test_override_types():
-    c = config.load("nano", ["optimizer.lr=1e-4", "optimizer.betas=0.8,0.9", "replay.refresh=true",
-                             "rollout.new_prompts=7", "run.method=grpo"])  # fmt: skip
+    c = config.load(
+        "nano",
+        [
+            "optimizer.lr=1e-4",
+            "optimizer.betas=0.8,0.9",
+            "replay.refresh=true",
+            "rollout.new_prompts=7",
+            "run.method=grpo",
+        ],
+    )
     assert (c.optimizer.lr, c.optimizer.betas, c.replay.refresh) == (1e-4, (0.8, 0.9), True)
     assert (c.rollout.new_prompts, c.run.method, c.scale) == (7, "grpo", "nano")
 

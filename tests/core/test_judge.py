@@ -76,8 +76,10 @@ def test_grades_follow_the_judge_and_no_box_is_zero_unasked():
         [(QUESTION, r"\boxed{It is Rayleigh's}"), (QUESTION, r"\boxed{magic}"), (QUESTION, "none")]
     )
     assert [(g.reward, g.outcome) for g in graded] == [
-        (1.0, "correct"), (0.0, "wrong"), (0.0, "no_box"),
-    ]  # fmt: skip
+        (1.0, "correct"),
+        (0.0, "wrong"),
+        (0.0, "no_box"),
+    ]
     assert j.engine.asked == [
         Prompt(Templates().judge(QUESTION.text, QUESTION.gold, answer), thinking=False)
         for answer in ("It is Rayleigh's", "magic")
@@ -89,11 +91,12 @@ def test_grades_follow_the_judge_and_no_box_is_zero_unasked():
     [
         (r"<think>so \boxed{Rayleigh}", "unfinished"),
         (r"<think>a</think><think>\boxed{x}", "unfinished"),
-        (r"<think>\boxed{Rayleigh}</think>", "no_box"), ("no thought", "no_box"),
+        (r"<think>\boxed{Rayleigh}</think>", "no_box"),
+        ("no thought", "no_box"),
         (r"<think>\boxed{magic}</think>\boxed{Rayleigh}", "correct"),
         (r"a</think>\boxed{Rayleigh}", "correct"),
     ],
-)  # fmt: skip
+)
 def test_the_answer_stands_behind_the_thought(response, outcome):
     j = judge()
     (grade,) = j.grade_all([(QUESTION, response)])

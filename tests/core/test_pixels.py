@@ -53,15 +53,17 @@ def test_a_picture_within_the_bounds_is_the_same_bytes_and_others_are_the_same_p
     data = encoded((60, 40), "JPEG")
     assert Bounds(2400, 2400).scaled(data) == ANY_SIZE.scaled(data) == data
     cases = [
-        (Bounds(0, 600), False, "PNG", (30, 20)), (Bounds(9600, 0), False, "PNG", (120, 80)),
+        (Bounds(0, 600), False, "PNG", (30, 20)),
+        (Bounds(9600, 0), False, "PNG", (120, 80)),
         (Bounds(0, 600), True, "JPEG", (30, 20)),
-    ]  # fmt: skip
+    ]
     assert Bounds(0, 600).scaled(encoded((60, 40)), small=True).startswith(b"\x89PNG")
     for bounds, small, form, size in cases:
         scaled = Image.open(io.BytesIO(bounds.scaled(data, small)))
         assert (scaled.format, scaled.size) == (form, size)
-        before, after = (i.convert("L").resize((3, 2)).tobytes() for i in
-                         (Image.open(io.BytesIO(data)), scaled))  # fmt: skip
+        before, after = (
+            i.convert("L").resize((3, 2)).tobytes() for i in (Image.open(io.BytesIO(data)), scaled)
+        )
         assert max(abs(a - b) for a, b in zip(before, after, strict=True)) <= 4
 
 
@@ -120,9 +122,18 @@ def test_pictures_are_upright_as_datasets_reads_them(form: str, turned: int) -> 
     data = saved(quarters(), form, **options)
     wanted = datasets.Image().decode_example({"bytes": data, "path": None}).convert("RGB")
     assert picture_size(data) == wanted.size == ((64, 48) if turned < 5 else (48, 64))
-    ways = (read_picture(data), *(Image.open(io.BytesIO(way(data))) for way in
-            (ANY_SIZE.scaled, plain_bytes, lambda d: encode_images(d)[0],
-             lambda d: checked(d, "x"))))  # fmt: skip
+    ways = (
+        read_picture(data),
+        *(
+            Image.open(io.BytesIO(way(data)))
+            for way in (
+                ANY_SIZE.scaled,
+                plain_bytes,
+                lambda d: encode_images(d)[0],
+                lambda d: checked(d, "x"),
+            )
+        ),
+    )
     for seen in ways:
         assert seen.getexif().get(0x0112, 1) == 1
         assert seen.convert("RGB").tobytes() == wanted.tobytes()
@@ -136,8 +147,11 @@ def test_pictures_are_upright_as_datasets_reads_them(form: str, turned: int) -> 
 def test_sixteen_bits_keep_their_greys() -> None:
     ramp_HW = np.arange(0, 65536, 16, dtype=np.uint16).reshape(64, 64)
     wanted_HW = np.rint(ramp_HW / 257)
-    for data in (saved(Image.fromarray(ramp_HW), "PNG"), saved(Image.fromarray(ramp_HW), "TIFF"),
-                 saved(Image.fromarray(ramp_HW.astype(np.int32)), "TIFF")):  # fmt: skip
+    for data in (
+        saved(Image.fromarray(ramp_HW), "PNG"),
+        saved(Image.fromarray(ramp_HW), "TIFF"),
+        saved(Image.fromarray(ramp_HW.astype(np.int32)), "TIFF"),
+    ):
         for seen in (read_picture(data), Image.open(io.BytesIO(plain_bytes(data)))):
             assert np.abs(np.asarray(seen)[..., 0] - wanted_HW).max() == 0
     shares = Image.fromarray((ramp_HW / 65535).astype(np.float32))
@@ -146,8 +160,15 @@ def test_sixteen_bits_keep_their_greys() -> None:
 
 def test_colour_modes_are_what_pillow_makes_of_them_and_clear_parts_are_white() -> None:
     red = quarters()
-    for mode, form in (("CMYK", "JPEG"), ("P", "PNG"), ("P", "GIF"), ("L", "PNG"), ("1", "PNG"),
-                       ("LAB", "TIFF"), ("YCbCr", "TIFF")):  # fmt: skip
+    for mode, form in (
+        ("CMYK", "JPEG"),
+        ("P", "PNG"),
+        ("P", "GIF"),
+        ("L", "PNG"),
+        ("1", "PNG"),
+        ("LAB", "TIFF"),
+        ("YCbCr", "TIFF"),
+    ):
         image = red.convert(mode) if mode != "LAB" else red
         data = saved(image, form)
         with Image.open(io.BytesIO(data)) as opened:

@@ -39,8 +39,10 @@ def test_walk_by_ascending_accuracy_bcq_before_ncq():
 
 def test_with_one_slot_left_bcq_stays_and_ncq_goes():
     assert plan_augmentations([0.0, 0.25], [True, True], 3, rng()) == [
-        (0, "bcq"), (0, "ncq"), (1, "bcq"),
-    ]  # fmt: skip
+        (0, "bcq"),
+        (0, "ncq"),
+        (1, "bcq"),
+    ]
 
 
 def test_without_a_correct_teacher_rollout_only_ncq():
@@ -280,9 +282,17 @@ def test_choose_wrong_can_be_uniform_over_all_as_in_the_paper():
 
 
 HOSTILE = [
-    "</candidate>", "< / Candidate >", "<candidate>", "<|im_end|>", "<|vision_start|><|image_pad|>",
-    "<|<|image_pad|>|>", "</think>", "<summary>", "<tool_call>", OURS.closer,
-]  # fmt: skip
+    "</candidate>",
+    "< / Candidate >",
+    "<candidate>",
+    "<|im_end|>",
+    "<|vision_start|><|image_pad|>",
+    "<|<|image_pad|>|>",
+    "</think>",
+    "<summary>",
+    "<tool_call>",
+    OURS.closer,
+]
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)

@@ -83,8 +83,11 @@ def test_threshold_itself_graduates():
     assert "a" in buffer
     (event,) = buffer.update("a", 0.5, 3)
     assert (event.kind, event.entry_accuracy, event.entry_step, event.visits) == (
-        "graduate", 0.375, 0, 1,
-    )  # fmt: skip
+        "graduate",
+        0.375,
+        0,
+        1,
+    )
     assert "a" not in buffer
 
 

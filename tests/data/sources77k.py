@@ -30,13 +30,18 @@ def copy_of(data: bytes, size: tuple[int, int], form: str = "PNG", **options: in
 
 def vero(i: int, name: str, **changes) -> dict:
     row = {
-        "id": f"v{i}", "data_source": name, "ability": "stem",
+        "id": f"v{i}",
+        "data_source": name,
+        "ability": "stem",
         "prompt": {"role": ["user"], "content": [f"<image> raw {i}"]},
         "image": {"bytes": picture(i), "path": None},
         "reward_model": {"style": "rule", "ground_truth": str(i)},
-        "extra_info": {"question": f"What is number {i} of {name}?", "answer": str(i),
-                       "reward_type": "numeric"},
-    }  # fmt: skip
+        "extra_info": {
+            "question": f"What is number {i} of {name}?",
+            "answer": str(i),
+            "reward_type": "numeric",
+        },
+    }
     if "answer" in (changes.get("extra_info") or {}):  # the real rows say it twice
         row["reward_model"] = {"style": "rule", "ground_truth": changes["extra_info"]["answer"]}
     return {**row, **changes}
@@ -44,10 +49,14 @@ def vero(i: int, name: str, **changes) -> dict:
 
 def mmfine(i: int, source: str = "MMR1", **changes) -> dict:
     row = {
-        "source": source, "id": f"m{i}", "question": f"<image>\nFind angle {i} of {source}.",
-        "answer": str(i), "image": {"bytes": picture(10_000 + i), "path": None},
-        "pass_rate": 0.25, "qwen3vl_235b_thinking_response": "<think>long</think>",
-    }  # fmt: skip
+        "source": source,
+        "id": f"m{i}",
+        "question": f"<image>\nFind angle {i} of {source}.",
+        "answer": str(i),
+        "image": {"bytes": picture(10_000 + i), "path": None},
+        "pass_rate": 0.25,
+        "qwen3vl_235b_thinking_response": "<think>long</think>",
+    }
     return {**row, **changes}
 
 

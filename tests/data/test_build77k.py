@@ -48,18 +48,29 @@ def test_every_filter_drops_by_its_reason_and_nothing_is_lost(tmp_path: Path) ->
         "spatial_action-game_QA": [vero(20, "game_QA")],
     }
     fines = [
-        mmfine(0), mmfine(1, pass_rate=0.75), mmfine(2, pass_rate=0.5), mmfine(3, answer=None),
-        mmfine(4, answer="x" * 513), mmfine(5, "FineVision-tqa"), mmfine(6, "GameQA-140K"),
-    ]  # fmt: skip
+        mmfine(0),
+        mmfine(1, pass_rate=0.75),
+        mmfine(2, pass_rate=0.5),
+        mmfine(3, answer=None),
+        mmfine(4, answer="x" * 513),
+        mmfine(5, "FineVision-tqa"),
+        mmfine(6, "GameQA-140K"),
+    ]
     out = tmp_path / "out"
     card = build(places(tmp_path, veros, fines), out, Recipe(), tokens)
     assert dict(card.rejects) == {
-        "image smaller than 100 pixels": 1, "unreadable image": 1,
-        "image 200 times as long as wide": 1, "prompt longer than 4096 tokens": 1,
-        "gold of type grounding": 1, "id seen before": 1,
-        "sub-dataset not listed": 2, "pass rate above 0.5": 1, "no answer": 1,
-        "answer longer than 512 characters": 1, "sub-dataset taken from Vero": 1,
-    }  # fmt: skip
+        "image smaller than 100 pixels": 1,
+        "unreadable image": 1,
+        "image 200 times as long as wide": 1,
+        "prompt longer than 4096 tokens": 1,
+        "gold of type grounding": 1,
+        "id seen before": 1,
+        "sub-dataset not listed": 2,
+        "pass rate above 0.5": 1,
+        "no answer": 1,
+        "answer longer than 512 characters": 1,
+        "sub-dataset taken from Vero": 1,
+    }
     assert card.by_name["tqa"] == 3
     assert card.by_name["mmr1"] == 2
     assert card.rows == 17 == card.kept + sum(card.rejects.values())
@@ -125,9 +136,12 @@ def test_a_build_that_dies_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch
 @pytest.mark.usefixtures("small_caps")
 def test_near_duplicates_and_overlaps_are_dropped_and_the_reserve_fills_in(tmp_path: Path) -> None:
     rows = [vero(i, "tqa") for i in range(10)]
-    copy = vero(50, "tqa", image={"bytes": copy_of(picture(0), (240, 220), "JPEG"), "path": None},
-                extra_info={"question": "What is number 0 of tqa", "answer": "0",
-                            "reward_type": "numeric"})  # fmt: skip
+    copy = vero(
+        50,
+        "tqa",
+        image={"bytes": copy_of(picture(0), (240, 220), "JPEG"), "path": None},
+        extra_info={"question": "What is number 0 of tqa", "answer": "0", "reward_type": "numeric"},
+    )
     where = places(tmp_path, {"stem-tqa": [*rows[:7], copy]}, [mmfine(0)])
     card = build(where, tmp_path / "near", Recipe(), tokens)
     assert card.by_name["tqa"] == 7
@@ -192,9 +206,14 @@ def test_a_corpus_on_s3_is_built_once_and_copied_where_it_is_read(
     where = places(tmp_path, {"stem-tqa": [vero(i, "tqa") for i in range(8)]}, [mmfine(0)])
     config = load(
         "nano",
-        ["data.source=zppo77k", f"data.corpus={s3_url}/corpus", f"data.vero={where['vero']}",
-         f"data.mmfine={where['mmfine']}", "evaluation.suite=nano_rows"],
-    )  # fmt: skip
+        [
+            "data.source=zppo77k",
+            f"data.corpus={s3_url}/corpus",
+            f"data.vero={where['vero']}",
+            f"data.mmfine={where['mmfine']}",
+            "evaluation.suite=nano_rows",
+        ],
+    )
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "laptop"))
     with pytest.raises(UserError, match="no finished corpus in s3://"):
         build_corpus(config)
@@ -224,9 +243,14 @@ def test_runs_that_begin_together_build_the_corpus_once(tmp_path: Path, capsys) 
     where = places(tmp_path, {"stem-tqa": [vero(i, "tqa") for i in range(8)]}, [mmfine(0)])
     config = load(
         "nano",
-        ["data.source=zppo77k", f"data.corpus={tmp_path}/corpus", f"data.vero={where['vero']}",
-         f"data.mmfine={where['mmfine']}", "evaluation.suite=nano_rows"],
-    )  # fmt: skip
+        [
+            "data.source=zppo77k",
+            f"data.corpus={tmp_path}/corpus",
+            f"data.vero={where['vero']}",
+            f"data.mmfine={where['mmfine']}",
+            "evaluation.suite=nano_rows",
+        ],
+    )
     with ThreadPoolExecutor(3) as pool:
         for build in [pool.submit(build_77k, config, [], silent) for _ in range(3)]:
             build.result()
@@ -266,10 +290,13 @@ def test_the_prepare_step_builds_the_corpus_with_the_students_own_processor(
     long = vero(7, "tqa", extra_info=asked)
     write(tmp_path / "vero" / "stem-tqa" / "train-00001.parquet", [long])
     sets = {
-        "data.source": "zppo77k", "data.corpus": tmp_path / "out", "data.vero": where["vero"],
-        "data.mmfine": where["mmfine"], "evaluation.suite": "nano_rows",
+        "data.source": "zppo77k",
+        "data.corpus": tmp_path / "out",
+        "data.vero": where["vero"],
+        "data.mmfine": where["mmfine"],
+        "evaluation.suite": "nano_rows",
         "data.max_prompt_tokens": 300,
-    }  # fmt: skip
+    }
     config = load("nano", [f"{k}={v}" for k, v in sets.items()])
     build_77k(config, [], silent)
     build_77k(config, [], silent)  # it is there: nothing happens
@@ -325,10 +352,16 @@ def test_pictures_are_written_within_the_bounds_and_counted_so(tmp_path: Path) -
     def config(*sets: str, out: str) -> Config:
         return load(
             "nano",
-            ["data.source=zppo77k", f"data.corpus={tmp_path / out}", f"data.vero={where['vero']}",
-             f"data.mmfine={where['mmfine']}", "evaluation.suite=nano_rows",
-             "data.max_prompt_tokens=98", *sets],
-        )  # fmt: skip
+            [
+                "data.source=zppo77k",
+                f"data.corpus={tmp_path / out}",
+                f"data.vero={where['vero']}",
+                f"data.mmfine={where['mmfine']}",
+                "evaluation.suite=nano_rows",
+                "data.max_prompt_tokens=98",
+                *sets,
+            ],
+        )
 
     bounds = "data.min_pixels=10500", "data.max_pixels=11500"
     bounded, own = config(*bounds, out="bounded"), config(out="own")

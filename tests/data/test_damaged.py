@@ -45,13 +45,21 @@ def with_line(number: int, line: str) -> bytes:
         ("t.jsonl", with_line(4, "null"), 4, "null, not an object"),
         ("t.jsonl", with_line(7, '{"question": "q", "answer": '), 7, "no valid JSON"),
         ("t.jsonl", with_line(7, "{'question': 'q', 'answer': 1}"), 7, "no valid JSON"),
-        ("t.jsonl", with_line(3, '{"question": "q", "answer": 1, "answer": 2}'), 3,
-         "'answer' stands there twice"),
+        (
+            "t.jsonl",
+            with_line(3, '{"question": "q", "answer": 1, "answer": 2}'),
+            3,
+            "'answer' stands there twice",
+        ),
         ("t.jsonl", with_line(2, '{"question": ' + "[" * 9000 + "]" * 9000 + "}"), 2, "nested"),
         ("t.jsonl", with_line(5, '{"question": "q", "answer": ' + "9" * 5000 + "}"), 5, "digits"),
         ("t.jsonl", "\n".join(LINES).encode("utf-16"), 1, "UTF-16"),
-        ("t.jsonl", with_line(9, '{"question": "é", "answer": 1}').replace(b"\xc3\xa9", b"\xe9"),
-         9, "not UTF-8"),
+        (
+            "t.jsonl",
+            with_line(9, '{"question": "é", "answer": 1}').replace(b"\xc3\xa9", b"\xe9"),
+            9,
+            "not UTF-8",
+        ),
         ("t.json", b"[" + ",".join(LINES).encode(), 41, "cut"),
         ("t.json", b"[" + ",".join(LINES[:3]).encode() + b", 5]", 4, "int, not an object"),
         ("t.csv", b"question,answer\na,1\nb,2,3\n", 2, "3 cells under 2 columns"),
@@ -64,7 +72,7 @@ def with_line(number: int, line: str) -> bytes:
         ("t.parquet", b"PAR1garbagePAR1", 1, ""),
         ("t.arrow", b"ARROW1garbage", 1, ""),
     ],
-)  # fmt: skip
+)
 def test_a_damaged_file_is_one_line_with_file_and_row(
     tmp_path: Path, name: str, data: bytes, row: int | None, why: str
 ) -> None:
@@ -87,8 +95,9 @@ def test_parquet_that_is_cut_flipped_or_odd_never_ends_in_a_traceback(tmp_path: 
         path.write_bytes(data[: draw.randrange(len(data))] if trial % 3 == 0 else data)
         with contextlib.suppress(UserError):  # some flips do no harm; no other error may come
             read_table(str(path), "")
-    twice = pa.table([pa.array(["q"]), pa.array(["1"]), pa.array(["2"])],
-                     names=["question", "answer", "answer"])  # fmt: skip
+    twice = pa.table(
+        [pa.array(["q"]), pa.array(["1"]), pa.array(["2"])], names=["question", "answer", "answer"]
+    )
     pq.write_table(twice, path)
     assert "'answer' stands there twice" in refusal(path)
     pq.write_table(pa.table({}), path)
@@ -142,11 +151,24 @@ def test_a_cell_that_is_no_answer_is_counted_and_its_row_named(
 def test_answers_keep_their_type(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     pairs = {
-        "5": "5", '"A"': "A", '"1/2"': "1/2", '"007"': "007", "0.50": "0.50", "1e5": "1e5",
-        "true": "true", '["1", "2"]': "1, 2", "[3, 1, 2]": "3, 1, 2", '"[1, 2]"': "[1, 2]",
-        '"[\'a\', \'b\']"': "a, b", '"nan"': "nan", "0": "0", '"1,000"': "1,000", "-3": "-3",
-        '"\\"A\\""': '"A"', "12345678901234567890": "12345678901234567890",
-    }  # fmt: skip
+        "5": "5",
+        '"A"': "A",
+        '"1/2"': "1/2",
+        '"007"': "007",
+        "0.50": "0.50",
+        "1e5": "1e5",
+        "true": "true",
+        '["1", "2"]': "1, 2",
+        "[3, 1, 2]": "3, 1, 2",
+        '"[1, 2]"': "[1, 2]",
+        "\"['a', 'b']\"": "a, b",
+        '"nan"': "nan",
+        "0": "0",
+        '"1,000"': "1,000",
+        "-3": "-3",
+        '"\\"A\\""': '"A"',
+        "12345678901234567890": "12345678901234567890",
+    }
     path.write_text("\n".join(f'{{"question": "q", "answer": {cell}}}' for cell in pairs))
     questions, _ = read_table(str(path), "")
     assert [q.gold for q in questions] == list(pairs.values())
@@ -158,10 +180,13 @@ def test_answers_keep_their_type(tmp_path: Path) -> None:
     table = tmp_path / "t.parquet"
     dates = pd.to_datetime(["2024-05-01", "2024-05-02"])
     for column, golds in (
-        ([1.0, 4.0], ["1", "4"]), (np.array([0.1, 2.5], dtype=np.float32), ["0.1", "2.5"]),
-        ([["1", "2"], ["b", "a"]], ["1, 2", "b, a"]), (dates, ["2024-05-01", "2024-05-02"]),
-        ([True, False], ["true", "false"]), ([b"x", b"y"], ["x", "y"]),
-    ):  # fmt: skip
+        ([1.0, 4.0], ["1", "4"]),
+        (np.array([0.1, 2.5], dtype=np.float32), ["0.1", "2.5"]),
+        ([["1", "2"], ["b", "a"]], ["1, 2", "b, a"]),
+        (dates, ["2024-05-01", "2024-05-02"]),
+        ([True, False], ["true", "false"]),
+        ([b"x", b"y"], ["x", "y"]),
+    ):
         pd.DataFrame({"question": ["a", "b"], "answer": column}).to_parquet(table)
         assert [q.gold for q in read_table(str(table), "")[0]] == golds
 
@@ -181,8 +206,10 @@ def test_a_column_of_mixed_json_keeps_no_quotes_and_missing_numbers_are_no_nan(
     assert report.dropped == {"without question or answer": 1}
 
 
-@pytest.mark.parametrize(("cell", "judged"), [("false", False), ("true", True), (0, False),
-                                              (1, True), (None, False), (True, True)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("cell", "judged"),
+    [("false", False), ("true", True), (0, False), (1, True), (None, False), (True, True)],
+)
 def test_a_flag_is_what_it_says(tmp_path: Path, cell: object, judged: bool) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text(json.dumps({"question": "q", "answer": "a", "free": cell}))
@@ -205,9 +232,14 @@ def test_a_very_long_text_is_left_out_before_it_is_tokenised(tmp_path: Path) -> 
 
 def test_a_picture_that_is_not_there_is_named_and_pipes_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
-    for name, why in (("no.png", "no file"), ("pipe.png", "no file"), ("/dev/zero", "no file"),
-                      ("https://example.org/x.png", "is an address"), ("a\0b", "no file"),
-                      ("data:image/png;base64,@@", "no base64")):  # fmt: skip
+    for name, why in (
+        ("no.png", "no file"),
+        ("pipe.png", "no file"),
+        ("/dev/zero", "no file"),
+        ("https://example.org/x.png", "is an address"),
+        ("a\0b", "no file"),
+        ("data:image/png;base64,@@", "no base64"),
+    ):
         path = tmp_path / "t.jsonl"
         path.write_text(json.dumps({"question": "q", "answer": "1", "image": name}))
         said = refusal(path)

@@ -32,8 +32,10 @@ def test_a_sentence_that_decides_the_answer_stays(sentence: str) -> None:
         assert strip_directives(text) == text
 
 
-@given(st.lists(st.sampled_from(STAY), min_size=1, max_size=3),
-       st.lists(st.sampled_from(GO), max_size=3))  # fmt: skip
+@given(
+    st.lists(st.sampled_from(STAY), min_size=1, max_size=3),
+    st.lists(st.sampled_from(GO), max_size=3),
+)
 def test_what_is_left_is_stable(kept: list[str], gone: list[str]) -> None:
     text = "\n".join(["What is shown?", *kept])
     assert strip_directives("\n".join([text, *gone])) == text
@@ -83,8 +85,15 @@ def test_the_prompt_says_the_form_where_its_directive_was_taken_out(tmp_path: Pa
 
 
 def test_long_and_odd_texts_cost_little() -> None:
-    texts = ["word " * 200_000, "(" * 50_000, "a, " * 60_000 + "answer", "Answer " * 50_000,
-             "answer before " * 1000 + "x", "a\n" * 100_000, "(a" * 9000 + ")" * 9000]  # fmt: skip
+    texts = [
+        "word " * 200_000,
+        "(" * 50_000,
+        "a, " * 60_000 + "answer",
+        "Answer " * 50_000,
+        "answer before " * 1000 + "x",
+        "a\n" * 100_000,
+        "(a" * 9000 + ")" * 9000,
+    ]
     begun = time.process_time()
     for text in texts:
         strip_directives(text)

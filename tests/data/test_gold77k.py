@@ -31,10 +31,14 @@ def test_the_gold_is_what_vero_grades_and_disagreement_is_counted(tmp_path: Path
     assert row_of(None, answer="7").answer == "7"
     assert row_of(["a", "b"], "list_string_match", "b").counted == ()
     rows = [
-        vero(i, "tqa", reward_model={"ground_truth": str(i)},
-             extra_info={"question": f"What is {i}?", "answer": str(i % 3)})
+        vero(
+            i,
+            "tqa",
+            reward_model={"ground_truth": str(i)},
+            extra_info={"question": f"What is {i}?", "answer": str(i % 3)},
+        )
         for i in range(9)
-    ]  # fmt: skip
+    ]
     fines = [mmfine(0), mmfine(1, pass_rate=None), mmfine(2, pass_rate=float("nan"))]
     where = places(tmp_path, {"stem-tqa": rows}, fines)
     builder = Builder(tmp_path / "o", Recipe(), tokens, where)
@@ -80,13 +84,23 @@ def test_rows_for_a_judge_are_judged(reward: str) -> None:
 
 def test_a_corpus_keeps_what_is_known_of_its_answers(tmp_path: Path) -> None:
     rows = [
-        vero(0, "aokvqa", extra_info={"question": "What stands here?",
-             "answer": ["sofa", "couch"], "reward_type": "list_string_match"}),
-    ]  # fmt: skip
-    numeric = {"question": "How tall?", "answer": "3.5", "reward_type": "numeric",
-               "tolerance": 0.05}  # fmt: skip
-    veros = {"knowledge_recognition-aokvqa": rows,
-             "stem-tqa": [vero(1, "tqa", extra_info=numeric)]}  # fmt: skip
+        vero(
+            0,
+            "aokvqa",
+            extra_info={
+                "question": "What stands here?",
+                "answer": ["sofa", "couch"],
+                "reward_type": "list_string_match",
+            },
+        ),
+    ]
+    numeric = {
+        "question": "How tall?",
+        "answer": "3.5",
+        "reward_type": "numeric",
+        "tolerance": 0.05,
+    }
+    veros = {"knowledge_recognition-aokvqa": rows, "stem-tqa": [vero(1, "tqa", extra_info=numeric)]}
     listed = mmfine(0, question="<image>Which?\n(A) red\n(B) green\n(C) blue", answer="C")
     build(places(tmp_path, veros, [listed]), tmp_path / "o", Recipe(), tokens)
     written = {r["id"]: r for r in corpus_rows(tmp_path / "o")}
@@ -122,17 +136,26 @@ def test_options_are_read_from_the_question(text: str, options: tuple[str, ...])
 
 def test_rows_of_odd_forms_are_counted_never_a_traceback(tmp_path: Path) -> None:
     odd: list[dict] = [
-        {"prompt": "text", "extra_info": None}, {"reward_model": None, "extra_info": None},
+        {"prompt": "text", "extra_info": None},
+        {"reward_model": None, "extra_info": None},
         {"prompt": [{"content": "x"}], "extra_info": {"question": None}},
         {"extra_info": {"question": "q", "tolerance": "much"}},
-        {"reward_model": {"ground_truth": {"a": 1}}}, {"image": {"bytes": "text", "path": None}},
-        {"extra_info": {"question": "\ud800"}}, {"id": float("nan")},
-    ]  # fmt: skip
+        {"reward_model": {"ground_truth": {"a": 1}}},
+        {"image": {"bytes": "text", "path": None}},
+        {"extra_info": {"question": "\ud800"}},
+        {"id": float("nan")},
+    ]
     faults = [read_row("vero", vero(0, "tqa", **change), "p#0").fault for change in odd]
     assert faults == [
-        "no question", "no answer", "no question", "a tolerance that is no number >= 0",
-        "an answer of type dict", "no image", "text that is no Unicode (a lone surrogate)", "",
-    ]  # fmt: skip
+        "no question",
+        "no answer",
+        "no question",
+        "a tolerance that is no number >= 0",
+        "an answer of type dict",
+        "no image",
+        "text that is no Unicode (a lone surrogate)",
+        "",
+    ]
     long = read_row("mmfine", mmfine(0, question="word " * 300_000), "p#0")
     assert long.fault == "question longer than 1,000,000 characters"
 

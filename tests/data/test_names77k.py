@@ -53,8 +53,11 @@ def test_names_are_the_papers_in_every_spelling() -> None:
 
 
 def test_all_unknown_configs_are_named_before_a_row_is_read(tmp_path: Path) -> None:
-    veros = {"stem-aaa": [vero(0, "aaa")], "stem-bbb": [vero(1, "bbb")],
-             "stem-tqa": [vero(2, "tqa")]}  # fmt: skip
+    veros = {
+        "stem-aaa": [vero(0, "aaa")],
+        "stem-bbb": [vero(1, "bbb")],
+        "stem-tqa": [vero(2, "tqa")],
+    }
     where = places(tmp_path, veros, [mmfine(0, "Nope")])
     with pytest.raises(UserError, match="'stem-aaa', 'stem-bbb'; name them in data"):
         build(where, tmp_path / "out", Recipe(), tokens)
@@ -90,8 +93,10 @@ def test_a_row_that_names_no_sub_dataset_is_an_error_about_its_column(tmp_path: 
 
 
 def test_further_configs_are_taken_in_with_the_tier_that_is_set(tmp_path: Path) -> None:
-    veros = {"chart_ocr-ecd_vqa": [vero(i, "ecd_vqa") for i in range(3)],
-             "chart_ocr-reachqa": [vero(9, "reachqa")]}  # fmt: skip
+    veros = {
+        "chart_ocr-ecd_vqa": [vero(i, "ecd_vqa") for i in range(3)],
+        "chart_ocr-reachqa": [vero(9, "reachqa")],
+    }
     where = places(tmp_path, veros, [mmfine(0)])
     recipe = Recipe(more=parse_more(" reachqa=2, chart_ocr-ecd_vqa=1"))
     assert recipe.more == (("ecd_vqa", 1), ("reachqa", 2))
@@ -108,8 +113,10 @@ def test_further_configs_are_taken_in_with_the_tier_that_is_set(tmp_path: Path) 
 
 BOXED = "\\boxed{}"
 THINK = "First think about the reasoning process in the mind and then provide the answer."
-TAGS = ("The reasoning process and answer are enclosed within <think> </think> and <answer> "
-        "</answer> tags.")  # fmt: skip
+TAGS = (
+    "The reasoning process and answer are enclosed within <think> </think> and <answer> "
+    "</answer> tags."
+)
 STAYS = (
     "Which answer is right: A) 1 B) 2?",
     f"Give the answer in terms of pi and write it as {BOXED}. What is the area?",

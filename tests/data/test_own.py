@@ -43,9 +43,12 @@ def test_a_table_becomes_questions_by_the_mapping_of_the_docs(tmp_path: Path) ->
     mapping = re.search(r'"data\.columns=(.+?)"', DOCS)
     assert mapping is not None
     path = table(
-        tmp_path, problem=["a?", "b?"], solution=[4, 0], topic=["lines", "angles"],
+        tmp_path,
+        problem=["a?", "b?"],
+        solution=[4, 0],
+        topic=["lines", "angles"],
         figures=[[png(), png("blue", "JPEG")], []],
-    )  # fmt: skip
+    )
     corpus = build_corpus(load("nano", [f"data.source={path}", f"data.columns={mapping.group(1)}"]))
     first, second = corpus["row-0000000"], corpus["row-0000001"]
     assert (first.text, first.gold, first.category, first.family) == ("a?", "4", "lines", "VLM")
@@ -69,9 +72,12 @@ def test_other_formats_and_folders_are_read(tmp_path: Path, form: str) -> None:
 def test_what_is_left_out_is_counted_by_reason(tmp_path: Path) -> None:
     n = 100
     path = table(
-        tmp_path, question=["", *["q"] * (n - 1)], answer=["1"] * n,
-        picture=[png()] * (n - 1) + [b"no image"], key=["a", "b", "b", *map(str, range(3, n))],
-    )  # fmt: skip
+        tmp_path,
+        question=["", *["q"] * (n - 1)],
+        answer=["1"] * n,
+        picture=[png()] * (n - 1) + [b"no image"],
+        key=["a", "b", "b", *map(str, range(3, n))],
+    )
     questions, report = read_table(str(path), "image=picture,id=key")
     assert report.kept == len(questions) == n - 3
     assert report.text() == (

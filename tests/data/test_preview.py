@@ -35,8 +35,9 @@ def test_rows_are_shown_as_the_student_sees_them(tmp_path: Path) -> None:
     assert [s.question.id for s in report.shown] == corpus.new_ids(0, 20)[:10]
     renderer = models.load_renderer("nano:student", 0, images=True)
     for row in report.shown:
-        prompt = Prompt(OURS.with_closer(row.question.text), row.question.images,
-                        config.student.thinking)  # fmt: skip
+        prompt = Prompt(
+            OURS.with_closer(row.question.text), row.question.images, config.student.thinking
+        )
         assert row.prompt == renderer.template(prompt)
         assert row.reward == 1.0
     text = report.text()
@@ -72,10 +73,20 @@ def test_each_kind_is_shown_and_golds_that_earn_nothing_are_named() -> None:
 
 def test_kinds_are_told_or_seen() -> None:
     seen = {
-        "B": "choice", "-12": "integer", "1,000": "integer", "3.50": "decimal", "45%": "percentage",
-        r"\frac{1}{2}": "fraction", "3/4": "fraction", "5 cm": "quantity", "$5": "quantity",
-        "a, b": "list", "Yes": "boolean", "New York": "name", r"\sqrt{2}": "expression",
-    }  # fmt: skip
+        "B": "choice",
+        "-12": "integer",
+        "1,000": "integer",
+        "3.50": "decimal",
+        "45%": "percentage",
+        r"\frac{1}{2}": "fraction",
+        "3/4": "fraction",
+        "5 cm": "quantity",
+        "$5": "quantity",
+        "a, b": "list",
+        "Yes": "boolean",
+        "New York": "name",
+        r"\sqrt{2}": "expression",
+    }
     assert {gold: kind_of(Question("q", "t", gold)) for gold in seen} == seen
     assert kind_of(Question("q", "t", "5", kind="ordered")) == "ordered"
     assert kind_of(Question("q", "t", "red", options=("red", "blue"))) == "choice"

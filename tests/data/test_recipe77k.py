@@ -37,9 +37,15 @@ __all__ = ["small_caps"]  # a fixture
 def config_of(tmp_path: Path, where: dict, *sets: str) -> Config:
     return load(
         "nano",
-        ["data.source=zppo77k", f"data.corpus={tmp_path / 'out'}", f"data.vero={where['vero']}",
-         f"data.mmfine={where['mmfine']}", "evaluation.suite=nano_rows", *sets],
-    )  # fmt: skip
+        [
+            "data.source=zppo77k",
+            f"data.corpus={tmp_path / 'out'}",
+            f"data.vero={where['vero']}",
+            f"data.mmfine={where['mmfine']}",
+            "evaluation.suite=nano_rows",
+            *sets,
+        ],
+    )
 
 
 def many(tmp_path: Path) -> dict:
@@ -128,10 +134,14 @@ def test_vero_wins_on_duplicates_whatever_the_tier(tmp_path: Path) -> None:
 def test_questions_on_one_figure_with_other_answers_are_all_kept(tmp_path: Path) -> None:
     stem = "As shown in the figure, AB is a diameter of circle O, and C and D lie on it; what is "
     rows = [
-        vero(i, "geo170k", image={"bytes": picture(7), "path": None},
-             extra_info={"question": f"{stem}angle {name}?", "answer": answer})
+        vero(
+            i,
+            "geo170k",
+            image={"bytes": picture(7), "path": None},
+            extra_info={"question": f"{stem}angle {name}?", "answer": answer},
+        )
         for i, (name, answer) in enumerate((("AOD", "50"), ("ACD", "65"), ("AOD", "50")))
-    ]  # fmt: skip
+    ]
     card = build(places(tmp_path, {"stem-geo170k": rows}, []), tmp_path / "o", Recipe(), tokens)
     assert card.by_name["geo170k"] == 2
     assert card.rejects == {"nearly the same as another question": 1}
@@ -141,8 +151,10 @@ def test_questions_on_one_figure_with_other_answers_are_all_kept(tmp_path: Path)
 def test_the_card_says_what_was_found_twice_and_what_a_larger_reserve_would_fill(
     tmp_path: Path, capsys
 ) -> None:
-    same = {"image": {"bytes": picture(0), "path": None},
-            "extra_info": {"question": "What is number 0 of tqa?", "answer": "0"}}  # fmt: skip
+    same = {
+        "image": {"bytes": picture(0), "path": None},
+        "extra_info": {"question": "What is number 0 of tqa?", "answer": "0"},
+    }
     rows = [vero(i, "tqa", **same) for i in range(20)]
     rows += [vero(100 + i, "tqa") for i in range(20)]
     where = places(tmp_path, {"stem-tqa": rows}, [mmfine(0)])
@@ -177,9 +189,10 @@ def test_each_row_says_its_licence(tmp_path: Path) -> None:
 
 def test_rows_without_ids_never_collide_and_0_is_an_id(tmp_path: Path) -> None:
     where = places(
-        tmp_path, {"stem-tqa": [vero(i, "tqa", id=None) for i in range(3)]},
+        tmp_path,
+        {"stem-tqa": [vero(i, "tqa", id=None) for i in range(3)]},
         [mmfine(i, id=key) for i, key in enumerate((5, 4, 0, 2))],
-    )  # fmt: skip
+    )
     late = [vero(10 + i, "tqa", id=None) for i in range(3)]
     write(tmp_path / "vero/stem-tqa/train-00001.parquet", late)
     card = build(where, tmp_path / "out", Recipe(), tokens)

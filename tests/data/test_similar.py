@@ -55,9 +55,11 @@ def drawing(seed: int) -> bytes:
     """A labelled triangle."""
     rng, image = random.Random(seed), Image.new("L", (400, 300), 255)
     draw = ImageDraw.Draw(image)
-    corners = [(rng.randint(40, 120), rng.randint(220, 260)),
-               (rng.randint(280, 360), rng.randint(220, 260)),
-               (rng.randint(120, 280), rng.randint(30, 80))]  # fmt: skip
+    corners = [
+        (rng.randint(40, 120), rng.randint(220, 260)),
+        (rng.randint(280, 360), rng.randint(220, 260)),
+        (rng.randint(120, 280), rng.randint(30, 80)),
+    ]
     draw.polygon(corners, outline=0)
     for corner, label in zip(corners, "ABC", strict=True):
         draw.text(corner, label, fill=0)
@@ -128,8 +130,12 @@ def test_text_and_gold_decide_too() -> None:
 
 
 def test_a_look_up_finds_whatever_a_comparison_of_all_pairs_finds() -> None:
-    pool = [signature(ASKED, data, gold) for seed in range(12) for gold in "AB"
-            for data in (drawing(seed), copy_of(drawing(seed), (200, 150)))]  # fmt: skip
+    pool = [
+        signature(ASKED, data, gold)
+        for seed in range(12)
+        for gold in "AB"
+        for data in (drawing(seed), copy_of(drawing(seed), (200, 150)))
+    ]
 
     def alike(a: Signature, b: Signature) -> bool:
         apart = [abs(x - y) for x, y in zip(a.image.grey, b.image.grey, strict=True)]

@@ -36,11 +36,18 @@ def only(path: str, layout: str = "") -> tuple[Question, str]:
 
 USER = {"role": "user", "content": "What is 2 + 2?"}
 VERL = {
-    "data_source": "gsm8k", "prompt": [USER], "ability": "math",
-    "reward_model": {"style": "rule", "ground_truth": "4"}, "extra_info": {"index": 0},
-}  # fmt: skip
-SHARE = {"conversations": [{"from": "human", "value": "What is 2 + 2?"},
-                           {"from": "gpt", "value": "It is $2+2$.\nThe answer is 4."}]}  # fmt: skip
+    "data_source": "gsm8k",
+    "prompt": [USER],
+    "ability": "math",
+    "reward_model": {"style": "rule", "ground_truth": "4"},
+    "extra_info": {"index": 0},
+}
+SHARE = {
+    "conversations": [
+        {"from": "human", "value": "What is 2 + 2?"},
+        {"from": "gpt", "value": "It is $2+2$.\nThe answer is 4."},
+    ]
+}
 LAYOUTS = [
     ("verl", VERL),
     ("trl", {"prompt": [{"role": "system", "content": "Be good."}, USER], "solution": "4"}),
@@ -52,7 +59,7 @@ LAYOUTS = [
     ("ms-swift", {"query": "What is 2 + 2?", "response": "So \\boxed{4}."}),
     ("llama-factory", {"instruction": "What is", "input": "2 + 2?", "output": "#### 4"}),
     ("llama-factory", SHARE),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "row"), LAYOUTS)
@@ -91,8 +98,14 @@ def test_another_layout_than_the_named_one_is_refused_in_one_line(tmp_path: Path
             load("nano", [wrong])
     names = ("ms_swift", "Swift", "LLaMA-Factory", "llama_factory", "EasyR1", "TRL", "sharegpt")
     assert [parse_format(n) for n in names] == [
-        "ms-swift", "ms-swift", "llama-factory", "llama-factory", "easyr1", "trl", "llama-factory",
-    ]  # fmt: skip
+        "ms-swift",
+        "ms-swift",
+        "llama-factory",
+        "llama-factory",
+        "easyr1",
+        "trl",
+        "llama-factory",
+    ]
 
 
 def test_a_column_of_messages_is_a_chat_under_a_mapping_too(tmp_path: Path) -> None:
@@ -103,12 +116,17 @@ def test_a_column_of_messages_is_a_chat_under_a_mapping_too(tmp_path: Path) -> N
 
 def test_what_one_question_cannot_hold_is_counted(tmp_path: Path) -> None:
     several = [USER, {"role": "assistant", "content": "4"}, USER]
-    rows = [VERL] * 60 + [{**VERL, "prompt": several}, {**VERL, "videos": ["a.mp4"]},
-                          {**VERL, "reward_model": {"ground_truth": None}}]  # fmt: skip
+    rows = [VERL] * 60 + [
+        {**VERL, "prompt": several},
+        {**VERL, "videos": ["a.mp4"]},
+        {**VERL, "reward_model": {"ground_truth": None}},
+    ]
     _, report = read_table(write(tmp_path / "t.jsonl", *rows), "")
     assert report.dropped == {
-        "with several turns": 1, "with a video or sound": 1, "without question or answer": 1,
-    }  # fmt: skip
+        "with several turns": 1,
+        "with a video or sound": 1,
+        "without question or answer": 1,
+    }
     long = {"instruction": "Why?", "output": "Well. " * 40}
     with pytest.raises(UserError, match="a reply that marks no final answer"):
         read_table(write(tmp_path / "l.jsonl", long), "")
@@ -118,8 +136,11 @@ def test_verl_says_what_it_accepts(tmp_path: Path) -> None:
     targets = {**VERL, "reward_model": {"ground_truth": {"target": ["sofa", "couch"]}}}
     question, _ = only(write(tmp_path / "t.jsonl", targets))
     assert (question.gold, question.accepted) == ("sofa", ("couch",))
-    typed = {**VERL, "reward_model": {"ground_truth": "3.5"},
-             "extra_info": {"reward_type": "numeric", "tolerance": 0.05}}  # fmt: skip
+    typed = {
+        **VERL,
+        "reward_model": {"ground_truth": "3.5"},
+        "extra_info": {"reward_type": "numeric", "tolerance": 0.05},
+    }
     question, _ = only(write(tmp_path / "u.jsonl", typed))
     assert (question.kind, question.tolerance) == ("number", 0.05)
 
@@ -135,9 +156,19 @@ def test_pictures_stand_beside_the_file_and_marks_go(tmp_path: Path) -> None:
         {"problem": "<image>\nFind x.", "answer": "3", "images": [{"path": "images/a.png"}]},
         {"problem": "Find x.", "answer": "3", "images": [uri]},
         {"problem": "<image><image>Find x.", "answer": "3", "images": ["images/a.png"] * 2},
-        {"problem": [{"role": "user", "content": [{"type": "image", "image": "images/a.png"},
-                     {"type": "text", "text": "Find x."}]}], "answer": "3"},
-    ]  # fmt: skip
+        {
+            "problem": [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "image", "image": "images/a.png"},
+                        {"type": "text", "text": "Find x."},
+                    ],
+                }
+            ],
+            "answer": "3",
+        },
+    ]
     (folder / "t.json").write_text(json.dumps(rows))
     for source in (folder, folder / "t.json"):
         questions, report = read_table(str(source), "")
@@ -167,8 +198,14 @@ def test_pictures_of_a_table_on_s3_stand_beside_it(tmp_path: Path, s3_url: str) 
 
 
 def test_a_table_tells_what_it_knows_of_its_answers(tmp_path: Path) -> None:
-    row = {"question": "Which?", "answer": "B", "options": ["1", "2"], "other": ["b."], "tol": 0.1,
-           "type": "choice"}  # fmt: skip
+    row = {
+        "question": "Which?",
+        "answer": "B",
+        "options": ["1", "2"],
+        "other": ["b."],
+        "tol": 0.1,
+        "type": "choice",
+    }
     path = write(tmp_path / "t.jsonl", row)
     mapping = "options=options,accepted=other,tolerance=tol,kind=type"
     ((question,), _) = read_table(path, mapping)
@@ -182,8 +219,11 @@ def test_a_table_tells_what_it_knows_of_its_answers(tmp_path: Path) -> None:
 
 def test_directives_of_other_trainers_go_and_their_form_is_said(tmp_path: Path) -> None:
     asked = "Which is red?\nA) one\nB) two\nAnswer with the option's letter."
-    row = {**VERL, "prompt": [{"role": "user", "content": asked}],
-           "reward_model": {"ground_truth": "B"}}  # fmt: skip
+    row = {
+        **VERL,
+        "prompt": [{"role": "user", "content": asked}],
+        "reward_model": {"ground_truth": "B"},
+    }
     question, _ = only(write(tmp_path / "t.jsonl", row))
     assert question.text == (
         "Which is red?\nA) one\nB) two\nThe final answer is the letter of the correct option."
@@ -209,14 +249,18 @@ def test_a_hub_id_is_read_by_datasets_and_its_faults_are_one_line(
     pictures = datasets.Dataset.from_dict(
         {"question": ["q"], "answer": ["1"], "images": [[{"bytes": png(), "path": None}]]},
         features=datasets.Features(
-            {"question": datasets.Value("string"), "answer": datasets.Value("string"),
-             "images": datasets.List(datasets.Image())}
+            {
+                "question": datasets.Value("string"),
+                "answer": datasets.Value("string"),
+                "images": datasets.List(datasets.Image()),
+            }
         ),
-    )  # fmt: skip
+    )
     pictures.to_parquet(tmp_path / "p.parquet")
     monkeypatch.undo()
-    stream = datasets.load_dataset("parquet", data_files=str(tmp_path / "p.parquet"),
-                                   split="train", streaming=True)  # fmt: skip
+    stream = datasets.load_dataset(
+        "parquet", data_files=str(tmp_path / "p.parquet"), split="train", streaming=True
+    )
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: stream)
     ((question,), _) = read_table("me/mine", "")
     assert question.images == (png(),)

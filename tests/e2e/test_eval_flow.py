@@ -22,17 +22,37 @@ def start(folder: Path, *arguments: str, fail: str = "") -> subprocess.Completed
             "PYTHONPATH": str(Path(__file__).parent / "failing"),
         }
     return subprocess.run(
-        [sys.executable, str(ROOT / "flows" / "eval_flow.py"), *arguments], cwd=folder,
-        env=environment, capture_output=True, text=True, check=False, timeout=400,
-    )  # fmt: skip
+        [sys.executable, str(ROOT / "flows" / "eval_flow.py"), *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+    )
 
 
 def test_a_model_is_scored_on_fixtures_in_parts_with_a_judge_and_once_only(tmp_path: Path) -> None:
     fixtures.build(tmp_path / "data", ["MMLU", "MM-Vet", "MVBench"])  # AI2D is not there
-    command = ["run", "--model", "nano:student", "--suite", SUITE, "--source",
-               str(tmp_path / "data"), "--judge", "nano:teacher", "--name", "mine",
-               "--settings", "min_pixels=256;max_pixels=4096", "--set",
-               "evaluation.shard=6000", "--set", "evaluation.limit=0"]  # fmt: skip
+    command = [
+        "run",
+        "--model",
+        "nano:student",
+        "--suite",
+        SUITE,
+        "--source",
+        str(tmp_path / "data"),
+        "--judge",
+        "nano:teacher",
+        "--name",
+        "mine",
+        "--settings",
+        "min_pixels=256;max_pixels=4096",
+        "--set",
+        "evaluation.shard=6000",
+        "--set",
+        "evaluation.limit=0",
+    ]
     done = start(tmp_path, *command)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     for said in ("AI2D: mine no score", "hf download", "0 of 2 benchmarks"):
@@ -43,8 +63,9 @@ def test_a_model_is_scored_on_fixtures_in_parts_with_a_judge_and_once_only(tmp_p
             "SELECT benchmark, role, run_key, n, score IS NULL, malformed IS NULL, missing_reason "
             "FROM eval_scores ORDER BY benchmark"
         ).fetchall()
-        samples = dict(db.execute(
-            "SELECT benchmark, count(*) FROM eval_samples GROUP BY ALL").fetchall())  # fmt: skip
+        samples = dict(
+            db.execute("SELECT benchmark, count(*) FROM eval_samples GROUP BY ALL").fetchall()
+        )
         judged = db.execute("SELECT count(*) FROM eval_samples WHERE judge_reply IS NOT NULL")
         assert judged.fetchall()[0][0] > 0
         timed = db.execute("SELECT count(*) FROM eval_samples WHERE seconds IS NULL").fetchall()
@@ -61,28 +82,46 @@ def test_a_model_is_scored_on_fixtures_in_parts_with_a_judge_and_once_only(tmp_p
     assert parts == ["0-of-3", "1-of-3", "2-of-3"]
 
     board = subprocess.run(
-        [sys.executable, "-m", "eval.compare", "--leaderboard"], cwd=tmp_path, text=True,
-        capture_output=True, check=True,
-    ).stdout  # fmt: skip
+        [sys.executable, "-m", "eval.compare", "--leaderboard"],
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        check=True,
+    ).stdout
     assert "mine" in board
 
     kept = list(tmp_path.glob("runs/teacher_cache/evaluations/**/manifest.json"))
     times = {p: p.stat().st_mtime_ns for p in kept}
     again = start(tmp_path, *command)
     assert again.returncode == 0, (again.stdout + again.stderr)[-3000:]
-    now = {p: p.stat().st_mtime_ns
-           for p in tmp_path.glob("runs/teacher_cache/evaluations/**/manifest.json")}  # fmt: skip
+    now = {
+        p: p.stat().st_mtime_ns
+        for p in tmp_path.glob("runs/teacher_cache/evaluations/**/manifest.json")
+    }
     assert now == times  # stored scores of the same weights count: nothing was asked again
 
 
 def test_a_failed_part_is_resumed_by_itself(tmp_path: Path) -> None:
     fixtures.build(tmp_path / "data", ["MMLU"])
     done = start(
-        tmp_path, "run", "--model", "nano:student", "--suite", "MMLU", "--source",
-        str(tmp_path / "data"), "--name", "mine", "--set", "evaluation.shard=6000",
-        "--set", "evaluation.limit=0", "--max-workers", "1",
+        tmp_path,
+        "run",
+        "--model",
+        "nano:student",
+        "--suite",
+        "MMLU",
+        "--source",
+        str(tmp_path / "data"),
+        "--name",
+        "mine",
+        "--set",
+        "evaluation.shard=6000",
+        "--set",
+        "evaluation.limit=0",
+        "--max-workers",
+        "1",
         fail="eval.scores:score~Part(index=1, of=3)",
-    )  # fmt: skip
+    )
     assert done.returncode != 0
     assert "made to fail by a test" in done.stdout + done.stderr
     parts = tmp_path / "runs"

@@ -9,12 +9,19 @@ import duckdb
 ROOT = Path(__file__).parents[2]
 FLOW = ROOT / "flows" / "zppo_flow.py"
 SMALL = {
-    "run.rollout_steps": 2, "run.steps_per_task": 1, "data.train_questions": 16,
-    "rollout.new_prompts": 8, "rollout.group_size": 4, "rollout.max_tokens": 32,
-    "reformulation.ratio": 0.5, "replay.ratio": 0.5, "optimizer.updates": 2,
-    "evaluation.suite": "nano_rows,nano_text", "evaluation.limit": 12,
+    "run.rollout_steps": 2,
+    "run.steps_per_task": 1,
+    "data.train_questions": 16,
+    "rollout.new_prompts": 8,
+    "rollout.group_size": 4,
+    "rollout.max_tokens": 32,
+    "reformulation.ratio": 0.5,
+    "replay.ratio": 0.5,
+    "optimizer.updates": 2,
+    "evaluation.suite": "nano_rows,nano_text",
+    "evaluation.limit": 12,
     "compute.memory_mb": 3000,
-}  # fmt: skip
+}
 
 
 def flow(folder: Path, *arguments: str, fail: str = "") -> subprocess.CompletedProcess[str]:
@@ -23,9 +30,14 @@ def flow(folder: Path, *arguments: str, fail: str = "") -> subprocess.CompletedP
     environment |= {"USERNAME": "root", "USER": "root", "ZPPO_TEST_FAIL": fail}
     environment["PYTHONPATH"] = str(Path(__file__).parent / "failing")
     return subprocess.run(
-        [sys.executable, str(FLOW), *arguments], cwd=folder, env=environment,
-        capture_output=True, text=True, check=False, timeout=400,
-    )  # fmt: skip
+        [sys.executable, str(FLOW), *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+    )
 
 
 def machine_of_a_resumed_run(folder: Path) -> dict[str, int]:
@@ -38,8 +50,14 @@ def machine_of_a_resumed_run(folder: Path) -> dict[str, int]:
         "print(json.dumps(found))"
     )
     environment = os.environ | {"PYTHONPATH": str(FLOW.parents[1]), "METAFLOW_USER": "zppo"}
-    said = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment,
-                          capture_output=True, text=True, check=True)  # fmt: skip
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return json.loads(said.stdout.splitlines()[-1])
 
 

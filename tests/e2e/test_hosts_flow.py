@@ -9,12 +9,21 @@ import sys
 from pathlib import Path
 
 FLOWS = Path(__file__).resolve().parents[2] / "flows"
-SETS = ";".join((
-    "run.rollout_steps=2", "run.steps_per_task=1", "data.train_questions=16",
-    "rollout.new_prompts=4", "rollout.max_tokens=16", "evaluation.suite=nano_text",
-    "evaluation.limit=2", "compute.update_hosts=2", "compute.update_processes=1",
-    "compute.threads=1", "compute.rendezvous=auto",
-))  # fmt: skip
+SETS = ";".join(
+    (
+        "run.rollout_steps=2",
+        "run.steps_per_task=1",
+        "data.train_questions=16",
+        "rollout.new_prompts=4",
+        "rollout.max_tokens=16",
+        "evaluation.suite=nano_text",
+        "evaluation.limit=2",
+        "compute.update_hosts=2",
+        "compute.update_processes=1",
+        "compute.threads=1",
+        "compute.rendezvous=auto",
+    )
+)
 
 
 def test_hosts_train_together_and_the_usual_flow_evaluates(tmp_path: Path) -> None:
@@ -26,11 +35,24 @@ def test_hosts_train_together_and_the_usual_flow_evaluates(tmp_path: Path) -> No
 
     def run(flow: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, str(FLOWS / flow), "run", "--scale", "nano", "--name", "both",
-             "--set", SETS],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+            [
+                sys.executable,
+                str(FLOWS / flow),
+                "run",
+                "--scale",
+                "nano",
+                "--name",
+                "both",
+                "--set",
+                SETS,
+            ],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
             timeout=400,
-        )  # fmt: skip
+        )
 
     early = run("zppo_flow.py")
     assert early.returncode != 0

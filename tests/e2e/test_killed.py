@@ -10,8 +10,11 @@ ZYGOTE = Path(__file__).with_name("kill_zygote.py")
 def trained(root: Path, name: str, how: str) -> dict:
     done = subprocess.run(
         [sys.executable, str(ZYGOTE), str(root), name, how],
-        capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.strip().splitlines()[-1])
 

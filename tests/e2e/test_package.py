@@ -18,9 +18,14 @@ def python(folder: Path, *arguments: str, path: str = "") -> subprocess.Complete
     environment = {k: v for k, v in os.environ.items() if not k.startswith("METAFLOW")}
     environment["PYTHONPATH"] = path
     return subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment,
-        capture_output=True, text=True, check=False, timeout=400,
-    )  # fmt: skip
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,16 +57,24 @@ def test_every_file_of_our_packages_travels(unpacked):
 def test_a_run_from_the_unpacked_package_in_an_empty_folder_ends_well(unpacked):
     code = str(unpacked / ".mf_code")
     where = python(
-        unpacked, "-c", "import eval, steps, zppo_core as z; print(eval.__path__, steps.__path__, "
-        "z.__path__)", path=code,
-    )  # fmt: skip
+        unpacked,
+        "-c",
+        "import eval, steps, zppo_core as z; print(eval.__path__, steps.__path__, z.__path__)",
+        path=code,
+    )
     assert where.stdout.count(code) == 3
     small = (
-        "run.rollout_steps=1", "data.train_questions=8", "rollout.new_prompts=4",
-        "rollout.group_size=4", "rollout.max_tokens=24", "replay.ratio=0.5",
-        "reformulation.ratio=0.5", "optimizer.updates=1", "evaluation.suite=nano_text",
+        "run.rollout_steps=1",
+        "data.train_questions=8",
+        "rollout.new_prompts=4",
+        "rollout.group_size=4",
+        "rollout.max_tokens=24",
+        "replay.ratio=0.5",
+        "reformulation.ratio=0.5",
+        "optimizer.updates=1",
+        "evaluation.suite=nano_text",
         "evaluation.limit=4",
-    )  # fmt: skip
+    )
     sets = [part for s in small for part in ("--set", s)]
     done = python(unpacked, "zppo_flow.py", "run", *sets, path=code)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]

@@ -12,11 +12,19 @@ from zppo_core.store.objects import open_store
 
 ROOT = Path(__file__).parents[2]
 SMALL = (
-    "run.rollout_steps=2", "run.steps_per_task=1", "data.train_questions=8",
-    "rollout.new_prompts=4", "rollout.group_size=4", "rollout.max_tokens=24", "replay.ratio=0.5",
-    "reformulation.ratio=0.5", "optimizer.updates=1", "evaluation.suite=nano_text",
-    "evaluation.limit=4", "store.root=s3://zppo-test/runs",
-)  # fmt: skip
+    "run.rollout_steps=2",
+    "run.steps_per_task=1",
+    "data.train_questions=8",
+    "rollout.new_prompts=4",
+    "rollout.group_size=4",
+    "rollout.max_tokens=24",
+    "replay.ratio=0.5",
+    "reformulation.ratio=0.5",
+    "optimizer.updates=1",
+    "evaluation.suite=nano_text",
+    "evaluation.limit=4",
+    "store.root=s3://zppo-test/runs",
+)
 
 
 def test_a_run_on_s3_resumes_and_leaves_only_the_database_here(
@@ -32,10 +40,14 @@ def test_a_run_on_s3_resumes_and_leaves_only_the_database_here(
 
     def flow(*arguments: str, fail: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, str(ROOT / "flows/zppo_flow.py"), *arguments], cwd=tmp_path,
+            [sys.executable, str(ROOT / "flows/zppo_flow.py"), *arguments],
+            cwd=tmp_path,
             env=environment | {"ZPPO_TEST_FAIL": fail},
-            capture_output=True, text=True, check=False, timeout=400,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=400,
+        )
 
     sets = [part for s in SMALL for part in ("--set", s)]
     failed = flow("run", *sets, fail="eval.scores:score")

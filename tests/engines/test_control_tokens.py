@@ -24,9 +24,12 @@ ROWS = 64  # of the embedding: some more than any of the tokenizers has
 
 def renderer(family: Family, generation: bool = True) -> Renderer:
     return Renderer(
-        family.tokenizer(), None, ROWS, family.generation() if generation else None,
+        family.tokenizer(),
+        None,
+        ROWS,
+        family.generation() if generation else None,
         family.ids(family.media),
-    )  # fmt: skip
+    )
 
 
 def names(r: Renderer, ids) -> set[str]:
@@ -81,12 +84,15 @@ def test_a_pad_token_that_generation_config_alone_names_is_taken():
 @pytest.mark.parametrize(
     ("family", "ends"),
     [
-        (QWEN, {"<|im_end|>"}), (LLAMA, {"<|eot_id|>"}), (GEMMA, {"<eos>", "<end_of_turn>"}),
-        (PHI, {"<|endoftext|>", "<|end|>"}), (GPT_OSS, {"<|return|>"}),
+        (QWEN, {"<|im_end|>"}),
+        (LLAMA, {"<|eot_id|>"}),
+        (GEMMA, {"<eos>", "<end_of_turn>"}),
+        (PHI, {"<|endoftext|>", "<|end|>"}),
+        (GPT_OSS, {"<|return|>"}),
         (GLM, {"<|endoftext|>", "<|user|>"}),
     ],
     ids=FAMILIES,
-)  # fmt: skip
+)
 def test_without_generation_config_the_template_tells_the_end_of_a_turn(family, ends):
     r = renderer(family, generation=False)
     assert names(r, r.end_ids) == ends
@@ -119,9 +125,15 @@ def test_a_tokenizer_without_a_chat_template_is_refused_in_one_line():
 
 
 def test_ids_of_media_are_read_off_a_models_configuration():
-    config = {"image_token_id": 9, "text_config": {"eos_token_id": 1, "video_token_id": 8},
-              "boi_token_index": 7, "audio_token_id": None, "bos_token_id": 2,
-              "id2label": {0: "a"}, "mm_tokens_per_image": 256}  # fmt: skip
+    config = {
+        "image_token_id": 9,
+        "text_config": {"eos_token_id": 1, "video_token_id": 8},
+        "boi_token_index": 7,
+        "audio_token_id": None,
+        "bos_token_id": 2,
+        "id2label": {0: "a"},
+        "mm_tokens_per_image": 256,
+    }
     assert media_ids(config) == (7, 8, 9)
 
 
@@ -138,8 +150,14 @@ def test_nanos_control_tokens_are_those_that_its_weights_were_made_with():
 def wishing(token: str, family: Family) -> HfEngine:
     """A model that wants nothing but `token`."""
     torch.manual_seed(0)
-    config = LlamaConfig(vocab_size=ROWS, hidden_size=16, intermediate_size=32, num_hidden_layers=1,
-                         num_attention_heads=2, num_key_value_heads=2)  # fmt: skip
+    config = LlamaConfig(
+        vocab_size=ROWS,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+    )
     model = LlamaForCausalLM(config).eval()
     head = torch.nn.Linear(16, ROWS)
     with torch.no_grad():

@@ -141,8 +141,14 @@ def test_other_models_generate_through_their_own_cache() -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    config = LlamaConfig(vocab_size=640, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-                         num_attention_heads=4, num_key_value_heads=2)  # fmt: skip
+    config = LlamaConfig(
+        vocab_size=640,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+    )
     llama = engine(LlamaForCausalLM(config).eval())
     asked = world.prompts(0, 4, 0)
     together = llama.generate(asked, ROLLOUT, range(4))

@@ -283,8 +283,16 @@ def test_the_request_says_all_that_a_prompt_and_a_sampling_hold() -> None:
     )
     assert (body["presence_penalty"], body["repetition_penalty"]) == (1.5, 1.2)
     plain = request_body("m", Prompt("a"), Sampling(7), 1, {"seed": None, "stop": ["x"]})
-    assert plain.keys() == {"model", "messages", "n", "max_tokens", "temperature", "top_p",
-                            "chat_template_kwargs", "stop"}  # fmt: skip
+    assert plain.keys() == {
+        "model",
+        "messages",
+        "n",
+        "max_tokens",
+        "temperature",
+        "top_p",
+        "chat_template_kwargs",
+        "stop",
+    }
     assert plain["messages"] == [{"role": "user", "content": "a"}]
     with pytest.raises(UserError, match="forced"):
         request_body("m", Prompt("a", forced=(1,)), Sampling(7), 1, {})

@@ -27,10 +27,13 @@ from zppo_core.types import Prompt
 PACKED = {"qkv_proj": ["q_proj", "k_proj", "v_proj"], "qkv": ["qkv"]}
 OWN = ["m.qkv_proj.weight", "m.o_proj.weight", "v.qkv.bias"]
 MAPPED = {
-    "x.q_proj.weight": "m.q_proj.weight", "x.k_proj.weight": "m.k_proj.weight",
-    "x.v_proj.weight": "m.v_proj.weight", "x.o_proj.weight": "m.o_proj.weight",
-    "x.vision.qkv.bias": "v.qkv.bias", "mtp.weight": None,
-}  # fmt: skip
+    "x.q_proj.weight": "m.q_proj.weight",
+    "x.k_proj.weight": "m.k_proj.weight",
+    "x.v_proj.weight": "m.v_proj.weight",
+    "x.o_proj.weight": "m.o_proj.weight",
+    "x.vision.qkv.bias": "v.qkv.bias",
+    "mtp.weight": None,
+}
 
 
 def test_names_are_complete_both_ways() -> None:
@@ -74,8 +77,12 @@ def test_shards_and_copies_are_compared_and_repacked_tensors_left_out() -> None:
         "packed": ["packed"],
     }
     told = dict.fromkeys(("split", "copied", "q", "k", "packed"), (8, 3.0, 5.0))
-    rank = {"split": (4, 1.5, 2.5), "copied": (8, 3.0, 5.0), "stacked": (9, 9.0, 9.0),
-            "packed": (0, 0.0, 0.0)}  # fmt: skip
+    rank = {
+        "split": (4, 1.5, 2.5),
+        "copied": (8, 3.0, 5.0),
+        "stacked": (9, 9.0, 9.0),
+        "packed": (0, 0.0, 0.0),
+    }
     assert compare(told, sources, [rank, rank]) == 2
     with pytest.raises(RuntimeError, match="copied"):
         compare(told, sources, [rank | {"copied": (8, 3.1, 5.0)}] * 2)
@@ -120,8 +127,10 @@ def test_images_become_one_placeholder_each() -> None:
         ids = np.array(given["prompt_token_ids"])
         assert (ids == image).sum() == len(prompt.images)
         assert ids[ids != image].tolist() == [
-            *encoded.input_ids_P[encoded.mm_token_type_ids_P == 0].tolist(), 7, 8,
-        ]  # fmt: skip
+            *encoded.input_ids_P[encoded.mm_token_type_ids_P == 0].tolist(),
+            7,
+            8,
+        ]
         assert len(given.get("multi_modal_data", {"image": ()})["image"]) == len(prompt.images)
 
 

@@ -103,21 +103,34 @@ def simulate(spec: Spec) -> MemoryJournal:
         {
             "runs": [
                 {
-                    "run_key": spec.run_key, "created_at": created, "scale": spec.scale,
-                    "method": spec.method, "seed": spec.seed, "config_json": spec.config(),
-                    "code_version": "simulated", "machine": "simulated, no machine",
-                    "student_model": "nano:student", "teacher_model": spec.teacher,
-                    "student_params": 600_000, "teacher_params": spec.teacher_params,
-                    "base_model_key": f"base-{spec.scale}", "teacher_model_key": spec.teacher,
+                    "run_key": spec.run_key,
+                    "created_at": created,
+                    "scale": spec.scale,
+                    "method": spec.method,
+                    "seed": spec.seed,
+                    "config_json": spec.config(),
+                    "code_version": "simulated",
+                    "machine": "simulated, no machine",
+                    "student_model": "nano:student",
+                    "teacher_model": spec.teacher,
+                    "student_params": 600_000,
+                    "teacher_params": spec.teacher_params,
+                    "base_model_key": f"base-{spec.scale}",
+                    "teacher_model_key": spec.teacher,
                 }
             ],
             "phases": [
                 {"run_key": spec.run_key, "step": -1, "phase": p, "seconds": s}
-                for p, s in (("prepare_data", 4.0), ("cache_teacher", 20.0), ("epoch", 90.0),
-                             ("evaluate/vlm_rows", 5.0), ("evaluate/llm_same", 4.0))
+                for p, s in (
+                    ("prepare_data", 4.0),
+                    ("cache_teacher", 20.0),
+                    ("epoch", 90.0),
+                    ("evaluate/vlm_rows", 5.0),
+                    ("evaluate/llm_same", 4.0),
+                )
             ],
         },
-    )  # fmt: skip
+    )
     buffer = PromptReplayBuffer(60)
     for step in range(spec.steps):
         _step(spec, step, buffer, journal)
@@ -139,9 +152,14 @@ def _rollout(rng: np.random.Generator, p: float, gold: str) -> tuple[str, float,
 
 
 def _group(
-    spec: Spec, step: int, question: str, kind: str, p: float, rng: np.random.Generator,
+    spec: Spec,
+    step: int,
+    question: str,
+    kind: str,
+    p: float,
+    rng: np.random.Generator,
     candidates: dict[str, Any],
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:  # fmt: skip
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     key = {"run_key": spec.run_key, "step": step}
     uid, gold = f"{step:06d}/{question}/{kind}", str(int(question[1:]) % 10)
     rollouts = []
@@ -150,19 +168,34 @@ def _group(
         n = 8 + int(rng.integers(0, 8))
         rollouts.append(
             {
-                **key, "uid": uid, "member": member, "text": text,
-                "token_ids": rng.integers(0, 500, n).tolist(), "logp": (-rng.random(n)).tolist(),
-                "reward": reward, "outcome": outcome, "answer": answer, "finish": "stop",
-                "forced": 0, "version": step,
+                **key,
+                "uid": uid,
+                "member": member,
+                "text": text,
+                "token_ids": rng.integers(0, 500, n).tolist(),
+                "logp": (-rng.random(n)).tolist(),
+                "reward": reward,
+                "outcome": outcome,
+                "answer": answer,
+                "finish": "stop",
+                "forced": 0,
+                "version": step,
             }
-        )  # fmt: skip
+        )
     group = {
-        **key, "uid": uid, "question_id": question, "kind": kind, "family": "VLM",
+        **key,
+        "uid": uid,
+        "question_id": question,
+        "kind": kind,
+        "family": "VLM",
         "category": ("max", "count", "sum")[int(question[1:]) % 3],
         "prompt_text": f"What is the answer to {question}? <b>think</b> first.",
-        "prompt_digest": uid, "prompt_tokens": 40,
-        "accuracy": float(np.mean([r["reward"] for r in rollouts])), "gold": gold, **candidates,
-    }  # fmt: skip
+        "prompt_digest": uid,
+        "prompt_tokens": 40,
+        "accuracy": float(np.mean([r["reward"] for r in rollouts])),
+        "gold": gold,
+        **candidates,
+    }
     return group, rollouts
 
 
@@ -174,20 +207,37 @@ def _step(spec: Spec, step: int, buffer: PromptReplayBuffer, journal: MemoryJour
     old = [] if spec.method == "grpo" else buffer.sample(spec.new_prompts // 4, rng, exclude=new)
     difficulty = {q: stream(7, "difficulty", q).normal(0, 2.0) for q in new + old}
     plain = [
-        _group(spec, step, q, "plain" if q in new else "replay", sigmoid(skill - difficulty[q]),
-               rng, {})
+        _group(
+            spec,
+            step,
+            q,
+            "plain" if q in new else "replay",
+            sigmoid(skill - difficulty[q]),
+            rng,
+            {},
+        )
         for q in new + old
-    ]  # fmt: skip
+    ]
     hard = sorted((g for g, _ in plain if g["accuracy"] < 0.5), key=lambda g: g["accuracy"])
     draws = [
         {
-            **key, "question_id": g["question_id"], "visit": 0, "draw": i, "purpose": "draw",
-            "text": "<think>t</think> \\boxed{1}", "tokens": 20, "reward": 1.0,
-            "outcome": "correct", "answer": g["gold"], "cached": i > 1, "fallback": False,
+            **key,
+            "question_id": g["question_id"],
+            "visit": 0,
+            "draw": i,
+            "purpose": "draw",
+            "text": "<think>t</think> \\boxed{1}",
+            "tokens": 20,
+            "reward": 1.0,
+            "outcome": "correct",
+            "answer": g["gold"],
+            "cached": i > 1,
+            "fallback": False,
             "attempts": 1,
         }
-        for g in hard for i in range(4)
-    ]  # fmt: skip
+        for g in hard
+        for i in range(4)
+    ]
     augmented = []
     cap = spec.new_prompts // 4
     for g in hard:
@@ -196,14 +246,26 @@ def _step(spec: Spec, step: int, buffer: PromptReplayBuffer, journal: MemoryJour
                 augmented.append(_reformulated(spec, step, g, kind, skill, difficulty, rng))
     compressed = [
         {
-            **key, "question_id": g["question_id"], "visit": 0, "draw": i, "purpose": "compress",
-            "text": t, "tokens": 12, "answer": a, "source_answer": a, "source_characters": 90,
-            "cached": False, "fallback": bool(rng.random() < 0.1), "attempts": 1,
+            **key,
+            "question_id": g["question_id"],
+            "visit": 0,
+            "draw": i,
+            "purpose": "compress",
+            "text": t,
+            "tokens": 12,
+            "answer": a,
+            "source_answer": a,
+            "source_characters": 90,
+            "cached": False,
+            "fallback": bool(rng.random() < 0.1),
+            "attempts": 1,
         }
-        for g, _ in augmented if g["kind"] == "bcq"
-        for i, (t, a) in enumerate(zip(
-            g["candidate_texts"], [g["positive_answer"], *g["negative_answers"]], strict=True))
-    ]  # fmt: skip
+        for g, _ in augmented
+        if g["kind"] == "bcq"
+        for i, (t, a) in enumerate(
+            zip(g["candidate_texts"], [g["positive_answer"], *g["negative_answers"]], strict=True)
+        )
+    ]
     everything = plain + augmented
     advantages, kinds = [], []
     for g, rollouts in everything:
@@ -218,7 +280,10 @@ def _step(spec: Spec, step: int, buffer: PromptReplayBuffer, journal: MemoryJour
         uids = {g["uid"] for g, _ in own}
         kinds.append(
             {
-                **key, "kind": kind, "groups": len(own), "rollouts": G * len(own),
+                **key,
+                "kind": kind,
+                "groups": len(own),
+                "rollouts": G * len(own),
                 "trivial": sum(g["accuracy"] in (0, 1) for g, _ in own),
                 "positive_advantage": sum(
                     a["advantage"] > 0 for a in advantages if a["uid"] in uids
@@ -226,18 +291,23 @@ def _step(spec: Spec, step: int, buffer: PromptReplayBuffer, journal: MemoryJour
                 "accuracy": float(np.mean([g["accuracy"] for g, _ in own])),
                 "tokens": sum(len(x["token_ids"]) for _, r in own for x in r),
             }
-        )  # fmt: skip
+        )
     events = []
     if spec.method != "grpo":
         for e in buffer.update_all({g["question_id"]: g["accuracy"] for g, _ in plain}, step):
             accuracy = None if np.isnan(e.accuracy) else e.accuracy
             events.append(
                 {
-                    **key, "question_id": e.question_id, "event": e.kind, "accuracy": accuracy,
-                    "entry_accuracy": e.entry_accuracy, "entry_step": e.entry_step,
-                    "visits": e.visits, "replayed": e.question_id in old,
+                    **key,
+                    "question_id": e.question_id,
+                    "event": e.kind,
+                    "accuracy": accuracy,
+                    "entry_accuracy": e.entry_accuracy,
+                    "entry_step": e.entry_step,
+                    "visits": e.visits,
+                    "replayed": e.question_id in old,
                 }
-            )  # fmt: skip
+            )
     tokens = sum(k["tokens"] for k in kinds)
     journal.commit(f"step-{step:06d}/plain", _tables(plain, key, "plain", 2.0))
     journal.commit(f"step-{step:06d}/augmented", _tables(augmented, key, "augmented", 1.0))
@@ -253,12 +323,21 @@ def _step(spec: Spec, step: int, buffer: PromptReplayBuffer, journal: MemoryJour
         {
             "steps": [
                 {
-                    **key, "new_prompts": len(new), "replay_prompts": len(old), "hard": len(hard),
+                    **key,
+                    "new_prompts": len(new),
+                    "replay_prompts": len(old),
+                    "hard": len(hard),
                     "hard_in_buffer": sum(g["kind"] == "replay" for g in hard),
-                    "eligible_bcq": len(hard), "eligible_ncq": len(hard),
-                    "used_bcq": used.count("bcq"), "used_ncq": used.count("ncq"), "used_hint": 0,
-                    "used_prefix": 0, "buffer_size": len(buffer), "mismatch_mean": 1e-6,
-                    "mismatch_max": 1e-4, "weight_version": step,
+                    "eligible_bcq": len(hard),
+                    "eligible_ncq": len(hard),
+                    "used_bcq": used.count("bcq"),
+                    "used_ncq": used.count("ncq"),
+                    "used_hint": 0,
+                    "used_prefix": 0,
+                    "buffer_size": len(buffer),
+                    "mismatch_mean": 1e-6,
+                    "mismatch_max": 1e-4,
+                    "weight_version": step,
                 }
             ],
             "step_kinds": kinds,
@@ -266,33 +345,61 @@ def _step(spec: Spec, step: int, buffer: PromptReplayBuffer, journal: MemoryJour
             "advantages": advantages,
             "updates": [
                 {
-                    **key, "update_index": i, "loss": float(rng.normal(0, 0.01)),
-                    "grad_norm": float(1 + rng.random()), "entropy": 1.2 / (1 + step / 8),
-                    "clip_low_share": 0.01, "clip_high_share": 0.02, "dual_clip_share": 0.0,
-                    "ratio_mean": 1.0, "tokens": tokens // spec.updates,
-                    "groups": len(everything) // spec.updates, "skipped_groups": 1,
-                    "computed_tokens": tokens // spec.updates, "seconds": 0.5,
+                    **key,
+                    "update_index": i,
+                    "loss": float(rng.normal(0, 0.01)),
+                    "grad_norm": float(1 + rng.random()),
+                    "entropy": 1.2 / (1 + step / 8),
+                    "clip_low_share": 0.01,
+                    "clip_high_share": 0.02,
+                    "dual_clip_share": 0.0,
+                    "ratio_mean": 1.0,
+                    "tokens": tokens // spec.updates,
+                    "groups": len(everything) // spec.updates,
+                    "skipped_groups": 1,
+                    "computed_tokens": tokens // spec.updates,
+                    "seconds": 0.5,
                 }
                 for i in range(spec.updates)
             ],
-            "phases": [{
-                **key, "phase": "update", "seconds": 3.0, "model_seconds": 2.9,
-                "student_seconds": 0.0, "teacher_seconds": 0.0, "learner_seconds": 2.9,
-                "sync_seconds": 0.05, "sync_bytes": 2_000_000,
-            }],
+            "phases": [
+                {
+                    **key,
+                    "phase": "update",
+                    "seconds": 3.0,
+                    "model_seconds": 2.9,
+                    "student_seconds": 0.0,
+                    "teacher_seconds": 0.0,
+                    "learner_seconds": 2.9,
+                    "sync_seconds": 0.05,
+                    "sync_bytes": 2_000_000,
+                }
+            ],
             "costs": [
-                {**key, "role": r, "activity": a, "model_params": n, "tokens": t,
-                 "tokens_cap": c, "seconds": 1.0}
+                {
+                    **key,
+                    "role": r,
+                    "activity": a,
+                    "model_params": n,
+                    "tokens": t,
+                    "tokens_cap": c,
+                    "seconds": 1.0,
+                }
                 for r, a, n, t, c in costs
             ],
         },
-    )  # fmt: skip
+    )
 
 
 def _reformulated(
-    spec: Spec, step: int, hard: dict[str, Any], kind: str, skill: float,
-    difficulty: dict[str, float], rng: np.random.Generator,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:  # fmt: skip
+    spec: Spec,
+    step: int,
+    hard: dict[str, Any],
+    kind: str,
+    skill: float,
+    difficulty: dict[str, float],
+    rng: np.random.Generator,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     question, gold = hard["question_id"], hard["gold"]
     wrong = str((int(gold) + 1) % 10)
     texts = [f"read {d} and {d + 1}, so \\boxed{{{a}}}" for d, a in ((2, gold), (3, wrong))]
@@ -300,17 +407,24 @@ def _reformulated(
     if kind == "bcq":
         first = bool(rng.random() < 0.5)
         candidates |= {
-            "positive_answer": gold, "right_first": first,
+            "positive_answer": gold,
+            "right_first": first,
             "candidate_texts": texts if first else texts[::-1],
-        }  # fmt: skip
+        }
     p = sigmoid(skill - difficulty[question] + (2.5 if kind == "bcq" else 0.8))
     return _group(spec, step, question, kind, p, rng, candidates)
 
 
 def _tables(groups: Sequence[Any], key: dict, phase: str, seconds: float) -> dict[str, Any]:
-    row = {**key, "phase": phase, "seconds": seconds, "model_seconds": 0.95 * seconds,
-           "student_seconds": 0.9 * seconds, "teacher_seconds": 0.3 * seconds,
-           "learner_seconds": 0.0}  # fmt: skip
+    row = {
+        **key,
+        "phase": phase,
+        "seconds": seconds,
+        "model_seconds": 0.95 * seconds,
+        "student_seconds": 0.9 * seconds,
+        "teacher_seconds": 0.3 * seconds,
+        "learner_seconds": 0.0,
+    }
     return {
         "groups": [g for g, _ in groups],
         "rollouts": [r for _, rs in groups for r in rs],
@@ -329,12 +443,21 @@ def _evaluation(spec: Spec, journal: MemoryJournal) -> None:
         for family, names in spec.benchmarks.items():
             for name in names:
                 key = {
-                    "model_key": model, "run_key": run_key, "role": role, "suite": suite,
-                    "protocol_key": "p1", "benchmark": name, "family": family,
-                }  # fmt: skip
+                    "model_key": model,
+                    "run_key": run_key,
+                    "role": role,
+                    "suite": suite,
+                    "protocol_key": "p1",
+                    "benchmark": name,
+                    "family": family,
+                }
                 if name in spec.missing:
-                    score = {"n": 0, "expected_n": spec.samples, "unparsed": 0,
-                             "missing_reason": "gated data set"}  # fmt: skip
+                    score = {
+                        "n": 0,
+                        "expected_n": spec.samples,
+                        "unparsed": 0,
+                        "missing_reason": "gated data set",
+                    }
                     journal.commit(f"eval/{role}/{name}", {"eval_scores": [key | score]})
                     continue
                 rng = stream(0, "evaluation", model, name)
@@ -342,18 +465,29 @@ def _evaluation(spec: Spec, journal: MemoryJournal) -> None:
                 right = rng.random(spec.samples) < level + ease
                 samples = [
                     {
-                        **key, "sample_id": str(i), "prompt_digest": f"{name}/{i}",
-                        "output": "\\boxed{1}", "answer": "1", "extractor": "boxed",
-                        "scorer": "exact", "scorer_version": "1", "score": float(x),
-                        "outcome": "correct" if x else "wrong", "tokens": 12, "seconds": 0.01,
+                        **key,
+                        "sample_id": str(i),
+                        "prompt_digest": f"{name}/{i}",
+                        "output": "\\boxed{1}",
+                        "answer": "1",
+                        "extractor": "boxed",
+                        "scorer": "exact",
+                        "scorer_version": "1",
+                        "score": float(x),
+                        "outcome": "correct" if x else "wrong",
+                        "tokens": 12,
+                        "seconds": 0.01,
                     }
                     for i, x in enumerate(right)
-                ]  # fmt: skip
+                ]
                 mean = float(right.mean())
                 score = {
-                    "n": spec.samples, "expected_n": spec.samples, "score": mean,
-                    "stderr": float(np.sqrt(mean * (1 - mean) / spec.samples)), "unparsed": 0,
-                }  # fmt: skip
+                    "n": spec.samples,
+                    "expected_n": spec.samples,
+                    "score": mean,
+                    "stderr": float(np.sqrt(mean * (1 - mean) / spec.samples)),
+                    "unparsed": 0,
+                }
                 journal.commit(
                     f"eval/{role}/{name}",
                     {"eval_samples": samples, "eval_scores": [key | score]},
@@ -375,17 +509,20 @@ def paper_benchmarks() -> dict[str, tuple[str, ...]]:
 
 def default_specs() -> list[Spec]:
     """Three methods over two seeds at nano, ablations, and one run at a scale of the paper."""
-    specs = [
-        Spec(method=m, seed=s)
-        for m in ("grpo", "grpo_replay", "zppo") for s in range(2)
-    ]  # fmt: skip
+    specs = [Spec(method=m, seed=s) for m in ("grpo", "grpo_replay", "zppo") for s in range(2)]
     specs += [Spec(updates=1), Spec(norm="all")]
     specs.append(Spec(teacher="nano:student", teacher_params=600_000))
     for method in ("zppo", "grpo_replay"):
         specs.append(
-            Spec(method=method, scale="0.8B", steps=6, samples=20, benchmarks=paper_benchmarks(),
-                 missing=("HLE",))
-        )  # fmt: skip
+            Spec(
+                method=method,
+                scale="0.8B",
+                steps=6,
+                samples=20,
+                benchmarks=paper_benchmarks(),
+                missing=("HLE",),
+            )
+        )
     return specs
 
 

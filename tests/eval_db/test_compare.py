@@ -76,9 +76,12 @@ def test_questions_that_only_one_run_answered_are_left_out_and_counted(database)
 
 @pytest.mark.parametrize(
     ("a", "b", "fault"),
-    [("nano-zppo-s0", "nano-zppo-s0", "same run"), ("nano-zppo", "nano-grpo-s0", "several runs"),
-     ("nano-zppo-s0", "nothing", "no run")],
-)  # fmt: skip
+    [
+        ("nano-zppo-s0", "nano-zppo-s0", "same run"),
+        ("nano-zppo", "nano-grpo-s0", "several runs"),
+        ("nano-zppo-s0", "nothing", "no run"),
+    ],
+)
 def test_a_fault_is_one_line(database, capsys, a, b, fault):
     assert compare.main([a, b, "--database", str(database)]) == 2
     assert fault in capsys.readouterr().err
@@ -131,20 +134,39 @@ def judged(tmp_path):
         name_of_total = parse(chosen).total_of(benchmark, record.totals)
         journal = MemoryJournal()
         for name, scores in (("mine", mine), ("yours", yours)):
-            key = {"model_key": name, "run_key": None, "role": name, "suite": "paper31",
-                   "protocol_key": "p1", "benchmark": benchmark, "family": family}  # fmt: skip
+            key = {
+                "model_key": name,
+                "run_key": None,
+                "role": name,
+                "suite": "paper31",
+                "protocol_key": "p1",
+                "benchmark": benchmark,
+                "family": family,
+            }
             samples = [
-                {**key, "sample_id": i, "prompt_digest": i, "output": "", "answer": "",
-                 "extractor": "box", "scorer": "judge", "scorer_version": "1", "score": x,
-                 "outcome": "partial", "tokens": 1}
+                {
+                    **key,
+                    "sample_id": i,
+                    "prompt_digest": i,
+                    "output": "",
+                    "answer": "",
+                    "extractor": "box",
+                    "scorer": "judge",
+                    "scorer_version": "1",
+                    "score": x,
+                    "outcome": "partial",
+                    "tokens": 1,
+                }
                 for i, x in scores.items()
-            ]  # fmt: skip
+            ]
             total = totals.total(name_of_total, list(scores.items()))
-            score = key | asdict(total) | {"n": len(scores), "expected_n": len(scores),
-                                           "unparsed": 0}  # fmt: skip
+            score = (
+                key | asdict(total) | {"n": len(scores), "expected_n": len(scores), "unparsed": 0}
+            )
             del score["units"]
-            journal.commit(f"eval/{name}/{benchmark}",
-                           {"eval_samples": samples, "eval_scores": [score]})  # fmt: skip
+            journal.commit(
+                f"eval/{name}/{benchmark}", {"eval_samples": samples, "eval_scores": [score]}
+            )
         path = tmp_path / "judged.duckdb"
         path.unlink(missing_ok=True)
         ingest(journal, "models", path)
@@ -155,8 +177,9 @@ def judged(tmp_path):
 
 def named(*scores, groups=1):
     """Scores by ids, in `groups` groups in turn."""
-    return {f"{i % groups}/{i // groups}" if groups > 1 else str(i): x
-            for i, x in enumerate(scores)}  # fmt: skip
+    return {
+        f"{i % groups}/{i // groups}" if groups > 1 else str(i): x for i, x in enumerate(scores)
+    }
 
 
 def test_a_and_b_are_the_benchmark_s_own_total_and_not_the_mean_of_samples(judged):
@@ -220,8 +243,9 @@ def listed(path, name="mine"):
 def test_every_total_comes_from_stored_samples_and_the_stored_one_is_marked(judged):
     made = listed(judged("DynaM", named(1.0, 0.0, 1.0, 1.0, groups=2), named(1.0, 1.0)))
     assert {n: (t.score, t.stored, t.units) for n, t in made.items()} == {
-        "worst": (50, True, 2), "pooled": (75, False, 4),
-    }  # fmt: skip
+        "worst": (50, True, 2),
+        "pooled": (75, False, 4),
+    }
     path = judged("DynaM", named(1.0, 0.0, 1.0, 1.0, groups=2), named(1.0), "totals=DynaM=pooled")
     assert [n for n, t in listed(path).items() if t.stored] == ["pooled"]
 
@@ -231,24 +255,37 @@ def test_totals_break_down_by_threshold_by_group_and_within_groups(judged):
     shares = {n: t.score for n, t in made.items()}
     assert (shares["half_or_more"], shares["pooled"]) == (75, pytest.approx(62.5))
     assert [shares[f"{t} or more"] for t in (0.1, 0.3, 0.4, 0.7, 0.8, 1.0)] == [
-        100, 100, 75, 50, 25, 25,
-    ]  # fmt: skip
+        100,
+        100,
+        75,
+        50,
+        25,
+        25,
+    ]
     durations = {"short/a": 1.0, "short/b": 0.0, "long/c": 0.0}
     made = listed(judged("VMME", durations, named(0.0), family="Video"))
     assert {n: t.score for n, t in made.items() if n.startswith("only:")} == {
-        "only:long": 0, "only:short": 50,
-    }  # fmt: skip
+        "only:long": 0,
+        "only:short": 50,
+    }
     subjects = {"ok/anatomy/0": 1.0, "wrong/anatomy/1": 0.0, "ok/virology/0": 1.0}
     made = listed(judged("MMLU-Rd", subjects, named(0.0), family="LLM"))
     assert (made["*/anatomy"].score, made["*/virology"].score, made["only:ok"].score) == (
-        50, 100, 100,
-    )  # fmt: skip
-    problems = {f"{p}/{k}": float(k != "2steps_1")
-                for p in range(2) for k in ("2steps_1", "2steps_2", "2steps_multi")}  # fmt: skip
+        50,
+        100,
+        100,
+    )
+    problems = {
+        f"{p}/{k}": float(k != "2steps_1")
+        for p in range(2)
+        for k in ("2steps_1", "2steps_2", "2steps_multi")
+    }
     made = listed(judged("WeMath", problems, named(0.0)))
     assert {n: t.score for n, t in made.items()} == {
-        "pooled": pytest.approx(200 / 3), "wemath_loose": 100, "wemath_strict": 0,
-    }  # fmt: skip
+        "pooled": pytest.approx(200 / 3),
+        "wemath_loose": 100,
+        "wemath_strict": 0,
+    }
 
 
 def test_the_totals_of_a_run_and_of_nobody(database, capsys):

@@ -110,8 +110,10 @@ def configured(path, run_key: str, section: str, **fields) -> None:
         (text,) = c.execute("SELECT config_json FROM runs WHERE run_key = ?", [run_key]).fetchone()
         config = json.loads(text)
         config[section] = config.get(section, {}) | fields
-        c.execute("UPDATE runs SET config_json = ? WHERE run_key = ?",
-                  [json.dumps(config, sort_keys=True), run_key])  # fmt: skip
+        c.execute(
+            "UPDATE runs SET config_json = ? WHERE run_key = ?",
+            [json.dumps(config, sort_keys=True), run_key],
+        )
 
 
 SMALL = Spec(steps=2, samples=40)
@@ -125,8 +127,9 @@ def test_a_student_without_a_family_has_no_mean_gain_by_teacher(tmp_path):
     assert panel.series["zppo"][0] == ("nano:student", "nano:small", "nano:teacher")
     assert panel.note == ""
     with duckdb.connect(str(path)) as c:
-        c.execute("DELETE FROM eval_scores WHERE run_key = ? AND family = 'Video'",
-                  [lacking.run_key])  # fmt: skip
+        c.execute(
+            "DELETE FROM eval_scores WHERE run_key = ? AND family = 'Video'", [lacking.run_key]
+        )
     (panel,) = panels(path, 7, "nano")
     assert panel.series["zppo"][0] == ("nano:student", "nano:teacher")
     assert panel.note == "nano: 1 runs without a score in every family left out"
@@ -140,10 +143,13 @@ def test_teachers_are_compared_within_one_configuration_but_for_the_teacher(tmp_
     path = build(tmp_path / "t.duckdb", [SMALL, second, WEAK, other])
     (before,) = panels(path, 7, "nano")
     with duckdb.connect(str(path), read_only=True) as c:
-        gains = dict(c.execute(
-            "SELECT run_key, avg(g) FROM (SELECT run_key, family, max(average) FILTER "
-            "(role = 'student') - max(average) FILTER (role = 'base') AS g FROM run_families "
-            "GROUP BY ALL) GROUP BY ALL").fetchall())  # fmt: skip
+        gains = dict(
+            c.execute(
+                "SELECT run_key, avg(g) FROM (SELECT run_key, family, max(average) FILTER "
+                "(role = 'student') - max(average) FILTER (role = 'base') AS g FROM run_families "
+                "GROUP BY ALL) GROUP BY ALL"
+            ).fetchall()
+        )
     mine = (gains[SMALL.run_key] + gains[second.run_key]) / 2
     expected = {"nano:student": gains[WEAK.run_key], "nano:teacher": mine}
     assert dict(zip(*before.series["zppo"], strict=True)) == pytest.approx(expected)
@@ -164,8 +170,13 @@ def test_the_recipe_s_curves_differ_in_the_knob_alone(tmp_path):
     before = panels(path, 6, "nano")
     assert [sorted(p.series) for p in before] == [["1", "4"], ["all", "nonzero"]]
     with duckdb.connect(str(path), read_only=True) as c:
-        curve = dict(c.execute("SELECT step, 100 * accuracy FROM step_accuracy WHERE run_key = ? "
-                               "AND kind = 'plain'", [SMALL.run_key]).fetchall())  # fmt: skip
+        curve = dict(
+            c.execute(
+                "SELECT step, 100 * accuracy FROM step_accuracy WHERE run_key = ? "
+                "AND kind = 'plain'",
+                [SMALL.run_key],
+            ).fetchall()
+        )
     # the other teacher's run, which has 4 updates and norm nonzero too, is not averaged in
     assert dict(zip(*before[0].series["4"], strict=True)) == pytest.approx(curve)
     (note,) = notes_of(before)
@@ -194,8 +205,9 @@ def test_a_variant_is_what_figures_6_and_7_vary(tmp_path):
         configured(path, spec.run_key, "replay", capacity=7)
     configured(path, SMALL.run_key, "replay", capacity=8)
     with open_database(path) as connection:
-        (variant,) = connection.execute("SELECT variant FROM run_settings WHERE run_key = ?",
-                                        [SMALL.run_key]).fetchone()  # fmt: skip
+        (variant,) = connection.execute(
+            "SELECT variant FROM run_settings WHERE run_key = ?", [SMALL.run_key]
+        ).fetchone()
         assert panels_of(Ours(connection), 7, ["nano"])
         for number in (6, 7):
             with pytest.raises(UserError, match=f"Figure {number} needs"):

@@ -15,9 +15,12 @@ BOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 def test_there_is_a_notebook_for_each_question():
     assert [b.stem for b in BOOKS] == [
-        "against_the_paper", "are_candidates_anonymous", "inside_the_zone", "what_did_it_cost",
+        "against_the_paper",
+        "are_candidates_anonymous",
+        "inside_the_zone",
+        "what_did_it_cost",
         "what_did_the_run_learn",
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)

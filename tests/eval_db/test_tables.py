@@ -24,8 +24,9 @@ def empty(tmp_path_factory: pytest.TempPathFactory):
     """A run at 0.8B whose every benchmark is missing."""
     names = paper_benchmarks()
     everything = tuple(b for own in names.values() for b in own)
-    spec = Spec(method="grpo", scale="0.8B", steps=1, samples=2, benchmarks=names,
-                missing=everything)  # fmt: skip
+    spec = Spec(
+        method="grpo", scale="0.8B", steps=1, samples=2, benchmarks=names, missing=everything
+    )
     return build(tmp_path_factory.mktemp("empty") / "empty.duckdb", [spec])
 
 
@@ -89,8 +90,10 @@ def test_zppo_minus_the_best_other_of_a_column_stands_below_it(tmp_path, databas
     assert [c.ours for c in deltas][::-1] == [f"{x:+.1f}" for x in expected]
     # an incomplete score of any method makes the difference one
     with duckdb.connect(str(path)) as c:
-        c.execute("UPDATE eval_scores SET expected_n = 99 WHERE benchmark = 'llm_new' "
-                  "AND run_key = 'nano-grpo_replay-s0'")  # fmt: skip
+        c.execute(
+            "UPDATE eval_scores SET expected_n = 99 WHERE benchmark = 'llm_new' "
+            "AND run_key = 'nano-grpo_replay-s0'"
+        )
     (llm,) = [b for b in made(path, 2, "nano") if b.title.endswith("LLM")]
     assert [c.ours[-1] == "*" for c in dict(llm.rows)["Δ to best other",]] == [True, False, True]
 
@@ -190,8 +193,9 @@ def test_what_learns_makes_a_variant_and_how_it_is_packed_does_not(database_path
     with open_database(copied, read_only=False) as connection:
         for text in sets:
             configured = load("nano", [text] if text else []).to_json()
-            connection.execute("UPDATE runs SET config_json = ? WHERE run_key = ?",
-                               [configured, key])  # fmt: skip
+            connection.execute(
+                "UPDATE runs SET config_json = ? WHERE run_key = ?", [configured, key]
+            )
             asked = "SELECT variant FROM run_settings WHERE run_key = ?"
             found[text] = connection.execute(asked, [key]).fetchone()[0]
     assert len({found[text] for text in same}) == 1

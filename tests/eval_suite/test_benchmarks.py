@@ -49,8 +49,12 @@ def exam(source: str, judge: Judge | None = None, **protocol) -> Exam:
     return Exam(EvaluationConfig(**settings), Templates(), Grader(), judge)
 
 
-def evaluated(name: str, source: str, say, judge: Judge | None = None,
-              ) -> tuple[list[EvalSample], harness.EvalScore]:  # fmt: skip
+def evaluated(
+    name: str,
+    source: str,
+    say,
+    judge: Judge | None = None,
+) -> tuple[list[EvalSample], harness.EvalScore]:
     """The benchmark with an engine that answers `say(sample)`."""
     taken = exam(source, judge)
     by_digest: dict[str, Sample] = {}
@@ -81,8 +85,9 @@ def test_prompts_are_as_accepted(source, name):
     asked = [exam(source).ask(s, False) for s in load(PAPER[name], source)]
     text = "\n=====\n".join(
         "".join(f"[{role}] {said}\n" for role, said in p.history)
-        + f"({len(p.images)} images)\n{p.text}" for p in asked[:3]
-    )  # fmt: skip
+        + f"({len(p.images)} images)\n{p.text}"
+        for p in asked[:3]
+    )
     path = SNAPSHOTS / f"{name}.txt"
     if ACCEPT:
         SNAPSHOTS.mkdir(exist_ok=True)
@@ -132,8 +137,9 @@ def test_a_perfect_box_scores_1_by_the_loaders_gold_answers(source):
     loaded = {s.id: s for s in load(PAPER["OCREN"], source)}
     (found,) = [s for s in samples if loaded[s.sample_id].extra["type"] == "text grounding en"]
     assert (loaded[found.sample_id].gold, loaded[found.sample_id].golds) == (
-        "10", ("20", "200", "100"),
-    )  # fmt: skip
+        "10",
+        ("20", "200", "100"),
+    )
     assert (found.answer, found.score) == ("[10, 20, 200, 100]", 1.0)
 
 
@@ -189,8 +195,11 @@ def test_an_oracle_nonsense_silence_and_a_babbling_judge_at_the_five_judges(sour
 
 
 def test_charxivs_judge_knows_the_order_in_which_the_legends_labels_are_asked_for(source):
-    asked = {s.extra["number"]: s.extra["question"] for s in load(PAPER["CharXiv"], source)
-             if "number" in s.extra}  # fmt: skip
+    asked = {
+        s.extra["number"]: s.extra["question"]
+        for s in load(PAPER["CharXiv"], source)
+        if "number" in s.extra
+    }
     assert asked[13] == (
         "what are the names of the labels in the legend, from top to bottom, then left to right?"
     )

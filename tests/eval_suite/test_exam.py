@@ -20,8 +20,15 @@ PAPER = {b.name: b for b in SUITES["paper31"]}
 FRUIT = ("apple", "pear", "fig", "plum")
 
 
-def marked(name: str, sample: Sample, text: str, judge: Judge | None = None, settings: str = "",
-           thinking: bool = True, cut: bool = False) -> EvalSample:  # fmt: skip
+def marked(
+    name: str,
+    sample: Sample,
+    text: str,
+    judge: Judge | None = None,
+    settings: str = "",
+    thinking: bool = True,
+    cut: bool = False,
+) -> EvalSample:
     exam = Exam(EvaluationConfig(settings=settings), Templates(), Grader(), judge)
     reply = Reply.of(text, thinking=thinking, cut=cut)
     return exam.mark(PAPER[name], [(sample, reply)])[0]
@@ -72,17 +79,30 @@ def test_a_reasoning_that_never_ends_has_no_answer_and_is_not_judged(name, text)
     assert (found.answer, found.score, found.outcome) == (None, 0.0, "unfinished")
     assert judge.engine.asked == []
     if PAPER[name].kind != "rule":  # as the paper's judge may, if one wants that
-        found = marked(name, Sample("s", "q", "D", options=FRUIT), text, agreeing(),
-                       "judge_unfinished=true", cut=True)  # fmt: skip
+        found = marked(
+            name,
+            Sample("s", "q", "D", options=FRUIT),
+            text,
+            agreeing(),
+            "judge_unfinished=true",
+            cut=True,
+        )
         assert (found.answer, found.score, found.outcome) == (None, 1.0, "correct")
 
 
 def test_a_finished_response_without_an_answer_goes_to_the_judge_as_a_whole():
-    found = marked("MMLU", Sample("s", "q", "D", options=FRUIT), "It is a pl", agreeing(),
-                   thinking=False, cut=True)  # fmt: skip
+    found = marked(
+        "MMLU",
+        Sample("s", "q", "D", options=FRUIT),
+        "It is a pl",
+        agreeing(),
+        thinking=False,
+        cut=True,
+    )
     assert (found.answer, found.score) == (None, 1.0)
-    alone = marked("MMLU", Sample("s", "q", "D", options=FRUIT), "It is a pl", thinking=False,
-                   cut=True)  # fmt: skip
+    alone = marked(
+        "MMLU", Sample("s", "q", "D", options=FRUIT), "It is a pl", thinking=False, cut=True
+    )
     assert alone.outcome == "unparsed"
 
 
@@ -98,7 +118,7 @@ def test_a_finished_response_without_an_answer_goes_to_the_judge_as_a_whole():
         ("formula recognition en", "None", r"\frac{a}{b}", r"\frac{a}{b}", 1.0),
         ("key information extraction en", "None", r'\{"total": "12"\}', '{"total": ["12"]}', 1.0),
     ],
-)  # fmt: skip
+)
 def test_ocrbench_sees_the_answer_without_the_dress_of_its_box(kind, how, answer, gold, score):
     extra = {"type": kind, "eval": how, "question": "What?"}
     assert ocrbench.score(answer, [gold], extra) == score

@@ -29,8 +29,10 @@ def said(judge: str, reply: str, gold: str = "YES") -> tuple[float, bool]:
 
 
 def hle(correct: object, **more: object) -> str:
-    return json.dumps({"extracted_final_answer": "5", "reasoning": "", "correct": correct,
-                       "confidence": 90} | more)  # fmt: skip
+    return json.dumps(
+        {"extracted_final_answer": "5", "reasoning": "", "correct": correct, "confidence": 90}
+        | more
+    )
 
 
 def raw_hle(answer: str) -> str:
@@ -154,8 +156,24 @@ def test_a_reply_that_its_limit_cut_has_no_last_line_and_no_whole_number(reply, 
 
 def test_hostile_replies_are_read_in_no_time():
     """Repetitions that make a pattern backtrack: half a megabyte each, with every form."""
-    units = ["*", "the ", "so the final ", "\\", '{"', "```", "~~~\n", "<think>", "</think>", " ",
-             "1 ", "-", "\n", "verdict ", "0.5 or ", "{"]  # fmt: skip
+    units = [
+        "*",
+        "the ",
+        "so the final ",
+        "\\",
+        '{"',
+        "```",
+        "~~~\n",
+        "<think>",
+        "</think>",
+        " ",
+        "1 ",
+        "-",
+        "\n",
+        "verdict ",
+        "0.5 or ",
+        "{",
+    ]
     start = time.process_time()
     for unit in units:
         text = unit * (500_000 // len(unit))
@@ -214,20 +232,30 @@ def test_replies_are_kept_by_content_and_equal_prompts_asked_once(tmp_path):
         ("shared", r"so \boxed{4}", "4", "trajectory", r"so \boxed{4}"),
         ("shared", "<think>cut", None, "snippet", "<think>cut"),
         ("hle", r"<think>a</think>\boxed{4}", "4", "snippet", r"<think>a</think>\boxed{4}"),
-        ("mmvet", r"<think>a</think>It is \boxed{\frac{1}{2}}.", "x", "snippet",
-         r"It is \frac{1}{2}."),
+        (
+            "mmvet",
+            r"<think>a</think>It is \boxed{\frac{1}{2}}.",
+            "x",
+            "snippet",
+            r"It is \frac{1}{2}.",
+        ),
         ("multichallenge", "<think>never ends", None, "snippet", ""),
     ],
-)  # fmt: skip
+)
 def test_a_judge_sees_its_part_of_the_response(judge, reply, answer, sees, shown):
     assert judge_text(judge, reply, answer, sees, False, False) == shown
 
 
 @pytest.mark.parametrize(
     ("text", "bare"),
-    [(r"\boxed{a{b}c} d", "a{b}c d"), (r"\boxed{open", r"\boxed{open"), ("}{", "}{"),
-     (r"\boxed{\boxed{x}}", "x"), ("", "")],
-)  # fmt: skip
+    [
+        (r"\boxed{a{b}c} d", "a{b}c d"),
+        (r"\boxed{open", r"\boxed{open"),
+        ("}{", "}{"),
+        (r"\boxed{\boxed{x}}", "x"),
+        ("", ""),
+    ],
+)
 def test_boxes_are_opened(text, bare):
     assert unboxed(text) == bare
 
@@ -249,8 +277,9 @@ def test_calibration_on_our_labels_finds_perfect_and_perverse_judges():
     text = (resources.files("eval.report") / "reference" / "judge_labels.jsonl").read_text()
     labelled = calibrate.read_labels(text)
     assert {c.judge for c, _ in labelled} == set(JUDGES)
-    known = {Judge(ScriptedEngine(lambda p, m: "")).prompt(c).text: (c, label)
-             for c, label in labelled}  # fmt: skip
+    known = {
+        Judge(ScriptedEngine(lambda p, m: "")).prompt(c).text: (c, label) for c, label in labelled
+    }
 
     def perfect(prompt, member):
         c, label = known[prompt.text]
@@ -272,8 +301,10 @@ def test_calibration_on_our_labels_finds_perfect_and_perverse_judges():
     assert "kappa" in calibrate.text_of(found)
 
 
-@pytest.mark.parametrize("line", ["{}", "no", '{"judge": "none", "question": "", "answer": "", '
-                                  '"gold": "", "label": 1}', ""])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    ["{}", "no", '{"judge": "none", "question": "", "answer": "", "gold": "", "label": 1}', ""],
+)
 def test_faulty_labels_are_named(line):
     with pytest.raises(UserError, match="label"):
         calibrate.read_labels(line)

@@ -88,12 +88,17 @@ def test_an_uncut_video_is_shown_between_its_rows_bounds_and_a_cut_one_whole(tmp
 
 def test_names_of_a_cut_file_and_of_its_whole():
     assert file_names("a.mp4", ("1.5", "3.0"), True)[:5] == [
-        "a.mp4", "a.webm", "a.avi", "a.mkv", "a_1.5_3.0.mp4",
-    ]  # fmt: skip
+        "a.mp4",
+        "a.webm",
+        "a.avi",
+        "a.mkv",
+        "a_1.5_3.0.mp4",
+    ]
     assert "a.mp4" in file_names("a_1.5_3.0.mp4", ("1.5", "3.0"), False)
     assert file_names("castle_s01e01.v2", ("0", "0"), True)[:2] == [
-        "castle_s01e01.v2", "castle_s01e01.v2.mp4",
-    ]  # fmt: skip
+        "castle_s01e01.v2",
+        "castle_s01e01.v2.mp4",
+    ]
     assert file_names("x.avi", ("0", "0"), False)[:2] == ["x.avi", "x.mp4"]
 
 
@@ -183,12 +188,17 @@ def test_video_mmmus_malformed_gold_is_a_text_and_its_quoted_answers_count(tmp_p
 @pytest.mark.parametrize(
     ("answer", "golds"),
     [
-        ("B", ("B",)), (" 0.5 ", ("0.5",)), ("['3.5', '7/2']", ("3.5", "7/2")),
+        ("B", ("B",)),
+        (" 0.5 ", ("0.5",)),
+        ("['3.5', '7/2']", ("3.5", "7/2")),
         ("[1, 2]", ("1", "2")),
-        ("[50, 100)", ("[50, 100)",)), ("['a', \"b]", ("['a', \"b]", "a", "b")),
-        (["x", " y "], ("x", "y")), (7, ("7",)), ("[unfinished", ("[unfinished",)),
+        ("[50, 100)", ("[50, 100)",)),
+        ("['a', \"b]", ("['a', \"b]", "a", "b")),
+        (["x", " y "], ("x", "y")),
+        (7, ("7",)),
+        ("[unfinished", ("[unfinished",)),
     ],
-)  # fmt: skip
+)
 def test_golds_of_video_mmmu(answer, golds):
     assert golds_of(answer) == golds
 
@@ -298,8 +308,14 @@ def test_another_revision_is_another_protocol():
 def test_totals_that_authors_publish_instead_of_our_default_are_totals_of_the_record():
     named = {b.name: b.headline for b in PAPER.values() if b.headline}
     assert named.keys() == {
-        "CharXiv", "DynaM", "MM-Vet", "MMMUPro", "VBlind", "WeMath", "MultiCh",
-    }  # fmt: skip
+        "CharXiv",
+        "DynaM",
+        "MM-Vet",
+        "MMMUPro",
+        "VBlind",
+        "WeMath",
+        "MultiCh",
+    }
     for name, totals in named.items():
         assert set(totals) <= set(PAPER[name].totals)
         assert totals != PAPER[name].totals[:1]
@@ -311,16 +327,23 @@ def test_totals_that_authors_publish_instead_of_our_default_are_totals_of_the_re
 @pytest.mark.parametrize(
     ("prompt", "asked"),
     [
-        ("Count the number of rows and columns and answer with numbers in curly brackets. For "
-         "example, rows={5} columns={6}", "Count the number of rows and columns."),
-        ("How many squares are there? Answer with a number in curly brackets, e.g., {9}.",
-         "How many squares are there?"),
+        (
+            "Count the number of rows and columns and answer with numbers in curly brackets. For "
+            "example, rows={5} columns={6}",
+            "Count the number of rows and columns.",
+        ),
+        (
+            "How many squares are there? Answer with a number in curly brackets, e.g., {9}.",
+            "How many squares are there?",
+        ),
         ("Find the letter, and write it in curly braces like {a}", "Find the letter."),
-        ("Are the two circles touching each other? Answer with Yes/No.",
-         "Are the two circles touching each other? Answer with Yes/No."),
+        (
+            "Are the two circles touching each other? Answer with Yes/No.",
+            "Are the two circles touching each other? Answer with Yes/No.",
+        ),
         ("Answer with a number in curly brackets", "Answer with a number in curly brackets"),
     ],
-)  # fmt: skip
+)
 def test_of_a_sentence_that_asks_and_directs_what_asks_stays(prompt, asked):
     assert without_shape(prompt) == asked
 

@@ -57,29 +57,55 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-def lm_eval(folder: Path, source: str, *arguments: str, module: str = "eval.lm_eval_model",
-            **metadata: object) -> dict:  # fmt: skip
-    command = [sys.executable, "-m", module, "run", "--include_path", str(TASKS),
-               "--metadata", json.dumps({"source": source} | metadata), "--log_samples",
-               "--output_path", str(folder), *arguments]  # fmt: skip
+def lm_eval(
+    folder: Path,
+    source: str,
+    *arguments: str,
+    module: str = "eval.lm_eval_model",
+    **metadata: object,
+) -> dict:
+    command = [
+        sys.executable,
+        "-m",
+        module,
+        "run",
+        "--include_path",
+        str(TASKS),
+        "--metadata",
+        json.dumps({"source": source} | metadata),
+        "--log_samples",
+        "--output_path",
+        str(folder),
+        *arguments,
+    ]
     # lm-eval asks the hub for a tokenizer's name
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True,
-                          check=False)  # fmt: skip
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     (results,) = folder.rglob("results_*.json")
-    logged = {p.name.split("_2")[0].removeprefix("samples_"): p.read_text()
-              for p in folder.rglob("samples_*.jsonl")}  # fmt: skip
+    logged = {
+        p.name.split("_2")[0].removeprefix("samples_"): p.read_text()
+        for p in folder.rglob("samples_*.jsonl")
+    }
     return json.loads(results.read_text()) | {"logged": logged}
 
 
 def test_the_command_line_and_our_harness_agree_on_every_answer_and_score(tmp_path, source):
     """The same questions, decoding and seeds: the same answers; one total plain, one grouped."""
     found = lm_eval(
-        tmp_path, source, "--model", "zppo", "--tasks", "zppo_mmlu_pro,zppo_dynamath",
-        "--model_args", "model=nano:student,dtype=float32,device=cpu,thinking=false",
-        "--gen_kwargs", "max_gen_toks=24",
-    )  # fmt: skip
+        tmp_path,
+        source,
+        "--model",
+        "zppo",
+        "--tasks",
+        "zppo_mmlu_pro,zppo_dynamath",
+        "--model_args",
+        "model=nano:student,dtype=float32,device=cpu,thinking=false",
+        "--gen_kwargs",
+        "max_gen_toks=24",
+    )
     import torch
 
     model, renderer = models.load("nano:student", torch.float32, "cpu")
@@ -98,17 +124,24 @@ def test_the_command_line_and_our_harness_agree_on_every_answer_and_score(tmp_pa
 
 
 def test_models_of_lm_evals_own_take_our_tasks(tmp_path, source):
-    found = lm_eval(tmp_path, source, "--model", "dummy", "--tasks", "zppo_mmlu_pro",
-                    module="lm_eval")  # fmt: skip
+    found = lm_eval(
+        tmp_path, source, "--model", "dummy", "--tasks", "zppo_mmlu_pro", module="lm_eval"
+    )
     assert found["results"]["zppo_mmlu_pro"]["score,marked"] == 0.0
     assert found["results"]["zppo_mmlu_pro"]["score_stderr,marked"] == 0.0
 
 
 @pytest.mark.parametrize(
     ("thinking", "reply", "answer"),
-    [(True, "so it has to be B", None), (True, "so</think>B", "B"), (True, r"so \boxed{B}", "B"),
-     (False, r"so \boxed{B}", "B"), (False, "B", "B"), (None, "so it has to be B", None)],
-)  # fmt: skip
+    [
+        (True, "so it has to be B", None),
+        (True, "so</think>B", "B"),
+        (True, r"so \boxed{B}", "B"),
+        (False, r"so \boxed{B}", "B"),
+        (False, "B", "B"),
+        (None, "so it has to be B", None),
+    ],
+)
 def test_a_thought_without_end_is_no_answer_of_a_model_of_lm_evals_own(
     source, thinking, reply, answer
 ):
@@ -138,13 +171,30 @@ def test_thinking_is_the_papers_unless_it_is_given(monkeypatch):
 def test_transformers_by_lm_eval_alone_takes_our_text_tasks(tmp_path, source):
     """Its generate() knows no presence penalty: the protocol goes without."""
     # by lm-eval's own enable_thinking it would cut the thought off, and its end with it
-    arguments = json.dumps({"pretrained": str(resolve("nano:student")), "dtype": "float32",
-                            "chat_template_args": {"enable_thinking": True}})  # fmt: skip
+    arguments = json.dumps(
+        {
+            "pretrained": str(resolve("nano:student")),
+            "dtype": "float32",
+            "chat_template_args": {"enable_thinking": True},
+        }
+    )
     found = lm_eval(
-        tmp_path, source, "--model", "hf", "--model_args", arguments, "--device", "cpu",
-        "--apply_chat_template", "--tasks", "zppo_mmlu_pro", "--gen_kwargs", "max_gen_toks=8",
-        module="lm_eval", protocol={"presence_penalty": 0.0},
-    )  # fmt: skip
+        tmp_path,
+        source,
+        "--model",
+        "hf",
+        "--model_args",
+        arguments,
+        "--device",
+        "cpu",
+        "--apply_chat_template",
+        "--tasks",
+        "zppo_mmlu_pro",
+        "--gen_kwargs",
+        "max_gen_toks=8",
+        module="lm_eval",
+        protocol={"presence_penalty": 0.0},
+    )
     lines = [json.loads(line) for line in found["logged"]["zppo_mmlu_pro"].splitlines()]
     assert any(line["detail"]["output"] for line in lines)
     asked = [json.dumps(line["arguments"]) for line in lines]
@@ -181,8 +231,16 @@ def test_generation_arguments_become_our_decoding():
     assert sampling_of({"max_gen_toks": 5, "do_sample": False, "temperature": 0.7}) == Sampling(
         5, temperature=0.0
     )
-    given = {"do_sample": True, "temperature": 0.6, "top_p": 0.95, "top_k": 20, "min_p": 0.1,
-             "presence_penalty": 1.5, "repetition_penalty": 1.1, "max_gen_toks": 7}  # fmt: skip
+    given = {
+        "do_sample": True,
+        "temperature": 0.6,
+        "top_p": 0.95,
+        "top_k": 20,
+        "min_p": 0.1,
+        "presence_penalty": 1.5,
+        "repetition_penalty": 1.1,
+        "max_gen_toks": 7,
+    }
     assert sampling_of(given) == Sampling(7, 1, 0.6, 0.95, 20, 0.1, 1.5, 1.1)
 
 

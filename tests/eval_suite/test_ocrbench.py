@@ -120,11 +120,17 @@ def row(kind: str, gold: str, *golds: str, sample_id: str = "s") -> Sample:
 
 def test_rows_are_scored_in_workers_and_a_gold_answer_that_does_not_parse_is_named(capsys):
     scores = score_all(
-        [(row("key information extraction en", "no dictionary", sample_id="kie/7"), "ocrbench",
-          '{"total": "12"}'),
-         (row("text grounding en", "0", "0", "10", "10"), "ocrbench", "[5, 0, 15, 10]"),
-         (row("cognition VQA en", "stop"), "ocrbench", None)], Grader(),
-    )  # fmt: skip
+        [
+            (
+                row("key information extraction en", "no dictionary", sample_id="kie/7"),
+                "ocrbench",
+                '{"total": "12"}',
+            ),
+            (row("text grounding en", "0", "0", "10", "10"), "ocrbench", "[5, 0, 15, 10]"),
+            (row("cognition VQA en", "stop"), "ocrbench", None),
+        ],
+        Grader(),
+    )
     assert [s.score for s in scores] == pytest.approx([0.0, 1 / 3, 0.0])
     why = f"{FAULT}ValueError: no dictionary in the gold answer 'no dictionary'"
     assert [s.outcome for s in scores] == [why, "partial", "unparsed"]
@@ -136,9 +142,12 @@ def test_an_answer_that_takes_too_long_is_a_timeout_of_its_own(monkeypatch):
     cells = "<table>" + "".join(f"<tr><td>{i}</td><td>x</td></tr>" for i in range(2000))
     right = "".join(f"<tr><td>{i}</td></tr>" for i in range(2000))
     scores = score_all(
-        [(row("table parsing cn", f"<table>{right}</table>"), "ocrbench", cells + "</table>"),
-         (row("cognition VQA en", "stop"), "ocrbench", "stop")], Grader(),
-    )  # fmt: skip
+        [
+            (row("table parsing cn", f"<table>{right}</table>"), "ocrbench", cells + "</table>"),
+            (row("cognition VQA en", "stop"), "ocrbench", "stop"),
+        ],
+        Grader(),
+    )
     assert [(s.score, s.outcome) for s in scores] == [(0.0, "timeout"), (1.0, "correct")]
 
 
@@ -159,10 +168,13 @@ def test_meteor_without_wordnet_is_named_once_with_how_to_get_it(monkeypatch, ca
 
 
 GOLDS = {
-    "text grounding": ("0", "0", "9", "9"), "text counting": ("3",), "chart parsing": ("{'a': 1}",),
-    "key information extraction": ('{"a": "b"}',), "key information mapping": ('{"a": "b"}',),
+    "text grounding": ("0", "0", "9", "9"),
+    "text counting": ("3",),
+    "chart parsing": ("{'a': 1}",),
+    "key information extraction": ('{"a": "b"}',),
+    "key information mapping": ('{"a": "b"}',),
     "table parsing": (HTML,),
-}  # fmt: skip
+}
 BOXED = {"bbox": [0, 0, 9, 9], "bbox_list": [[0, 0, 9, 9]], "content": ["a"], "eval": "regression"}
 
 
@@ -179,8 +191,11 @@ def test_any_answer_has_a_score(kind, answer):
 
 
 @pytest.mark.parametrize("kind", sorted(CATEGORIES))
-@pytest.mark.parametrize("text", ["[" * 20_000, "{'a':" * 5_000, "<td>" * 300, "9" * 20_000],
-                         ids=("brackets", "dictionaries", "cells", "digits"))  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 20_000, "{'a':" * 5_000, "<td>" * 300, "9" * 20_000],
+    ids=("brackets", "dictionaries", "cells", "digits"),
+)
 def test_a_hostile_answer_takes_little_time(kind, text):
     start = time.perf_counter()
     hostile(kind, text)

@@ -78,10 +78,15 @@ BLIND = {
     "Olympic Counting - Circles": (["5", "9"], ["{}", "{{{}}}"]),
     "Counting Grid - Word Grids": (
         ["3,4", "4,3", "10,10"],
-        ["({0},{1})", "({0}, {1})", "{{{0}}}{{{1}}}", "{{{0}}} {{{1}}}",
-         "rows={{{0}}} columns={{{1}}}"],
+        [
+            "({0},{1})",
+            "({0}, {1})",
+            "{{{0}}}{{{1}}}",
+            "{{{0}}} {{{1}}}",
+            "rows={{{0}}} columns={{{1}}}",
+        ],
     ),
-}  # fmt: skip
+}
 
 
 @MANY
@@ -171,8 +176,9 @@ def test_dynamaths_average_and_worst_case_are_lmms_evals(lmms, problems):
     module = lmms("tasks.dynamath.reasoning.utils")
     results = [
         {"acc": acc, "question_id": f"{p}-{v}", "variant_id": p}
-        for p, variants in enumerate(problems) for v, acc in enumerate(variants)
-    ]  # fmt: skip
+        for p, variants in enumerate(problems)
+        for v, acc in enumerate(variants)
+    ]
     scored = [(f"{r['variant_id']}/{r['question_id']}", r["acc"]) for r in results]
     for ours, official in (("pooled", "average"), ("worst", "worst")):
         total = totals.total(ours, scored)

@@ -40,32 +40,44 @@ ROWS: dict[str, tuple[list[object], list[str], dict[str, object]]] = {
         {"bbox": [10, 20, 110, 220]},
     ),
     "text spotting": (
-        [""], [SPOTS, "(10,10,60,40,stop)", f"{SPOTS[:-1]}, (310,310,390,340,'x')]"],
-        {"bbox": BOXES, "bbox_list": [*BOXES, [300, 300, 400, 350]],
-         "content": ["stop", "main st!", "###"]},
+        [""],
+        [SPOTS, "(10,10,60,40,stop)", f"{SPOTS[:-1]}, (310,310,390,340,'x')]"],
+        {
+            "bbox": BOXES,
+            "bbox_list": [*BOXES, [300, 300, 400, 350]],
+            "content": ["stop", "main st!", "###"],
+        },
     ),
     "key information extraction en": (
         [{"total": ["12.50", "12.5"], "date": ["May 1"]}],
-        ["{'total': '12.50', 'date': 'May 1'}", "```json\n{\"total\": \"12.5\"}\n```"], {},
+        ["{'total': '12.50', 'date': 'May 1'}", '```json\n{"total": "12.5"}\n```'],
+        {},
     ),
     "key information mapping": (
-        [{"name": ["Ann"], "age": ["7"]}], ["{'name': 'Ann', 'age': '7'}"], {},
+        [{"name": ["Ann"], "age": ["7"]}],
+        ["{'name': 'Ann', 'age': '7'}"],
+        {},
     ),
     "key information extraction cn": ([VALUES], [VALUES.replace("'12.50', ", "")], {}),
     "handwritten answer extraction": (["AC"], ["AC", "A、C", "A和C", "B"], {"question": "选择"}),
     "document parsing": ([PAGE], [PAGE, PAGE + "\n# Head\nmore\n#\nlast *one*"], {}),
     "chart parsing": (
-        ["{'a': 1, 'b': 2}"], ["{'a': 1, 'b': 2}", "```python\nx = {'a': 1, 'b': 3}\n```"], {},
+        ["{'a': 1, 'b': 2}"],
+        ["{'a': 1, 'b': 2}", "```python\nx = {'a': 1, 'b': 3}\n```"],
+        {},
     ),
-    "table parsing en": ([MARKDOWN], [MARKDOWN, f"```md\n{MARKDOWN}\n```"],
-                         {"question": "as markdown"}),
+    "table parsing en": (
+        [MARKDOWN],
+        [MARKDOWN, f"```md\n{MARKDOWN}\n```"],
+        {"question": "as markdown"},
+    ),
     "table parsing cn": ([TABLE], [TABLE, f"Here: {TABLE}"], {}),
     "formula recognition": ([r"\frac{a}{b}+x^2"], [r"\frac {a} {b}+x^2", r"$\frac{a}{b}+x^2$"], {}),
     "text counting": (["10"], ["10", "there are 8", "4", "20", "none"], {"eval": "regression"}),
     "cognition VQA cn": (["红色"], ["答案是红色", "红 色", "蓝色"], {}),
     "reasoning VQA cn": (["三"], ["三", "答案 是 三"], {}),
     "text translation": (["我们去公园散步"], ["我们去公园散步", "今天去公园"], {}),
-}  # fmt: skip
+}
 ALPHABET = "abcx 123,.'[]{}()<td>|#\n一二"
 
 
@@ -123,9 +135,19 @@ def test_ocrbench_scores_are_lmms_evals(official, kind):
     seen = set()
     for turn in range(120):
         answer = mutated(rng, rng.choice(starts), 0 if turn < 12 else 6)
-        row = {"question": "Read.", "eval": "None", "bbox": None, "bbox_list": None,
-               "content": None, "type": kind, "answers": golds, "id": 0, "dataset_name": "x",
-               "metadata": None, **extra}  # fmt: skip
+        row = {
+            "question": "Read.",
+            "eval": "None",
+            "bbox": None,
+            "bbox_list": None,
+            "content": None,
+            "type": kind,
+            "answers": golds,
+            "id": 0,
+            "dataset_name": "x",
+            "metadata": None,
+            **extra,
+        }
         with contextlib.redirect_stdout(io.StringIO()):
             result = official(row, [answer])
         expected = next(iter(result.values()))["score"]

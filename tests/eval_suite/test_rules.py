@@ -45,9 +45,22 @@ FRUIT = ("apple", "pear", "fig")
 
 @pytest.mark.parametrize(
     ("answer", "right"),
-    [("B", 1), ("(b)", 1), ("B.", 1), ("B. pear", 1), ("pear", 1), ("Pear", 1), ("answer: B", 1),
-     ("A", 0), ("B. apple", 0), ("D", 0), ("apple", 0), ("A or B", 0), ("", 0)],
-)  # fmt: skip
+    [
+        ("B", 1),
+        ("(b)", 1),
+        ("B.", 1),
+        ("B. pear", 1),
+        ("pear", 1),
+        ("Pear", 1),
+        ("answer: B", 1),
+        ("A", 0),
+        ("B. apple", 0),
+        ("D", 0),
+        ("apple", 0),
+        ("A or B", 0),
+        ("", 0),
+    ],
+)
 def test_a_choice_is_its_letter_or_its_text_and_never_two(answer, right):
     assert score("choice", sample("B", FRUIT), answer) == right
 
@@ -65,9 +78,14 @@ def test_anls_is_the_similarity_from_one_half_on():
 
 @pytest.mark.parametrize(
     ("kind", "precision", "answer", "value"),
-    [("integer", None, "7.9", "7"), ("float", 1, "3.14159", "3.1"), ("float", 2, "2", "2.0"),
-     ("text", None, "a cat", "a cat"), ("integer", None, "many", None)],
-)  # fmt: skip
+    [
+        ("integer", None, "7.9", "7"),
+        ("float", 1, "3.14159", "3.1"),
+        ("float", 2, "2", "2.0"),
+        ("text", None, "a cat", "a cat"),
+        ("integer", None, "many", None),
+    ],
+)
 def test_mathvista_writes_answers_as_its_types_say(kind, precision, answer, value):
     assert mathvista_value(sample("x", answer_type=kind, precision=precision), answer) == value
 
@@ -82,10 +100,16 @@ def test_mathvista_takes_the_nearest_choice():
 
 @pytest.mark.parametrize(
     ("gold", "kind", "answer", "right"),
-    [("1.571", "float", r"\frac{\pi}{2}", 1), ("1.571", "float", "1.5712", 1),
-     ("1.571", "float", "1.573", 0), ("0.5", "float", "1/2", 1),
-     ("yes it is even", "text", "even", 1), ("odd", "text", "even", 0), ("odd", "text", "", 0)],
-)  # fmt: skip
+    [
+        ("1.571", "float", r"\frac{\pi}{2}", 1),
+        ("1.571", "float", "1.5712", 1),
+        ("1.571", "float", "1.573", 0),
+        ("0.5", "float", "1/2", 1),
+        ("yes it is even", "text", "even", 1),
+        ("odd", "text", "even", 0),
+        ("odd", "text", "", 0),
+    ],
+)
 def test_dynamath_takes_numbers_to_a_thousandth_and_text_that_the_gold_holds(
     gold, kind, answer, right
 ):
@@ -101,22 +125,31 @@ def test_multiples_of_pi_are_numbers():
 
 @pytest.mark.parametrize(
     ("task", "gold", "answer", "right"),
-    [("Counting Grid - Blank Grids", "3,4", "3 x 4", 1),
-     ("Counting Grid - Blank Grids", "3,4", "{3}{4}", 1),
-     ("Counting Grid - Blank Grids", "3,4", "rows={3} columns={4}", 1),
-     ("Counting Grid - Blank Grids", "3,4", "4,3", 0),
-     ("Circled Letter", "k", "{K}", 1), ("Touching Circles", "Yes", "yes.", 1),
-     ("Touching Circles", "Yes", "no", 0)],
-)  # fmt: skip
+    [
+        ("Counting Grid - Blank Grids", "3,4", "3 x 4", 1),
+        ("Counting Grid - Blank Grids", "3,4", "{3}{4}", 1),
+        ("Counting Grid - Blank Grids", "3,4", "rows={3} columns={4}", 1),
+        ("Counting Grid - Blank Grids", "3,4", "4,3", 0),
+        ("Circled Letter", "k", "{K}", 1),
+        ("Touching Circles", "Yes", "yes.", 1),
+        ("Touching Circles", "Yes", "no", 0),
+    ],
+)
 def test_vlms_are_blind(task, gold, answer, right):
     assert score("vlmsareblind", sample(gold, task=task), answer) == right
 
 
 @pytest.mark.parametrize(
     ("gold", "answer", "right"),
-    [("12.5", "x = 12.50", 1), ("1000", "1,000", 1), ("12.5", "12.4", 0),
-     ("sinus rhythm", "a sinus rhythm", 1), ("b", "a b c", 1), ("b", "abc", 0)],
-)  # fmt: skip
+    [
+        ("12.5", "x = 12.50", 1),
+        ("1000", "1,000", 1),
+        ("12.5", "12.4", 0),
+        ("sinus rhythm", "a sinus rhythm", 1),
+        ("b", "a b c", 1),
+        ("b", "abc", 0),
+    ],
+)
 def test_mmmu_s_open_answers(gold, answer, right):
     assert score("mmmu", sample(gold), answer) == right
 
@@ -145,9 +178,14 @@ def test_a_rule_that_breaks_costs_its_own_sample_only_and_says_why(monkeypatch, 
     monkeypatch.setitem(RULES, "broken", broken)
     plain = sample("B", FRUIT)
     scores = score_all(
-        [(plain, "choice", "B"), (plain, "broken", "x"), (plain, "broken", None),
-         (sample("1/2"), "math", "0.5")], Grader(),
-    )  # fmt: skip
+        [
+            (plain, "choice", "B"),
+            (plain, "broken", "x"),
+            (plain, "broken", None),
+            (sample("1/2"), "math", "0.5"),
+        ],
+        Grader(),
+    )
     assert [s.score for s in scores] == [1.0, 0.0, 0.0, 1.0]
     assert scores[1].outcome == f"{FAULT}OverflowError: too large"
     assert scores[2].outcome == "unparsed"
@@ -160,11 +198,18 @@ def test_a_rule_that_breaks_costs_its_own_sample_only_and_says_why(monkeypatch, 
 
 @pytest.mark.parametrize(
     ("correction", "options", "letters"),
-    [("2", ("1", "2", "3", "4"), ("C",)), ("B", ("D", "C", "B", "A"), ("B",)),
-     ("A, C", FRUIT, ("A", "C")), ("(A) and (B)", FRUIT, ("A", "B")), ("fig", FRUIT, ("C",)),
-     ("B. 2", ("1", "2", "3", "4"), ("B",)), ("7", ("5", "6", "7"), ("C",)),
-     ("A few of them", ("a", "b"), ()), ("none", FRUIT, ())],
-)  # fmt: skip
+    [
+        ("2", ("1", "2", "3", "4"), ("C",)),
+        ("B", ("D", "C", "B", "A"), ("B",)),
+        ("A, C", FRUIT, ("A", "C")),
+        ("(A) and (B)", FRUIT, ("A", "B")),
+        ("fig", FRUIT, ("C",)),
+        ("B. 2", ("1", "2", "3", "4"), ("B",)),
+        ("7", ("5", "6", "7"), ("C",)),
+        ("A few of them", ("a", "b"), ()),
+        ("none", FRUIT, ()),
+    ],
+)
 def test_mmlu_reduxs_corrections_are_indices_or_letters_before_they_are_texts(
     correction, options, letters
 ):
@@ -172,11 +217,18 @@ def test_mmlu_reduxs_corrections_are_indices_or_letters_before_they_are_texts(
 
 
 GOLDS = {
-    "choice": sample("B", FRUIT), "choice_or_math": sample("B", FRUIT), "math": sample("1/2"),
-    "exact": sample("12"), "text": sample("left"), "integer": sample("7"), "anls": sample("word"),
-    "mathvista": sample("7", answer_type="integer"), "dynamath": sample("7", answer_type="float"),
-    "vlmsareblind": sample("7", task="Line Plot"), "mmmu": sample("7"),
-}  # fmt: skip
+    "choice": sample("B", FRUIT),
+    "choice_or_math": sample("B", FRUIT),
+    "math": sample("1/2"),
+    "exact": sample("12"),
+    "text": sample("left"),
+    "integer": sample("7"),
+    "anls": sample("word"),
+    "mathvista": sample("7", answer_type="integer"),
+    "dynamath": sample("7", answer_type="float"),
+    "vlmsareblind": sample("7", task="Line Plot"),
+    "mmmu": sample("7"),
+}
 
 
 @pytest.mark.parametrize("rule", sorted(RULES))
@@ -193,9 +245,11 @@ def test_any_answer_has_a_score(rule, answer):
 
 
 @pytest.mark.parametrize("rule", sorted(RULES))
-@pytest.mark.parametrize("hostile", ["9" * 50_000, "(" * 50_000, "{" * 50_000, " a" * 30_000,
-                                     "1," * 30_000], ids=("digits", "brackets", "braces", "words",
-                                                          "numbers"))  # fmt: skip
+@pytest.mark.parametrize(
+    "hostile",
+    ["9" * 50_000, "(" * 50_000, "{" * 50_000, " a" * 30_000, "1," * 30_000],
+    ids=("digits", "brackets", "braces", "words", "numbers"),
+)
 def test_a_hostile_answer_takes_no_time(rule, hostile):
     start = time.perf_counter()
     RULES[rule](GOLDS[rule], hostile)
@@ -204,43 +258,68 @@ def test_a_hostile_answer_takes_no_time(rule, hostile):
 
 @pytest.mark.parametrize(
     ("output", "thinking", "cut", "found"),
-    [(r"<think>a \boxed{1}</think> so \boxed{2}", True, False, ("2", "last box")),
-     ("<think>a</think> It is 5.", True, False, ("It is 5.", "after thinking")),
-     ("<think>never ends", True, False, (None, "unfinished")), ("plain words", False, False,
-      ("plain words", "after thinking")), ("plain wor", False, True, (None, "none")),
-     ("words without end of thinking", True, False, (None, "unfinished")),
-     # a box of the thought is no answer
-     (r"<think>maybe \boxed{4}? no, 5</think> The answer is 5.", True, False,
-      ("The answer is 5.", "after thinking")),
-     (r"maybe \boxed{4}</think>", True, False, (None, "none")),
-     (r"<think>so \boxed{4}", False, False, (None, "unfinished")),
-     (r"so \boxed{4}", True, True, (None, "unfinished")),
-     # it stopped by itself: a model may answer without thinking
-     (r"so \boxed{4}", True, False, ("4", "last box")),
-     (r"so \boxed{4}", False, True, ("4", "last box")),
-     (r"<think>a</think>\boxed{4}<think>or", True, False, (None, "unfinished"))],
-)  # fmt: skip
+    [
+        (r"<think>a \boxed{1}</think> so \boxed{2}", True, False, ("2", "last box")),
+        ("<think>a</think> It is 5.", True, False, ("It is 5.", "after thinking")),
+        ("<think>never ends", True, False, (None, "unfinished")),
+        ("plain words", False, False, ("plain words", "after thinking")),
+        ("plain wor", False, True, (None, "none")),
+        ("words without end of thinking", True, False, (None, "unfinished")),
+        # a box of the thought is no answer
+        (
+            r"<think>maybe \boxed{4}? no, 5</think> The answer is 5.",
+            True,
+            False,
+            ("The answer is 5.", "after thinking"),
+        ),
+        (r"maybe \boxed{4}</think>", True, False, (None, "none")),
+        (r"<think>so \boxed{4}", False, False, (None, "unfinished")),
+        (r"so \boxed{4}", True, True, (None, "unfinished")),
+        # it stopped by itself: a model may answer without thinking
+        (r"so \boxed{4}", True, False, ("4", "last box")),
+        (r"so \boxed{4}", False, True, ("4", "last box")),
+        (r"<think>a</think>\boxed{4}<think>or", True, False, (None, "unfinished")),
+    ],
+)
 def test_the_answer_is_the_box_or_what_follows_the_thinking(output, thinking, cut, found):
     assert extract(output, thinking, cut) == found
 
 
 @pytest.mark.parametrize(
     ("answer", "plain"),
-    [(r"50\%", "50%"), (r"\$5,000", "$5,000"), (r"\text{B}", "B"), (r"\textit{Paris}", "Paris"),
-     (r"\mathbf{\text{A \& B}}", "A & B"), ("**73**", "73"), ("`x_1`", "x_1"), ("$5$", "5"),
-     ("$5 and $6", "$5 and $6"), ("$5", "$5"), (r"\(x\)", "x"), (r"1{,}000", "1,000"),
-     (r"12\,500", "12,500"), (r"a\_b", "a_b"), (r"\{3\}", "{3}"), (r"\frac{1}{2}", r"\frac{1}{2}"),
-     (r"\left(1, 2\right)", "(1, 2)"), ("2*3*4", "2*3*4"), (r"\$a$", "$a$"), ("", ""),
-     (r"\underline{\emph{no}}", "no"), (r"New~York", "New York")],
-)  # fmt: skip
+    [
+        (r"50\%", "50%"),
+        (r"\$5,000", "$5,000"),
+        (r"\text{B}", "B"),
+        (r"\textit{Paris}", "Paris"),
+        (r"\mathbf{\text{A \& B}}", "A & B"),
+        ("**73**", "73"),
+        ("`x_1`", "x_1"),
+        ("$5$", "5"),
+        ("$5 and $6", "$5 and $6"),
+        ("$5", "$5"),
+        (r"\(x\)", "x"),
+        (r"1{,}000", "1,000"),
+        (r"12\,500", "12,500"),
+        (r"a\_b", "a_b"),
+        (r"\{3\}", "{3}"),
+        (r"\frac{1}{2}", r"\frac{1}{2}"),
+        (r"\left(1, 2\right)", "(1, 2)"),
+        ("2*3*4", "2*3*4"),
+        (r"\$a$", "$a$"),
+        ("", ""),
+        (r"\underline{\emph{no}}", "no"),
+        (r"New~York", "New York"),
+    ],
+)
 def test_an_answer_without_the_dress_of_its_box(answer, plain):
     assert undressed(answer) == plain
 
 
 @pytest.mark.parametrize(
-    ("answer", "gold"), [("７３", "73"), ("5–10", "5-10"), ("1，000", "1,000"), ("“a”", '"a"'),
-                         ("２５ ％", "25 %")],
-)  # fmt: skip
+    ("answer", "gold"),
+    [("７３", "73"), ("5–10", "5-10"), ("1，000", "1,000"), ("“a”", '"a"'), ("２５ ％", "25 %")],
+)
 def test_typography_is_no_difference_to_any_rule(answer, gold):
     assert score("anls", sample(gold), answer) == 1.0
     assert score("anls", sample(answer), gold) == 1.0
@@ -273,12 +352,18 @@ def test_the_dress_of_a_hostile_answer_takes_no_time():
 @pytest.mark.parametrize(
     ("rule", "answer", "gold", "extra", "right"),
     [
-        ("anls", r"\$5,000", "$5,000", {}, 1.0), ("anls", r"\textit{Paris}", "Paris", {}, 1.0),
-        ("anls", "**42**", "42", {}, 1.0), ("choice", "**B**", "B", {}, 1.0),
-        ("choice", r"\mathsf{B}", "B", {}, 1.0), ("choice", "B: A, C, D", "B", {}, 0.0),
-        ("choice", "B, C", "B", {}, 0.0), ("choice", "B. or C", "B", {}, 0.0),
-        ("choice", "B) not A", "B", {}, 0.0), ("choice", "B. a triangle", "B", {}, 1.0),
-        ("choice", "(B) A triangle", "B", {}, 1.0), ("choice", "A. a triangle", "B", {}, 0.0),
+        ("anls", r"\$5,000", "$5,000", {}, 1.0),
+        ("anls", r"\textit{Paris}", "Paris", {}, 1.0),
+        ("anls", "**42**", "42", {}, 1.0),
+        ("choice", "**B**", "B", {}, 1.0),
+        ("choice", r"\mathsf{B}", "B", {}, 1.0),
+        ("choice", "B: A, C, D", "B", {}, 0.0),
+        ("choice", "B, C", "B", {}, 0.0),
+        ("choice", "B. or C", "B", {}, 0.0),
+        ("choice", "B) not A", "B", {}, 0.0),
+        ("choice", "B. a triangle", "B", {}, 1.0),
+        ("choice", "(B) A triangle", "B", {}, 1.0),
+        ("choice", "A. a triangle", "B", {}, 0.0),
         ("choice", "the correct option is (B)", "B", {}, 1.0),
         ("mathvista", "1,000", "1000", {"answer_type": "integer"}, 1.0),
         ("mathvista", r"1{,}000", "1000", {"answer_type": "integer"}, 1.0),
@@ -291,9 +376,10 @@ def test_the_dress_of_a_hostile_answer_takes_no_time():
         ("dynamath", "**even**", "even", {"answer_type": "text"}, 1.0),
         ("vlmsareblind", r"\textbf{3}", "3", {"task": "Line Plot Intersections"}, 1.0),
         ("vlmsareblind", "**3 x 4**", "3,4", {"task": "Counting Grid - Word Grids"}, 1.0),
-        ("text", r"\textit{left}", "left", {}, 1.0), ("mmmu", "**12.5**", "12.5", {}, 1.0),
+        ("text", r"\textit{left}", "left", {}, 1.0),
+        ("mmmu", "**12.5**", "12.5", {}, 1.0),
     ],
-)  # fmt: skip
+)
 def test_every_rule_sees_the_answer_without_its_dress(rule, answer, gold, extra, right):
     found = RULES[rule](sample(gold, **extra), answer)
     assert found == right
@@ -309,14 +395,36 @@ def test_an_options_text_may_be_dressed_as_its_box_wants():
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [(r"2\sqrt{3}", 2 * 3**0.5), (r"\sqrt[3]{8}", 2.0), (r"\frac12", 0.5), ("√2/2", 2**0.5 / 2),
-     (r"\frac{\pi}{4}", math.pi / 4), ("-π", -math.pi), ("2^{10}", 1024.0), ("e", math.e),
-     (r"3\cdot(1+\sqrt{5})/2", 1.5 * (1 + 5**0.5)), ("1,000 + 1", 1001.0), ("2^-1", 0.5),
-     # not for us to say, or nothing
-     (r"3\frac{1}{2}", None), ("2 3", None), ("x", None), ("pie", None), ("1/0", None), ("", None),
-     ("(1", None), (r"\sqrt{-1}", None), ("9^9^9^9", None), ("(" * 300, None), ("1 2+", None),
-     ("5 cm", None), ("1e999", None), ("--1", None), ("(-8)^{1/3}", None)],
-)  # fmt: skip
+    [
+        (r"2\sqrt{3}", 2 * 3**0.5),
+        (r"\sqrt[3]{8}", 2.0),
+        (r"\frac12", 0.5),
+        ("√2/2", 2**0.5 / 2),
+        (r"\frac{\pi}{4}", math.pi / 4),
+        ("-π", -math.pi),
+        ("2^{10}", 1024.0),
+        ("e", math.e),
+        (r"3\cdot(1+\sqrt{5})/2", 1.5 * (1 + 5**0.5)),
+        ("1,000 + 1", 1001.0),
+        ("2^-1", 0.5),
+        # not for us to say, or nothing
+        (r"3\frac{1}{2}", None),
+        ("2 3", None),
+        ("x", None),
+        ("pie", None),
+        ("1/0", None),
+        ("", None),
+        ("(1", None),
+        (r"\sqrt{-1}", None),
+        ("9^9^9^9", None),
+        ("(" * 300, None),
+        ("1 2+", None),
+        ("5 cm", None),
+        ("1e999", None),
+        ("--1", None),
+        ("(-8)^{1/3}", None),
+    ],
+)
 def test_closed_forms_have_their_value_and_nothing_else_has_one(text, value):
     assert value_of(text) == (None if value is None else pytest.approx(value))
 
@@ -330,11 +438,20 @@ def test_any_text_is_a_closed_form_or_none(text):
 
 @pytest.mark.parametrize(
     ("text", "letter"),
-    [("It is so.\n**Answer: D**", "D"), ("The correct answer is (B).", "B"), ("Answer: d", None),
-     ("the answer is A bird", None), (r"Final answer: \text{C}", "C"), ("Answer: E", None),
-     ("Answer: A\nNo, wait. Answer: B", "B"), ("option C", "C"), ("Answer:", None), ("", None),
-     ("Answer: A or B", None)],
-)  # fmt: skip
+    [
+        ("It is so.\n**Answer: D**", "D"),
+        ("The correct answer is (B).", "B"),
+        ("Answer: d", None),
+        ("the answer is A bird", None),
+        (r"Final answer: \text{C}", "C"),
+        ("Answer: E", None),
+        ("Answer: A\nNo, wait. Answer: B", "B"),
+        ("option C", "C"),
+        ("Answer:", None),
+        ("", None),
+        ("Answer: A or B", None),
+    ],
+)
 def test_an_explicit_last_line_names_a_choice(text, letter):
     assert answer_line(text, ("a", "b", "c", "d")) == letter
 
@@ -359,9 +476,14 @@ def test_wilson_by_hand():
 
 @pytest.mark.parametrize(
     ("steps", "whole", "loose", "strict"),
-    [((1, 1), 1, 1.0, 1.0), ((1, 0), 1, 1.0, 0.0), ((0, 0), 1, 0.0, 0.0), ((1, 1), 0, 0.5, 0.5),
-     ((1, 0), 0, 0.0, 0.0)],
-)  # fmt: skip
+    [
+        ((1, 1), 1, 1.0, 1.0),
+        ((1, 0), 1, 1.0, 0.0),
+        ((0, 0), 1, 0.0, 0.0),
+        ((1, 1), 0, 0.5, 0.5),
+        ((1, 0), 0, 0.0, 0.0),
+    ],
+)
 def test_we_math_s_four_outcomes(steps, whole, loose, strict):
     scored = [(f"p/step{i}", float(s)) for i, s in enumerate(steps)] + [("p/multi", float(whole))]
     assert totals.total("wemath_loose", scored).score == loose
@@ -381,9 +503,30 @@ OPTIONS = ("40", "45", "the red one", "none of these")
 @pytest.mark.parametrize("gold", "ABCD")
 @pytest.mark.parametrize(
     "answer",
-    ["B", "b", "(B)", "B.", "B. 45", "(b) 45", "**B**", r"\text{B}", "option B", "45", "B. 40",
-     "B or C", "not B", "C", "the red one", "The red one.", "E", "", "A, B", "B: 45", "D) none"],
-)  # fmt: skip
+    [
+        "B",
+        "b",
+        "(B)",
+        "B.",
+        "B. 45",
+        "(b) 45",
+        "**B**",
+        r"\text{B}",
+        "option B",
+        "45",
+        "B. 40",
+        "B or C",
+        "not B",
+        "C",
+        "the red one",
+        "The red one.",
+        "E",
+        "",
+        "A, B",
+        "B: 45",
+        "D) none",
+    ],
+)
 def test_reward_and_evaluation_agree_on_choices(answer, gold, options) -> None:
     reward = grade(rf"\boxed{{{answer}}}", gold, kind="choice", options=options).reward
     assert choice(sample(gold, options), answer) == reward

@@ -32,8 +32,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-def evaluate(record: Benchmark, source: str, answer: str = "A", limit: int = 0,
-             ) -> harness.EvalScore:  # fmt: skip
+def evaluate(
+    record: Benchmark,
+    source: str,
+    answer: str = "A",
+    limit: int = 0,
+) -> harness.EvalScore:
     """The score of a model that always gives one answer."""
     exam = Exam(EvaluationConfig(source=source, limit=limit), Templates(), Grader())
     engine = ScriptedEngine(lambda p, m: rf"\boxed{{{answer}}}")
@@ -111,8 +115,9 @@ def test_dynamaths_variants_belong_together_by_id_or_else_by_their_place(tmp_pat
 
 def test_a_variant_that_no_question_has_is_named_and_so_is_a_question_without_one(tmp_path):
     broken = {"decoded_image": {"bytes": b"no picture", "path": None}}
-    _, score = dynamath(tmp_path / "all",
-                        lambda v, rows: [r | broken for r in rows] if v == 7 else rows)  # fmt: skip
+    _, score = dynamath(
+        tmp_path / "all", lambda v, rows: [r | broken for r in rows] if v == 7 else rows
+    )
     assert score.missing_reason.startswith("27 of 30 samples; 3 unreadable, first 0/7: ")
     assert score.missing_reason.endswith("; variant 7 is missing for every question")
     _, score = dynamath(tmp_path / "one", lambda v, rows: rows[:2] if v == 7 else rows)

@@ -36,14 +36,24 @@ def teacher() -> ScriptedEngine:
 
 
 @pytest.mark.parametrize(
-    ("method", "scope"), [("zppo", "hard"), ("zppo", "augmented"), ("off_distill", "augmented"),
-                          ("grpo_replay_hint", "augmented")],
-)  # fmt: skip
+    ("method", "scope"),
+    [
+        ("zppo", "hard"),
+        ("zppo", "augmented"),
+        ("off_distill", "augmented"),
+        ("grpo_replay_hint", "augmented"),
+    ],
+)
 def test_overlap_changes_no_draw_no_prompt_and_no_account_of_them(tmp_path, method, scope) -> None:
     results = {}
     for n in (1, 3):
-        world = World(tmp_path / str(n), student_with(some_right), teacher(), method=method,
-                      **{"teacher.scope": scope, "compute.overlap": n})  # fmt: skip
+        world = World(
+            tmp_path / str(n),
+            student_with(some_right),
+            teacher(),
+            method=method,
+            **{"teacher.scope": scope, "compute.overlap": n},
+        )
         results[n] = [world.step(), world.step()]
     for one, three in zip(results[1], results[3], strict=True):
         assert [g.uid for g in one.plain] == [g.uid for g in three.plain]
@@ -54,10 +64,13 @@ def test_overlap_changes_no_draw_no_prompt_and_no_account_of_them(tmp_path, meth
             assert [c.text for c in mine.completions] == [c.text for c in theirs.completions]
             assert mine.grades == theirs.grades
         draws = [
-            [(d.question_id, d.visit, d.index, d.draw.text, d.draw.cached, d.grade.reward)
-             for own in r.teacher.draws.values() for d in own]
+            [
+                (d.question_id, d.visit, d.index, d.draw.text, d.draw.cached, d.grade.reward)
+                for own in r.teacher.draws.values()
+                for d in own
+            ]
             for r in (one, three)
-        ]  # fmt: skip
+        ]
         assert draws[0] == draws[1]
         assert draws[0]
 
@@ -82,8 +95,9 @@ def test_the_teacher_draws_while_the_student_samples(tmp_path) -> None:
             return super().generate(prompts, *rest)
 
     student = Student(student_with(lambda p, m: False).answer, "student")
-    world = World(tmp_path, student, Teacher(teacher().answer, "teacher"),
-                  **HARD, **{"compute.overlap": 2})  # fmt: skip
+    world = World(
+        tmp_path, student, Teacher(teacher().answer, "teacher"), **HARD, **{"compute.overlap": 2}
+    )
     world.step()
     assert parts[:2] == [4, 4]
 
@@ -112,8 +126,7 @@ def test_the_teacher_compresses_while_the_student_has_the_prompts_before(tmp_pat
 
     texts: list[int] = []
     student = Student(student_with(lambda p, m: m == 0).answer, "student")
-    world = World(tmp_path, student, Teacher(teacher().answer, "teacher"),
-                  **{"compute.overlap": 2})  # fmt: skip
+    world = World(tmp_path, student, Teacher(teacher().answer, "teacher"), **{"compute.overlap": 2})
     result = world.step()
     assert sum(asked) == len(result.asks) == 4
     assert len(asked) == 2
@@ -160,8 +173,13 @@ def test_what_the_teacher_raises_ends_the_phase(tmp_path) -> None:
         def generate(self, *arguments):
             raise ConnectionError("the endpoint is gone")
 
-    world = World(tmp_path, student_with(lambda p, m: False), Broken(lambda p, m: "", "teacher"),
-                  **HARD, **{"compute.overlap": 4})  # fmt: skip
+    world = World(
+        tmp_path,
+        student_with(lambda p, m: False),
+        Broken(lambda p, m: "", "teacher"),
+        **HARD,
+        **{"compute.overlap": 4},
+    )
     with pytest.raises(ConnectionError, match="gone"):
         world.step()
     assert not [t for t in threading.enumerate() if t.name.startswith("ahead")]
@@ -251,9 +269,12 @@ def test_a_sync_tells_the_bytes_that_were_copied(engine, copied) -> None:
     got = {}
     roles = SimpleNamespace(student=SimpleNamespace(load_weights=lambda w, v: got.update(w)))
     world = SimpleNamespace(
-        trainer=SimpleNamespace(publish=lambda: None), model=model, roles=roles,
-        config=load("nano", [f"compute.engine={engine}"]), state=SimpleNamespace(step=3),
-    )  # fmt: skip
+        trainer=SimpleNamespace(publish=lambda: None),
+        model=model,
+        roles=roles,
+        config=load("nano", [f"compute.engine={engine}"]),
+        state=SimpleNamespace(step=3),
+    )
     spent = RealWorld.sync(world)
     assert spent["sync_bytes"] == copied
     assert spent["sync_seconds"] >= 0

@@ -75,9 +75,10 @@ def test_on_distillation_trains_on_every_response_and_the_teacher_reads_them(tmp
     found = costs_of(world, result)
     everything = tokens_of(result.plain), 4 * len(result.plain) * LONGEST
     assert found == {
-        ("student", "generate"): everything, ("student", "train"): everything,
+        ("student", "generate"): everything,
+        ("student", "train"): everything,
         ("teacher", "rescore"): everything,
-    }  # fmt: skip
+    }
 
 
 def test_off_distillation_trains_on_the_teachers_right_responses(tmp_path) -> None:

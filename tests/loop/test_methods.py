@@ -71,10 +71,19 @@ def trained_on(world: World, steps: int = 3) -> list:
     for _ in range(steps):
         world.step()
     return [
-        (tokens, [(g.uid, g.kind, [(s.token_ids_T.tolist(), s.weights_T.tolist())
-                                   for s in g.suffixes]) for g in groups])
+        (
+            tokens,
+            [
+                (
+                    g.uid,
+                    g.kind,
+                    [(s.token_ids_T.tolist(), s.weights_T.tolist()) for s in g.suffixes],
+                )
+                for g in groups
+            ],
+        )
         for groups, tokens in world.learner.updates
-    ]  # fmt: skip
+    ]
 
 
 def test_zppo_without_reformulation_is_grpo_replay_to_the_bit(tmp_path) -> None:
@@ -278,9 +287,11 @@ def test_dynamic_sampling_waits_for_the_reformulated_groups() -> None:
     lively = group("lively", "plain", [1, 0])
     saved, lost = group("saved", "plain", [0, 0]), group("lost", "plain", [0, 0])
     augmented = [
-        group("saved", "bcq", [0, 1]), group("saved", "ncq", [0, 0]),
-        group("lost", "bcq", [0, 0]), group("lost", "ncq", [1, 1]),
-    ]  # fmt: skip
+        group("saved", "bcq", [0, 1]),
+        group("saved", "ncq", [0, 0]),
+        group("lost", "bcq", [0, 0]),
+        group("lost", "ncq", [1, 1]),
+    ]
     kept = [g.uid for g in dynamic_groups([easy, lively, saved, lost], augmented)]
     assert kept == ["lively/plain", "saved/plain", "saved/bcq"]
 
@@ -328,10 +339,20 @@ def test_several_teachers_are_asked_for_by_name() -> None:
 
 @pytest.mark.parametrize(
     "override",
-    ["optimizer.updates=16", "advantage.norm=none", "advantage.norm=all", "replay.threshold=0.25",
-     "replay.ratio=0.5", "reformulation.ratio=0.25", "replay.capacity=3", "replay.refresh=true",
-     "teacher.scope=hard", "advantage.scope=minibatch", "advantage.norm=grpo"],
-)  # fmt: skip
+    [
+        "optimizer.updates=16",
+        "advantage.norm=none",
+        "advantage.norm=all",
+        "replay.threshold=0.25",
+        "replay.ratio=0.5",
+        "reformulation.ratio=0.25",
+        "replay.capacity=3",
+        "replay.refresh=true",
+        "teacher.scope=hard",
+        "advantage.scope=minibatch",
+        "advantage.norm=grpo",
+    ],
+)
 def test_ablations_are_configuration_alone(tmp_path, override: str) -> None:
     key, value = override.split("=")
     world = world_of(tmp_path, "zppo", **{key: value})

@@ -52,8 +52,9 @@ def test_prompts_hold_the_candidates_and_nothing_of_who_wrote_them(tmp_path) -> 
             assert blocks == 2
         else:
             assert rf"\boxed{{{gold}}}" not in ask.prompt.text  # the teacher's answer never shows
-            wrong = 4 - int(4 * next(g.accuracy for g in result.plain
-                                     if g.question_id == ask.question_id))  # fmt: skip
+            wrong = 4 - int(
+                4 * next(g.accuracy for g in result.plain if g.question_id == ask.question_id)
+            )
             assert len(ask.negatives) == wrong  # all wrong rollouts
         for word in ("teacher", "student", "correct answer is"):
             assert word not in ask.prompt.text.lower().replace("student thinks", "")
@@ -97,13 +98,20 @@ def test_trivial_groups_cost_no_pass_but_count_in_the_mean(tmp_path) -> None:
 
 
 def test_a_mini_batch_of_trivial_groups_has_its_step_too(tmp_path) -> None:
-    world = World(tmp_path, student_with(lambda p, m: m > 0 or asked_of(p).id != "q1"),
-                  **{"optimizer.updates": 8})  # fmt: skip
+    world = World(
+        tmp_path,
+        student_with(lambda p, m: m > 0 or asked_of(p).id != "q1"),
+        **{"optimizer.updates": 8},
+    )
     result = world.step()
     sizes = [len(groups) for groups, _ in world.learner.updates]
     assert sizes == [1] * 8
-    still = [g for groups, _ in world.learner.updates for g in groups
-             if not any(s.weights_T.any() for s in g.suffixes)]  # fmt: skip
+    still = [
+        g
+        for groups, _ in world.learner.updates
+        for g in groups
+        if not any(s.weights_T.any() for s in g.suffixes)
+    ]
     assert len(still) == 8 - sum(not g.trivial for g in result.plain)
     assert len(still) >= 7  # with no gradient: decay and momentum alone
     tokens = [len(c.token_ids_T) for g in result.plain for c in g.completions]
@@ -130,8 +138,12 @@ def test_one_update_needs_no_pass_for_old_log_probabilities(tmp_path) -> None:
 
 @pytest.mark.parametrize("updates", [1, 4])
 def test_a_trainer_that_disagrees_with_the_sampler_stops_the_run(tmp_path, updates) -> None:
-    world = World(tmp_path, student_with(some_right), learner=Learner(gap=0.5),
-                  **{"optimizer.updates": updates})  # fmt: skip
+    world = World(
+        tmp_path,
+        student_with(some_right),
+        learner=Learner(gap=0.5),
+        **{"optimizer.updates": updates},
+    )
     with pytest.raises(UserError, match=r"disagree by 0\.5"):
         world.step()
 

@@ -159,8 +159,11 @@ def test_a_shortened_rebuild_is_the_same_twice_and_learns(tmp_path: Path, capsys
         hashes.append(found)
     assert hashes[0] == hashes[1]
     assert hashes[0][0] != hashes[0][1]
-    losses = [float(line.split("loss ")[1].split()[0])
-              for line in capsys.readouterr().out.splitlines() if "clean" in line]  # fmt: skip
+    losses = [
+        float(line.split("loss ")[1].split()[0])
+        for line in capsys.readouterr().out.splitlines()
+        if "clean" in line
+    ]
     assert losses[-1] < losses[0]
     assert json.loads((tmp_path / "a/student/recipe.json").read_text())["clean_steps"] == 6
 

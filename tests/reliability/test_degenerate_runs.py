@@ -21,9 +21,10 @@ CASES = {
     "all right": ("zppo", {"data.reward": "test_degenerate_runs:all_right"}),
     "self-teacher": ("zppo", {"teacher.model": "nano:student"}),
     "three models with the same weights": (
-        "zppo", {"teacher.model": "nano:student", "rollout.max_tokens": 2},
+        "zppo",
+        {"teacher.model": "nano:student", "rollout.max_tokens": 2},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)

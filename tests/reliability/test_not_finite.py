@@ -247,10 +247,17 @@ def test_precision_can_rise_in_mid_run(tmp_path, monkeypatch, capsys):
 def journal_of(folder: Path, updates: int) -> Journal:
     """A run of the nano preset with so many rollout steps, and a change at step 1."""
     row = {
-        "run_key": "r", "created_at": datetime(2026, 1, 1), "scale": "nano", "method": "zppo",
-        "seed": 0, "code_version": "x", "machine": "x", "student_model": "nano:student",
-        "student_params": 1, "config_json": load("nano").to_json(),
-    }  # fmt: skip
+        "run_key": "r",
+        "created_at": datetime(2026, 1, 1),
+        "scale": "nano",
+        "method": "zppo",
+        "seed": 0,
+        "code_version": "x",
+        "machine": "x",
+        "student_model": "nano:student",
+        "student_params": 1,
+        "config_json": load("nano").to_json(),
+    }
     journal = Journal(LocalStore(folder), "r/journal")
     journal.commit("run", {"runs.parquet": encode("runs", [row])})
     for step in range(updates):

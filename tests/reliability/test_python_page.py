@@ -21,9 +21,13 @@ def test_the_example_of_docs_python_runs(tmp_path: Path) -> None:
     assert last in example
     quick = example.replace(last, ", ".join([last, *small]))
     done = subprocess.run(
-        [sys.executable, "-c", quick], cwd=tmp_path, capture_output=True, text=True, check=False,
+        [sys.executable, "-c", quick],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert "'LLM'" in done.stdout
     assert "checkpoints/step-000002/student" in done.stdout

@@ -38,8 +38,13 @@ def run(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProce
     environment = os.environ | {"METAFLOW_USER": "zppo", "PYTHONPATH": str(ROOT)} | more
     return subprocess.run(
         [sys.executable, "failing.py", *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
 
 
 def test_a_user_error_in_a_task_is_its_last_line_and_resume_goes_on(tmp_path: Path) -> None:
@@ -68,8 +73,12 @@ def test_a_process_that_read_the_database_ends_without_a_word(tmp_path: Path) ->
         "print(c.execute('SELECT * FROM t').df().shape, c.sql('SELECT 1').fetchall())\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stderr == ""
     assert done.stdout == "(1, 1) [(1,)]\n"

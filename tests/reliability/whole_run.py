@@ -17,16 +17,27 @@ from zppo_core.records.schema import encode
 from zppo_core.run.spec import Artifact
 
 SMALL = {
-    "run.rollout_steps": 2, "run.steps_per_task": 2, "data.train_questions": 24,
-    "rollout.new_prompts": 8, "rollout.group_size": 4, "rollout.max_tokens": 24,
-    "reformulation.ratio": 0.5, "replay.ratio": 0.5, "optimizer.updates": 2,
-    "store.checkpoint_every": 1, "teacher.prefill": 0, "evaluation.suite": "nano_text",
-    "evaluation.limit": 3, "evaluation.max_tokens": 24, "compute.threads": 1,
-}  # fmt: skip
+    "run.rollout_steps": 2,
+    "run.steps_per_task": 2,
+    "data.train_questions": 24,
+    "rollout.new_prompts": 8,
+    "rollout.group_size": 4,
+    "rollout.max_tokens": 24,
+    "reformulation.ratio": 0.5,
+    "replay.ratio": 0.5,
+    "optimizer.updates": 2,
+    "store.checkpoint_every": 1,
+    "teacher.prefill": 0,
+    "evaluation.suite": "nano_text",
+    "evaluation.limit": 3,
+    "evaluation.max_tokens": 24,
+    "compute.threads": 1,
+}
 
 
-def opened(folder: Path, sets: dict[str, Any] | None = None, method: str = "zppo",
-           name: str = "run") -> Artifact:  # fmt: skip
+def opened(
+    folder: Path, sets: dict[str, Any] | None = None, method: str = "zppo", name: str = "run"
+) -> Artifact:
     """A small run below `folder`, ready to train."""
     own = {"store.root": folder / "runs", "store.database": folder / "db.duckdb"}
     text = ";".join(f"{k}={v}" for k, v in {**SMALL, **own, **(sets or {})}.items())
@@ -71,10 +82,18 @@ class MemoryJournal(dict[str, dict[str, bytes]]):
 def database_journal(key: str = "a", steps: int = 40) -> MemoryJournal:
     """The tables of a run of `steps` rollout steps, without a model."""
     row = {
-        "run_key": key, "created_at": datetime(2026, 1, 1), "scale": "nano", "method": "zppo",
-        "seed": 0, "config_json": Config().to_json(), "code_version": "x", "machine": "x",
-        "student_model": "nano:student", "student_params": 1, "base_model_key": "base",
-    }  # fmt: skip
+        "run_key": key,
+        "created_at": datetime(2026, 1, 1),
+        "scale": "nano",
+        "method": "zppo",
+        "seed": 0,
+        "config_json": Config().to_json(),
+        "code_version": "x",
+        "machine": "x",
+        "student_model": "nano:student",
+        "student_params": 1,
+        "base_model_key": "base",
+    }
     journal = MemoryJournal({"run": {"runs.parquet": encode("runs", [row])}})
     for step in range(steps):
         phases = [

@@ -14,9 +14,20 @@ ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
 # what a bare GPU machine does not have (docs/trainer.md)
 MISSING = (
-    "sklearn", "metaflow", "duckdb", "boto3", "botocore", "deepspeed", "vllm",
-    "datasets", "lm_eval", "math_verify", "altair", "fla", "dill",
-)  # fmt: skip
+    "sklearn",
+    "metaflow",
+    "duckdb",
+    "boto3",
+    "botocore",
+    "deepspeed",
+    "vllm",
+    "datasets",
+    "lm_eval",
+    "math_verify",
+    "altair",
+    "fla",
+    "dill",
+)
 TINY = ["--device", "cpu", "--shapes", "tiny", "--budget", "512"]
 
 # they look absent, as to a library that asks before it imports
@@ -44,14 +55,33 @@ def test_a_bare_machine_runs_every_section_in_bfloat16(tmp_path) -> None:
     (tmp_path / "sitecustomize.py").write_text(BLOCKER.format(missing=set(MISSING)))
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
     done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / "gpu_check.py"), *TINY, "--dtype", "bfloat16", "--out",
-         str(tmp_path / "out")],
-        capture_output=True, text=True, check=False, env=environment,
-    )  # fmt: skip
+        [
+            sys.executable,
+            str(BENCHMARKS / "gpu_check.py"),
+            *TINY,
+            "--dtype",
+            "bfloat16",
+            "--out",
+            str(tmp_path / "out"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     result = json.loads((tmp_path / "out" / "gpu_check.jsonl").read_text())
-    wanted = {"ceilings", "delta", "attention", "head", "small", "update", "pictures", "kernels",
-              "decode"}  # fmt: skip
+    wanted = {
+        "ceilings",
+        "delta",
+        "attention",
+        "head",
+        "small",
+        "update",
+        "pictures",
+        "kernels",
+        "decode",
+    }
     assert wanted <= result["tables"].keys()
     assert (tmp_path / "out" / "gpu_check.md").read_text().count("\n## ") == len(result["tables"])
     assert "aten::" in (tmp_path / "out" / "kernels.txt").read_text()

@@ -56,11 +56,15 @@ def two_hosts(*more: str) -> Config:
     return load(
         "nano",
         [
-            "compute.update_hosts=2", "compute.update_processes=1", "compute.threads=1",
-            f"compute.rendezvous=127.0.0.1:{free_port()}", "data.train_questions=8",
-            "optimizer.lr=0.01", *more,
+            "compute.update_hosts=2",
+            "compute.update_processes=1",
+            "compute.threads=1",
+            f"compute.rendezvous=127.0.0.1:{free_port()}",
+            "data.train_questions=8",
+            "optimizer.lr=0.01",
+            *more,
         ],
-    )  # fmt: skip
+    )
 
 
 @contextlib.contextmanager
@@ -174,8 +178,9 @@ def test_a_fault_there_is_one_line_here_and_commands_arrive() -> None:
 
 def test_prompts_and_completions_survive_the_way() -> None:
     prompts = [
-        Prompt("a", (b"\x89PNG", b"\x00\xff"), True, (("q", "r"),), (4, 5)), Prompt("ü\n", ()),
-    ]  # fmt: skip
+        Prompt("a", (b"\x89PNG", b"\x00\xff"), True, (("q", "r"),), (4, 5)),
+        Prompt("ü\n", ()),
+    ]
     assert prompts_of(*unpack(pack_prompts({"seeds": [1]}, prompts))) == prompts
     ids, logp = np.array([1, 2], np.int32), np.array([0.0, -1.5], np.float32)
     sent = [

@@ -12,18 +12,29 @@ from zppo_core.models import memory
 from zppo_core.training import deepspeed, lm_head
 
 GIB = 2**30
-SIZES = {"Qwen/Qwen3.5-0.8B": 0.8e9, "Qwen/Qwen3.5-2B": 2e9, "Qwen/Qwen3.5-4B": 4e9,
-         "Qwen/Qwen3.5-9B": 9e9, "Qwen/Qwen3.5-27B-FP8": 27e9}  # fmt: skip
+SIZES = {
+    "Qwen/Qwen3.5-0.8B": 0.8e9,
+    "Qwen/Qwen3.5-2B": 2e9,
+    "Qwen/Qwen3.5-4B": 4e9,
+    "Qwen/Qwen3.5-9B": 9e9,
+    "Qwen/Qwen3.5-27B-FP8": 27e9,
+}
 
 
 @pytest.mark.parametrize("name", sorted(SIZES))
 def test_parameters_are_those_that_transformers_makes(name: str) -> None:
     s = memory.shapes()[name]
     config = Qwen3_5TextConfig(
-        vocab_size=memory.VOCAB, hidden_size=s.hidden, num_hidden_layers=s.layers,
-        intermediate_size=s.ffn, num_attention_heads=s.heads, num_key_value_heads=s.kv_heads,
-        head_dim=256, linear_num_value_heads=s.value_heads, tie_word_embeddings=s.tied,
-    )  # fmt: skip
+        vocab_size=memory.VOCAB,
+        hidden_size=s.hidden,
+        num_hidden_layers=s.layers,
+        intermediate_size=s.ffn,
+        num_attention_heads=s.heads,
+        num_key_value_heads=s.kv_heads,
+        head_dim=256,
+        linear_num_value_heads=s.value_heads,
+        tie_word_embeddings=s.tied,
+    )
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     assert s.text_params == model.num_parameters()
@@ -112,12 +123,23 @@ def test_a_teacher_beside_the_students_engine_has_that_engines_share_of_the_gpu(
 def test_activations_are_within_a_factor_of_two_of_what_a_pass_keeps(checkpointing: bool) -> None:
     """Counted by autograd's own hooks on a model of the family with wide layers."""
     config = Qwen3_5TextConfig(
-        vocab_size=512, hidden_size=256, num_hidden_layers=8, intermediate_size=896,
-        num_attention_heads=1, num_key_value_heads=1, head_dim=256, linear_num_key_heads=2,
-        linear_num_value_heads=2, tie_word_embeddings=True,
-        rope_parameters={"rope_type": "default", "rope_theta": 1e4,
-                         "mrope_section": [11, 11, 10], "partial_rotary_factor": 0.25},
-    )  # fmt: skip
+        vocab_size=512,
+        hidden_size=256,
+        num_hidden_layers=8,
+        intermediate_size=896,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+        head_dim=256,
+        linear_num_key_heads=2,
+        linear_num_value_heads=2,
+        tie_word_embeddings=True,
+        rope_parameters={
+            "rope_type": "default",
+            "rope_theta": 1e4,
+            "mrope_section": [11, 11, 10],
+            "partial_rotary_factor": 0.25,
+        },
+    )
     model = AutoModelForCausalLM.from_config(config).to(torch.bfloat16)
     from zppo_core.models.qwen3_5.hybrid import HybridText
 

@@ -49,17 +49,34 @@ def texts():
     return world.groups(world.prompts(0, 4, 0), [2, 1, 4, 3], 1)
 
 
-def alone(dtype: torch.dtype = torch.float32, optimizer: OptimizerConfig = OPTIMIZER,
-          teacher: str = "", trainer: TrainerConfig = SMALL) -> Trainer:  # fmt: skip
+def alone(
+    dtype: torch.dtype = torch.float32,
+    optimizer: OptimizerConfig = OPTIMIZER,
+    teacher: str = "",
+    trainer: TrainerConfig = SMALL,
+) -> Trainer:
     model, renderer = models.load(NAME, dtype)
     other = models.load(teacher, dtype)[0] if teacher else None
-    return Trainer(model, renderer.forbidden_ids, renderer.pad_id, trainer, optimizer, LossConfig(),
-                   teacher=other)  # fmt: skip
+    return Trainer(
+        model,
+        renderer.forbidden_ids,
+        renderer.pad_id,
+        trainer,
+        optimizer,
+        LossConfig(),
+        teacher=other,
+    )
 
 
-def remote(processes: int, stage: int, dtype: torch.dtype = torch.float32,
-           optimizer: OptimizerConfig = OPTIMIZER, teacher: str = "",
-           offload: bool = False, trainer: TrainerConfig = SMALL) -> RemoteTrainer:  # fmt: skip
+def remote(
+    processes: int,
+    stage: int,
+    dtype: torch.dtype = torch.float32,
+    optimizer: OptimizerConfig = OPTIMIZER,
+    teacher: str = "",
+    offload: bool = False,
+    trainer: TrainerConfig = SMALL,
+) -> RemoteTrainer:
     model, _ = models.load(NAME, dtype)
     workers = Workers(processes, stage=stage, offload=offload)
     return RemoteTrainer(model, NAME, workers, trainer, optimizer, LossConfig(), teacher=teacher)
@@ -100,8 +117,15 @@ def test_two_updates_of_many_ranks_are_those_of_one_process(processes: int, stag
             mine, theirs = one.update(batch, tokens), many.update(batch, tokens)
             assert theirs.tokens == mine.tokens
             assert theirs.groups == mine.groups
-            for name in ("loss", "grad_norm", "entropy", "ratio_mean", "mismatch_mean",
-                         "mismatch_max", "clip_low_share"):  # fmt: skip
+            for name in (
+                "loss",
+                "grad_norm",
+                "entropy",
+                "ratio_mean",
+                "mismatch_mean",
+                "mismatch_max",
+                "clip_low_share",
+            ):
                 expected = pytest.approx(getattr(mine, name), rel=1e-3, abs=1e-4)
                 assert getattr(theirs, name) == expected, name
         one.update(texts())

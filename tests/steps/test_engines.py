@@ -107,8 +107,9 @@ def test_transformers_engines_share_the_models() -> None:
 class Recorded:
     """Stands for VllmEngine: keeps what it was made with."""
 
-    def __init__(self, model: str, renderer: Any, name: str = "", version: int = 0,
-                 **settings: Any) -> None:  # fmt: skip
+    def __init__(
+        self, model: str, renderer: Any, name: str = "", version: int = 0, **settings: Any
+    ) -> None:
         self.model, self.name, self.version, self.settings = model, name, version, settings
         self.closed = 0
 
@@ -222,8 +223,14 @@ def test_a_corpus_without_free_form_gold_answers_loads_no_judge(tmp_path: Path) 
 def test_an_evaluated_model_and_a_local_judge_have_gpus_of_their_own(monkeypatch) -> None:
     monkeypatch.setattr("zppo_core.engines.vllm.VllmEngine", Recorded)
     monkeypatch.setattr(models, "context", lambda name: 262_144)
-    config = load("4B", ["student.model=nano:student", "evaluation.judge=nano:teacher",
-                         "teacher.endpoint=http://host:1/v1"])  # fmt: skip
+    config = load(
+        "4B",
+        [
+            "student.model=nano:student",
+            "evaluation.judge=nano:teacher",
+            "teacher.endpoint=http://host:1/v1",
+        ],
+    )
     rival = rival_of("mine", config)
     assert rival.key == name_of("nano:student", torch.bfloat16)
     asked = rival.engine._inner()
@@ -237,8 +244,10 @@ def test_an_evaluated_model_and_a_local_judge_have_gpus_of_their_own(monkeypatch
     assert [e.closed for e in asked.engines] == [1] * 6
 
 
-@pytest.mark.parametrize(("judge", "share"), [("none", 0.9), ("http://host:1/v1#j", 0.9),
-                                              ("nano:teacher", 0.4), ("", 0.4)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("judge", "share"),
+    [("none", 0.9), ("http://host:1/v1#j", 0.9), ("nano:teacher", 0.4), ("", 0.4)],
+)
 def test_a_student_shares_its_gpu_with_a_local_judge_alone(monkeypatch, judge, share) -> None:
     monkeypatch.setattr(models, "context", lambda name: 262_144)
     config = load("4B@one-gpu", [f"evaluation.judge={judge}"])

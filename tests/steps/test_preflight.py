@@ -17,9 +17,13 @@ FLOW = Path(__file__).parents[2] / "flows" / "zppo_flow.py"
 
 def run_flow(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(FLOW), *arguments], capture_output=True, text=True, timeout=60,
-        env={**os.environ, **environment}, check=False,
-    )  # fmt: skip
+        [sys.executable, str(FLOW), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+        check=False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,8 +70,9 @@ def test_options_are_read_in_both_spellings_and_sets_add_up() -> None:
 def test_settings_with_semicolons_of_their_own_stay_whole() -> None:
     text = "evaluation.settings=frames=16;totals=DynaM=pooled,WeMath=strict; run.seed=3"
     assert early.split_overrides(text) == (
-        "evaluation.settings=frames=16;totals=DynaM=pooled,WeMath=strict", "run.seed=3",
-    )  # fmt: skip
+        "evaluation.settings=frames=16;totals=DynaM=pooled,WeMath=strict",
+        "run.seed=3",
+    )
     merged = merge_sets(["run", "--set", text, "--set", "a.b=1"])
     assert early.split_overrides(merged[-1])[-2:] == ("run.seed=3", "a.b=1")
 
@@ -125,9 +130,13 @@ def test_the_machine_must_have_the_gpus_and_the_memory(tmp_path, monkeypatch) ->
 
 @pytest.mark.parametrize(
     ("options", "elsewhere"),
-    [(["--with", "kubernetes"], True), (["--with=batch:queue=x"], True), ([], False),
-     (["--with", "retry"], False)],
-)  # fmt: skip
+    [
+        (["--with", "kubernetes"], True),
+        (["--with=batch:queue=x"], True),
+        ([], False),
+        (["--with", "retry"], False),
+    ],
+)
 def test_a_laptop_without_gpus_may_send_a_run_to_a_cluster(options, elsewhere: bool) -> None:
     assert early._runs_elsewhere(["run", "--scale", "4B", *options]) == elsewhere
 
@@ -135,12 +144,15 @@ def test_a_laptop_without_gpus_may_send_a_run_to_a_cluster(options, elsewhere: b
 @pytest.mark.parametrize(
     ("argv", "command"),
     [
-        (["run", "--scale", "4B"], "run"), (["--datastore", "s3", "run"], "run"),
+        (["run", "--scale", "4B"], "run"),
+        (["--datastore", "s3", "run"], "run"),
         (["--with", "kubernetes", "run", "--scale", "4B"], "run"),
-        (["--with", "batch", "resume"], "resume"), (["--with=batch", "show"], "show"),
-        (["--help"], ""), (["run", "--name", "resume"], "run"),
+        (["--with", "batch", "resume"], "resume"),
+        (["--with=batch", "show"], "show"),
+        (["--help"], ""),
+        (["run", "--name", "resume"], "run"),
     ],
-)  # fmt: skip
+)
 def test_the_command_is_found_behind_metaflows_own_options(argv, command: str) -> None:
     assert parse(argv).command == command
 

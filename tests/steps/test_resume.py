@@ -26,16 +26,26 @@ from zppo_core.store.journal import Journal
 from zppo_core.store.objects import LocalStore
 
 BASE = {
-    "run_key": "r", "created_at": None, "scale": "nano", "method": "zppo", "seed": 0,
-    "code_version": "x", "machine": "x", "student_model": "nano:student", "student_params": 1,
-}  # fmt: skip
+    "run_key": "r",
+    "created_at": None,
+    "scale": "nano",
+    "method": "zppo",
+    "seed": 0,
+    "code_version": "x",
+    "machine": "x",
+    "student_model": "nano:student",
+    "student_params": 1,
+}
 
 
 def journal_of(tmp_path, configured: dict[str, Any], base: str = "base") -> Journal:
     from datetime import datetime
 
-    row = BASE | {"config_json": json.dumps(configured), "base_model_key": base,
-                  "created_at": datetime(2026, 1, 1)}  # fmt: skip
+    row = BASE | {
+        "config_json": json.dumps(configured),
+        "base_model_key": base,
+        "created_at": datetime(2026, 1, 1),
+    }
     journal = Journal(LocalStore(tmp_path), "r/journal")
     journal.commit("run", {"runs.parquet": encode("runs", [row])})
     return journal
@@ -46,8 +56,11 @@ def test_a_named_run_goes_on_where_things_moved_and_is_refused_where_it_would_di
     del before["data"]["min_pixels"]  # the code of that day had no such field
     before["compute"]["nodes"] = 8  # nor has ours this one
     journal = journal_of(tmp_path, before)
-    moved = ["teacher.endpoint=http://elsewhere:1/v1", "compute.rendezvous=10.0.0.9:1",
-             "store.database=other.duckdb"]  # fmt: skip
+    moved = [
+        "teacher.endpoint=http://elsewhere:1/v1",
+        "compute.rendezvous=10.0.0.9:1",
+        "store.database=other.duckdb",
+    ]
     same_configuration(journal, load("nano", ["compute.overlap=2", *moved]))
     with pytest.raises(UserError, match=r"with another data\.min_pixels, optimizer\.lr; choose"):
         same_configuration(

@@ -44,8 +44,11 @@ def ran(folder: Path) -> list[str]:
 
 def test_members_are_methods_times_seeds_seed_by_seed():
     assert [m.name for m in two_methods()] == [
-        "trial-nano-grpo-s0", "trial-nano-zppo-s0", "trial-nano-grpo-s1", "trial-nano-zppo-s1",
-    ]  # fmt: skip
+        "trial-nano-grpo-s0",
+        "trial-nano-zppo-s0",
+        "trial-nano-grpo-s1",
+        "trial-nano-zppo-s1",
+    ]
 
 
 def test_the_evidence_preset_is_eight_methods_over_five_paired_seeds():

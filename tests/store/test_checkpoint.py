@@ -143,9 +143,13 @@ def test_the_student_is_a_folder_that_transformers_loads_as_it_stands(store, tmp
 
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=32, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
-        num_attention_heads=2, num_key_value_heads=1,
-    )  # fmt: skip
+        vocab_size=32,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+    )
     model = LlamaForCausalLM(config)
     save_checkpoint(store, "r", 1, lambda f: write_student(f / "student", model, Tokenizer()), 1)
     found = latest_checkpoint(store, "r")

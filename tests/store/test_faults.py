@@ -269,9 +269,12 @@ def test_a_folder_that_turns_read_only_in_mid_run_loses_nothing() -> None:
 
     def start() -> subprocess.Popen:
         return subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(folder)], text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            [sys.executable, "-c", SCRIPT, str(folder)],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     def close(mode: int) -> None:
         for place in sorted([folder, *folder.rglob("*")]):

@@ -197,9 +197,11 @@ def test_damage_on_s3_is_found_on_reading(s3_url: str, tmp_path: Path) -> None:
     store = open_store(s3_url)
     store.put("k", b"right")
     boto3.client("s3").put_object(
-        Bucket=store.bucket, Key=f"{store.prefix}/k", Body=b"wrong",
+        Bucket=store.bucket,
+        Key=f"{store.prefix}/k",
+        Body=b"wrong",
         Metadata=store._head("k")["Metadata"],
-    )  # fmt: skip
+    )
     time_sleep, s3.time.sleep = s3.time.sleep, lambda seconds: None
     try:
         with pytest.raises(DamagedObjectError, match="k is not"):

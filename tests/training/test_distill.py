@@ -59,8 +59,9 @@ def test_distillation_moves_the_student_to_its_teacher() -> None:
             parameter.add_(0.05 * torch.randn_like(parameter))
     frozen = [p.clone() for p in teacher.parameters()]
     base = world.trainer(student)
-    trainer = Trainer(student, r.forbidden_ids, r.pad_id, base.trainer, world.FREE, base.loss,
-                      teacher=teacher)  # fmt: skip
+    trainer = Trainer(
+        student, r.forbidden_ids, r.pad_id, base.trainer, world.FREE, base.loss, teacher=teacher
+    )
     groups = world.groups(world.prompts(), [2, 1, 3, 2, 2])
     losses = [trainer.distill(groups).loss for _ in range(6)]
     assert 0 < losses[-1] < 0.8 * losses[0] < math.log(2)
@@ -78,8 +79,9 @@ def test_distillation_does_not_depend_on_micro_batches(budget: int) -> None:
         teacher = world.model(torch.float64)
         with torch.no_grad():
             teacher.lm_head.weight.mul_(1.5)
-        trainer = Trainer(student, r.forbidden_ids, r.pad_id, base.trainer, world.FREE, base.loss,
-                          teacher=teacher)  # fmt: skip
+        trainer = Trainer(
+            student, r.forbidden_ids, r.pad_id, base.trainer, world.FREE, base.loss, teacher=teacher
+        )
         metrics = trainer.distill(world.groups(world.prompts(), [2, 1, 3, 2, 2]))
         gradients.append(world.gradient(student))
     assert metrics.micro_batches > 1

@@ -65,8 +65,10 @@ def test_the_merged_folder_is_an_ordinary_checkpoint_that_says_the_same(tmp_path
         for x, y in zip(a, b, strict=True):
             assert abs(x - y).max() < 1e-4
     assert lora.parameters(model).keys() == dict(world.model().named_parameters()).keys()
-    said = [HfEngine(m, r, "s").generate(world.prompts(2, 0, 0), Sampling(6, temperature=0.0),
-                                         [1, 2]) for m in (loaded, model)]  # fmt: skip
+    said = [
+        HfEngine(m, r, "s").generate(world.prompts(2, 0, 0), Sampling(6, temperature=0.0), [1, 2])
+        for m in (loaded, model)
+    ]
     assert [g[0].text for g in said[0]] == [g[0].text for g in said[1]]
 
 

@@ -347,8 +347,14 @@ def test_a_foreign_model_trains_padded_with_the_same_guarantees() -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    config = LlamaConfig(vocab_size=640, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-                         num_attention_heads=4, num_key_value_heads=2)  # fmt: skip
+    config = LlamaConfig(
+        vocab_size=640,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+    )
     groups = world.groups(world.prompts(0, 3, 0), [3, 2, 4])
     gradients = []
     for budget in (100_000, 200):

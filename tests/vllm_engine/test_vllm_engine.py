@@ -111,9 +111,14 @@ def lead(model: Any, renderer: Any, prompt: Prompt, ours: Completion, theirs: Co
 
 def trainer_of(model: Any, renderer: Any) -> Trainer:
     return Trainer(
-        copy.deepcopy(model), renderer.forbidden_ids, renderer.pad_id,
-        TrainerConfig(checkpointing=False), OptimizerConfig(), LossConfig(), "cpu",
-    )  # fmt: skip
+        copy.deepcopy(model),
+        renderer.forbidden_ids,
+        renderer.pad_id,
+        TrainerConfig(checkpointing=False),
+        OptimizerConfig(),
+        LossConfig(),
+        "cpu",
+    )
 
 
 def agree(name: str, theirs: VllmEngine, ours: HfEngine, sampling: Sampling = GREEDY) -> None:
@@ -130,8 +135,11 @@ def agree(name: str, theirs: VllmEngine, ours: HfEngine, sampling: Sampling = GR
         apart.append(np.abs(a.logp_T[:first] - b.logp_T[:first]))
     d = np.concatenate(apart)
     p95 = float(np.quantile(d, 0.95))
-    say(name, f"{same} of {len(asked)} greedy responses equal; |log-prob difference| over {len(d)} "
-        f"tokens: mean {d.mean():.4f}, 95 % {p95:.4f}, most {d.max():.3f}")  # fmt: skip
+    say(
+        name,
+        f"{same} of {len(asked)} greedy responses equal; |log-prob difference| over {len(d)} "
+        f"tokens: mean {d.mean():.4f}, 95 % {p95:.4f}, most {d.max():.3f}",
+    )
     # a near tie may turn in bf16, rarely
     assert same >= len(asked) - 1
     for prompt, a, b in zip(asked, want, got, strict=True):
@@ -219,8 +227,10 @@ def test_completions_differ_by_seed_and_repeat(original) -> None:
     assert len({c.text for c in first[0]} | {c.text for c in other[0]}) > 1
     differ = sum(a.text != b.text for a, b in zip(flat(first), flat(other), strict=True))
     inside = sum(len({c.text for c in group}) > 1 for group in first)
-    say("seeds", f"{differ} of 96 completions change with the seed; {inside} of 24 groups differ "
-        "inside")  # fmt: skip
+    say(
+        "seeds",
+        f"{differ} of 96 completions change with the seed; {inside} of 24 groups differ inside",
+    )
     assert differ >= 24
     assert inside >= 12
     # alone a prompt says the same as among others, but for what bf16 rounds by batch
@@ -348,9 +358,11 @@ def test_a_tied_students_head_follows_a_sync(transport, tmp_path) -> None:
         assert x.token_ids_T.tolist() == y.token_ids_T.tolist()
         assert x.logp_T.tolist() == y.logp_T.tolist()
         tokens += len(x.token_ids_T)
-    say(f"a tied student, synchronised by {transport}, and a fresh load",
+    say(
+        f"a tied student, synchronised by {transport}, and a fresh load",
         f"{tokens} tokens and log-probabilities equal bit by bit; {changed} of {len(before)} "
-        "responses changed by the sync")  # fmt: skip
+        "responses changed by the sync",
+    )
 
 
 def sync_tied(folder: str, transport: str) -> tuple[list[Completion], list[Completion]]:
@@ -397,8 +409,11 @@ def test_a_group_is_prefilled_once_and_no_state_outlives_a_sync() -> None:
     assert first == 4 * 7 * 1280
     assert second == 4 * 8 * 1280
     assert after == first
-    say("cached groups after a sync", f"{same} of 32 responses equal bit by bit to an engine's "
-        f"without the cache; near ties that transformers decides otherwise: {ties}")  # fmt: skip
+    say(
+        "cached groups after a sync",
+        f"{same} of 32 responses equal bit by bit to an engine's "
+        f"without the cache; near ties that transformers decides otherwise: {ties}",
+    )
     assert same == 32
 
 
@@ -408,8 +423,14 @@ def cached_groups() -> tuple[int, int, int, int, list[str]]:
     And how far transformers prefers its own token in each prompt that it answers otherwise.
     """
     model, renderer = models.load("nano:student", torch.float32)
-    engine = VllmEngine("nano:student", renderer, max_model_len=4096, enable_chunked_prefill=True,
-                        enable_prefix_caching=True, disable_log_stats=False)  # fmt: skip
+    engine = VllmEngine(
+        "nano:student",
+        renderer,
+        max_model_len=4096,
+        enable_chunked_prefill=True,
+        enable_prefix_caching=True,
+        disable_log_stats=False,
+    )
     # greedy, as a CPU cannot chunk a prompt that has a seed: so members are prompts here
     groups = [Prompt(f"{i} " + "one two three four " * 150) for i in range(4) for _ in range(8)]
     sampling, hits = Sampling(8, temperature=0.0), [0]
@@ -424,12 +445,14 @@ def cached_groups() -> tuple[int, int, int, int, list[str]]:
     plain.load_weights(weights(model), 1)
     want = flat(plain.generate(groups, sampling, range(32)))
     plain.close()
-    same = sum(a.token_ids_T.tolist() == b.token_ids_T.tolist() and
-               a.logp_T.tolist() == b.logp_T.tolist()
-               for a, b in zip(want, got, strict=True))  # fmt: skip
+    same = sum(
+        a.token_ids_T.tolist() == b.token_ids_T.tolist() and a.logp_T.tolist() == b.logp_T.tolist()
+        for a, b in zip(want, got, strict=True)
+    )
     ours = flat(HfEngine(model, renderer, "s").generate(groups[::8], sampling, range(4)))
-    leads = [lead(model, renderer, p, a, b)
-             for p, a, b in zip(groups[::8], ours, got[::8], strict=True)]  # fmt: skip
+    leads = [
+        lead(model, renderer, p, a, b) for p, a, b in zip(groups[::8], ours, got[::8], strict=True)
+    ]
     assert max(leads) < TIE
     first, second, after = np.diff(hits).tolist()
     return first, second, after, same, [f"{x:.3f} nats" for x in leads if x]

@@ -29,8 +29,12 @@ from zppo_core.types import Prompt
 
 
 def test_zppo_steps_with_vllm_for_student_and_teacher(tmp_path) -> None:
-    sets = ["compute.engine=vllm", "data.train_questions=96", "rollout.new_prompts=24",
-            "trainer.max_mismatch=0.02"]  # fmt: skip
+    sets = [
+        "compute.engine=vllm",
+        "data.train_questions=96",
+        "rollout.new_prompts=24",
+        "trainer.max_mismatch=0.02",
+    ]
     config = load("nano", sets)
     world = open_session(config, open_store(str(tmp_path)), lambda phase: None)
     assert world.teacher_params > 100_000
@@ -43,8 +47,11 @@ def test_zppo_steps_with_vllm_for_student_and_teacher(tmp_path) -> None:
             world.sync()
             assert {c.version for g in result.plain for c in g.completions} == {step}
             assert result.update.mismatch_mean < 0.02
-            say(f"zppo step {step} with vllm", f"{time.perf_counter() - start:.1f} s, mismatch of "
-                f"sampler and trainer {result.update.mismatch_mean:.4f} nats")  # fmt: skip
+            say(
+                f"zppo step {step} with vllm",
+                f"{time.perf_counter() - start:.1f} s, mismatch of "
+                f"sampler and trainer {result.update.mismatch_mean:.4f} nats",
+            )
         assert result.augmented  # the teacher answered
     finally:
         world.roles.student.inner.close()
@@ -59,15 +66,34 @@ def server() -> Iterator[str]:
         port = free.getsockname()[1]
     process = subprocess.Popen(
         [
-            sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1",
-            "--port", str(port), "--model", str(resolve("nano:teacher")), "--served-model-name",
-            "nano:teacher", "--api-key", "open-sesame", "--dtype", "bfloat16",
-            "--max-model-len", "1024", "--enforce-eager", "--no-enable-chunked-prefill",
-            "--no-enable-prefix-caching", "--generation-config", "vllm",
-            "--limit-mm-per-prompt", '{"image": 64, "video": 0}',
+            sys.executable,
+            "-m",
+            "vllm.entrypoints.openai.api_server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--model",
+            str(resolve("nano:teacher")),
+            "--served-model-name",
+            "nano:teacher",
+            "--api-key",
+            "open-sesame",
+            "--dtype",
+            "bfloat16",
+            "--max-model-len",
+            "1024",
+            "--enforce-eager",
+            "--no-enable-chunked-prefill",
+            "--no-enable-prefix-caching",
+            "--generation-config",
+            "vllm",
+            "--limit-mm-per-prompt",
+            '{"image": 64, "video": 0}',
         ],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     yield f"http://127.0.0.1:{port}/v1"
     process.terminate()
     process.wait(60)
@@ -86,8 +112,10 @@ def test_a_vllm_server_is_a_teacher(server, monkeypatch) -> None:
         seconds = time.perf_counter() - start
         near = [c.text for c in flat(local.generate(given, GREEDY, range(24)))]
         same = sum(a == b for a, b in zip(far, near, strict=True))
-        say(f"a vLLM server as teacher, thinking {thinking}", f"{same} of 24 greedy responses "
-            f"equal the transformers engine's; {seconds:.1f} s")  # fmt: skip
+        say(
+            f"a vLLM server as teacher, thinking {thinking}",
+            f"{same} of 24 greedy responses equal the transformers engine's; {seconds:.1f} s",
+        )
         assert same >= 22
     history = (("user", "What is 1 + 1?"), ("assistant", r"\boxed{2}"))
     late = [Prompt("And 2 + 2?", (), False, history)]

@@ -42,8 +42,13 @@ class Instance:
         return (*(() if right is None else (right.text,)), *self.chosen.wrong)
 
 
-def choose(kind: Kind, group: Group, draws: Sequence[TeacherDraw], rng: np.random.Generator,
-           boxed: bool = True) -> Chosen:  # fmt: skip
+def choose(
+    kind: Kind,
+    group: Group,
+    draws: Sequence[TeacherDraw],
+    rng: np.random.Generator,
+    boxed: bool = True,
+) -> Chosen:
     """One of each for BCQ, uniformly; all wrong rollouts for NCQ; a right one for the others.
 
     `boxed`: the wrong one has a boxed answer if any has (`reformulation.wrong`).
@@ -81,9 +86,10 @@ class PromptWriter:
         made = self.roles.compressor.compress(new, self.seed)
         self.short |= dict(zip(new, made, strict=True))
         hinted = [
-            (one.question.text, one.chosen.right.text) for one in instances
+            (one.question.text, one.chosen.right.text)
+            for one in instances
             if one.kind == "hint" and one.chosen.right is not None
-        ]  # fmt: skip
+        ]
         hints = iter(self.roles.hints.write(hinted, self.seed))
         return [self._ask(one, next(hints) if one.kind == "hint" else None) for one in instances]
 

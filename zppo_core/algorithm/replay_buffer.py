@@ -130,6 +130,11 @@ class PromptReplayBuffer:
 
 def _event(kind: EventKind, entry: Entry, step: int, accuracy: float) -> BufferEvent:
     return BufferEvent(
-        kind, entry.question_id, step, float(accuracy), entry.entry_accuracy, entry.entry_step,
+        kind,
+        entry.question_id,
+        step,
+        float(accuracy),
+        entry.entry_accuracy,
+        entry.entry_step,
         entry.visits,
-    )  # fmt: skip
+    )

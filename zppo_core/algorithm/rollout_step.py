@@ -59,8 +59,9 @@ class NotFiniteError(UserError):
     """Too many mini-batches in a row had no finite gradient: the run learns nothing more."""
 
 
-def rollout_step(state: RolloutState, roles: Roles, corpus: Corpus, config: Config,
-                 record: Record) -> StepResult:  # fmt: skip
+def rollout_step(
+    state: RolloutState, roles: Roles, corpus: Corpus, config: Config, record: Record
+) -> StepResult:
     """Perform rollout step `state.step` and advance `state` (Algorithm 1)."""
     step, method = state.step, METHODS[config.run.method]
 
@@ -103,8 +104,16 @@ def rollout_step(state: RolloutState, roles: Roles, corpus: Corpus, config: Conf
     for group in plain:
         state.visits[group.question_id] = state.visits.get(group.question_id, 0) + 1
     state.step += 1
-    return StepResult(step, tuple(plain), teacher, tuple(reformulated), tuple(augmented), update,
-                      tuple(events), len(state.buffer))  # fmt: skip
+    return StepResult(
+        step,
+        tuple(plain),
+        teacher,
+        tuple(reformulated),
+        tuple(augmented),
+        update,
+        tuple(events),
+        len(state.buffer),
+    )
 
 
 def plain_ask(question: Question, kind: Kind, roles: Roles, config: Config) -> Ask:
@@ -134,8 +143,9 @@ def sample(asks: Sequence[Ask], step: int, roles: Roles, config: Config) -> Samp
     return {ask.uid(step): tuple(c) for ask, c in zip(asks, outputs, strict=True)}
 
 
-def grade(asks: Sequence[Ask], sampled: Sampled, step: int, roles: Roles,
-          corpus: Corpus) -> list[Group]:  # fmt: skip
+def grade(
+    asks: Sequence[Ask], sampled: Sampled, step: int, roles: Roles, corpus: Corpus
+) -> list[Group]:
     """The groups of `asks`, graded."""
     outputs = [sampled[ask.uid(step)] for ask in asks]
     pairs = [
@@ -148,14 +158,26 @@ def grade(asks: Sequence[Ask], sampled: Sampled, step: int, roles: Roles,
     ]
     grades = iter(roles.grading.grade_all(pairs))
     return [
-        Group(ask.uid(step), ask.question_id, ask.kind, ask.prompt, completions,
-              tuple(next(grades) for _ in completions))
+        Group(
+            ask.uid(step),
+            ask.question_id,
+            ask.kind,
+            ask.prompt,
+            completions,
+            tuple(next(grades) for _ in completions),
+        )
         for ask, completions in zip(asks, outputs, strict=True)
-    ]  # fmt: skip
+    ]
 
 
-def plain_rollouts(asks: Sequence[Ask], ahead: Draws, state: RolloutState, roles: Roles,
-                   corpus: Corpus, config: Config) -> list[Group]:  # fmt: skip
+def plain_rollouts(
+    asks: Sequence[Ask],
+    ahead: Draws,
+    state: RolloutState,
+    roles: Roles,
+    corpus: Corpus,
+    config: Config,
+) -> list[Group]:
     """Student rollouts on X, in `compute.overlap` slices.
 
     While the student samples a slice, those before it are graded and the teacher draws for their
@@ -181,8 +203,9 @@ def plain_rollouts(asks: Sequence[Ask], ahead: Draws, state: RolloutState, roles
         return [group for groups in behind.collect() for group in groups]
 
 
-def augmented_rollouts(asks: Sequence[Ask], early: Sampled, step: int, roles: Roles,
-                       corpus: Corpus, config: Config) -> list[Group]:  # fmt: skip
+def augmented_rollouts(
+    asks: Sequence[Ask], early: Sampled, step: int, roles: Roles, corpus: Corpus, config: Config
+) -> list[Group]:
     """Student rollouts on the reformulated prompts but for the `early` ones; slices as above."""
     with Ahead[list[Group]]() as behind:
         for part in slices(asks, config.compute.overlap):
@@ -192,9 +215,16 @@ def augmented_rollouts(asks: Sequence[Ask], early: Sampled, step: int, roles: Ro
         return [group for groups in behind.collect() for group in groups]
 
 
-def teacher_rollouts(plain: Sequence[Group], hard: Sequence[Group], cap: int, ahead: Draws,
-                     state: RolloutState, roles: Roles, corpus: Corpus,
-                     config: Config) -> TeacherPhase:  # fmt: skip
+def teacher_rollouts(
+    plain: Sequence[Group],
+    hard: Sequence[Group],
+    cap: int,
+    ahead: Draws,
+    state: RolloutState,
+    roles: Roles,
+    corpus: Corpus,
+    config: Config,
+) -> TeacherPhase:
     """Fresh teacher rollouts where they can matter, and the plan under the pre- and post-cap.
 
     Distillation on the teacher's responses draws for every question of the step.
@@ -224,8 +254,14 @@ def teacher_rollouts(plain: Sequence[Group], hard: Sequence[Group], cap: int, ah
     return TeacherPhase(drawn, tuple((hard[i].question_id, kind) for i, kind in plan))
 
 
-def draw_teacher(question_ids: Sequence[str], ahead: Draws, state: RolloutState, roles: Roles,
-                 corpus: Corpus, config: Config) -> dict[str, tuple[TeacherDraw, ...]]:  # fmt: skip
+def draw_teacher(
+    question_ids: Sequence[str],
+    ahead: Draws,
+    state: RolloutState,
+    roles: Roles,
+    corpus: Corpus,
+    config: Config,
+) -> dict[str, tuple[TeacherDraw, ...]]:
     """G_T graded rollouts of every teacher for each question at its current visit."""
     visits = state.visits
     missing = [q for q in question_ids if q not in ahead]
@@ -244,8 +280,13 @@ def draw_teacher(question_ids: Sequence[str], ahead: Draws, state: RolloutState,
     }
 
 
-def ask_teachers(question_ids: Sequence[str], visits: Mapping[str, int], roles: Roles,
-                 corpus: Corpus, config: Config) -> Draws:  # fmt: skip
+def ask_teachers(
+    question_ids: Sequence[str],
+    visits: Mapping[str, int],
+    roles: Roles,
+    corpus: Corpus,
+    config: Config,
+) -> Draws:
     """G_T rollouts of every teacher for each question, not graded yet."""
     sampling = Sampling(config.rollout.max_tokens, config.teacher.rollouts)
     requests = [teacher_request(corpus[q], visits.get(q, 0), roles, config) for q in question_ids]
@@ -264,8 +305,15 @@ def teacher_request(question: Question, visit: int, roles: Roles, config: Config
     return DrawRequest(question.id, prompt, visit)
 
 
-def reformulate(hard: Sequence[Group], teacher: TeacherPhase, early: Sampled, step: int,
-                roles: Roles, corpus: Corpus, config: Config) -> list[Ask]:  # fmt: skip
+def reformulate(
+    hard: Sequence[Group],
+    teacher: TeacherPhase,
+    early: Sampled,
+    step: int,
+    roles: Roles,
+    corpus: Corpus,
+    config: Config,
+) -> list[Ask]:
     """Turn the planned instances into prompts: choose, compress, anonymise (sections 2 and 5).
 
     While the teacher compresses for a slice, the student samples the prompts of those before it;
@@ -292,8 +340,9 @@ def reformulate(hard: Sequence[Group], teacher: TeacherPhase, early: Sampled, st
     return asks
 
 
-def update_student(groups: Sequence[Group], state: RolloutState, roles: Roles,
-                   config: Config) -> UpdatePhase:  # fmt: skip
+def update_student(
+    groups: Sequence[Group], state: RolloutState, roles: Roles, config: Config
+) -> UpdatePhase:
     """Advantages, then I updates over equal parts of the groups (sections 3 and 4).
 
     Groups with equal rewards cost no forward pass; their tokens still count in the mean, as in the
@@ -330,8 +379,9 @@ def update_student(groups: Sequence[Group], state: RolloutState, roles: Roles,
         mismatch = metrics[0].mismatch_mean, metrics[0].mismatch_max
         refuse_mismatch(mismatch[0], step, config)
     # a mini-batch of trivial groups alone computes one of them, which does not make it less trivial
-    return UpdatePhase(tuple(metrics), advantages, *mismatch,
-                       skipped_groups=sum(g.trivial for g in groups))  # fmt: skip
+    return UpdatePhase(
+        tuple(metrics), advantages, *mismatch, skipped_groups=sum(g.trivial for g in groups)
+    )
 
 
 def computed(part: Sequence[Group]) -> list[Group]:
@@ -371,8 +421,13 @@ def distill_student(
             groups.append(TrainGroup(g.uid, g.kind, encoded, tuple(map(given_suffix, right))))
     metrics = roles.learner.distill(groups)
     count_skipped(metrics, state)
-    return UpdatePhase((metrics,), {}, metrics.mismatch_mean, metrics.mismatch_max,
-                       skipped_groups=len(plain) - len(groups))  # fmt: skip
+    return UpdatePhase(
+        (metrics,),
+        {},
+        metrics.mismatch_mean,
+        metrics.mismatch_max,
+        skipped_groups=len(plain) - len(groups),
+    )
 
 
 def count_skipped(metrics: UpdateMetrics, state: RolloutState) -> None:

@@ -87,8 +87,9 @@ class UpdateMetrics:
 NO_UPDATE = UpdateMetrics(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0, 0, 0, 0, 0.0, 0.0, 0.0)
 
 
-def sampler_mismatch(groups: Sequence[TrainGroup],
-                     scores: Sequence[Sequence[np.ndarray]]) -> tuple[float, float]:  # fmt: skip
+def sampler_mismatch(
+    groups: Sequence[TrainGroup], scores: Sequence[Sequence[np.ndarray]]
+) -> tuple[float, float]:
     """Mean and largest |log-prob of sampler - of trainer| over sampled tokens, nats; 0 if none."""
     gaps = [
         np.abs(suffix.sampler_logp_T - score)[suffix.mask_T]

@@ -29,8 +29,13 @@ class HostEngine:
         self._connection, self.host = connection, host
         self.name, self.version = name, version
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int],
-                 progress: Progress | None = None) -> list[tuple[Completion, ...]]:  # fmt: skip
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[tuple[Completion, ...]]:
         """`sampling.n` completions for each prompt, in order; see `engines.base.Engine`.
 
         UserError if the host has gone away or its engine failed.
@@ -41,8 +46,9 @@ class HostEngine:
         found = completions_of(*self._ask(pack_prompts(header, prompts), progress))
         return [tuple(found[i : i + sampling.n]) for i in range(0, len(found), sampling.n)]
 
-    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int,
-                     path: str = "") -> None:  # fmt: skip
+    def load_weights(
+        self, weights: Mapping[str, torch.Tensor], version: int, path: str = ""
+    ) -> None:
         """Have the engine take the weights that the update's workers left on its host.
 
         A `path` is another host's, and of no use there.
@@ -126,11 +132,14 @@ def prompts_of(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> l
     """The prompts of a message."""
     return [
         Prompt(
-            p["text"], tuple(arrays[f"{i}.{k}"].tobytes() for k in range(p["images"])),
-            p["thinking"], tuple((a, b) for a, b in p["history"]), tuple(p["forced"]),
+            p["text"],
+            tuple(arrays[f"{i}.{k}"].tobytes() for k in range(p["images"])),
+            p["thinking"],
+            tuple((a, b) for a, b in p["history"]),
+            tuple(p["forced"]),
         )
         for i, p in enumerate(header["prompts"])
-    ]  # fmt: skip
+    ]
 
 
 def pack_completions(completions: Sequence[Completion]) -> bytes:
@@ -143,11 +152,16 @@ def pack_completions(completions: Sequence[Completion]) -> bytes:
     return pack({"completions": about}, arrays)
 
 
-def completions_of(header: Mapping[str, Any],
-                   arrays: Mapping[str, np.ndarray]) -> list[Completion]:  # fmt: skip
+def completions_of(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> list[Completion]:
     """The completions of a message."""
     return [
-        Completion(c["text"], arrays[f"{i}.ids"], arrays[f"{i}.logp"], c["finish"], c["version"],
-                   c["forced"])
+        Completion(
+            c["text"],
+            arrays[f"{i}.ids"],
+            arrays[f"{i}.logp"],
+            c["finish"],
+            c["version"],
+            c["forced"],
+        )
         for i, c in enumerate(header["completions"])
-    ]  # fmt: skip
+    ]

@@ -93,8 +93,7 @@ class Door:
                     flush=True,
                 )
 
-    def accept(self, count: int, seconds: float,
-               alive: Callable[[], bool]) -> list[Connection]:  # fmt: skip
+    def accept(self, count: int, seconds: float, alive: Callable[[], bool]) -> list[Connection]:
         """`count` connections; fewer if `seconds` passed or `alive` became false before."""
         found: list[Connection] = []
         deadline = time.monotonic() + seconds

@@ -58,10 +58,11 @@ def groups_of(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> li
     for i, about in enumerate(header["groups"]):
         pixels, grid = arrays.get(f"{i}.pixels"), arrays.get(f"{i}.grid")
         prompt = EncodedPrompt(
-            arrays[f"{i}.ids"], arrays[f"{i}.types"],
+            arrays[f"{i}.ids"],
+            arrays[f"{i}.types"],
             None if pixels is None else torch.from_numpy(pixels),
             None if grid is None else torch.from_numpy(grid),
-        )  # fmt: skip
+        )
         suffixes = tuple(
             Suffix(**{name: arrays.get(f"{i}.{k}.{name}") for name in SUFFIX})  # type: ignore[arg-type]
             for k in range(about["suffixes"])

@@ -74,10 +74,17 @@ class RemoteTrainer:
     Weights that `publish` brings here are left in a file for it there.
     """
 
-    def __init__(self, model: Any, name: str, workers: Workers, trainer: TrainerConfig,
-                 optimizer: OptimizerConfig, loss: LossConfig,
-                 program: Mapping[str, str] | None = None,
-                 teacher: str = "") -> None:  # fmt: skip
+    def __init__(
+        self,
+        model: Any,
+        name: str,
+        workers: Workers,
+        trainer: TrainerConfig,
+        optimizer: OptimizerConfig,
+        loss: LossConfig,
+        program: Mapping[str, str] | None = None,
+        teacher: str = "",
+    ) -> None:
         self.model, self.settings = model, optimizer
         if trainer.lora_rank:  # as the workers do: what comes from them are the adapters alone
             lora.add(model, trainer.lora_rank, trainer.lora_alpha)
@@ -87,12 +94,17 @@ class RemoteTrainer:
         if program is not None:
             program = {**program, "bytes": str(_size(model.parameters()))}
         spec = {
-            "model": name, "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
-            "device": workers.device, "threads": workers.threads, "trainer": asdict(trainer),
-            "optimizer": asdict(optimizer), "loss": asdict(loss),
+            "model": name,
+            "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+            "device": workers.device,
+            "threads": workers.threads,
+            "trainer": asdict(trainer),
+            "optimizer": asdict(optimizer),
+            "loss": asdict(loss),
             "sharding": {"stage": workers.stage, "offload": workers.offload},
-            "program": program and dict(program), "teacher": teacher,
-        }  # fmt: skip
+            "program": program and dict(program),
+            "teacher": teacher,
+        }
         self._connection = self._start(workers)
         about = wire.unpack(self._ask(wire.pack(spec)))[0]
         self.mode = about["mode"]
@@ -102,16 +114,22 @@ class RemoteTrainer:
     def _start(self, workers: Workers) -> Connection:
         door = Door()
         environment = os.environ | {
-            "ZPPO_STEP": door.address, "ZPPO_STEP_KEY": door.key.hex(),
-            "ZPPO_BACKEND": workers.backend, "ZPPO_DEVICE": workers.device,
-            "OMP_NUM_THREADS": str(workers.threads), "DS_ACCELERATOR": workers.device,
+            "ZPPO_STEP": door.address,
+            "ZPPO_STEP_KEY": door.key.hex(),
+            "ZPPO_BACKEND": workers.backend,
+            "ZPPO_DEVICE": workers.device,
+            "OMP_NUM_THREADS": str(workers.threads),
+            "DS_ACCELERATOR": workers.device,
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        }  # fmt: skip
+        }
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, *workers.command()], env=environment, stdout=log,
-                stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            )  # fmt: skip
+                [sys.executable, *workers.command()],
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+            )
         for other in range(1, workers.hosts):
             print(f"update: waiting for host {other}: {workers.elsewhere(other)}", flush=True)
         found = door.accept(1, PATIENCE, self.alive)
@@ -126,8 +144,11 @@ class RemoteTrainer:
         return self._process.poll() is None
 
     def _dead(self, what: str) -> UserError:
-        lines = [line for line in self._log.read_text(errors="replace")[-TAIL:].splitlines()
-                 if "Error" in line]  # fmt: skip
+        lines = [
+            line
+            for line in self._log.read_text(errors="replace")[-TAIL:].splitlines()
+            if "Error" in line
+        ]
         why = lines[-1].strip() if lines else "no error in their log"
         return UserError(f"the update workers {what} ({why}); resume goes on at the last phase")
 
@@ -194,15 +215,15 @@ class RemoteTrainer:
         from safetensors.torch import save_file
 
         state = checkpoint.read("optimizer.safetensors")
-        weights = {n: p.detach().cpu() for n, p in self.model.named_parameters()
-                   if p.requires_grad}  # fmt: skip
+        weights = {n: p.detach().cpu() for n, p in self.model.named_parameters() if p.requires_grad}
         place = quick_folder(len(state) + _size(weights.values()))
         with tempfile.TemporaryDirectory(prefix="zppo-state-", dir=place) as folder:
             student, optimizer = Path(folder) / "student", Path(folder) / "optimizer"
             save_file({n: w.contiguous() for n, w in weights.items()}, student)
             optimizer.write_bytes(state)
-            self._ask(wire.pack({"command": "load", "student": str(student),
-                                 "optimizer": str(optimizer)}))  # fmt: skip
+            self._ask(
+                wire.pack({"command": "load", "student": str(student), "optimizer": str(optimizer)})
+            )
 
     def close(self) -> None:
         """End the workers."""

@@ -59,10 +59,16 @@ def build(spec: Mapping[str, Any]) -> ShardedTrainer:
     optimizer = dict(spec["optimizer"])
     optimizer["betas"] = tuple(optimizer["betas"])
     return ShardedTrainer.on(
-        Sharding(**spec["sharding"]), model, renderer.forbidden_ids, renderer.pad_id,
-        TrainerConfig(**spec["trainer"]), OptimizerConfig(**optimizer), LossConfig(**spec["loss"]),
-        spec["device"], teacher,
-    )  # fmt: skip
+        Sharding(**spec["sharding"]),
+        model,
+        renderer.forbidden_ids,
+        renderer.pad_id,
+        TrainerConfig(**spec["trainer"]),
+        OptimizerConfig(**optimizer),
+        LossConfig(**spec["loss"]),
+        spec["device"],
+        teacher,
+    )
 
 
 def shared(data: bytes | None, group: Any) -> bytes:
@@ -86,8 +92,11 @@ class Program:
         self.weights = self.folder / "weights.safetensors"
         # the launcher's variables are about another process group
         own = {k: v for k, v in os.environ.items() if k not in RANKS}
-        own |= {"ZPPO_ENGINES": about["address"], "ZPPO_WEIGHTS": str(self.weights),
-                "ZPPO_HOST": os.environ["GROUP_RANK"]}  # fmt: skip
+        own |= {
+            "ZPPO_ENGINES": about["address"],
+            "ZPPO_WEIGHTS": str(self.weights),
+            "ZPPO_HOST": os.environ["GROUP_RANK"],
+        }
         own["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         self._process = subprocess.Popen([sys.executable, "-m", about["module"]], env=own)
 
@@ -106,8 +115,9 @@ def further_host() -> bool:
     return os.environ.get("LOCAL_RANK") == "0" and os.environ.get("GROUP_RANK", "0") != "0"
 
 
-def obey(trainer: ShardedTrainer, message: bytes, group: Any = None,
-         program: Program | None = None) -> bytes:  # fmt: skip
+def obey(
+    trainer: ShardedTrainer, message: bytes, group: Any = None, program: Program | None = None
+) -> bytes:
     """Carry out one command, on every rank; the answer is rank 0's."""
     header, arrays = wire.unpack(message)
     command = header["command"]
@@ -139,8 +149,9 @@ def obey(trainer: ShardedTrainer, message: bytes, group: Any = None,
     raise ValueError(f"no command {command!r}")
 
 
-def whole_weights(trainer: ShardedTrainer, keep: bool,
-                  only: Set[str] | None = None) -> dict[str, torch.Tensor]:  # fmt: skip
+def whole_weights(
+    trainer: ShardedTrainer, keep: bool, only: Set[str] | None = None
+) -> dict[str, torch.Tensor]:
     """The student's parameters in its own type, gathered from all ranks; none if not to `keep`.
 
     `only` these names; None: all.

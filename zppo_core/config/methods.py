@@ -40,16 +40,27 @@ _ALL = (
     Method("grpo_replay_ncq", True, ("ncq",), "surrogate", "replay and NCQ"),
     Method("zppo", True, _BOTH, "surrogate", "replay, BCQ and NCQ: the paper's method"),
     Method("grpo_replay_hint", True, ("hint",), "surrogate", "replay and answer-free hints"),
-    Method("grpo_replay_prefix", True, ("prefix",), "surrogate",
-           "replay and the start of a right teacher response"),
+    Method(
+        "grpo_replay_prefix",
+        True,
+        ("prefix",),
+        "surrogate",
+        "replay and the start of a right teacher response",
+    ),
     Method("off_distill", False, (), "off_distill", "JSD on the teacher's right responses"),
     Method("off_distill_replay", True, (), "off_distill", "the same with the buffer"),
     Method("on_distill", False, (), "on_distill", "JSD on the student's own responses"),
     Method("on_distill_replay", True, (), "on_distill", "the same with the buffer"),
     # named by the paper as future work
-    Method("zppo_dynamic", True, _BOTH, "surrogate", "zppo, dynamic sampling after reformulation",
-           dynamic_sampling=True),
+    Method(
+        "zppo_dynamic",
+        True,
+        _BOTH,
+        "surrogate",
+        "zppo, dynamic sampling after reformulation",
+        dynamic_sampling=True,
+    ),
     Method("zppo_teachers", True, _BOTH, "surrogate", "zppo, candidates from several teachers"),
-)  # fmt: skip
+)
 
 METHODS: dict[str, Method] = {m.name: m for m in _ALL}

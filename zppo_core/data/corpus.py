@@ -106,8 +106,18 @@ class ListCorpus:
         return h.hexdigest()
 
 
-TEXTS = ["id", "question", "answer", "canonical", "judged", "kind", "options", "accepted",
-         "tolerance", "form"]  # fmt: skip
+TEXTS = [
+    "id",
+    "question",
+    "answer",
+    "canonical",
+    "judged",
+    "kind",
+    "options",
+    "accepted",
+    "tolerance",
+    "form",
+]
 
 
 def _question(row: Mapping[str, Any]) -> Question:
@@ -115,9 +125,18 @@ def _question(row: Mapping[str, Any]) -> Question:
     text, gold = with_form(row["question"], row["form"], row["answer"]), row["answer"]
     images = (row["image"],) if "image" in row else ()
     return Question(
-        row["id"], text, gold, images, "VLM", row["canonical"], row["judged"], row["kind"],
-        tuple(row["options"]), tuple(row["accepted"]), row["tolerance"],
-    )  # fmt: skip
+        row["id"],
+        text,
+        gold,
+        images,
+        "VLM",
+        row["canonical"],
+        row["judged"],
+        row["kind"],
+        tuple(row["options"]),
+        tuple(row["accepted"]),
+        row["tolerance"],
+    )
 
 
 class _OnDisk(Mapping[str, Question]):

@@ -104,12 +104,19 @@ TRAINED_KINDS = ("max", "count", "diff", "evens", "prod", "sum")
 NEW_KINDS = ("min", "odds", "ends")
 
 _WHERE: dict[str, str] = {
-    "row": "in the picture", "grid": "in the picture", "text": "in the list",
-    "frames": "in the video", "frame_pairs": "in the video",
-}  # fmt: skip
+    "row": "in the picture",
+    "grid": "in the picture",
+    "text": "in the list",
+    "frames": "in the video",
+    "frame_pairs": "in the video",
+}
 _FAMILY: dict[str, str] = {
-    "row": "VLM", "grid": "VLM", "text": "LLM", "frames": "Video", "frame_pairs": "Video",
-}  # fmt: skip
+    "row": "VLM",
+    "grid": "VLM",
+    "text": "LLM",
+    "frames": "Video",
+    "frame_pairs": "Video",
+}
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,13 @@ if TYPE_CHECKING:
     from zppo_core.store.base import ObjectStore
 
 # by suffix, what `datasets` calls the format
-FORMATS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv",
-           ".arrow": "arrow"}  # fmt: skip
+FORMATS = {
+    ".parquet": "parquet",
+    ".jsonl": "json",
+    ".json": "json",
+    ".csv": "csv",
+    ".arrow": "arrow",
+}
 
 
 # tables of these names say something about others: LLaMA-Factory's, those of `datasets`
@@ -122,9 +127,10 @@ def table_files(place: str, begins: str = "") -> list[TableFile]:
     files = [
         file
         for key, file in sorted(found.items())
-        if PurePosixPath(key).suffix in FORMATS and PurePosixPath(key).name.startswith(begins)
+        if PurePosixPath(key).suffix in FORMATS
+        and PurePosixPath(key).name.startswith(begins)
         and (key == name or PurePosixPath(key).name not in NO_TABLES)
-    ]  # fmt: skip
+    ]
     if not files:
         raise UserError(f"{place} holds no {begins or 'file '}*{', *'.join(FORMATS)}")
     return files

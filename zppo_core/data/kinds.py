@@ -17,9 +17,14 @@ JUDGED = ("llm_judge", "judge", "llm_as_judge", "free_form")
 ACCEPTED = ("list_string_match",)  # a list of accepted texts, of which one is to be said
 # the kinds of `AnswerSpec` that a reward type decides
 KINDS = {
-    "multiple_choice": "choice", "mcq": "choice", "numeric": "number", "counting": "number",
-    "ordering": "ordered", "number_list": "ordered", "list_match": "list",
-}  # fmt: skip
+    "multiple_choice": "choice",
+    "mcq": "choice",
+    "numeric": "number",
+    "counting": "number",
+    "ordering": "ordered",
+    "number_list": "ordered",
+    "list_match": "list",
+}
 LISTS = ("ordered", "list")
 LETTERS = "ABCDEFGHIJ"
 

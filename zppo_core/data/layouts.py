@@ -178,8 +178,13 @@ def _swift(row: Mapping[str, Any]) -> Asked:
         raise UnusableError("with several turns")
     answer = _first(row, SOLUTIONS)
     reply = is_missing(answer)
-    return Asked(row.get("query"), row.get("response") if reply else answer, images_of(row),
-                 reply=reply, system=not is_missing(row.get("system")))  # fmt: skip
+    return Asked(
+        row.get("query"),
+        row.get("response") if reply else answer,
+        images_of(row),
+        reply=reply,
+        system=not is_missing(row.get("system")),
+    )
 
 
 def _factory(row: Mapping[str, Any]) -> Asked:
@@ -190,8 +195,13 @@ def _factory(row: Mapping[str, Any]) -> Asked:
         raise UnusableError("with several turns")
     parts = [row.get("instruction"), row.get("input")]
     text = "\n".join(content_text(p) for p in parts if not is_missing(p))
-    return Asked(text, row.get("output"), images_of(row), reply=True,
-                 system=not is_missing(row.get("system")))  # fmt: skip
+    return Asked(
+        text,
+        row.get("output"),
+        images_of(row),
+        reply=True,
+        system=not is_missing(row.get("system")),
+    )
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -205,14 +215,30 @@ LAYOUTS: dict[str, Layout] = {
     )
 }
 COLUMNS = "columns"
-ROLES = ("question", "answer", "image", "id", "category", "judged", "kind", "options", "accepted",
-         "tolerance")  # fmt: skip
+ROLES = (
+    "question",
+    "answer",
+    "image",
+    "id",
+    "category",
+    "judged",
+    "kind",
+    "options",
+    "accepted",
+    "tolerance",
+)
 NAMES = (COLUMNS, *LAYOUTS)
 _ALIASES = {
-    "table": COLUMNS, "": "", "auto": "", "swift": "ms-swift", "msswift": "ms-swift",
-    "llamafactory": "llama-factory", "sharegpt": "llama-factory", "alpaca": "llama-factory",
+    "table": COLUMNS,
+    "": "",
+    "auto": "",
+    "swift": "ms-swift",
+    "msswift": "ms-swift",
+    "llamafactory": "llama-factory",
+    "sharegpt": "llama-factory",
+    "alpaca": "llama-factory",
     "chat": "trl",
-}  # fmt: skip
+}
 
 
 def parse_columns(text: str) -> dict[str, str]:

@@ -112,9 +112,13 @@ def open_rows(source: str) -> Iterator[tuple[Place, Mapping[str, Any]]]:
         ) from error
 
 
-def read_table(source: str, columns: str,
-               bounds: Bounds = ANY_SIZE, fault: Callable[[Question], str] = lambda _: "",
-               layout: str = "") -> tuple[list[Question], Report]:  # fmt: skip
+def read_table(
+    source: str,
+    columns: str,
+    bounds: Bounds = ANY_SIZE,
+    fault: Callable[[Question], str] = lambda _: "",
+    layout: str = "",
+) -> tuple[list[Question], Report]:
     """The questions of a table and what was left out; UserError if it cannot serve a run.
 
     A row needs a question and an answer; images may be files, bytes or lists of them, and are
@@ -167,8 +171,14 @@ def read_table(source: str, columns: str,
 class _Reader:
     """Reads rows of one table in one layout; UserError if the table lacks what that needs."""
 
-    def __init__(self, source: str, layout: str, mapping: Mapping[str, str], bounds: Bounds,
-                 notes: Counter[str]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        source: str,
+        layout: str,
+        mapping: Mapping[str, str],
+        bounds: Bounds,
+        notes: Counter[str],
+    ) -> None:
         self.source, self.name, self.mapping = source, layout, mapping
         self.bounds, self.notes = bounds, notes
         self._detail = ""
@@ -253,10 +263,18 @@ class _Reader:
         accepted = known.accepted or texts_of(facts.get("accepted"))
         category = facts.get("category", asked.category)
         question = Question(
-            question_id, with_form(text, form, gold), gold, images, "VLM" if images else "LLM",
-            "" if is_missing(category) else _plain(category), judged, kind, options,
-            tuple(a for a in accepted if a != gold), tolerance_of(facts.get("tolerance")),
-        )  # fmt: skip
+            question_id,
+            with_form(text, form, gold),
+            gold,
+            images,
+            "VLM" if images else "LLM",
+            "" if is_missing(category) else _plain(category),
+            judged,
+            kind,
+            options,
+            tuple(a for a in accepted if a != gold),
+            tolerance_of(facts.get("tolerance")),
+        )
         if asked.system:
             self.notes["with a system message left aside"] += 1
         return question

@@ -24,8 +24,9 @@ class Teacher:
     parameters: int  # 0 where they are not known
 
 
-def student_engine(config: Config, model: Any, renderer: Any,
-                   replaced: Mapping[str, Any] | None = None) -> Engine:  # fmt: skip
+def student_engine(
+    config: Config, model: Any, renderer: Any, replaced: Mapping[str, Any] | None = None
+) -> Engine:
     """The engine of rollouts: the trainer's own model, or vLLM, one engine a student GPU.
 
     `replaced` are settings of vLLM's in place of those that training needs.
@@ -42,11 +43,17 @@ def student_engine(config: Config, model: Any, renderer: Any,
         return VllmEngine(config.student.model, renderer, "student", **settings)
     return EnginePool(
         [
-            VllmEngine(config.student.model, renderer, "student", transport="file",
-                       devices=str(gpu), **settings)
+            VllmEngine(
+                config.student.model,
+                renderer,
+                "student",
+                transport="file",
+                devices=str(gpu),
+                **settings,
+            )
             for gpu in range(config.compute.student_gpus)
         ]
-    )  # fmt: skip
+    )
 
 
 def evaluation_engine(config: Config, model: Any = None) -> Engine:
@@ -82,8 +89,9 @@ def teacher_engine(config: Config, judge: str = "") -> Engine:
     return _teacher(config, config.teacher.model, renderer, False, evaluating=True).engine
 
 
-def teachers(config: Config, student_renderer: Any, judging: bool = False,
-             near: bool = False) -> list[Teacher]:  # fmt: skip
+def teachers(
+    config: Config, student_renderer: Any, judging: bool = False, near: bool = False
+) -> list[Teacher]:
     """The teachers of the run's method, in order; none if it has no use for one.
 
     `judging`: the corpus has free-form gold answers, so that every method needs the first. `near`:
@@ -96,8 +104,9 @@ def teachers(config: Config, student_renderer: Any, judging: bool = False,
     return [_teacher(config, name.strip(), student_renderer, near) for name in names]
 
 
-def _teacher(config: Config, name: str, student_renderer: Any, near: bool,
-             evaluating: bool = False) -> Teacher:  # fmt: skip
+def _teacher(
+    config: Config, name: str, student_renderer: Any, near: bool, evaluating: bool = False
+) -> Teacher:
     import torch
 
     from zppo_core import models
@@ -106,9 +115,12 @@ def _teacher(config: Config, name: str, student_renderer: Any, near: bool,
         from zppo_core.engines.openai import OpenAIEngine
 
         remote = OpenAIEngine(
-            config.teacher.endpoint, name, config.teacher.api_key_env, config.teacher.concurrency,
+            config.teacher.endpoint,
+            name,
+            config.teacher.api_key_env,
+            config.teacher.concurrency,
             encode=student_renderer.encode_text,
-        )  # fmt: skip
+        )
         remote.check()
         return Teacher(remote, None, None, 0)
     if config.compute.engine == "hf" or near:
@@ -174,9 +186,11 @@ def vllm_settings(config: Config, memory: float) -> dict[str, Any]:
     # all of a group may be wrong: their candidates, and their answers once more (section 5)
     candidates = 2 * config.rollout.group_size * config.reformulation.candidate_tokens
     settings: dict[str, Any] = {
-        "max_model_len": config.data.max_prompt_tokens + candidates + ROOM
+        "max_model_len": config.data.max_prompt_tokens
+        + candidates
+        + ROOM
         + config.rollout.max_tokens,
-    }  # fmt: skip
+    }
     if config.compute.device == "cpu":
         return settings
     return settings | {"gpu_memory_utilization": memory, "enable_sleep_mode": True}

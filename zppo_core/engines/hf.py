@@ -44,31 +44,40 @@ class HfEngine:
     the full distribution without the forbidden tokens; otherwise of the one sampled from.
     """
 
-    def __init__(self, model: Any, renderer: Renderer, name: str, version: int = 0,
-                 max_rows: int = MAX_ROWS) -> None:  # fmt: skip
+    def __init__(
+        self, model: Any, renderer: Renderer, name: str, version: int = 0, max_rows: int = MAX_ROWS
+    ) -> None:
         self.model, self.renderer, self.name, self.version = model, renderer, name, version
         self.max_rows = max_rows
         self.device = next(model.parameters()).device
         self.forbidden = torch.as_tensor(renderer.forbidden_ids, device=self.device)
 
     @torch.inference_mode()
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int],
-                 progress: Progress | None = None) -> list[tuple[Completion, ...]]:  # fmt: skip
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[tuple[Completion, ...]]:
         """`sampling.n` completions for each prompt, in order; see `engines.base.Engine`."""
         encoded = [self.renderer.encode(p) for p in prompts]
         results: dict[int, tuple[Completion, ...]] = {}
         for batch in self._batches(prompts, encoded, sampling.n):
             found = self._decode(
-                [encoded[i] for i in batch], [prompts[i].forced for i in batch], sampling,
+                [encoded[i] for i in batch],
+                [prompts[i].forced for i in batch],
+                sampling,
                 [seeds[i] for i in batch],
-            )  # fmt: skip
+            )
             results |= dict(zip(batch, found, strict=True))
             if progress is not None:
                 progress(len(results), len(prompts))
         return [results[i] for i in range(len(prompts))]
 
-    def _batches(self, prompts: Sequence[Prompt], encoded: Sequence[EncodedPrompt],
-                 n: int) -> list[list[int]]:  # fmt: skip
+    def _batches(
+        self, prompts: Sequence[Prompt], encoded: Sequence[EncodedPrompt], n: int
+    ) -> list[list[int]]:
         """Prompts of like length together, within the bounds on rows and tokens."""
 
         def length(i: int) -> int:
@@ -83,9 +92,13 @@ class HfEngine:
                 batches.append([i])
         return batches
 
-    def _decode(self, encoded: Sequence[EncodedPrompt], forced: Sequence[Sequence[int]],
-                sampling: Sampling,
-                seeds: Sequence[int]) -> list[tuple[Completion, ...]]:  # fmt: skip
+    def _decode(
+        self,
+        encoded: Sequence[EncodedPrompt],
+        forced: Sequence[Sequence[int]],
+        sampling: Sampling,
+        seeds: Sequence[int],
+    ) -> list[tuple[Completion, ...]]:
         n, count = sampling.n, len(encoded) * sampling.n
         given = [np.array(f, dtype=np.int64) for f in forced]
         start = [len(f) for f in given for _ in range(n)]
@@ -131,21 +144,25 @@ class HfEngine:
         return [
             tuple(
                 Completion(
-                    self.renderer.decode(ids[row]), np.array(ids[row], np.int32),
-                    np.array(logp[row], np.float32), "stop" if ended[row] else "length",
-                    self.version, start[row],
+                    self.renderer.decode(ids[row]),
+                    np.array(ids[row], np.int32),
+                    np.array(logp[row], np.float32),
+                    "stop" if ended[row] else "length",
+                    self.version,
+                    start[row],
                 )
                 for row in range(i * n, (i + 1) * n)
             )
             for i in range(len(encoded))
-        ]  # fmt: skip
+        ]
 
     def _shrink(self, decoder: Decoder, held: np.ndarray, going: np.ndarray) -> np.ndarray:
         decoder.keep(torch.as_tensor(np.searchsorted(held, going), device=self.device))
         return going
 
-    def _prefill(self, encoded: Sequence[EncodedPrompt], texts: Sequence[np.ndarray],
-                 n: int) -> tuple[Decoder, torch.Tensor]:  # fmt: skip
+    def _prefill(
+        self, encoded: Sequence[EncodedPrompt], texts: Sequence[np.ndarray], n: int
+    ) -> tuple[Decoder, torch.Tensor]:
         """A decoder that has read all but the last token of each text, n rows a prompt; those."""
         last = torch.tensor([int(t[-1]) for t in texts for _ in range(n)], device=self.device)
         if hybrid.supports(self.model):
@@ -174,8 +191,14 @@ class HfEngine:
 class HybridDecoder:
     """Qwen3.5 through the functional stack, with room for the responses set aside in blocks."""
 
-    def __init__(self, model: Any, encoded: Sequence[EncodedPrompt], texts: Sequence[np.ndarray],
-                 n: int, pad_id: int) -> None:  # fmt: skip
+    def __init__(
+        self,
+        model: Any,
+        encoded: Sequence[EncodedPrompt],
+        texts: Sequence[np.ndarray],
+        n: int,
+        pad_id: int,
+    ) -> None:
         self.text, self.head = hybrid.HybridText(model), model.get_output_embeddings()
         device = self.head.weight.device
         ids, lengths = hybrid.pad_rows([t[:-1] for t in texts], pad_id, device)
@@ -186,9 +209,12 @@ class HybridDecoder:
         pixels = [e.pixel_values for e in encoded if e.pixel_values is not None]
         grids = [e.image_grid_thw for e in encoded if e.image_grid_thw is not None]
         segment, position = self.text.embed_prompts(
-            ids, lengths, types, torch.cat(pixels).to(device) if pixels else None,
+            ids,
+            lengths,
+            types,
+            torch.cat(pixels).to(device) if pixels else None,
             torch.cat(grids).to(device) if grids else None,
-        )  # fmt: skip
+        )
         _, state = self.text.run(segment, None, position, want_output=False)
         owner = torch.arange(len(texts), device=device).repeat_interleave(n)
         self.state = state.rows(owner)
@@ -206,8 +232,14 @@ class HybridDecoder:
 class CacheDecoder:
     """Any transformers model through its own cache, prompts padded on the left."""
 
-    def __init__(self, model: Any, encoded: Sequence[EncodedPrompt], texts: Sequence[np.ndarray],
-                 n: int, pad_id: int) -> None:  # fmt: skip
+    def __init__(
+        self,
+        model: Any,
+        encoded: Sequence[EncodedPrompt],
+        texts: Sequence[np.ndarray],
+        n: int,
+        pad_id: int,
+    ) -> None:
         self.model = model
         device = next(model.parameters()).device
         inputs = left_pad(encoded, texts, pad_id, device)
@@ -231,9 +263,12 @@ class CacheDecoder:
         ones = torch.ones_like(self.mask[:, :1])
         self.mask = torch.cat([self.mask, ones], dim=1)
         out = self.model(
-            input_ids=tokens.unsqueeze(1), attention_mask=self.mask, use_cache=True,
-            past_key_values=self.cache, position_ids=self.position.unsqueeze(1),
-        )  # fmt: skip
+            input_ids=tokens.unsqueeze(1),
+            attention_mask=self.mask,
+            use_cache=True,
+            past_key_values=self.cache,
+            position_ids=self.position.unsqueeze(1),
+        )
         self.position = self.position + 1
         return out.logits[:, -1]
 

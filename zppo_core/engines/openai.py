@@ -51,8 +51,13 @@ class OpenAIEngine:
     def __post_init__(self) -> None:
         self.name = self.model
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int],
-                 progress: Progress | None = None) -> list[tuple[Completion, ...]]:  # fmt: skip
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[tuple[Completion, ...]]:
         """`sampling.n` completions for each prompt, in order; UserError if the endpoint fails."""
         if len(prompts) != len(seeds):
             raise ValueError(f"{len(prompts)} prompts, but {len(seeds)} seeds")
@@ -117,8 +122,9 @@ class OpenAIEngine:
         session.auth = _Bearer(os.environ.get(self.api_key_env, "").strip())
         return session
 
-    def _group(self, session: requests.Session, prompt: Prompt, sampling: Sampling, seed: int,
-               stop: Event) -> tuple[Completion, ...]:  # fmt: skip
+    def _group(
+        self, session: requests.Session, prompt: Prompt, sampling: Sampling, seed: int, stop: Event
+    ) -> tuple[Completion, ...]:
         """One request for the whole group; what a server without `n` left out, one by one."""
         body = request_body(self.model, prompt, sampling, seed, self.extra)
         if sampling.temperature == 0.0:  # vLLM's server refuses more than one
@@ -129,8 +135,9 @@ class OpenAIEngine:
             made += self._choices(session, single, stop)[:1]
         return tuple(made)
 
-    def _choices(self, session: requests.Session, body: Mapping[str, Any],
-                 stop: Event) -> list[Completion]:  # fmt: skip
+    def _choices(
+        self, session: requests.Session, body: Mapping[str, Any], stop: Event
+    ) -> list[Completion]:
         answer = self._request(session, "POST", "chat/completions", body, stop)
         choices = sorted(answer["choices"], key=_place)
         return [self._completion(choice) for choice in choices]
@@ -142,9 +149,14 @@ class OpenAIEngine:
         unknown = np.full(len(ids), np.nan, np.float32)
         return Completion(text, ids, unknown, "length" if cut else "stop", self.version)
 
-    def _request(self, session: requests.Session, method: str, route: str,
-                 body: Mapping[str, Any] | None = None,
-                 stop: Event | None = None) -> dict[str, Any]:  # fmt: skip
+    def _request(
+        self,
+        session: requests.Session,
+        method: str,
+        route: str,
+        body: Mapping[str, Any] | None = None,
+        stop: Event | None = None,
+    ) -> dict[str, Any]:
         """The answer's JSON; whatever may pass is tried again, at most `retries` times.
 
         Nothing is tried again once `stop` is set: nobody waits for the answer.
@@ -157,8 +169,11 @@ class OpenAIEngine:
                 response = session.request(
                     method, url, json=body, timeout=(CONNECT, self.timeout), allow_redirects=False
                 )
-            except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema,
-                    requests.exceptions.InvalidSchema):  # fmt: skip
+            except (
+                requests.exceptions.InvalidURL,
+                requests.exceptions.MissingSchema,
+                requests.exceptions.InvalidSchema,
+            ):
                 raise UserError(f"{url!r} is no address; write http://host:port/v1") from None
             except requests.RequestException as error:
                 fault = f"cannot reach {url} ({type(error).__name__})"
@@ -252,8 +267,9 @@ def _retry_after(response: requests.Response) -> float:
         return 0.0
 
 
-def request_body(model: str, prompt: Prompt, sampling: Sampling, seed: int,
-                 extra: Mapping[str, Any]) -> dict[str, Any]:  # fmt: skip
+def request_body(
+    model: str, prompt: Prompt, sampling: Sampling, seed: int, extra: Mapping[str, Any]
+) -> dict[str, Any]:
     """A chat request; fields outside OpenAI's own only where they are needed.
 
     `chat_template_kwargs` always says whether to think, since Qwen3.5's default differs by size.
@@ -267,11 +283,15 @@ def request_body(model: str, prompt: Prompt, sampling: Sampling, seed: int,
     messages = [{"role": role, "content": text} for role, text in prompt.history]
     messages.append({"role": "user", "content": content})
     body: dict[str, Any] = {
-        "model": model, "messages": messages, "n": sampling.n, "max_tokens": sampling.max_tokens,
-        "temperature": sampling.temperature, "top_p": sampling.top_p,
+        "model": model,
+        "messages": messages,
+        "n": sampling.n,
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
         "seed": seed % 2**31,  # some servers hold a seed in 32 bits
         "chat_template_kwargs": {"enable_thinking": prompt.thinking},
-    }  # fmt: skip
+    }
     standard = Sampling(1)
     for name in ("top_k", "min_p", "presence_penalty", "repetition_penalty"):
         if getattr(sampling, name) != getattr(standard, name):

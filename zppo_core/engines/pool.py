@@ -29,8 +29,13 @@ class EnginePool:
         self.name: str = engines[0].name
         self.version: int = engines[0].version
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int],
-                 progress: Progress | None = None) -> list[tuple[Completion, ...]]:  # fmt: skip
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[tuple[Completion, ...]]:
         """`sampling.n` completions for each prompt, in order; see `engines.base.Engine`."""
         if len(seeds) != len(prompts):
             raise ValueError(f"{len(prompts)} prompts, {len(seeds)} seeds")

@@ -33,8 +33,13 @@ class Penalties:
     """Presence and repetition penalties as vLLM defines them: on what a row has said, the latter
     on its prompt too."""
 
-    def __init__(self, sampling: Sampling, prompts: Sequence[np.ndarray], vocabulary: int,
-                 device: torch.device) -> None:  # fmt: skip
+    def __init__(
+        self,
+        sampling: Sampling,
+        prompts: Sequence[np.ndarray],
+        vocabulary: int,
+        device: torch.device,
+    ) -> None:
         self.presence, self.repetition = sampling.presence_penalty, sampling.repetition_penalty
         self.active = self.presence != 0.0 or self.repetition != 1.0
         rows = len(prompts) if self.active else 0

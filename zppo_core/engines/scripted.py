@@ -22,13 +22,23 @@ class ScriptedEngine:
     are cut, as a model's would be.
     """
 
-    def __init__(self, answer: Callable[[Prompt, int], str], name: str = "scripted",
-                 version: int = 0, seconds: float = 0.0) -> None:  # fmt: skip
+    def __init__(
+        self,
+        answer: Callable[[Prompt, int], str],
+        name: str = "scripted",
+        version: int = 0,
+        seconds: float = 0.0,
+    ) -> None:
         self.answer, self.name, self.version, self.seconds = answer, name, version, seconds
         self.asked: list[Prompt] = []  # every prompt, in order
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int],
-                 progress: Progress | None = None) -> list[tuple[Completion, ...]]:  # fmt: skip
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[tuple[Completion, ...]]:
         """See `engines.base.Engine`."""
         if len(seeds) != len(prompts):
             raise ValueError(f"{len(prompts)} prompts, {len(seeds)} seeds")

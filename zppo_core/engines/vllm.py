@@ -48,9 +48,16 @@ class VllmEngine:
     forbidden tokens taken out, then penalties, temperature and cuts. `settings` go to `vllm.LLM`.
     """
 
-    def __init__(self, model: str, renderer: Renderer, name: str = "", version: int = 0,
-                 transport: Transport = "memory", devices: str = "",
-                 **settings: Any) -> None:  # fmt: skip
+    def __init__(
+        self,
+        model: str,
+        renderer: Renderer,
+        name: str = "",
+        version: int = 0,
+        transport: Transport = "memory",
+        devices: str = "",
+        **settings: Any,
+    ) -> None:
         self.renderer, self.version, self.transport = renderer, version, transport
         folder = str(resolve(model)) if model.startswith("nano:") else os.path.expanduser(model)
         self.name = name or weights_identity(folder)
@@ -76,31 +83,43 @@ class VllmEngine:
         disable_envs_cache()  # an engine made earlier froze what it read
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if transport == "memory" else "1"
         given: dict[str, Any] = {
-            "dtype": "bfloat16", "seed": 0, "generation_config": "vllm",
+            "dtype": "bfloat16",
+            "seed": 0,
+            "generation_config": "vllm",
             "limit_mm_per_prompt": {"image": 64, "video": 0},
-        }  # fmt: skip
+        }
         self._on_cpu: bool = current_platform.is_cpu()
         if self._on_cpu:
             os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
             # a chunk of a prompt rewinds its seed's generator, which fails on a CPU; a hybrid's
             # prefix cache needs chunks
-            given |= {"enforce_eager": True, "enable_chunked_prefill": False,
-                      "enable_prefix_caching": False}  # fmt: skip
+            given |= {
+                "enforce_eager": True,
+                "enable_chunked_prefill": False,
+                "enable_prefix_caching": False,
+            }
         if "max_model_len" in settings:  # at most what the model was made for
             own = AutoConfig.from_pretrained(folder).get_text_config().max_position_embeddings
             settings["max_model_len"] = min(settings["max_model_len"], own)
         with _visible(devices):
             self.llm: Any = LLM(
-                model=folder, **(given | settings), logprobs_mode="processed_logprobs",
+                model=folder,
+                **(given | settings),
+                logprobs_mode="processed_logprobs",
                 worker_extension_cls="zppo_core.engines.vllm_weights.WeightAccess",
-            )  # fmt: skip
+            )
         self._control = control_settings(renderer)
         shape = self.llm.llm_engine.model_config
         self.max_length, self._dtype = int(shape.max_model_len), shape.dtype
         self._asleep = self._unfit = False
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int],
-                 progress: Progress | None = None) -> list[tuple[Completion, ...]]:  # fmt: skip
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[tuple[Completion, ...]]:
         """`sampling.n` completions for each prompt, in order; see `engines.base.Engine`.
 
         UserError if a prompt and its response do not fit the engine's `max_model_len`.
@@ -127,14 +146,20 @@ class VllmEngine:
                 SamplingParams(
                     # vLLM wants greedy members once
                     n=sampling.n if sampling.temperature > 0 else 1,
-                    temperature=sampling.temperature, top_p=sampling.top_p,
-                    top_k=sampling.top_k, min_p=sampling.min_p,
+                    temperature=sampling.temperature,
+                    top_p=sampling.top_p,
+                    top_k=sampling.top_k,
+                    min_p=sampling.min_p,
                     presence_penalty=sampling.presence_penalty,
                     repetition_penalty=sampling.repetition_penalty,
-                    max_tokens=room, seed=seed % MAX_SEED, logprobs=0, flat_logprobs=True,
-                    detokenize=False, **self._control,
+                    max_tokens=room,
+                    seed=seed % MAX_SEED,
+                    logprobs=0,
+                    flat_logprobs=True,
+                    detokenize=False,
+                    **self._control,
                 )
-            )  # fmt: skip
+            )
         bar = False if progress is None else _bar(progress, len(prompts))
         outputs = self.llm.generate(texts, settings, use_tqdm=bar) if texts else []
         made = dict(zip(asked, outputs, strict=True))
@@ -143,8 +168,9 @@ class VllmEngine:
             for i, (p, e) in enumerate(zip(prompts, encoded, strict=True))
         ]
 
-    def _group(self, forced: tuple[int, ...], encoded: EncodedPrompt, output: Any,
-               n: int) -> tuple[Completion, ...]:  # fmt: skip
+    def _group(
+        self, forced: tuple[int, ...], encoded: EncodedPrompt, output: Any, n: int
+    ) -> tuple[Completion, ...]:
         if output is None:
             given = np.array(forced, np.int32)
             zero = np.zeros(len(given), np.float32)
@@ -172,8 +198,9 @@ class VllmEngine:
         with shared_file(cast(weights, sources, types, self._dtype), size) as path:
             yield path
 
-    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int,
-                     path: str = "") -> None:  # fmt: skip
+    def load_weights(
+        self, weights: Mapping[str, torch.Tensor], version: int, path: str = ""
+    ) -> None:
         """Take all parameters by their transformers names, check sums read back, drop caches.
 
         `path` is where they are `staged` already. Raises KeyError if a name is missing or left
@@ -238,10 +265,11 @@ def control_settings(renderer: Renderer) -> dict[str, Any]:
         )
     return {
         # by our list alone: vLLM's own would be the tokenizer's one token
-        "stop_token_ids": list(renderer.end_ids), "ignore_eos": True,
+        "stop_token_ids": list(renderer.end_ids),
+        "ignore_eos": True,
         # its only mask with room for the rows beside a large vocabulary, in both model runners
         "logit_bias": {int(i): -float("inf") for i in renderer.forbidden_ids},
-    }  # fmt: skip
+    }
 
 
 def text_prompt(prompt: Prompt, encoded: EncodedPrompt) -> dict[str, Any]:

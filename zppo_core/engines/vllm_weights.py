@@ -50,9 +50,10 @@ class WeightAccess:
         weights of its own; where it shares the embedding's, it would keep the old ones.
         """
         heads = [
-            module for name, module in self.model_runner.get_model().named_modules()
+            module
+            for name, module in self.model_runner.get_model().named_modules()
             if name.rpartition(".")[2] == "lm_head" and getattr(module, "weight", None) is not None
-        ]  # fmt: skip
+        ]
         for head in heads:
             head.quant_method.process_weights_after_loading(head)
         return len(heads)
@@ -66,8 +67,9 @@ def _type(tensor: torch.Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def sources_of(mapped: Mapping[str, str | None], own: Iterable[str],
-               packed: Mapping[str, Sequence[str]]) -> Sources:  # fmt: skip
+def sources_of(
+    mapped: Mapping[str, str | None], own: Iterable[str], packed: Mapping[str, Sequence[str]]
+) -> Sources:
     """For each of vLLM's tensors the checkpoint's that it is made of; complete both ways.
 
     `mapped` are checkpoint names with vLLM's prefixes (None: not used by it), `own` vLLM's names,
@@ -107,9 +109,12 @@ def sums(tensor: torch.Tensor) -> Sums:
     return tensor.numel(), total, square
 
 
-def cast(weights: Mapping[str, torch.Tensor], sources: Mapping[str, Sequence[str]],
-         types: Mapping[str, str],
-         dtype: torch.dtype) -> Iterator[tuple[str, torch.Tensor]]:  # fmt: skip
+def cast(
+    weights: Mapping[str, torch.Tensor],
+    sources: Mapping[str, Sequence[str]],
+    types: Mapping[str, str],
+    dtype: torch.dtype,
+) -> Iterator[tuple[str, torch.Tensor]]:
     """The weights in the types a fresh load gives them: vLLM's own, for biases the model's `dtype`.
 
     The CPU build rounds a bias to `dtype` and then widens it; vLLM keeps A_log in float32.
@@ -122,8 +127,11 @@ def cast(weights: Mapping[str, torch.Tensor], sources: Mapping[str, Sequence[str
         yield name, tensor.detach().to(to)
 
 
-def compare(given: Mapping[str, Sums], sources: Mapping[str, Sequence[str]],
-            ranks: Sequence[Mapping[str, Sums]]) -> int:  # fmt: skip
+def compare(
+    given: Mapping[str, Sums],
+    sources: Mapping[str, Sequence[str]],
+    ranks: Sequence[Mapping[str, Sums]],
+) -> int:
     """Number of vLLM's tensors found to hold what was given; RuntimeError names one that does not.
 
     `given` are the `sums` of what was sent, `ranks` the workers'. Left out: tensors that a CPU

@@ -22,8 +22,12 @@ class PaddedBatch:
     response_columns: torch.Tensor
 
 
-def right_pad(prompts: Sequence[EncodedPrompt], responses: Sequence[np.ndarray], pad_id: int,
-              device: str | torch.device = "cpu") -> PaddedBatch:  # fmt: skip
+def right_pad(
+    prompts: Sequence[EncodedPrompt],
+    responses: Sequence[np.ndarray],
+    pad_id: int,
+    device: str | torch.device = "cpu",
+) -> PaddedBatch:
     """Batch row i is prompts[i] followed by responses[i]; images in row order."""
     lengths = [p.length + len(r) for p, r in zip(prompts, responses, strict=True)]
     shape = (len(prompts), max(lengths))
@@ -48,12 +52,20 @@ def right_pad(prompts: Sequence[EncodedPrompt], responses: Sequence[np.ndarray],
         inputs["pixel_values"] = torch.cat(pixels).to(device)
         inputs["image_grid_thw"] = torch.cat(grids).to(device)
         inputs["mm_token_type_ids"] = torch.from_numpy(types).to(device)
-    return PaddedBatch(inputs["input_ids"], inputs, torch.tensor(rows, device=device),
-                       torch.tensor(columns, device=device))  # fmt: skip
+    return PaddedBatch(
+        inputs["input_ids"],
+        inputs,
+        torch.tensor(rows, device=device),
+        torch.tensor(columns, device=device),
+    )
 
 
-def left_pad(prompts: Sequence[EncodedPrompt], texts: Sequence[np.ndarray], pad_id: int,
-             device: str | torch.device = "cpu") -> dict[str, Any]:  # fmt: skip
+def left_pad(
+    prompts: Sequence[EncodedPrompt],
+    texts: Sequence[np.ndarray],
+    pad_id: int,
+    device: str | torch.device = "cpu",
+) -> dict[str, Any]:
     """Model inputs for decoding: texts[i] begins with prompts[i]; padding stands on the left."""
     width = max(len(t) for t in texts)
     ids = np.full((len(texts), width), pad_id, dtype=np.int64)

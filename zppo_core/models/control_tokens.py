@@ -38,8 +38,12 @@ class ControlTokens:
     forbidden_ids: np.ndarray
 
 
-def control_tokens(tokenizer: Any, vocab_size: int, generation: Mapping[str, Any] | None = None,
-                   media_ids: Sequence[int] = ()) -> ControlTokens:  # fmt: skip
+def control_tokens(
+    tokenizer: Any,
+    vocab_size: int,
+    generation: Mapping[str, Any] | None = None,
+    media_ids: Sequence[int] = (),
+) -> ControlTokens:
     """The control tokens of a model whose logits have `vocab_size` entries.
 
     `generation` is the content of its generation_config: `eos_token_id`, one id or several, and
@@ -64,9 +68,11 @@ def control_tokens(tokenizer: Any, vocab_size: int, generation: Mapping[str, Any
     beyond = range(len(tokenizer), vocab_size)
     barred = (special - spoken) | (set(media_ids) - set(ends)) | set(beyond)
     return ControlTokens(
-        ends[0], tuple(sorted(set(ends))), next(i for i in pads if 0 <= i < vocab_size),
+        ends[0],
+        tuple(sorted(set(ends))),
+        next(i for i in pads if 0 <= i < vocab_size),
         np.array(sorted(i for i in barred if 0 <= i < vocab_size), dtype=np.int64),
-    )  # fmt: skip
+    )
 
 
 def media_ids(config: Mapping[str, Any]) -> tuple[int, ...]:
@@ -123,8 +129,9 @@ def _after(words: str, text: str) -> str:
 def _leading(text: str, special: Mapping[int, str]) -> list[int]:
     """The control token that `text` begins with, if any: the longest."""
     text = text.lstrip()
-    return sorted((i for i, t in special.items() if t and text.startswith(t)),
-                  key=lambda i: -len(special[i]))[:1]  # fmt: skip
+    return sorted(
+        (i for i, t in special.items() if t and text.startswith(t)), key=lambda i: -len(special[i])
+    )[:1]
 
 
 def _rendered(tokenizer: Any, messages: list[dict[str, str]], opening: bool) -> str:

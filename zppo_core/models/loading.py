@@ -47,8 +47,16 @@ def load(
 
 
 # of Qwen3.5's text stack: decays and norms lose too much in bfloat16
-PRECISE = ("A_log", "dt_bias", "input_layernorm", "post_attention_layernorm", "q_norm", "k_norm",
-           "linear_attn.norm", "language_model.norm")  # fmt: skip
+PRECISE = (
+    "A_log",
+    "dt_bias",
+    "input_layernorm",
+    "post_attention_layernorm",
+    "q_norm",
+    "k_norm",
+    "linear_attn.norm",
+    "language_model.norm",
+)
 
 
 @contextmanager

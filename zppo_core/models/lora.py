@@ -12,8 +12,18 @@ from typing import Any
 import torch
 
 # of attention, gated delta layers and feed-forward; not the vision tower, embeddings or head
-TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "in_proj_qkv", "in_proj_z", "out_proj",
-           "gate_proj", "up_proj", "down_proj")  # fmt: skip
+TARGETS = (
+    "q_proj",
+    "k_proj",
+    "v_proj",
+    "o_proj",
+    "in_proj_qkv",
+    "in_proj_z",
+    "out_proj",
+    "gate_proj",
+    "up_proj",
+    "down_proj",
+)
 ADAPTER = "student"
 
 
@@ -25,8 +35,13 @@ def add(model: Any, rank: int, alpha: int, seed: int = 0) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
     pattern = rf".*layers\..*\.({'|'.join(TARGETS)})"
-    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=pattern,
-                        exclude_modules=r".*visual.*")  # fmt: skip
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=0.0,
+        target_modules=pattern,
+        exclude_modules=r".*visual.*",
+    )
     inject_adapter_in_model(config, model, adapter_name=ADAPTER)
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():

@@ -49,13 +49,20 @@ class Shape:
         h, keys, values = self.hidden, KEY_HEADS * LINEAR_DIM, self.value_heads * LINEAR_DIM
         attention = (
             h * self.heads * HEAD_DIM * 2  # queries and their gate
-            + h * self.kv_heads * HEAD_DIM * 2 + self.heads * HEAD_DIM * h + 2 * HEAD_DIM
-        )  # fmt: skip
+            + h * self.kv_heads * HEAD_DIM * 2
+            + self.heads * HEAD_DIM * h
+            + 2 * HEAD_DIM
+        )
         mixed = 2 * keys + values
         delta = (
-            h * mixed + mixed * KERNEL + h * values + 2 * h * self.value_heads
-            + 2 * self.value_heads + LINEAR_DIM + values * h
-        )  # fmt: skip
+            h * mixed
+            + mixed * KERNEL
+            + h * values
+            + 2 * h * self.value_heads
+            + 2 * self.value_heads
+            + LINEAR_DIM
+            + values * h
+        )
         each = 3 * h * self.ffn + 2 * h
         mixers = self.full_layers * attention + (self.layers - self.full_layers) * delta
         embeddings = VOCAB * h * (1 if self.tied else 2)
@@ -155,14 +162,18 @@ def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
     method = METHODS[config.run.method]
     activations = student.activation_bytes(trainer.token_budget, trainer.checkpointing)
     update: tuple[Need, ...] = (
-        Need("weights", weights / GIB), Need("gradients", gradients / GIB),
-        Need("optimizer", optimizer / GIB), Need("activations", activations / GIB),
+        Need("weights", weights / GIB),
+        Need("gradients", gradients / GIB),
+        Need("optimizer", optimizer / GIB),
+        Need("activations", activations / GIB),
         Need("CUDA", CONTEXT),
-    )  # fmt: skip
+    )
     rollout: tuple[Need, ...] = (
-        Need("weights", weights / GIB), Need("optimizer", optimizer / GIB),
-        Need("vLLM", c.engine_memory * gpu_gib), Need("CUDA", CONTEXT),
-    )  # fmt: skip
+        Need("weights", weights / GIB),
+        Need("optimizer", optimizer / GIB),
+        Need("vLLM", c.engine_memory * gpu_gib),
+        Need("CUDA", CONTEXT),
+    )
     if method.loss != "surrogate" and teacher is not None:  # whole on every rank
         seen = Need("teacher", teacher.params * teacher.bytes / GIB)
         update, rollout = (*update, seen), (*rollout, seen)
@@ -173,8 +184,11 @@ def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
         width = c.teacher_tensor_parallel or max(gpus, 1)
         own = teacher.params * teacher.bytes / width
         one = (teacher.cache_bytes * tokens + teacher.state_bytes) / width
-        beside = (Need("weights", own / GIB), Need("cache of one response", one / GIB),
-                  Need("CUDA", CONTEXT))  # fmt: skip
+        beside = (
+            Need("weights", own / GIB),
+            Need("cache of one response", one / GIB),
+            Need("CUDA", CONTEXT),
+        )
         if gpus == 0 and c.engine == "vllm" and method.loss == "surrogate":  # as large as the other
             rollout = (*rollout, Need("teacher's vLLM", c.engine_memory * gpu_gib))
     return Estimate(update, rollout, beside)
@@ -233,9 +247,9 @@ def _remedy(config: Config, gpu_gib: float) -> str:
     changes.append((all_of_it, both))
     for text, change in changes:
         changed = replace(
-            config, **{part: replace(getattr(config, part), **values)
-                       for part, values in change.items()}
-        )  # fmt: skip
+            config,
+            **{part: replace(getattr(config, part), **values) for part, values in change.items()},
+        )
         found = estimate(changed, gpu_gib)
         if found is not None and found.student_gib <= gpu_gib:
             return f"it fits with --set {text}"
@@ -252,8 +266,10 @@ def table() -> str:
         parts = "  ".join(f"{n.what} {n.gib:.1f}" for n in found.update)
         sums = [sum(n.gib for n in needs) for needs in (found.update, found.rollout, found.teacher)]
         size = shapes()[config.student.model].params / 1e9
-        lines.append(f"{scale:>4}  {size:.2f} B  {parts}  update {sums[0]:.1f}  "
-                     f"rollouts {sums[1]:.1f}  teacher {sums[2]:.1f}")  # fmt: skip
+        lines.append(
+            f"{scale:>4}  {size:.2f} B  {parts}  update {sums[0]:.1f}  "
+            f"rollouts {sums[1]:.1f}  teacher {sums[2]:.1f}"
+        )
     return "\n".join(lines)
 
 

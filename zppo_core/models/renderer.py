@@ -30,9 +30,14 @@ class Renderer:
     `forbidden_ids`.
     """
 
-    def __init__(self, tokenizer: Any, image_processor: Any = None, vocab_size: int = 0,
-                 generation: Mapping[str, Any] | None = None,
-                 media_ids: Sequence[int] = ()) -> None:  # fmt: skip
+    def __init__(
+        self,
+        tokenizer: Any,
+        image_processor: Any = None,
+        vocab_size: int = 0,
+        generation: Mapping[str, Any] | None = None,
+        media_ids: Sequence[int] = (),
+    ) -> None:
         self.tokenizer = tokenizer
         self.processor: Any = None
         if image_processor is not None:
@@ -87,10 +92,12 @@ class Renderer:
         messages.append({"role": "user", "content": content})
         return str(
             self.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True,
+                messages,
+                tokenize=False,
+                add_generation_prompt=True,
                 enable_thinking=prompt.thinking,
             )
-        )  # fmt: skip
+        )
 
     def _encode(self, prompt: Prompt) -> EncodedPrompt:
         text = self.template(prompt)

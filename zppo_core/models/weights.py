@@ -29,8 +29,13 @@ def weight_hash(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
     return h.hexdigest()
 
 
-def write_student(folder: Path, model: Any, tokenizer: Any, image_processor: Any = None,
-                  mtp: Mapping[str, torch.Tensor] | None = None) -> None:  # fmt: skip
+def write_student(
+    folder: Path,
+    model: Any,
+    tokenizer: Any,
+    image_processor: Any = None,
+    mtp: Mapping[str, torch.Tensor] | None = None,
+) -> None:
     """The student as an ordinary Hugging Face folder, for transformers and vLLM as it stands.
 
     `mtp` are the base's tensors of multi-token prediction, which stand beside the trained ones.

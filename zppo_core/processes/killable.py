@@ -52,8 +52,10 @@ class _Process:
         environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
         process = subprocess.Popen(
             [sys.executable, "-m", "zppo_core.processes.killable", *self.arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
         self.process, self.done = process, 0
         ready = self._read_line(time.monotonic() + START_SECONDS)
         if ready is None or "ready" not in ready:
@@ -136,9 +138,15 @@ class WorkerPool:
     count against the time and memory of a job.
     """
 
-    def __init__(self, function: str, workers: int = 2, timeout: float = 5.0,
-                 memory_mb: int = 1024, jobs_per_worker: int = 2000,
-                 prepare: Sequence[str] = ()) -> None:  # fmt: skip
+    def __init__(
+        self,
+        function: str,
+        workers: int = 2,
+        timeout: float = 5.0,
+        memory_mb: int = 1024,
+        jobs_per_worker: int = 2000,
+        prepare: Sequence[str] = (),
+    ) -> None:
         self.timeout = timeout
         processes = [
             _Process(function, memory_mb, jobs_per_worker, prepare) for _ in range(workers)

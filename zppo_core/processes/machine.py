@@ -15,8 +15,10 @@ def code_version() -> str:
     try:
         asked = subprocess.run(
             ["git", "-C", str(here), "describe", "--always", "--dirty"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         commit = asked.stdout.strip() if asked.returncode == 0 else ""
     except OSError:  # no git here, as in slim images
         commit = ""
@@ -32,8 +34,11 @@ def machine() -> str:
     name = platform.processor() or platform.machine()
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-        models = [line.partition(":")[2].strip() for line in text.splitlines()
-                  if line.startswith("model name")]  # fmt: skip
+        models = [
+            line.partition(":")[2].strip()
+            for line in text.splitlines()
+            if line.startswith("model name")
+        ]
         name = models[0] if models else name
     except OSError:
         pass  # not Linux: the name above has to do

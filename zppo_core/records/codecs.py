@@ -70,24 +70,38 @@ class GroupsCodec:
             question = c.corpus[g.question_id]
             ask = (self.asks or {}).get(g.uid)
             row: dict[str, Any] = {
-                **c.key, "uid": g.uid, "question_id": g.question_id, "kind": g.kind,
-                "family": question.family, "category": question.category or None,
-                "prompt_text": g.prompt.text, "prompt_digest": g.prompt.digest(),
-                "prompt_tokens": c.prompt_tokens(g.prompt), "accuracy": g.accuracy,
+                **c.key,
+                "uid": g.uid,
+                "question_id": g.question_id,
+                "kind": g.kind,
+                "family": question.family,
+                "category": question.category or None,
+                "prompt_text": g.prompt.text,
+                "prompt_digest": g.prompt.digest(),
+                "prompt_tokens": c.prompt_tokens(g.prompt),
+                "accuracy": g.accuracy,
                 "gold": question.gold,
-            }  # fmt: skip
+            }
             if ask is not None:
                 row |= candidate_columns(ask)
             groups.append(row)
             rollouts += [
                 {
-                    **c.key, "uid": g.uid, "member": i, "text": r.text,
-                    "token_ids": r.token_ids_T.tolist(), "logp": r.logp_T.tolist(),
-                    "reward": grade.reward, "outcome": grade.outcome, "answer": grade.answer,
-                    "finish": r.finish, "forced": r.forced, "version": r.version,
+                    **c.key,
+                    "uid": g.uid,
+                    "member": i,
+                    "text": r.text,
+                    "token_ids": r.token_ids_T.tolist(),
+                    "logp": r.logp_T.tolist(),
+                    "reward": grade.reward,
+                    "outcome": grade.outcome,
+                    "answer": grade.answer,
+                    "finish": r.finish,
+                    "forced": r.forced,
+                    "version": r.version,
                 }
                 for i, (r, grade) in enumerate(zip(g.completions, g.grades, strict=True))
-            ]  # fmt: skip
+            ]
         return {
             "groups.parquet": encode("groups", groups),
             "rollouts.parquet": encode("rollouts", rollouts),
@@ -98,17 +112,25 @@ class GroupsCodec:
         members: dict[str, list[tuple[Completion, Grade]]] = {}
         for r in decode("rollouts", files["rollouts.parquet"]).to_pylist():
             completion = Completion(
-                r["text"], np.array(r["token_ids"], np.int32), np.array(r["logp"], np.float32),
-                r["finish"], r["version"], r["forced"],
-            )  # fmt: skip
+                r["text"],
+                np.array(r["token_ids"], np.int32),
+                np.array(r["logp"], np.float32),
+                r["finish"],
+                r["version"],
+                r["forced"],
+            )
             grade = Grade(r["reward"], r["outcome"], r["answer"])
             members.setdefault(r["uid"], []).append((completion, grade))
         groups = []
         for g in decode("groups", files["groups.parquet"]).to_pylist():
             completions, grades = zip(*members[g["uid"]], strict=True)
             forced = tuple(completions[0].token_ids_T[: completions[0].forced].tolist())
-            prompt = Prompt(g["prompt_text"], self.context.corpus[g["question_id"]].images,
-                            self.context.thinking, forced=forced)  # fmt: skip
+            prompt = Prompt(
+                g["prompt_text"],
+                self.context.corpus[g["question_id"]].images,
+                self.context.thinking,
+                forced=forced,
+            )
             groups.append(Group(g["uid"], g["question_id"], g["kind"], prompt, completions, grades))
         return groups
 
@@ -136,14 +158,23 @@ class TeacherCodec:
     def encode(self, value: TeacherPhase, spent: Spent) -> Files:
         rows = [
             {
-                **self.context.key, "question_id": d.question_id, "visit": d.visit,
-                "draw": d.index, "purpose": "draw", "text": d.draw.text,
-                "tokens": len(d.draw.token_ids_T), "reward": d.grade.reward,
-                "outcome": d.grade.outcome, "answer": d.grade.answer, "cached": d.draw.cached,
-                "fallback": False, "attempts": 1,
+                **self.context.key,
+                "question_id": d.question_id,
+                "visit": d.visit,
+                "draw": d.index,
+                "purpose": "draw",
+                "text": d.draw.text,
+                "tokens": len(d.draw.token_ids_T),
+                "reward": d.grade.reward,
+                "outcome": d.grade.outcome,
+                "answer": d.grade.answer,
+                "cached": d.draw.cached,
+                "fallback": False,
+                "attempts": 1,
             }
-            for draws in value.draws.values() for d in draws
-        ]  # fmt: skip
+            for draws in value.draws.values()
+            for d in draws
+        ]
         exact = {
             "plan": value.plan,
             "questions": list(value.draws),
@@ -182,13 +213,16 @@ class AsksCodec:
     def encode(self, value: Sequence[Ask], spent: Spent) -> Files:
         asks = [
             {
-                "question_id": a.question_id, "kind": a.kind, "text": a.prompt.text,
-                "forced": list(a.prompt.forced), "right_first": a.right_first,
+                "question_id": a.question_id,
+                "kind": a.kind,
+                "text": a.prompt.text,
+                "forced": list(a.prompt.forced),
+                "right_first": a.right_first,
                 "positive": asdict(a.positive) if a.positive else None,
                 "negatives": [asdict(n) for n in a.negatives],
             }
             for a in value
-        ]  # fmt: skip
+        ]
         return {
             "asks.json": json.dumps(asks).encode(),
             "teacher_draws.parquet": encode("teacher_draws", list(self._compressions(value))),
@@ -203,19 +237,31 @@ class AsksCodec:
                 counts[ask.question_id] = draw + 1
                 purpose = "hint" if ask.kind == "hint" else "compress"
                 yield {
-                    **self.context.key, "question_id": ask.question_id, "visit": 0, "draw": draw,
-                    "purpose": purpose, "text": c.text, "tokens": c.tokens,
+                    **self.context.key,
+                    "question_id": ask.question_id,
+                    "visit": 0,
+                    "draw": draw,
+                    "purpose": purpose,
+                    "text": c.text,
+                    "tokens": c.tokens,
                     # read from what stands in the prompt: the audit compares it with the source's
-                    "answer": extract_boxed(c.text), "source_answer": c.source_answer,
-                    "source_characters": c.source_characters, "cached": False,
-                    "fallback": c.fallback, "attempts": c.attempts,
-                }  # fmt: skip
+                    "answer": extract_boxed(c.text),
+                    "source_answer": c.source_answer,
+                    "source_characters": c.source_characters,
+                    "cached": False,
+                    "fallback": c.fallback,
+                    "attempts": c.attempts,
+                }
 
     def decode(self, files: Mapping[str, bytes]) -> list[Ask]:
         asks = []
         for a in json.loads(files["asks.json"]):
-            prompt = Prompt(a["text"], self.context.corpus[a["question_id"]].images,
-                            self.context.thinking, forced=tuple(a["forced"]))  # fmt: skip
+            prompt = Prompt(
+                a["text"],
+                self.context.corpus[a["question_id"]].images,
+                self.context.thinking,
+                forced=tuple(a["forced"]),
+            )
             positive = Compressed(**a["positive"]) if a["positive"] else None
             negatives = tuple(Compressed(**n) for n in a["negatives"])
             asks.append(
@@ -224,8 +270,13 @@ class AsksCodec:
         return asks
 
 
-def step_files(context: RecordContext, result: StepResult, threshold: float,
-               spent: Spent, sync: Mapping[str, float]) -> Files:  # fmt: skip
+def step_files(
+    context: RecordContext,
+    result: StepResult,
+    threshold: float,
+    spent: Spent,
+    sync: Mapping[str, float],
+) -> Files:
     """The tables of a finished step: its summary, updates, advantages and buffer events."""
     key = context.key
     groups = [*result.plain, *result.augmented]
@@ -241,27 +292,45 @@ def step_files(context: RecordContext, result: StepResult, threshold: float,
         "replay_prompts": sum(g.kind == "replay" for g in result.plain),
         "hard": len(hard),
         "hard_in_buffer": sum(g.kind == "replay" for g in hard),
-        "eligible_bcq": eligible, "eligible_ncq": len(hard),
+        "eligible_bcq": eligible,
+        "eligible_ncq": len(hard),
         **{f"used_{k}": used.count(k) for k in ("bcq", "ncq", "hint", "prefix")},
         "buffer_size": result.buffer_size,
-        "mismatch_mean": result.update.mismatch_mean, "mismatch_max": result.update.mismatch_max,
+        "mismatch_mean": result.update.mismatch_mean,
+        "mismatch_max": result.update.mismatch_max,
         "weight_version": result.step,
-    }  # fmt: skip
-    kinds = [kind_row(key, kind, groups, result.update.advantages)
-             for kind in dict.fromkeys(g.kind for g in groups)]  # fmt: skip
+    }
+    kinds = [
+        kind_row(key, kind, groups, result.update.advantages)
+        for kind in dict.fromkeys(g.kind for g in groups)
+    ]
     replayed = {g.question_id for g in result.plain if g.kind == "replay"}
     events = [
         {
-            **key, "question_id": e.question_id, "event": e.kind,
+            **key,
+            "question_id": e.question_id,
+            "event": e.kind,
             "accuracy": None if np.isnan(e.accuracy) else e.accuracy,
-            "entry_accuracy": e.entry_accuracy, "entry_step": e.entry_step, "visits": e.visits,
+            "entry_accuracy": e.entry_accuracy,
+            "entry_step": e.entry_step,
+            "visits": e.visits,
             "replayed": e.question_id in replayed,
         }
         for e in result.events
-    ]  # fmt: skip
-    columns = ("loss", "grad_norm", "entropy", "clip_low_share", "clip_high_share",
-               "dual_clip_share", "ratio_mean", "tokens", "groups", "computed_tokens",
-               "seconds")  # fmt: skip
+    ]
+    columns = (
+        "loss",
+        "grad_norm",
+        "entropy",
+        "clip_low_share",
+        "clip_high_share",
+        "dual_clip_share",
+        "ratio_mean",
+        "tokens",
+        "groups",
+        "computed_tokens",
+        "seconds",
+    )
     updates = [
         {
             **key,
@@ -291,19 +360,23 @@ def step_files(context: RecordContext, result: StepResult, threshold: float,
     }
 
 
-def kind_row(key: Mapping[str, Any], kind: str, groups: Sequence[Group],
-             advantages: Mapping[str, np.ndarray]) -> dict[str, Any]:  # fmt: skip
+def kind_row(
+    key: Mapping[str, Any], kind: str, groups: Sequence[Group], advantages: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
     """One kind's share of a step: how many groups, how many trivial, how right."""
     own = [g for g in groups if g.kind == kind]
     return {
-        **key, "kind": kind, "groups": len(own), "trivial": sum(g.trivial for g in own),
+        **key,
+        "kind": kind,
+        "groups": len(own),
+        "trivial": sum(g.trivial for g in own),
         "rollouts": sum(len(g.completions) for g in own),
         "positive_advantage": sum(
             int((advantages[g.uid] > 0).sum()) for g in own if g.uid in advantages
         ),
         "accuracy": float(np.mean([g.accuracy for g in own])),
         "tokens": sum(len(c.token_ids_T) for g in own for c in g.completions),
-    }  # fmt: skip
+    }
 
 
 def cost_rows(context: RecordContext, result: StepResult) -> list[dict[str, Any]]:
@@ -336,10 +409,13 @@ def cost_rows(context: RecordContext, result: StepResult) -> list[dict[str, Any]
     entries = [
         ("student", "generate", sampled(groups), responses(groups) * longest),
         ("student", "train", *learned),
-        ("teacher", "generate", sum(len(d.draw.token_ids_T) for d in made)
-         + sum(c.tokens for c in summaries), len(draws) * longest
-         + sum(c.attempts for c in summaries) * context.candidate_tokens),
-    ]  # fmt: skip
+        (
+            "teacher",
+            "generate",
+            sum(len(d.draw.token_ids_T) for d in made) + sum(c.tokens for c in summaries),
+            len(draws) * longest + sum(c.attempts for c in summaries) * context.candidate_tokens,
+        ),
+    ]
     if len(updates) > 1:  # with I = 1 there is no pass for the old log-probabilities
         entries.append(("student", "rescore", *learned))
     if context.loss != "surrogate":  # the teacher reads every token that is learned from
@@ -347,11 +423,14 @@ def cost_rows(context: RecordContext, result: StepResult) -> list[dict[str, Any]
     trained = sum(m.seconds for m in updates)
     return [
         {
-            **context.key, "role": role, "activity": activity,
+            **context.key,
+            "role": role,
+            "activity": activity,
             "model_params": context.student_params if role == "student" else context.teacher_params,
-            "tokens": tokens, "tokens_cap": cap,
+            "tokens": tokens,
+            "tokens_cap": cap,
             "seconds": trained if activity == "train" else 0.0,
         }
         for role, activity, tokens, cap in entries
         if cap
-    ]  # fmt: skip
+    ]

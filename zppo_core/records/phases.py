@@ -70,8 +70,13 @@ class Clock:
     def now(self) -> Spent:
         """What was spent until now; of use as a difference, where no model runs."""
         busy = self._busy
-        return Spent(time.perf_counter(), self.model_seconds, busy["student"], busy["teacher"],
-                     busy["learner"])  # fmt: skip
+        return Spent(
+            time.perf_counter(),
+            self.model_seconds,
+            busy["student"],
+            busy["teacher"],
+            busy["learner"],
+        )
 
 
 RUN_UNIT = "run"  # the journal's name for the run's own row

@@ -101,9 +101,14 @@ def recipe_of(config: Config) -> Recipe:
 
     data = config.data
     return Recipe(
-        data.seed, data.max_prompt_tokens, data.drop_duplicates, data.drop_overlap,
-        Bounds(data.min_pixels, data.max_pixels), parse_more(data.more_configs), data.reserve,
-    )  # fmt: skip
+        data.seed,
+        data.max_prompt_tokens,
+        data.drop_duplicates,
+        data.drop_overlap,
+        Bounds(data.min_pixels, data.max_pixels),
+        parse_more(data.more_configs),
+        data.reserve,
+    )
 
 
 def _check_recipe(config: Config, folder: Path) -> None:
@@ -210,10 +215,11 @@ def _build(config: Config, folder: Path, asked: Iterable[Signature], progress: P
     def count_tokens(question: str, size: tuple[int, int]) -> int:
         return renderer.count(templates.with_closer(question), [size], config.student.thinking)
 
-    places: dict[Source, str] = {"vero": data.vero or HUB["vero"],
-                                 "mmfine": data.mmfine or HUB["mmfine"]}  # fmt: skip
-    built = build(places, folder, recipe_of(config), count_tokens, asked,
-                  progress)  # fmt: skip
+    places: dict[Source, str] = {
+        "vero": data.vero or HUB["vero"],
+        "mmfine": data.mmfine or HUB["mmfine"],
+    }
+    built = build(places, folder, recipe_of(config), count_tokens, asked, progress)
     about = [f"{built.kept} of {built.rows} rows kept", built.short_text()]
     print("; ".join(filter(None, about)), flush=True)
     write_card(folder, RolloutConfig().new_prompts, RunConfig().rollout_steps)

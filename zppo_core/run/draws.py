@@ -46,11 +46,14 @@ def draw_beforehand(run: Run, alone: bool = True) -> dict[str, Any]:
     stats = cache.counters
     print(f"teacher draws: {stats.hits} found, {stats.misses} made, {stats.tokens} tokens")
     spent = {
-        "role": "teacher", "activity": "generate", "model_params": session.teacher_params,
+        "role": "teacher",
+        "activity": "generate",
+        "model_params": session.teacher_params,
         # in the paper's account a draw belongs to the step that uses it
-        "tokens": stats.tokens, "tokens_cap": 0,
+        "tokens": stats.tokens,
+        "tokens_cap": 0,
         "seconds": session.clock.model_seconds,
-    }  # fmt: skip
+    }
     costs = [spent] if stats.misses else ()
     record_stage(run, "cache_teacher", session.clock.model_seconds, costs, seconds())
     return {"draws": stats.misses, "hits": stats.hits, "tokens": stats.tokens}

@@ -30,8 +30,13 @@ class Exported:
     to: str
 
 
-def export(checkpoint: str, to: str, step: int | None = None, whole: bool = False,
-           progress: Progress | None = None) -> Exported:  # fmt: skip
+def export(
+    checkpoint: str,
+    to: str,
+    step: int | None = None,
+    whole: bool = False,
+    progress: Progress | None = None,
+) -> Exported:
     """Copy the student of `checkpoint` to `to`, each file compared by its hash at the far end.
 
     `checkpoint` is a run (`runs/<key>`, or s3://…: its newest sound checkpoint, or that of `step`)

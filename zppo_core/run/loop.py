@@ -110,11 +110,18 @@ def one_step(
     """One rollout step: phases through the journal, then the step's own tables."""
     config, step = session.config, session.state.step
     context = RecordContext(
-        run.key, step, session.corpus, config.student.thinking, session.renderer.length,
-        session.model.num_parameters(), session.teacher_params, config.rollout.max_tokens,
-        METHODS[config.run.method].loss, config.data.max_prompt_tokens,
+        run.key,
+        step,
+        session.corpus,
+        config.student.thinking,
+        session.renderer.length,
+        session.model.num_parameters(),
+        session.teacher_params,
+        config.rollout.max_tokens,
+        METHODS[config.run.method].loss,
+        config.data.max_prompt_tokens,
         config.reformulation.candidate_tokens,
-    )  # fmt: skip
+    )
     asks_by_uid: dict[str, Any] = {}
     asks = AsksCodec(context)
     codecs: dict[str, Codec] = {

@@ -51,8 +51,10 @@ def gpu_memory() -> list[float]:
         return []
     listing = subprocess.run(
         [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     numbers = [line.strip() for line in listing.stdout.splitlines()]
     return [int(n) / 1024 for n in numbers if n.isdigit()]
 

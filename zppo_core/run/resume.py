@@ -23,10 +23,12 @@ def checkpoint(session: Session, run: Run) -> None:
     def write(folder: Path) -> None:
         processor = session.renderer.processor
         write_student(
-            folder / "student", session.model, session.renderer.tokenizer,
+            folder / "student",
+            session.model,
+            session.renderer.tokenizer,
             None if processor is None else processor.image_processor,
             mtp_weights(session.config.student.model),
-        )  # fmt: skip
+        )
         session.trainer.write_state(folder)
         (folder / "state.json").write_text(json.dumps(session.state.state_dict(), sort_keys=True))
 

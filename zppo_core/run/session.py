@@ -143,23 +143,36 @@ class Session:
         return {"sync_seconds": time.perf_counter() - start, "sync_bytes": copied}
 
 
-def build_trainer(config: Config, student: Any, renderer: Any, teacher: Any = None,
-                  hosts: Hosts | None = None) -> Trainer | RemoteTrainer:  # fmt: skip
+def build_trainer(
+    config: Config, student: Any, renderer: Any, teacher: Any = None, hosts: Hosts | None = None
+) -> Trainer | RemoteTrainer:
     """The student's trainer: in this process, or in workers that DeepSpeed shares it among."""
     workers = workers_of(config)
     if workers is None:
         from zppo_core.training.updater import Trainer
 
         return Trainer(
-            student, renderer.forbidden_ids, renderer.pad_id, config.trainer, config.optimizer,
-            config.loss, config.compute.device, teacher,
-        )  # fmt: skip
+            student,
+            renderer.forbidden_ids,
+            renderer.pad_id,
+            config.trainer,
+            config.optimizer,
+            config.loss,
+            config.compute.device,
+            teacher,
+        )
 
     distils = METHODS[config.run.method].loss != "surrogate"
     return RemoteTrainer(
-        student, config.student.model, workers, config.trainer, config.optimizer, config.loss,
-        None if hosts is None else hosts.program, config.teacher.model if distils else "",
-    )  # fmt: skip
+        student,
+        config.student.model,
+        workers,
+        config.trainer,
+        config.optimizer,
+        config.loss,
+        None if hosts is None else hosts.program,
+        config.teacher.model if distils else "",
+    )
 
 
 def open_session(
@@ -212,6 +225,16 @@ def open_session(
     buffer = PromptReplayBuffer(
         config.replay.capacity, config.replay.threshold, config.replay.refresh
     )
-    return Session(config, corpus, roles, RolloutState(buffer), trainer, student,
-                 renderer, helpers[0] if method.uses_teacher else None, clock, hosts,
-                 (sampler, *(t.engine for t in helpers)))  # fmt: skip
+    return Session(
+        config,
+        corpus,
+        roles,
+        RolloutState(buffer),
+        trainer,
+        student,
+        renderer,
+        helpers[0] if method.uses_teacher else None,
+        clock,
+        hosts,
+        (sampler, *(t.engine for t in helpers)),
+    )

@@ -24,12 +24,23 @@ from zppo_core.run.spec import Run
 from zppo_core.store.journal import Journal
 
 # what may change in the life of a run: where things are and how they are reached
-HARMLESS = frozenset((
-    "compute.rendezvous", "compute.cpus", "compute.memory_mb", "compute.engine_memory",
-    "teacher.endpoint", "teacher.api_key_env", "teacher.concurrency", "run.steps_per_task",
-    "store.root", "store.cache", "store.database", "store.checkpoint_every",
-    "store.keep_checkpoints",
-))  # fmt: skip
+HARMLESS = frozenset(
+    (
+        "compute.rendezvous",
+        "compute.cpus",
+        "compute.memory_mb",
+        "compute.engine_memory",
+        "teacher.endpoint",
+        "teacher.api_key_env",
+        "teacher.concurrency",
+        "run.steps_per_task",
+        "store.root",
+        "store.cache",
+        "store.database",
+        "store.checkpoint_every",
+        "store.keep_checkpoints",
+    )
+)
 
 
 def open_run(config: Config, run_id: str, name: str = "", explicit: Collection[str] = ()) -> Run:

@@ -29,9 +29,13 @@ def stopwatch(alone: bool) -> Callable[[], float]:
     return seconds_alive if alone else lambda: time.monotonic() - began
 
 
-def record_stage(run: Run, name: str, model_seconds: float | None = None,
-                 costs: Iterable[Mapping[str, Any]] = (), seconds: float | None = None,
-                 ) -> None:  # fmt: skip
+def record_stage(
+    run: Run,
+    name: str,
+    model_seconds: float | None = None,
+    costs: Iterable[Mapping[str, Any]] = (),
+    seconds: float | None = None,
+) -> None:
     """Commit the time of stage `name` ("epoch/12" is a part of "epoch"); a second call is a no-op.
 
     `costs` are rows of the costs table without run and step; `seconds` are those of this process if
@@ -41,8 +45,12 @@ def record_stage(run: Run, name: str, model_seconds: float | None = None,
     if run.journal.manifest(unit) is not None:
         return
     key = {"run_key": run.key, "step": OUTSIDE}
-    row = {**key, "phase": name, "model_seconds": model_seconds,
-           "seconds": seconds_alive() if seconds is None else seconds}  # fmt: skip
+    row = {
+        **key,
+        "phase": name,
+        "model_seconds": model_seconds,
+        "seconds": seconds_alive() if seconds is None else seconds,
+    }
     files = {"phases.parquet": encode("phases", [row])}
     spent = [{**key, **cost} for cost in costs]
     if spent:

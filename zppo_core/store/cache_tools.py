@@ -93,9 +93,14 @@ def verify(store: ObjectStore, prefix: str = "", progress: Progress | None = Non
         except DamagedObjectError:
             broken.append(join(prefix, EVALUATIONS, unit, MANIFEST))
     return CacheReport(
-        len(keys) + len(units), sum(f.draws for f in found), sum(f.tokens for f in found),
-        len(keys) - draws, len(units), size, tuple(broken),
-    )  # fmt: skip
+        len(keys) + len(units),
+        sum(f.draws for f in found),
+        sum(f.tokens for f in found),
+        len(keys) - draws,
+        len(units),
+        size,
+        tuple(broken),
+    )
 
 
 def usage(store: ObjectStore, prefix: str = "") -> CacheUsage:
@@ -109,13 +114,14 @@ def usage(store: ObjectStore, prefix: str = "") -> CacheUsage:
 
     records = [r for r in in_parallel(read, _sealed(store, prefix, USAGE)) if r]
     return CacheUsage(
-        len(records), *(sum(r[name] for r in records)
-                        for name in ("hits", "misses", "tokens", "saved")),
-    )  # fmt: skip
+        len(records),
+        *(sum(r[name] for r in records) for name in ("hits", "misses", "tokens", "saved")),
+    )
 
 
-def prune(store: ObjectStore, prefix: str = "", everything: bool = False,
-          older_than: float | None = None) -> int:  # fmt: skip
+def prune(
+    store: ObjectStore, prefix: str = "", everything: bool = False, older_than: float | None = None
+) -> int:
     """Delete what is damaged; how many objects went.
 
     `older_than`: also what was written so many seconds ago; `everything`: all that is the cache's.
@@ -125,9 +131,7 @@ def prune(store: ObjectStore, prefix: str = "", everything: bool = False,
     doomed = set() if everything else set(verify(store, prefix).damaged)
     for folder in (DRAWS, MEMO, USAGE, EVALUATIONS):
         place = join(prefix, folder)
-        doomed |= {
-            e.key for e in store.entries(f"{place}/") if everything or e.modified < limit
-        }  # fmt: skip
+        doomed |= {e.key for e in store.entries(f"{place}/") if everything or e.modified < limit}
         store.sweep(place)
     # manifests first: a unit is gone as a whole
     for key in sorted(doomed, key=lambda k: (not k.endswith(f"/{MANIFEST}"), k)):

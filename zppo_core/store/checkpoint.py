@@ -95,8 +95,9 @@ class Checkpoint:
         return DamagedObjectError(f"{name} is damaged or missing in {self.store.url}/{self.prefix}")
 
 
-def save_checkpoint(store: ObjectStore, prefix: str, step: int, write: Callable[[Path], None],
-                    keep: int) -> None:  # fmt: skip
+def save_checkpoint(
+    store: ObjectStore, prefix: str, step: int, write: Callable[[Path], None], keep: int
+) -> None:
     """Commit what `write` puts into a folder as the checkpoint of `step`; keep the last `keep`.
 
     The folder lies in the store itself if that is local: its files are renamed, not copied. Warns

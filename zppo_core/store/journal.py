@@ -76,8 +76,9 @@ class Journal:
                 return first
         return manifest
 
-    def _move_aside(self, unit: str, files: Mapping[str, bytes],
-                    taken: list[str]) -> dict[str, str]:  # fmt: skip
+    def _move_aside(
+        self, unit: str, files: Mapping[str, bytes], taken: list[str]
+    ) -> dict[str, str]:
         # what lies there is a dead writer's, or a live one's whose manifest may come any moment
         elsewhere = {}
         for name in taken:

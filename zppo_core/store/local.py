@@ -40,8 +40,13 @@ GUARD = ".guard"
 ATTRIBUTE = "user.sha256"
 # what file systems without hard links answer: FAT, network mounts, FUSE
 NO_LINKS = {
-    errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK,
-}  # fmt: skip
+    errno.EPERM,
+    errno.EACCES,
+    errno.ENOSYS,
+    errno.EOPNOTSUPP,
+    errno.ENOTSUP,
+    errno.EMLINK,
+}
 ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 

@@ -39,8 +39,9 @@ class RunLock:
     interrupted and ends with a UserError.
     """
 
-    def __init__(self, store: ObjectStore, prefix: str, beat: float = BEAT,
-                 stale: float = STALE) -> None:  # fmt: skip
+    def __init__(
+        self, store: ObjectStore, prefix: str, beat: float = BEAT, stale: float = STALE
+    ) -> None:
         self.store, self.key = store, join(prefix, "lock.json")
         self.beat, self.stale = beat, stale
         self.token = uuid.uuid4().hex
@@ -53,9 +54,13 @@ class RunLock:
 
     def _content(self) -> bytes:
         holder = {
-            "token": self.token, "pid": os.getpid(), "host": socket.gethostname(),
-            "machine": machine(), "started": process_start(os.getpid()), "time": time.time(),
-        }  # fmt: skip
+            "token": self.token,
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "machine": machine(),
+            "started": process_start(os.getpid()),
+            "time": time.time(),
+        }
         return json.dumps(holder).encode()
 
     def _found(self) -> bytes | None:
@@ -133,8 +138,12 @@ class RunLock:
     def _ours(self, record: bytes) -> bool:
         return parse(record).get("token") == self.token
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:  # fmt: skip
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._stop.set()
         # a loss noticed now would interrupt us: the answer below says the same
         in_main, self._in_main = self._in_main, False

@@ -28,10 +28,22 @@ from zppo_core.store.local import LocalStore
 from zppo_core.store.s3 import S3Store
 
 __all__ = [
-    "DamagedObjectError", "Entry", "LocalStore", "MissingObjectError", "ObjectStore", "S3Store",
-    "check_key", "get_content", "get_tree", "hash_file", "in_parallel", "join", "open_store",
-    "put_content", "put_tree",
-]  # fmt: skip
+    "DamagedObjectError",
+    "Entry",
+    "LocalStore",
+    "MissingObjectError",
+    "ObjectStore",
+    "S3Store",
+    "check_key",
+    "get_content",
+    "get_tree",
+    "hash_file",
+    "in_parallel",
+    "join",
+    "open_store",
+    "put_content",
+    "put_tree",
+]
 
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "METAFLOW_S3_ENDPOINT_URL")
 A = TypeVar("A")
@@ -69,8 +81,13 @@ def get_content(store: ObjectStore, key: str) -> bytes:
     return data
 
 
-def put_tree(folder: str | Path, store: ObjectStore, prefix: str,
-             progress: Progress | None = None, move: bool = False) -> list[str]:  # fmt: skip
+def put_tree(
+    folder: str | Path,
+    store: ObjectStore,
+    prefix: str,
+    progress: Progress | None = None,
+    move: bool = False,
+) -> list[str]:
     """Put every file below `folder` below `prefix`, several at once; the keys, sorted.
 
     `move` may use the files up: they are then renamed, not copied, where the store can.
@@ -78,13 +95,15 @@ def put_tree(folder: str | Path, store: ObjectStore, prefix: str,
     folder = Path(folder)
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     keys = [join(prefix, p.relative_to(folder).as_posix()) for p in files]
-    in_parallel(lambda pair: store.put_file(*pair, move=move),
-                list(zip(keys, files, strict=True)), progress)  # fmt: skip
+    in_parallel(
+        lambda pair: store.put_file(*pair, move=move), list(zip(keys, files, strict=True)), progress
+    )
     return keys
 
 
-def get_tree(store: ObjectStore, prefix: str, folder: str | Path,
-             progress: Progress | None = None) -> list[Path]:  # fmt: skip
+def get_tree(
+    store: ObjectStore, prefix: str, folder: str | Path, progress: Progress | None = None
+) -> list[Path]:
     """Copy every object below `prefix` to files below `folder`; their paths, sorted."""
     base = prefix.strip("/") + "/" if prefix.strip("/") else ""
     keys = store.list(base)
@@ -95,8 +114,9 @@ def get_tree(store: ObjectStore, prefix: str, folder: str | Path,
     return paths
 
 
-def in_parallel(work: Callable[[A], B], items: Iterable[A],
-                progress: Progress | None = None) -> list[B]:  # fmt: skip
+def in_parallel(
+    work: Callable[[A], B], items: Iterable[A], progress: Progress | None = None
+) -> list[B]:
     """`work` on every item, several at once; results in order. The first error stops the rest."""
     items, results = list(items), []
     with ThreadPoolExecutor(PARALLEL) as threads:

@@ -39,9 +39,15 @@ PART = 16 << 20  # bytes; larger files travel in parts, several at once
 MAX_PARTS = 9_000  # S3 takes 10,000
 # 4xx answers that speak of the line, the load or a conditional write meeting another
 AGAIN = {
-    "RequestTimeout", "Throttling", "SlowDown", "BadDigest", "IncompleteBody",
-    "XAmzContentSHA256Mismatch", "ConditionalRequestConflict", "OperationAborted",
-}  # fmt: skip
+    "RequestTimeout",
+    "Throttling",
+    "SlowDown",
+    "BadDigest",
+    "IncompleteBody",
+    "XAmzContentSHA256Mismatch",
+    "ConditionalRequestConflict",
+    "OperationAborted",
+}
 T = TypeVar("T")
 
 
@@ -166,8 +172,13 @@ class S3Store:
 
     def _put(self, key: str, data: bytes, **conditions: str) -> None:
         digest = {"sha256": hashlib.sha256(data).hexdigest()}
-        self._retry("write", key, lambda: self._client.put_object(
-            Body=data, Metadata=digest, **self._at(key), **conditions))  # fmt: skip
+        self._retry(
+            "write",
+            key,
+            lambda: self._client.put_object(
+                Body=data, Metadata=digest, **self._at(key), **conditions
+            ),
+        )
 
     def put_new(self, key: str, data: bytes) -> bool:
         try:
@@ -218,25 +229,39 @@ class S3Store:
 
         self._put_parts(key, size, hash_file(path), read)
 
-    def _put_parts(self, key: str, size: int, digest: str,
-                   read: Callable[[int, int], bytes]) -> None:  # fmt: skip
+    def _put_parts(
+        self, key: str, size: int, digest: str, read: Callable[[int, int], bytes]
+    ) -> None:
         length = max(PART, -(-size // MAX_PARTS))
-        begun = self._retry("write", key, lambda: self._client.create_multipart_upload(
-            Metadata={"sha256": digest}, **self._at(key)))  # fmt: skip
+        begun = self._retry(
+            "write",
+            key,
+            lambda: self._client.create_multipart_upload(
+                Metadata={"sha256": digest}, **self._at(key)
+            ),
+        )
         upload = {**self._at(key), "UploadId": begun["UploadId"]}
 
         def part(number: int) -> dict[str, Any]:
             body = read((number - 1) * length, length)
-            done = self._retry("write", key, lambda: self._client.upload_part(
-                Body=body, PartNumber=number, **upload))  # fmt: skip
+            done = self._retry(
+                "write",
+                key,
+                lambda: self._client.upload_part(Body=body, PartNumber=number, **upload),
+            )
             return {"PartNumber": number, "ETag": done["ETag"]}
 
         try:
             with ThreadPoolExecutor(PARALLEL // 2) as threads:
                 parts = list(threads.map(part, range(1, -(-size // length) + 1)))
             try:
-                self._retry("write", key, lambda: self._client.complete_multipart_upload(
-                    MultipartUpload={"Parts": parts}, **upload))  # fmt: skip
+                self._retry(
+                    "write",
+                    key,
+                    lambda: self._client.complete_multipart_upload(
+                        MultipartUpload={"Parts": parts}, **upload
+                    ),
+                )
             except MissingObjectError:
                 # completed by an attempt whose answer was lost: then it is there
                 if self._head(key)["Metadata"].get("sha256") != digest:
@@ -344,14 +369,19 @@ class S3Store:
         begun = "".join(f"{p}/" for p in [join(self.prefix, check_prefix(prefix))] if p)
         limit, swept = time.time() - older, 0
         paginator = self._client.get_paginator("list_multipart_uploads")
-        pages = self._retry("list uploads below", prefix or "all", lambda: list(
-            paginator.paginate(Bucket=self.bucket, Prefix=begun)))  # fmt: skip
+        pages = self._retry(
+            "list uploads below",
+            prefix or "all",
+            lambda: list(paginator.paginate(Bucket=self.bucket, Prefix=begun)),
+        )
         for upload in (u for page in pages for u in page.get("Uploads", ())):
             if upload["Initiated"].timestamp() < limit:
                 abort = partial(
                     self._client.abort_multipart_upload,
-                    Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"],
-                )  # fmt: skip
+                    Bucket=self.bucket,
+                    Key=upload["Key"],
+                    UploadId=upload["UploadId"],
+                )
                 with contextlib.suppress(MissingObjectError):  # ended meanwhile
                     self._retry("end the upload of", upload["Key"], abort)
                     swept += 1

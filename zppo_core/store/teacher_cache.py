@@ -71,8 +71,13 @@ class TeacherCache:
         self.counters = Counters()
         self._session = uuid.uuid4().hex
 
-    def draws(self, requests: Sequence[DrawRequest], engine: Engine, sampling: Sampling,
-              progress: Progress | None = None) -> list[tuple[Draw, ...]]:  # fmt: skip
+    def draws(
+        self,
+        requests: Sequence[DrawRequest],
+        engine: Engine,
+        sampling: Sampling,
+        progress: Progress | None = None,
+    ) -> list[tuple[Draw, ...]]:
         """`sampling.n` draws for each request, in order: found, or made by `engine` and kept.
 
         A request that has some of its draws keeps them; the engine makes the same ones again, since
@@ -91,10 +96,11 @@ class TeacherCache:
             part = missing[start : start + CHUNK]
             before = len(requests) - len(missing) + start
             outputs = engine.generate(
-                [prompts[key] for key in part], sampling,
+                [prompts[key] for key in part],
+                sampling,
                 [derive_seed(0, "teacher draw", key) for key in part],
                 None if progress is None else _shifted(progress, before, len(requests)),
-            )  # fmt: skip
+            )
             made = {k: [_draw(c) for c in group] for k, group in zip(part, outputs, strict=True)}
             self.counters.misses += sum(len(made[key]) - len(have[key]) for key in part)
             self.counters.tokens += sum(len(d.token_ids_T) for key in part for d in made[key])
@@ -106,8 +112,15 @@ class TeacherCache:
 
     def _key(self, request: DrawRequest, teacher: str, sampling: Sampling) -> str:
         # the number of draws is not part of it: a larger request adds to a smaller one's
-        how = [sampling.max_tokens, sampling.temperature, sampling.top_p, sampling.top_k,
-               sampling.min_p, sampling.presence_penalty, sampling.repetition_penalty]  # fmt: skip
+        how = [
+            sampling.max_tokens,
+            sampling.temperature,
+            sampling.top_p,
+            sampling.top_k,
+            sampling.min_p,
+            sampling.presence_penalty,
+            sampling.repetition_penalty,
+        ]
         identity = json.dumps(
             [teacher, request.prompt.digest(), how, request.question_id, request.visit]
         )

@@ -115,8 +115,9 @@ class Whole(nn.Module):
         own = {id(layer): g for layer, g in zip(layers, self.gathered, strict=True)}
         self.text.call_layer = lambda f, layer, *rest: own[id(layer)](f, *rest)
 
-    def forward(self, groups: Sequence[TrainGroup], seen: EncodedPrompt | None = None,
-                distil: bool = False) -> tuple[torch.Tensor, torch.Tensor, int]:  # fmt: skip
+    def forward(
+        self, groups: Sequence[TrainGroup], seen: EncodedPrompt | None = None, distil: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor, int]:
         """Log-probabilities of `groups`, or their divergence to the teacher if they `distil`.
 
         `seen` is a prompt with pictures that another rank has and this one has not.
@@ -159,9 +160,10 @@ class ShardedTrainer(Trainer):
         whole = Whole(self.model, self)
         self.named = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self.engine, *_ = deepspeed.initialize(
-            model=whole, optimizer=adamw(self.named.values(), settings),
+            model=whole,
+            optimizer=adamw(self.named.values(), settings),
             config=self._settings(settings),
-        )  # fmt: skip
+        )
         self.precise.clip_with(self.engine.optimizer)
         self.precise.skip_with(self.engine.optimizer)
         self._make_states(getattr(torch, settings.moments))
@@ -187,22 +189,30 @@ class ShardedTrainer(Trainer):
     def _settings(self, settings: OptimizerConfig) -> dict[str, Any]:
         bucket = min(BUCKET, sum(p.numel() for p in self.named.values()))  # allocated as a whole
         zero: dict[str, Any] = {
-            "stage": self.sharding.stage, "overlap_comm": self.device.type == "cuda",
-            "stage3_param_persistence_threshold": PERSISTENT, "stage3_model_persistence_threshold":
-            2**62, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket,
-        }  # fmt: skip
+            "stage": self.sharding.stage,
+            "overlap_comm": self.device.type == "cuda",
+            "stage3_param_persistence_threshold": PERSISTENT,
+            "stage3_model_persistence_threshold": 2**62,
+            "reduce_bucket_size": bucket,
+            "allgather_bucket_size": bucket,
+        }
         if self.sharding.offload:
             zero["offload_optimizer"] = {"device": "cpu", "pin_memory": self.device.type == "cuda"}
         # not in its bf16 mode: types are as they were loaded, and micro-batches add up in float32
         return {
-            "train_micro_batch_size_per_gpu": 1, "gradient_accumulation_steps": 1,
-            "gradient_clipping": settings.max_grad_norm, "steps_per_print": 2**31,
-            "zero_optimization": zero, "zero_force_ds_cpu_optimizer": False,
-            "zero_allow_untested_optimizer": True, "communication_data_type": "fp32",
-        }  # fmt: skip
+            "train_micro_batch_size_per_gpu": 1,
+            "gradient_accumulation_steps": 1,
+            "gradient_clipping": settings.max_grad_norm,
+            "steps_per_print": 2**31,
+            "zero_optimization": zero,
+            "zero_force_ds_cpu_optimizer": False,
+            "zero_allow_untested_optimizer": True,
+            "communication_data_type": "fp32",
+        }
 
-    def _head(self, hidden: torch.Tensor,
-              chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    def _head(
+        self, hidden: torch.Tensor, chosen: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         # the tensor is handed through, for ZeRO-3 finds by it where the backward pass begins
         def through(head: Any, hidden_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             return log_probs(hidden_, head.weight, head.bias, chosen, self.forbidden)
@@ -210,8 +220,9 @@ class ShardedTrainer(Trainer):
         found: tuple[torch.Tensor, torch.Tensor] = self.engine.module.head(through, hidden)
         return found
 
-    def _compare(self, hidden: torch.Tensor,
-                 seen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    def _compare(
+        self, hidden: torch.Tensor, seen: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         other = self.teacher.get_output_embeddings().weight
 
         def through(head: Any, hidden_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -249,10 +260,12 @@ class ShardedTrainer(Trainer):
         dist.all_reduce(flat)
         values = flat.cpu().numpy()
         return [
-            tuple(values[starts[j] : starts[j + 1]].copy()
-                  for j in range(int(first[i]), int(first[i + 1])))
+            tuple(
+                values[starts[j] : starts[j + 1]].copy()
+                for j in range(int(first[i]), int(first[i + 1]))
+            )
             for i in range(len(groups))
-        ]  # fmt: skip
+        ]
 
     def update(self, groups: Sequence[TrainGroup], tokens: int | None = None) -> UpdateMetrics:
         """See `Trainer.update`; one optimizer step of all ranks together."""
@@ -279,12 +292,23 @@ class ShardedTrainer(Trainer):
         seen, high = self._over_ranks(seen, dist.ReduceOp.SUM), self._over_ranks(high)
         rest = (seen[1:7] / max(total, 1)).tolist()
         return UpdateMetrics(
-            loss=float(seen[0]), grad_norm=norm, entropy=rest[0], clip_low_share=rest[1],
-            clip_high_share=rest[2], dual_clip_share=rest[3], ratio_mean=rest[4], tokens=total,
-            groups=len(groups), micro_batches=int(seen[8]), computed_tokens=int(seen[7]),
-            seconds=time.perf_counter() - started, mismatch_mean=rest[5],
-            mismatch_max=float(high[0]), divisor=int(divisor), skipped=not math.isfinite(norm),
-        )  # fmt: skip
+            loss=float(seen[0]),
+            grad_norm=norm,
+            entropy=rest[0],
+            clip_low_share=rest[1],
+            clip_high_share=rest[2],
+            dual_clip_share=rest[3],
+            ratio_mean=rest[4],
+            tokens=total,
+            groups=len(groups),
+            micro_batches=int(seen[8]),
+            computed_tokens=int(seen[7]),
+            seconds=time.perf_counter() - started,
+            mismatch_mean=rest[5],
+            mismatch_max=float(high[0]),
+            divisor=int(divisor),
+            skipped=not math.isfinite(norm),
+        )
 
     def distill(self, groups: Sequence[TrainGroup]) -> UpdateMetrics:
         """See `Trainer.distill`; the teacher is whole on every rank."""
@@ -307,14 +331,22 @@ class ShardedTrainer(Trainer):
         seen = torch.tensor([*sums, computed, passes], dtype=torch.float64)
         seen = self._over_ranks(seen, dist.ReduceOp.SUM)
         return replace(
-            NO_UPDATE, loss=float(seen[0]) / own, grad_norm=norm, entropy=float(seen[1]) / own,
-            tokens=own, groups=len(groups), micro_batches=int(seen[3]),
-            computed_tokens=int(seen[2]), seconds=time.perf_counter() - started, divisor=own,
+            NO_UPDATE,
+            loss=float(seen[0]) / own,
+            grad_norm=norm,
+            entropy=float(seen[1]) / own,
+            tokens=own,
+            groups=len(groups),
+            micro_batches=int(seen[3]),
+            computed_tokens=int(seen[2]),
+            seconds=time.perf_counter() - started,
+            divisor=own,
             skipped=not math.isfinite(norm),
-        )  # fmt: skip
+        )
 
-    def _step_over(self, rounds: Sequence[Round],
-                   loss_of: Callable[[Round], torch.Tensor]) -> tuple[float, int]:  # fmt: skip
+    def _step_over(
+        self, rounds: Sequence[Round], loss_of: Callable[[Round], torch.Tensor]
+    ) -> tuple[float, int]:
         """One step on the sum of all ranks' losses; the gradient's norm and this rank's passes.
 
         No rank steps if the norm of all gradients is not finite.
@@ -371,8 +403,9 @@ class ShardedTrainer(Trainer):
         """Optimizer steps taken."""
         return int(next(iter(self._counters())).item())
 
-    def restore(self, states: Iterable[tuple[str, torch.Tensor, Sequence[torch.Tensor]]],
-                steps: int) -> None:  # fmt: skip
+    def restore(
+        self, states: Iterable[tuple[str, torch.Tensor, Sequence[torch.Tensor]]], steps: int
+    ) -> None:
         """Take up what `states` gave, on any number of ranks."""
         for name, weight, moments in states:
             if name in self.precise.tensors:

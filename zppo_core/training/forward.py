@@ -24,8 +24,9 @@ from zppo_core.models.qwen3_5.packing import Bounds, PackedKernels, cuda_kernels
 Forward = Callable[[Sequence[TrainGroup]], tuple[torch.Tensor, int]]
 
 
-def choose(model: Any, wanted: str, pad_id: int, checkpointing: bool,
-           device: torch.device) -> tuple[str, str, Forward]:  # fmt: skip
+def choose(
+    model: Any, wanted: str, pad_id: int, checkpointing: bool, device: torch.device
+) -> tuple[str, str, Forward]:
     """(mode, why, forward) for `model`; UserError where the wanted mode cannot be exact."""
     known = hybrid.supports(model)
     if wanted == "packed" and device.type != "cuda":
@@ -59,8 +60,13 @@ def choose(model: Any, wanted: str, pad_id: int, checkpointing: bool,
     )
 
 
-def prompt_tensors(groups: Sequence[TrainGroup], rows: Sequence[np.ndarray], pad_id: int,
-                   device: torch.device, copies: Sequence[int]) -> dict[str, Any]:  # fmt: skip
+def prompt_tensors(
+    groups: Sequence[TrainGroup],
+    rows: Sequence[np.ndarray],
+    pad_id: int,
+    device: torch.device,
+    copies: Sequence[int],
+) -> dict[str, Any]:
     """`rows` of tokens that begin with the groups' prompts, with images `copies` times each."""
     ids, lengths = hybrid.pad_rows(rows, pad_id, device)
     pixels, grids = [], []
@@ -126,8 +132,9 @@ class Padded:
         return hidden[segment.real & (steps >= first)], segment.real.numel()
 
 
-def padded_rows(groups: Sequence[TrainGroup], pad_id: int, device: torch.device,
-                text: hybrid.HybridText) -> tuple[hybrid.Segment, torch.Tensor]:  # fmt: skip
+def padded_rows(
+    groups: Sequence[TrainGroup], pad_id: int, device: torch.device, text: hybrid.HybridText
+) -> tuple[hybrid.Segment, torch.Tensor]:
     """Each response after its own copy of the prompt; where it is first predicted (rows, 1).
 
     The last response token predicts nothing and is left out.

@@ -100,8 +100,9 @@ class Precise:
         return [state.get(kind, torch.zeros_like(tensor)) for kind in kinds]
 
     @torch.no_grad()
-    def put(self, name: str, weight: torch.Tensor, moments: dict[str, torch.Tensor],
-            steps: int) -> None:  # fmt: skip
+    def put(
+        self, name: str, weight: torch.Tensor, moments: dict[str, torch.Tensor], steps: int
+    ) -> None:
         """Take up what a checkpoint has of one weight."""
         tensor = self.tensors[name]
         tensor.copy_(weight.to(tensor.device))

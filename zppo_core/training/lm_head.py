@@ -25,8 +25,9 @@ def chunk_tokens(vocabulary: int, device: torch.device | None = None) -> int:
     return max(1, CHUNK_ELEMENTS // vocabulary)
 
 
-def allowed_logits(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None,
-                   forbidden: torch.Tensor) -> torch.Tensor:  # fmt: skip
+def allowed_logits(
+    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, forbidden: torch.Tensor
+) -> torch.Tensor:
     """Logits (tokens, V) in float32 (or float64) with `forbidden` ids at -inf."""
     logits = torch.nn.functional.linear(hidden, weight, bias).to(working_dtype(hidden.dtype))
     return logits.index_fill_(1, forbidden, -torch.inf)
@@ -34,9 +35,14 @@ def allowed_logits(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tenso
 
 class _LogProb(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None,
-                targets: torch.Tensor,
-                forbidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        targets: torch.Tensor,
+        forbidden: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         size, n = chunk_tokens(weight.shape[0], weight.device), hidden.shape[0]
         dtype = working_dtype(hidden.dtype)
         logp = hidden.new_empty(n, dtype=dtype)
@@ -88,9 +94,13 @@ class _LogProb(torch.autograd.Function):
         return grad_hidden, grad_weight, grad_bias, None, None
 
 
-def log_probs(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None,
-              targets: torch.Tensor,
-              forbidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+def log_probs(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    targets: torch.Tensor,
+    forbidden: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probability and entropy (nats), both (tokens,), of `targets` under the allowed tokens.
 
     hidden (tokens, H) are the states that predict `targets` (tokens,); weight (V, H). Gradients
@@ -103,9 +113,14 @@ def log_probs(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | N
 
 class _JensenShannon(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, other_hidden: torch.Tensor,
-                other_weight: torch.Tensor,
-                forbidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        other_hidden: torch.Tensor,
+        other_weight: torch.Tensor,
+        forbidden: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         n = hidden.shape[0]
         divergence = hidden.new_empty(n, dtype=working_dtype(hidden.dtype))
         entropy = torch.empty_like(divergence)
@@ -161,9 +176,13 @@ def _log(p: torch.Tensor) -> torch.Tensor:
     return p.clamp_min(torch.finfo(p.dtype).tiny).log()
 
 
-def jensen_shannon(hidden: torch.Tensor, weight: torch.Tensor, teacher_hidden: torch.Tensor,
-                   teacher_weight: torch.Tensor,
-                   forbidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+def jensen_shannon(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    teacher_hidden: torch.Tensor,
+    teacher_weight: torch.Tensor,
+    forbidden: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Jensen-Shannon divergence to the teacher and the student's entropy (nats), both (tokens,).
 
     Over the whole vocabulary without `forbidden`, chunk by chunk for both models; between 0 and

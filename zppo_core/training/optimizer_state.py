@@ -14,9 +14,12 @@ from zppo_core.store.checkpoint import Checkpoint
 MASTER = "master"  # of a parameter, beside the optimizer's own state
 
 
-def write_optimizer(folder: Path, optimizer: torch.optim.Optimizer,
-                    named: Mapping[str, torch.Tensor],
-                    masters: Mapping[str, torch.Tensor] | None = None) -> None:  # fmt: skip
+def write_optimizer(
+    folder: Path,
+    optimizer: torch.optim.Optimizer,
+    named: Mapping[str, torch.Tensor],
+    masters: Mapping[str, torch.Tensor] | None = None,
+) -> None:
     """The optimizer's state by parameter name: tensors as safetensors, settings as JSON.
 
     `masters` are float32 weights that differ from the student's own.
@@ -41,8 +44,9 @@ def write_optimizer(folder: Path, optimizer: torch.optim.Optimizer,
     (folder / "optimizer.json").write_text(json.dumps(content, indent=1, sort_keys=True))
 
 
-def read_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer,
-                   named: Mapping[str, torch.Tensor]) -> None:  # fmt: skip
+def read_optimizer(
+    checkpoint: Checkpoint, optimizer: torch.optim.Optimizer, named: Mapping[str, torch.Tensor]
+) -> None:
     """Put back what `write_optimizer` wrote, bit for bit; masters into `named` itself."""
     from safetensors.torch import load
 

@@ -51,8 +51,9 @@ def deal(groups: Sequence[TrainGroup], ranks: int) -> list[int]:
     return owners
 
 
-def rounds(groups: Sequence[TrainGroup], ranks: int, rank: int, budget: int, shared: bool,
-           offload: bool) -> list[Round]:  # fmt: skip
+def rounds(
+    groups: Sequence[TrainGroup], ranks: int, rank: int, budget: int, shared: bool, offload: bool
+) -> list[Round]:
     """The passes of `rank` over its share of `groups`; as many as the rank with most has.
 
     `budget` [tokens] and `shared` prefixes: see `micro_batches`. With `offload` the last pass goes

@@ -38,9 +38,17 @@ class Trainer:
     the frozen model that `distill` looks at.
     """
 
-    def __init__(self, model: Any, forbidden_ids: np.ndarray, pad_id: int, trainer: TrainerConfig,
-                 optimizer: OptimizerConfig, loss: LossConfig,
-                 device: str | torch.device = "cpu", teacher: Any = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        model: Any,
+        forbidden_ids: np.ndarray,
+        pad_id: int,
+        trainer: TrainerConfig,
+        optimizer: OptimizerConfig,
+        loss: LossConfig,
+        device: str | torch.device = "cpu",
+        teacher: Any = None,
+    ) -> None:
         self.model, self.trainer, self.loss = model, trainer, loss
         self.device = torch.device(device)
         self.max_grad_norm = optimizer.max_grad_norm or math.inf  # 0 is off
@@ -101,8 +109,9 @@ class Trainer:
         logp, entropy = self._head(hidden, chosen)
         return logp, entropy, computed
 
-    def _head(self, hidden: torch.Tensor,
-              chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    def _head(
+        self, hidden: torch.Tensor, chosen: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         head = self.model.get_output_embeddings()
         return log_probs(hidden, head.weight, head.bias, chosen, self.forbidden)
 
@@ -161,13 +170,22 @@ class Trainer:
             worst = max(worst, statistics[-1])
         rest = sums[1:] / max(own, 1)
         return UpdateMetrics(
-            loss=float(sums[0]), grad_norm=0.0, entropy=float(rest[0]),
-            clip_low_share=float(rest[1]), clip_high_share=float(rest[2]),
-            dual_clip_share=float(rest[3]), ratio_mean=float(rest[4]), tokens=own,
-            groups=len(groups), micro_batches=len(batches), computed_tokens=computed,
-            seconds=time.perf_counter() - started, mismatch_mean=float(rest[5]),
-            mismatch_max=worst, divisor=int(divisor),
-        )  # fmt: skip
+            loss=float(sums[0]),
+            grad_norm=0.0,
+            entropy=float(rest[0]),
+            clip_low_share=float(rest[1]),
+            clip_high_share=float(rest[2]),
+            dual_clip_share=float(rest[3]),
+            ratio_mean=float(rest[4]),
+            tokens=own,
+            groups=len(groups),
+            micro_batches=len(batches),
+            computed_tokens=computed,
+            seconds=time.perf_counter() - started,
+            mismatch_mean=float(rest[5]),
+            mismatch_max=worst,
+            divisor=int(divisor),
+        )
 
     def _step(self) -> float:
         """Clip and step; the gradient's norm before clipping. No step if that is not finite."""
@@ -204,10 +222,18 @@ class Trainer:
         norm = self._step()
         loss, entropy_mean = sums / own
         return replace(
-            NO_UPDATE, loss=float(loss), grad_norm=norm, entropy=float(entropy_mean), tokens=own,
-            groups=len(groups), micro_batches=len(batches), computed_tokens=computed,
-            seconds=time.perf_counter() - started, divisor=own, skipped=not math.isfinite(norm),
-        )  # fmt: skip
+            NO_UPDATE,
+            loss=float(loss),
+            grad_norm=norm,
+            entropy=float(entropy_mean),
+            tokens=own,
+            groups=len(groups),
+            micro_batches=len(batches),
+            computed_tokens=computed,
+            seconds=time.perf_counter() - started,
+            divisor=own,
+            skipped=not math.isfinite(norm),
+        )
 
     def _divergence(self, groups: Sequence[TrainGroup]) -> tuple[torch.Tensor, torch.Tensor, int]:
         """Divergence to the teacher and entropy of every counted token of `groups`, flat."""
@@ -218,8 +244,9 @@ class Trainer:
         hidden, m = self.forward(groups)
         return *self._compare(hidden[mask], seen[mask]), n + m
 
-    def _compare(self, hidden: torch.Tensor,
-                 seen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    def _compare(
+        self, hidden: torch.Tensor, seen: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         head, other = (m.get_output_embeddings().weight for m in (self.model, self.teacher))
         return jensen_shannon(hidden, head, seen, other, self.forbidden)
 
@@ -268,5 +295,6 @@ def adamw(weights: Iterable[torch.Tensor], settings: OptimizerConfig) -> torch.o
     s = settings
     if s.moments == "bfloat16":
         return LowAdamW(weights, s.lr, s.betas, s.eps, s.weight_decay)
-    return torch.optim.AdamW(weights, lr=s.lr, betas=s.betas, eps=s.eps,
-                             weight_decay=s.weight_decay, foreach=True)  # fmt: skip
+    return torch.optim.AdamW(
+        weights, lr=s.lr, betas=s.betas, eps=s.eps, weight_decay=s.weight_decay, foreach=True
+    )

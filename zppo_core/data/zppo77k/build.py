@@ -53,16 +53,29 @@ SHARD = 1000  # questions of a result file
 GROUP = 32  # questions read and written at once
 CORPUS = pa.schema(
     [
-        ("id", pa.string()), ("question", pa.string()), ("answer", pa.string()),
-        ("image", pa.binary()), ("source", pa.string()), ("sub_dataset", pa.string()),
-        ("canonical", pa.string()), ("tier", pa.int8()), ("pass_rate", pa.float32()),
-        ("answer_kind", pa.string()), ("width", pa.int32()), ("height", pa.int32()),
-        ("tokens", pa.int32()), ("judged", pa.bool_()), ("licence", pa.string()),
-        ("kind", pa.string()), ("options", pa.list_(pa.string())),
-        ("accepted", pa.list_(pa.string())), ("tolerance", pa.float64()),
-        ("reward_type", pa.string()), ("form", pa.string()),
+        ("id", pa.string()),
+        ("question", pa.string()),
+        ("answer", pa.string()),
+        ("image", pa.binary()),
+        ("source", pa.string()),
+        ("sub_dataset", pa.string()),
+        ("canonical", pa.string()),
+        ("tier", pa.int8()),
+        ("pass_rate", pa.float32()),
+        ("answer_kind", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("tokens", pa.int32()),
+        ("judged", pa.bool_()),
+        ("licence", pa.string()),
+        ("kind", pa.string()),
+        ("options", pa.list_(pa.string())),
+        ("accepted", pa.list_(pa.string())),
+        ("tolerance", pa.float64()),
+        ("reward_type", pa.string()),
+        ("form", pa.string()),
     ]
-)  # fmt: skip
+)
 REJECTS = pa.schema([(n, pa.string()) for n in ("source", "sub_dataset", "id", "reason")])
 # (question text, (width, height)) -> tokens of the whole prompt, images and closer included
 CountTokens = Callable[[str, tuple[int, int]], int]
@@ -86,8 +99,11 @@ class Card:
     def short_text(self) -> str:
         """What to do about `short`, or nothing."""
         names = ", ".join(f"{n} {kept} of {cap}" for n, (kept, cap) in self.short.items())
-        return f"short of their cap though rows were left out over it: {names}; raise " \
-               "data.reserve" if names else ""  # fmt: skip
+        return (
+            f"short of their cap though rows were left out over it: {names}; raise data.reserve"
+            if names
+            else ""
+        )
 
 
 class Builder:
@@ -96,8 +112,13 @@ class Builder:
     UserError if another recipe, or other sources, began it.
     """
 
-    def __init__(self, folder: str | Path, recipe: Recipe, count_tokens: CountTokens,
-                 places: Mapping[Source, str] | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        folder: str | Path,
+        recipe: Recipe,
+        count_tokens: CountTokens,
+        places: Mapping[Source, str] | None = None,
+    ) -> None:
         self.folder, self.recipe, self.count_tokens = Path(folder), recipe, count_tokens
         self.names = Names(recipe.more)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -174,8 +195,9 @@ class Builder:
         self.db.commit()
 
     def _reject(self, source: str, sub_dataset: str, key: str, reason: str) -> None:
-        self.db.execute("INSERT INTO rejects VALUES (?, ?, ?, ?)",
-                        [source, sub_dataset, key, reason])  # fmt: skip
+        self.db.execute(
+            "INSERT INTO rejects VALUES (?, ?, ?, ?)", [source, sub_dataset, key, reason]
+        )
 
     def _most(self, name: str) -> int:
         return int(self.names.by_name[name].cap * self.recipe.reserve)
@@ -183,8 +205,10 @@ class Builder:
     def _offer(self, row: Row) -> None:
         reject = (row.source, row.sub_dataset, row.key)
         for what in row.counted:
-            self.db.execute("INSERT INTO counted VALUES (?, 1) ON CONFLICT DO UPDATE "
-                            "SET rows = rows + 1", [what])  # fmt: skip
+            self.db.execute(
+                "INSERT INTO counted VALUES (?, 1) ON CONFLICT DO UPDATE SET rows = rows + 1",
+                [what],
+            )
         if row.fault:
             self._reject(*reject, row.fault)
             return
@@ -210,10 +234,24 @@ class Builder:
         hashed = image_hash(row.image)
         inserted = self.db.execute(
             "INSERT OR IGNORE INTO candidates VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            [row.canonical, f"{priority:020d}", row.key, row.source, row.sub_dataset, row.question,
-             row.answer, row.image, row.pass_rate, *size, tokens, str(hashed.bits),
-             hashed.grey, row.judged, json.dumps({name: getattr(row, name) for name in TOLD})],
-        )  # fmt: skip
+            [
+                row.canonical,
+                f"{priority:020d}",
+                row.key,
+                row.source,
+                row.sub_dataset,
+                row.question,
+                row.answer,
+                row.image,
+                row.pass_rate,
+                *size,
+                tokens,
+                str(hashed.bits),
+                hashed.grey,
+                row.judged,
+                json.dumps({name: getattr(row, name) for name in TOLD}),
+            ],
+        )
         if not inserted.rowcount:
             self._reject(*reject, "id seen before")
             return
@@ -232,8 +270,10 @@ class Builder:
 
     def _drop(self, name: str, priority: int, key: str, reason: str) -> None:
         source, sub_dataset, _ = key.split("/", 2)
-        self.db.execute("DELETE FROM candidates WHERE canonical = ? AND priority = ? AND key = ?",
-                        [name, f"{priority:020d}", key])  # fmt: skip
+        self.db.execute(
+            "DELETE FROM candidates WHERE canonical = ? AND priority = ? AND key = ?",
+            [name, f"{priority:020d}", key],
+        )
         self._reject(source, sub_dataset, key, reason)
 
     def finish(self, evaluation: Iterable[Signature] = ()) -> Card:
@@ -252,8 +292,9 @@ class Builder:
             rows = self.db.execute(
                 "SELECT priority, key, source, sub_dataset, question, answer, hash, grey "
                 "FROM candidates "
-                "WHERE canonical = ? ORDER BY priority, key", [sub.name],
-            ).fetchall()  # fmt: skip
+                "WHERE canonical = ? ORDER BY priority, key",
+                [sub.name],
+            ).fetchall()
             for priority, key, source, sub_dataset, question, answer, bits, grey in rows:
                 hashed = ImageHash(int(bits), grey)
                 own = Signature(hashed, trigrams(question), plain_gold(answer))
@@ -278,11 +319,17 @@ class Builder:
         card.counted = dict(self.db.execute("SELECT what, rows FROM counted ORDER BY what"))
         content = {
             "recipe": self.recipe.settings(),
-            "questions": card.kept, "rows": card.rows,
-            "by_name": dict(card.by_name), "rejects": dict(sorted(card.rejects.items())),
-            "duplicates": card.duplicates, "overlaps": card.overlaps, "compared": card.compared,
-            "short": card.short_text(), "version": VERSION, "counted": card.counted,
-        }  # fmt: skip
+            "questions": card.kept,
+            "rows": card.rows,
+            "by_name": dict(card.by_name),
+            "rejects": dict(sorted(card.rejects.items())),
+            "duplicates": card.duplicates,
+            "overlaps": card.overlaps,
+            "compared": card.compared,
+            "short": card.short_text(),
+            "version": VERSION,
+            "counted": card.counted,
+        }
         manifest = self.folder / "manifest.json.writing"
         manifest.write_text(json.dumps(content, indent=1) + "\n")
         manifest.replace(self.folder / "manifest.json")
@@ -323,12 +370,25 @@ class Builder:
                         writer.write_table(pa.Table.from_pylist(rows, schema=CORPUS))
 
     def _row(self, place: tuple[str, str, str]) -> dict[str, Any]:
-        names = ("id", "question", "answer", "image", "source", "sub_dataset", "pass_rate",
-                 "width", "height", "tokens", "judged", "told")  # fmt: skip
+        names = (
+            "id",
+            "question",
+            "answer",
+            "image",
+            "source",
+            "sub_dataset",
+            "pass_rate",
+            "width",
+            "height",
+            "tokens",
+            "judged",
+            "told",
+        )
         row = self.db.execute(
             f"SELECT key, {', '.join(names[1:])} FROM candidates WHERE canonical = ? "
-            "AND priority = ? AND key = ?", place,
-        ).fetchone()  # fmt: skip
+            "AND priority = ? AND key = ?",
+            place,
+        ).fetchone()
         row = dict(zip(names, row, strict=True))
         told = json.loads(row.pop("told"))
         about = {
@@ -353,9 +413,14 @@ class Builder:
                 out.write_table(pa.table(columns, schema=REJECTS))
 
 
-def build(places: Mapping[Source, str], folder: str | Path, recipe: Recipe,
-          count_tokens: CountTokens, evaluation: Iterable[Signature] = (),
-          progress: Progress | None = None) -> Card:  # fmt: skip
+def build(
+    places: Mapping[Source, str],
+    folder: str | Path,
+    recipe: Recipe,
+    count_tokens: CountTokens,
+    evaluation: Iterable[Signature] = (),
+    progress: Progress | None = None,
+) -> Card:
     """The corpus from both sources into `folder`; Vero first. Goes on with what lies there.
 
     UserError names all Vero configs that nobody knows before a row is read.
@@ -379,8 +444,10 @@ def _check_configs(names: Names, configs: list[str], place: str) -> None:
     found = {names.canonical("vero", c) for c in named}
     missing = [name for name, _ in names.more if named and name not in found]
     if missing:
-        raise UserError(f"data.more_configs: {place} has no {', '.join(missing)}, only "
-                        f"{', '.join(sorted(named))}")  # fmt: skip
+        raise UserError(
+            f"data.more_configs: {place} has no {', '.join(missing)}, only "
+            f"{', '.join(sorted(named))}"
+        )
 
 
 def unknown(source: Source, names: list[str]) -> UserError:

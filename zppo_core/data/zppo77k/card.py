@@ -13,8 +13,17 @@ import pyarrow.parquet as pq
 
 from zppo_core.data.zppo77k.sources import as_text
 
-COLUMNS = ["source", "canonical", "tier", "answer_kind", "answer", "width", "height", "tokens",
-           "pass_rate"]  # fmt: skip
+COLUMNS = [
+    "source",
+    "canonical",
+    "tier",
+    "answer_kind",
+    "answer",
+    "width",
+    "height",
+    "tokens",
+    "pass_rate",
+]
 
 
 def write_card(folder: str | Path, new_prompts: int, rollout_steps: int) -> Path:
@@ -30,23 +39,41 @@ def write_card(folder: str | Path, new_prompts: int, rollout_steps: int) -> Path
     columns = {name: rows.column(name).to_pylist() for name in COLUMNS}
     shares = Counter(zip(columns["source"], columns["tier"], columns["canonical"], strict=True))
     lines = [
-        "# Corpus", "",
+        "# Corpus",
+        "",
         f"{manifest['questions']:,} questions of {manifest['rows']:,} rows read. "
-        f"Recipe: `{as_text(manifest['recipe'])}`.", "",
-        "![Counts, lengths and sizes](card.png)", "",
-        "## By sub-dataset", "", "| source | tier | name | questions |",
+        f"Recipe: `{as_text(manifest['recipe'])}`.",
+        "",
+        "![Counts, lengths and sizes](card.png)",
+        "",
+        "## By sub-dataset",
+        "",
+        "| source | tier | name | questions |",
         "| --- | --- | --- | --- |",
-        *(f"| {s} | {t} | {c} | {n:,} |" for (s, t, c), n in sorted(shares.items())), "",
-        "## By kind of answer", "", "| kind | questions |", "| --- | --- |",
-        *(f"| {k} | {n:,} |" for k, n in Counter(columns["answer_kind"]).most_common()), "",
+        *(f"| {s} | {t} | {c} | {n:,} |" for (s, t, c), n in sorted(shares.items())),
+        "",
+        "## By kind of answer",
+        "",
+        "| kind | questions |",
+        "| --- | --- |",
+        *(f"| {k} | {n:,} |" for k, n in Counter(columns["answer_kind"]).most_common()),
+        "",
         *_passes(manifest["questions"], new_prompts, rollout_steps),
         *_alike(manifest),
-        "## Odd, but kept", "", "| what | rows read |", "| --- | --- |",
-        *(f"| {what} | {n:,} |" for what, n in manifest["counted"].items()), "",
-        "## Left out", "", "| reason | rows |", "| --- | --- |",
-        *(f"| {reason} | {n:,} |" for reason, n in manifest["rejects"].items()), "",
+        "## Odd, but kept",
+        "",
+        "| what | rows read |",
+        "| --- | --- |",
+        *(f"| {what} | {n:,} |" for what, n in manifest["counted"].items()),
+        "",
+        "## Left out",
+        "",
+        "| reason | rows |",
+        "| --- | --- |",
+        *(f"| {reason} | {n:,} |" for reason, n in manifest["rejects"].items()),
+        "",
         "Each row that was left out stands in `rejects.parquet` with its reason.",
-    ]  # fmt: skip
+    ]
     card = folder / "card.md"
     card.write_text("\n".join(lines) + "\n")
     return card
@@ -72,13 +99,15 @@ def _alike(manifest: dict[str, Any]) -> list[str]:
         return "left out" if manifest["recipe"][setting] else "kept"
 
     lines = [
-        "", "## Found twice", "",
+        "",
+        "## Found twice",
+        "",
         f"- {manifest['duplicates']:,} questions are nearly the same as another "
         f"({fate('data.drop_duplicates')}).",
         f"- {manifest['overlaps']:,} questions overlap the evaluation "
         f"({fate('data.drop_overlap')}); compared with {manifest['compared']:,} evaluation "
         "questions.",
-    ]  # fmt: skip
+    ]
     if manifest["short"]:
         lines += ["", f"Names {manifest['short']}."]
     return [*lines, ""]
@@ -94,8 +123,11 @@ def draw(rows: pa.Table, path: Path) -> None:
     counted = Counter(
         zip(rows.column("canonical").to_pylist(), rows.column("source").to_pylist(), strict=True)
     ).most_common()
-    names.barh([c for (c, _), _ in counted], [n for _, n in counted],
-               color=[colours[s] for (_, s), _ in counted])  # fmt: skip
+    names.barh(
+        [c for (c, _), _ in counted],
+        [n for _, n in counted],
+        color=[colours[s] for (_, s), _ in counted],
+    )
     names.invert_yaxis()
     names.tick_params(axis="y", labelsize=6)
     names.set(title="Questions by sub-dataset", xlabel="questions")

@@ -72,8 +72,9 @@ class Row:
         return int.from_bytes(digest[:8], "big")
 
 
-def read_row(source: Source, raw: Mapping[str, Any], place: str, config: str = "",
-             names: Names = PAPER) -> Row:  # fmt: skip
+def read_row(
+    source: Source, raw: Mapping[str, Any], place: str, config: str = "", names: Names = PAPER
+) -> Row:
     """`raw` as a `Row`; `place`, its file and number, is its id if it has none.
 
     UnknownNameError on a sub-dataset that nobody knows, UserError if none is named.
@@ -98,8 +99,10 @@ def name_of(source: Source, raw: Mapping[str, Any], config: str = "") -> str:
     column = "data_source" if source == "vero" else "source"
     name = config or str(raw.get(column) or "")
     if not name:
-        raise UserError(f"a row of {source} has nothing in column {column!r}, only "
-                        f"{', '.join(raw)}; lay the data out as on the hub")  # fmt: skip
+        raise UserError(
+            f"a row of {source} has nothing in column {column!r}, only "
+            f"{', '.join(raw)}; lay the data out as on the hub"
+        )
     return name
 
 
@@ -117,10 +120,15 @@ def _vero(row: Row, raw: Mapping[str, Any]) -> Row:
         counted = ("gold differs from extra_info.answer",)
     row = _asked(row, question, known.gold)
     return replace(
-        row, judged=known.judged, kind=known.kind, accepted=known.accepted,
+        row,
+        judged=known.judged,
+        kind=known.kind,
+        accepted=known.accepted,
         options=options_for(known.gold, known.kind, row.question),
-        tolerance=tolerance_of(extra.get("tolerance")), reward_type=reward_type, counted=counted,
-    )  # fmt: skip
+        tolerance=tolerance_of(extra.get("tolerance")),
+        reward_type=reward_type,
+        counted=counted,
+    )
 
 
 def _agree(known: Told, answer: Any, reward_type: str) -> bool:
@@ -144,9 +152,11 @@ def _mmfine(row: Row, raw: Mapping[str, Any], names: Names) -> Row:
         return replace(row, fault=fault, pass_rate=rate)
     row = _asked(row, content_text(raw.get("question")), answer_text(raw.get("answer")))
     return replace(
-        row, pass_rate=rate, options=options_for(row.answer, "", row.question),
+        row,
+        pass_rate=rate,
+        options=options_for(row.answer, "", row.question),
         counted=() if rate is not None else ("no pass rate",),
-    )  # fmt: skip
+    )
 
 
 def _rate(raw: Mapping[str, Any]) -> float | None:

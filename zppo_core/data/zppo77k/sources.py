@@ -52,8 +52,21 @@ def _fine(name: str, ending: str = "") -> tuple[str, ...]:
 
 
 _VERO_1 = ("geomverse", "geoqa_plus", "mmk12")
-_VERO_2 = ("pathvqa", "vqarad", "evochart", "infographic_vqa", "aokvqa", "gqa", "iconqa", "vqav2",
-           "visual7w", "tallyqa", "pixelreasoner", "pixmo", "visual_probe")  # fmt: skip
+_VERO_2 = (
+    "pathvqa",
+    "vqarad",
+    "evochart",
+    "infographic_vqa",
+    "aokvqa",
+    "gqa",
+    "iconqa",
+    "vqav2",
+    "visual7w",
+    "tallyqa",
+    "pixelreasoner",
+    "pixmo",
+    "visual_probe",
+)
 
 SUB_DATASETS: tuple[SubDataset, ...] = (
     SubDataset("ai2d", 1, ("ai2d_merged",), (*_fine("ai2d_merged"), *_fine("ai2d"))),
@@ -63,11 +76,16 @@ SUB_DATASETS: tuple[SubDataset, ...] = (
     SubDataset("cosyn_chart", 1, ("CoSyn_400k_chart",)),
     SubDataset("cosyn_diagram", 1, ("CoSyn_400k_diagram",)),
     SubDataset("cosyn_table", 1, ("CoSyn_400k_table",)),
-    SubDataset("wemath", 1, ("wemath20_pro", "wemath20_standard"),
-               ("WeMath2-Pro", "WeMath2-Standard", "WeMath2-SFT", "WeMath2", "WeMath")),
+    SubDataset(
+        "wemath",
+        1,
+        ("wemath20_pro", "wemath20_standard"),
+        ("WeMath2-Pro", "WeMath2-Standard", "WeMath2-SFT", "WeMath2", "WeMath"),
+    ),
     SubDataset("tqa", 1, ("tqa",), _fine("tqa")),
-    SubDataset("visualwebinstruct", 1, ("visualwebinstruct",),
-               _fine("visualwebinstruct", "(filtered)")),
+    SubDataset(
+        "visualwebinstruct", 1, ("visualwebinstruct",), _fine("visualwebinstruct", "(filtered)")
+    ),
     SubDataset("chartqa", 1, ("chartqa_difficulty", "chartqa")),
     SubDataset("arxivqa", 1, ("arxivqa_formatted", "arxivqa")),
     SubDataset("mmr1", 1, (), ("MMR1",)),
@@ -84,19 +102,50 @@ SUB_DATASETS: tuple[SubDataset, ...] = (
     SubDataset("puzzleqa", 2, (), ("PuzzleQA",)),
     SubDataset("llava_cot", 2, (), ("LLaVA-CoT",)),
     SubDataset("zebra_cot", 2, (), ("Zebra-CoT-Physics", "Zebra-CoT")),
-)  # fmt: skip
+)
 
 # known values that the paper lists in neither tier: left out, and no reason to stop
 UNLISTED: dict[Source, tuple[str, ...]] = {
-    "vero": ("ecd_vqa", "reachqa", "objects365", "objects365_qa", "refcocog", "aerialvg",
-             "groundui", "oodvqa", "osatlas", "indoor_qa", "vizwiz", "viquae", "vcr", "vcrqa",
-             "kvqa", "kvg", "popvqa", "game_qa", "visual_jigsaw_2d", "visual_jigsaw_3d",
-             "magma_mind2web", "magma_aitw", "spatial_ssrl", "stvqa", "robo2vlm",
-             "mavis_math_metagen", "mavis_math_rule_geo", "CoSyn_400k_chemical"),
+    "vero": (
+        "ecd_vqa",
+        "reachqa",
+        "objects365",
+        "objects365_qa",
+        "refcocog",
+        "aerialvg",
+        "groundui",
+        "oodvqa",
+        "osatlas",
+        "indoor_qa",
+        "vizwiz",
+        "viquae",
+        "vcr",
+        "vcrqa",
+        "kvqa",
+        "kvg",
+        "popvqa",
+        "game_qa",
+        "visual_jigsaw_2d",
+        "visual_jigsaw_3d",
+        "magma_mind2web",
+        "magma_aitw",
+        "spatial_ssrl",
+        "stvqa",
+        "robo2vlm",
+        "mavis_math_metagen",
+        "mavis_math_rule_geo",
+        "CoSyn_400k_chemical",
+    ),
     "mmfine": ("GameQA-140K", "GameQA", "WaltonColdStart", "MMK12"),
-}  # fmt: skip
-VERO_DOMAINS = ("chart_ocr", "stem", "spatial_action", "knowledge_recognition",
-                "counting_grounding_search", "captioning_IF")  # fmt: skip
+}
+VERO_DOMAINS = (
+    "chart_ocr",
+    "stem",
+    "spatial_action",
+    "knowledge_recognition",
+    "counting_grounding_search",
+    "captioning_IF",
+)
 
 
 @dataclass(frozen=True)
@@ -114,12 +163,15 @@ class Recipe:
     def settings(self) -> dict[str, Any]:
         """It as settings of a run, by name."""
         return {
-            "data.seed": self.seed, "data.max_prompt_tokens": self.max_tokens,
-            "data.drop_duplicates": self.drop_duplicates, "data.drop_overlap": self.drop_overlap,
-            "data.min_pixels": self.bounds.least, "data.max_pixels": self.bounds.most,
+            "data.seed": self.seed,
+            "data.max_prompt_tokens": self.max_tokens,
+            "data.drop_duplicates": self.drop_duplicates,
+            "data.drop_overlap": self.drop_overlap,
+            "data.min_pixels": self.bounds.least,
+            "data.max_pixels": self.bounds.most,
             "data.more_configs": ",".join(f"{name}={tier}" for name, tier in self.more),
             "data.reserve": float(self.reserve),
-        }  # fmt: skip
+        }
 
 
 def differences(before: Any, now: Mapping[str, Any]) -> tuple[str, str]:

@@ -15,9 +15,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
 
 SPECIAL_TOKENS = (
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>",
-    "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>",
-)  # fmt: skip
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
 # added tokens of Qwen3.5 that are ordinary text to a decoder: never stripped, may be sampled
 TEXT_TOKENS = ("<think>", "</think>")
 VOCAB = 640  # rows of the embedding; the tokenizer fills what it needs of them
@@ -52,7 +58,7 @@ def training_texts() -> Iterable[str]:
         compose,
         draw_facts,
         worked_solution,
-    )  # fmt: skip
+    )
     from zppo_core.prompts import OURS
     from zppo_core.streams import stream
 
@@ -99,10 +105,13 @@ def build_tokenizer() -> Any:
     ]
     make: Any = Qwen3_5Tokenizer  # its annotations are narrower than what it takes
     tokenizer = make(
-        vocab=learned["vocab"], merges=merges, unk_token=None,
-        eos_token="<|im_end|>", pad_token="<|endoftext|>",
+        vocab=learned["vocab"],
+        merges=merges,
+        unk_token=None,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
         extra_special_tokens=list(SPECIAL_TOKENS),
-    )  # fmt: skip
+    )
     tokenizer.add_tokens(list(TEXT_TOKENS))
     tokenizer.chat_template = CHAT_TEMPLATE
     if len(tokenizer) > VOCAB:
@@ -119,10 +128,13 @@ def build_processor(tokenizer: Any | None = None) -> ProcessorMixin:
     from zppo_core.models.processor import ImageProcessor
 
     images = Qwen2VLImageProcessorPil(
-        patch_size=8, merge_size=2, temporal_patch_size=2,
+        patch_size=8,
+        merge_size=2,
+        temporal_patch_size=2,
         size={"shortest_edge": 16 * 16, "longest_edge": 64 * 16 * 16},
-        image_mean=[0.5] * 3, image_std=[0.5] * 3,
-    )  # fmt: skip
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+    )
     return ImageProcessor(images, tokenizer or build_tokenizer())
 
 
@@ -133,30 +145,53 @@ def build_config(tokenizer: Any) -> Any:
     ids = tokenizer.convert_tokens_to_ids
     hidden = 96
     text = {
-        "vocab_size": VOCAB, "hidden_size": hidden, "intermediate_size": 3 * hidden,
+        "vocab_size": VOCAB,
+        "hidden_size": hidden,
+        "intermediate_size": 3 * hidden,
         "num_hidden_layers": 3,
         "layer_types": ["linear_attention", "full_attention", "full_attention"],
-        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 32,
         # vLLM's CPU build takes linear heads of 64 or 128 alone
-        "linear_key_head_dim": 64, "linear_value_head_dim": 64,
-        "linear_num_key_heads": 2, "linear_num_value_heads": 2, "linear_conv_kernel_dim": 4,
+        "linear_key_head_dim": 64,
+        "linear_value_head_dim": 64,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 2,
+        "linear_conv_kernel_dim": 4,
         "rope_parameters": {
-            "rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25,
-            "mrope_section": [2, 1, 1], "mrope_interleaved": True,
+            "rope_type": "default",
+            "rope_theta": 10000.0,
+            "partial_rotary_factor": 0.25,
+            "mrope_section": [2, 1, 1],
+            "mrope_interleaved": True,
         },
-        "max_position_embeddings": 4096, "tie_word_embeddings": False,
-        "eos_token_id": ids("<|im_end|>"), "pad_token_id": ids("<|endoftext|>"),
-    }  # fmt: skip
+        "max_position_embeddings": 4096,
+        "tie_word_embeddings": False,
+        "eos_token_id": ids("<|im_end|>"),
+        "pad_token_id": ids("<|endoftext|>"),
+    }
     vision = {
-        "depth": 2, "hidden_size": 64, "intermediate_size": 128, "num_heads": 2, "patch_size": 8,
-        "spatial_merge_size": 2, "temporal_patch_size": 2, "out_hidden_size": hidden,
-        "num_position_embeddings": 64, "in_channels": 3,
-    }  # fmt: skip
+        "depth": 2,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_heads": 2,
+        "patch_size": 8,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+        "out_hidden_size": hidden,
+        "num_position_embeddings": 64,
+        "in_channels": 3,
+    }
     return Qwen3_5Config(
-        text_config=text, vision_config=vision, tie_word_embeddings=False,
-        image_token_id=ids("<|image_pad|>"), video_token_id=ids("<|video_pad|>"),
-        vision_start_token_id=ids("<|vision_start|>"), vision_end_token_id=ids("<|vision_end|>"),
-    )  # fmt: skip
+        text_config=text,
+        vision_config=vision,
+        tie_word_embeddings=False,
+        image_token_id=ids("<|image_pad|>"),
+        video_token_id=ids("<|video_pad|>"),
+        vision_start_token_id=ids("<|vision_start|>"),
+        vision_end_token_id=ids("<|vision_end|>"),
+    )
 
 
 def build_model(tokenizer: Any, seed: int) -> PreTrainedModel:

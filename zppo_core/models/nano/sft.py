@@ -39,13 +39,24 @@ from zppo_core.types import EncodedPrompt, Prompt
 
 MICRO_BATCH = 32
 LAYOUT_SHARES: dict[Layout, float] = {
-    "row": 0.3, "grid": 0.3, "text": 0.2, "frames": 0.1, "frame_pairs": 0.1,
-}  # fmt: skip
+    "row": 0.3,
+    "grid": 0.3,
+    "text": 0.2,
+    "frames": 0.1,
+    "frame_pairs": 0.1,
+}
 # share of worked solutions that follow the right procedure, in the student's phase
 RIGHT_SHARES: dict[str, float] = {
-    "max": 0.3, "count": 0.3, "diff": 0.08, "evens": 0.04, "prod": 0.04, "sum": 0.02,
-    "min": 0.3, "odds": 0.1, "ends": 0.1,
-}  # fmt: skip
+    "max": 0.3,
+    "count": 0.3,
+    "diff": 0.08,
+    "evens": 0.04,
+    "prod": 0.04,
+    "sum": 0.02,
+    "min": 0.3,
+    "odds": 0.1,
+    "ends": 0.1,
+}
 
 
 @dataclass(frozen=True)
@@ -74,8 +85,9 @@ class Example:
     response_T: np.ndarray
 
 
-def make_example(rng: np.random.Generator, renderer: Renderer, recipe: Recipe,
-                 clean: bool) -> Example:  # fmt: skip
+def make_example(
+    rng: np.random.Generator, renderer: Renderer, recipe: Recipe, clean: bool
+) -> Example:
     """Draw one example; the clean phase shows the right procedure alone, and compressions."""
     layouts = list(LAYOUT_SHARES)
     layout = layouts[int(rng.choice(len(layouts), p=list(LAYOUT_SHARES.values())))]
@@ -142,9 +154,18 @@ def learn_batch(model: Any, examples: Sequence[Example], pad_id: int) -> float:
     return total
 
 
-def train(model: Any, pool: Sequence[Example], recipe: Recipe, steps: int, lr: float, name: str,
-          pad_id: int, first: int = 0, optimizer: torch.optim.Optimizer | None = None,
-          total: int | None = None) -> torch.optim.Optimizer:  # fmt: skip
+def train(
+    model: Any,
+    pool: Sequence[Example],
+    recipe: Recipe,
+    steps: int,
+    lr: float,
+    name: str,
+    pad_id: int,
+    first: int = 0,
+    optimizer: torch.optim.Optimizer | None = None,
+    total: int | None = None,
+) -> torch.optim.Optimizer:
     """Steps `first` to `first + steps` of a cosine schedule over `total`."""
     optimizer = optimizer or torch.optim.AdamW(
         model.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01
@@ -179,11 +200,22 @@ def build_checkpoints(out: Path, recipe: Recipe) -> None:
     renderer = Renderer(tokenizer, processor.image_processor, nano.VOCAB)
     pool = make_pool(renderer, recipe, clean=True, n=recipe.pool)
     leaves = int(recipe.clean_steps * recipe.student_from)
-    optimizer = train(model, pool, recipe, leaves, recipe.lr, "clean", renderer.pad_id,
-                      total=recipe.clean_steps)  # fmt: skip
+    optimizer = train(
+        model, pool, recipe, leaves, recipe.lr, "clean", renderer.pad_id, total=recipe.clean_steps
+    )
     early = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    train(model, pool, recipe, recipe.clean_steps - leaves, recipe.lr, "clean", renderer.pad_id,
-          leaves, optimizer, recipe.clean_steps)  # fmt: skip
+    train(
+        model,
+        pool,
+        recipe,
+        recipe.clean_steps - leaves,
+        recipe.lr,
+        "clean",
+        renderer.pad_id,
+        leaves,
+        optimizer,
+        recipe.clean_steps,
+    )
     save(model, renderer, out / "teacher", recipe)
     model.load_state_dict(early)
     small = make_pool(renderer, recipe, clean=False, n=max(recipe.pool // 4, recipe.batch))

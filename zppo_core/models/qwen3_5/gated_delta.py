@@ -121,9 +121,15 @@ def flash_kernel() -> Kernel | None:
         state: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         out, final = chunk_gated_delta_rule(
-            q, k, v, g=g.float(), beta=beta, initial_state=state.float(), output_final_state=True,
+            q,
+            k,
+            v,
+            g=g.float(),
+            beta=beta,
+            initial_state=state.float(),
+            output_final_state=True,
             use_qk_l2norm_in_kernel=True,
-        )  # fmt: skip
+        )
         return out, final
 
     return kernel

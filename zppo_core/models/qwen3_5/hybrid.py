@@ -114,15 +114,17 @@ class HybridText:
         found = self.model.model.get_image_features(pixels, grids, return_dict=True)
         return torch.cat(list(found.pooler_output))
 
-    def continuation(self, input_ids: torch.Tensor, lengths: torch.Tensor,
-                     start: torch.Tensor) -> Segment:  # fmt: skip
+    def continuation(
+        self, input_ids: torch.Tensor, lengths: torch.Tensor, start: torch.Tensor
+    ) -> Segment:
         """Text tokens (rows, T) that go on at positions `start` (rows,)."""
         steps = torch.arange(input_ids.shape[1], device=input_ids.device)
         positions = (start.unsqueeze(1) + steps).expand(3, -1, -1)
         return Segment(self.text.embed_tokens(input_ids), positions, lengths)
 
-    def run(self, segment: Segment, past: State | None, position: torch.Tensor,
-            want_output: bool = True) -> tuple[torch.Tensor, State]:  # fmt: skip
+    def run(
+        self, segment: Segment, past: State | None, position: torch.Tensor, want_output: bool = True
+    ) -> tuple[torch.Tensor, State]:
         """Final hidden states (rows, T, hidden) and the state after the segment.
 
         `position` (rows,) is that of the token after the segment. Without `want_output` the last
@@ -169,9 +171,15 @@ class HybridText:
             return hidden, state
         return feed_forward(layer, hidden + mixed), state
 
-    def _delta(self, m: Any, x: torch.Tensor, real: torch.Tensor, lengths: torch.Tensor,
-               before: LayerState | None,
-               needed: bool) -> tuple[torch.Tensor | None, LayerState]:  # fmt: skip
+    def _delta(
+        self,
+        m: Any,
+        x: torch.Tensor,
+        real: torch.Tensor,
+        lengths: torch.Tensor,
+        before: LayerState | None,
+        needed: bool,
+    ) -> tuple[torch.Tensor | None, LayerState]:
         """A gated delta layer; padding has beta = 0 and g = 0, so it leaves the state alone."""
         rows, length, _ = x.shape
         tail_length = m.conv_kernel_size - 1
@@ -356,9 +364,14 @@ def attention_heads(
     return q, k, m.v_proj(x).view(shape).transpose(1, 2), gate.flatten(2)
 
 
-def attend(m: Any, x: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor],
-           mask: torch.Tensor | None, before: LayerState | None,
-           needed: bool) -> tuple[torch.Tensor | None, LayerState]:  # fmt: skip
+def attend(
+    m: Any,
+    x: torch.Tensor,
+    rotary: tuple[torch.Tensor, torch.Tensor],
+    mask: torch.Tensor | None,
+    before: LayerState | None,
+    needed: bool,
+) -> tuple[torch.Tensor | None, LayerState]:
     """A full-attention layer over past and own keys; `mask` None means plainly causal."""
     q, k, v, gate = attention_heads(m, x, rotary)
     if before is not None:
@@ -366,14 +379,19 @@ def attend(m: Any, x: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor],
     if not needed:
         return None, (k, v)
     out = F.scaled_dot_product_attention(
-        q, *whole_heads(q, k, v, mask), attn_mask=mask, is_causal=mask is None, scale=m.scaling,
+        q,
+        *whole_heads(q, k, v, mask),
+        attn_mask=mask,
+        is_causal=mask is None,
+        scale=m.scaling,
         enable_gqa=True,
-    )  # fmt: skip
+    )
     return m.o_proj(out.transpose(1, 2).flatten(2) * gate.sigmoid()), (k, v)
 
 
-def whole_heads(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor,
-                mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+def whole_heads(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Keys and values with a head for each of `q`'s, where CUDA would else form all T x T scores.
 
     Of its kernels none but the last resort takes both a mask and heads that are shared.
@@ -383,8 +401,7 @@ def whole_heads(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor,
     return each_head(k, v, q.shape[1] // k.shape[1])
 
 
-def each_head(k: torch.Tensor, v: torch.Tensor,
-              times: int) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+def each_head(k: torch.Tensor, v: torch.Tensor, times: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Heads of keys and values, each `times` times in a row."""
     return k.repeat_interleave(times, dim=1), v.repeat_interleave(times, dim=1)
 

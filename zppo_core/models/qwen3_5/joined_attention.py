@@ -32,8 +32,12 @@ class Stretch:
     causal: bool
 
 
-def joined_attention(q: torch.Tensor, keys: Sequence[tuple[torch.Tensor, torch.Tensor]],
-                     stretches: Sequence[Stretch], scale: float) -> torch.Tensor:  # fmt: skip
+def joined_attention(
+    q: torch.Tensor,
+    keys: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    stretches: Sequence[Stretch],
+    scale: float,
+) -> torch.Tensor:
     """One softmax over all stretches' keys; (tokens, heads, dim), like `q`.
 
     `keys` holds for each stretch its keys and values, (its tokens, key heads, dim); heads are a
@@ -49,17 +53,27 @@ def joined_attention(q: torch.Tensor, keys: Sequence[tuple[torch.Tensor, torch.T
 
 class _Flash(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, q: torch.Tensor, stretches: tuple[Stretch, ...], scale: float,
-                *flat: torch.Tensor) -> torch.Tensor:  # fmt: skip
+    def forward(
+        ctx: Any, q: torch.Tensor, stretches: tuple[Stretch, ...], scale: float, *flat: torch.Tensor
+    ) -> torch.Tensor:
         q, flat = q.contiguous(), tuple(t.contiguous() for t in flat)
         joined: torch.Tensor | None = None
         lse: torch.Tensor | None = None
         ctx.seeds = []
         for i, s in enumerate(stretches):
             out, part, seed, unused, _ = torch.ops.aten._flash_attention_forward(
-                q, flat[2 * i], flat[2 * i + 1], s.queries.starts, s.keys.starts,
-                s.queries.longest, s.keys.longest, 0.0, s.causal, False, scale=scale,
-            )  # fmt: skip
+                q,
+                flat[2 * i],
+                flat[2 * i + 1],
+                s.queries.starts,
+                s.keys.starts,
+                s.queries.longest,
+                s.keys.longest,
+                0.0,
+                s.causal,
+                False,
+                scale=scale,
+            )
             if part.shape != (q.shape[1], q.shape[0]):
                 raise RuntimeError(f"this torch's flash kernel gives sums of {tuple(part.shape)}")
             # a query without keys: the kernel says +inf where the logarithm of no sum is -inf
@@ -86,25 +100,43 @@ class _Flash(torch.autograd.Function):
         grads: list[torch.Tensor] = []
         for i, s in enumerate(ctx.stretches):
             dq, dk, dv = torch.ops.aten._flash_attention_backward(
-                grad, q, flat[2 * i], flat[2 * i + 1], out, lse, s.queries.starts, s.keys.starts,
-                s.queries.longest, s.keys.longest, 0.0, s.causal, *ctx.seeds[i], scale=ctx.scale,
-            )  # fmt: skip
+                grad,
+                q,
+                flat[2 * i],
+                flat[2 * i + 1],
+                out,
+                lse,
+                s.queries.starts,
+                s.keys.starts,
+                s.queries.longest,
+                s.keys.longest,
+                0.0,
+                s.causal,
+                *ctx.seeds[i],
+                scale=ctx.scale,
+            )
             grad_q = dq if grad_q is None else grad_q + dq
             grads += [dk, dv]
         return grad_q, None, None, *grads
 
 
-def _reference(q: torch.Tensor, keys: Sequence[tuple[torch.Tensor, torch.Tensor]],
-               stretches: Sequence[Stretch], scale: float) -> torch.Tensor:  # fmt: skip
+def _reference(
+    q: torch.Tensor,
+    keys: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    stretches: Sequence[Stretch],
+    scale: float,
+) -> torch.Tensor:
     outs, sums = [], []
     for (k, v), s in zip(keys, stretches, strict=True):
         pieces = [
             _scored(a, b, c, s.causal, scale)
             for a, b, c in zip(
-                q.split(list(s.queries.lengths)), k.split(list(s.keys.lengths)),
-                v.split(list(s.keys.lengths)), strict=True,
+                q.split(list(s.queries.lengths)),
+                k.split(list(s.keys.lengths)),
+                v.split(list(s.keys.lengths)),
+                strict=True,
             )
-        ]  # fmt: skip
+        ]
         outs.append(torch.cat([out for out, _ in pieces]))
         sums.append(torch.cat([lse for _, lse in pieces]))
     if len(outs) == 1:
@@ -113,8 +145,9 @@ def _reference(q: torch.Tensor, keys: Sequence[tuple[torch.Tensor, torch.Tensor]
     return (torch.stack(outs) * shares).sum(0).to(q.dtype)
 
 
-def _scored(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool,
-            scale: float) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+def _scored(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Outputs (T, heads, dim) of one sequence and the log-sum-exp of its scores (T, heads)."""
     if not len(k):
         return torch.zeros_like(q), q.new_full(q.shape[:2], -torch.inf)
