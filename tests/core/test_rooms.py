@@ -118,3 +118,10 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
     for name in MODULES:
         visit(name, ())
+
+
+def test_the_formatter_decides_layout() -> None:
+    marker = "# fmt: " + "skip"
+    tops = ("zppo_core", "eval", "steps", "flows", "tests", "benchmarks", "tools")
+    files = [path for top in tops for path in (ROOT / top).rglob("*.py")]
+    assert not [str(p) for p in files if marker in p.read_text()]
