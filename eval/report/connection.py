@@ -19,7 +19,7 @@ import duckdb
 
 from zppo_core.config import Config
 from zppo_core.errors import UserError
-from zppo_core.records.schema import SCHEMA_VERSION
+from zppo_core.records.schema import SCHEMA_VERSION, schema_columns, schema_sql
 from zppo_core.store.disk import refusal
 
 DEFAULT_DATABASE = "results/zppo.duckdb"
@@ -180,7 +180,7 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool)
             )
         return
     connection.begin()
-    query(connection, _sql("zppo_core.records", "schema.sql"))
+    query(connection, schema_sql())
     for table, columns in schema_columns().items():
         present = {r[0] for r in query(connection, f"DESCRIBE {table}")}
         for name, kind in columns.items():
@@ -209,34 +209,3 @@ def _views() -> str:
 
 def now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
-
-
-_COLUMN = re.compile(r"^    (\w+) ([A-Z][A-Z\[\]]*(?: NOT NULL)?),  -- (.+)$")
-
-
-def documentation() -> dict[str, tuple[str, list[tuple[str, str, str]]]]:
-    """Per table of schema.sql its sentence and its columns as (name, SQL type, meaning)."""
-    tables: dict[str, tuple[str, list[tuple[str, str, str]]]] = {}
-    comment, current = "", None
-    for line in _sql("zppo_core.records", "schema.sql").splitlines():
-        if line.startswith("CREATE TABLE"):
-            current = line.split()[-2]
-            tables[current] = (comment, [])
-        elif line.startswith("-- "):
-            comment = line[3:]
-        elif line == ");":
-            current = None
-        elif current:
-            match = _COLUMN.match(line)
-            if not match:
-                raise ValueError(f"schema.sql: undocumented or malformed column: {line.strip()}")
-            tables[current][1].append(match.groups())  # type: ignore[arg-type]
-    return tables
-
-
-def schema_columns() -> dict[str, dict[str, str]]:
-    """Per table of schema.sql its columns and SQL types."""
-    return {
-        table: {name: kind for name, kind, _ in columns}
-        for table, (_, columns) in documentation().items()
-    }

@@ -20,17 +20,9 @@ from typing import Any, Protocol
 import duckdb
 import pyarrow as pa
 
-from eval.report.connection import (
-    DEFAULT_DATABASE,
-    WAIT,
-    connect,
-    documentation,
-    now,
-    open_database,
-    query,
-)
+from eval.report.connection import DEFAULT_DATABASE, WAIT, connect, now, open_database, query
 from zppo_core.errors import UserError
-from zppo_core.records.schema import KEYS, TABLES, ShardError, decode
+from zppo_core.records.schema import KEYS, TABLES, ShardError, decode, documentation
 
 FLUSH_BYTES = 128 << 20  # rows held in memory before they are inserted
 

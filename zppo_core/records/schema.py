@@ -1,13 +1,15 @@
 """The wire format of a run's records: a Parquet file a table, `<table>.parquet` in a journal unit.
 
-Writers (training, evaluation) and the reader (`eval.report.database`) share these columns. What one
-means and its unit stand once, in `zppo_core/records/schema.sql`; a test keeps the two in agreement.
+Writers (training, evaluation) and the reader (`eval.report.database`) share the columns. They are
+written once, in `schema.sql`, with type, unit and meaning; the Arrow schemas are read from it.
 """
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from typing import Any
 
 import pyarrow as pa
@@ -15,225 +17,74 @@ import pyarrow.parquet as pq
 
 SCHEMA_VERSION = 4  # raise it when a column is added, and say in docs/database.md what changed
 
-_STR, _INT, _LONG = pa.string(), pa.int32(), pa.int64()
-_REAL, _BOOL, _TIME = pa.float64(), pa.bool_(), pa.timestamp("us")
-
-# a type alone: never null; a name ending in "?" may be null or absent from older files
-_COLUMNS: dict[str, dict[str, pa.DataType]] = {
-    "runs": {
-        "run_key": _STR,
-        "created_at": _TIME,
-        "scale": _STR,
-        "method": _STR,
-        "seed": _LONG,
-        "config_json": _STR,
-        "code_version": _STR,
-        "machine": _STR,
-        "student_model": _STR,
-        "teacher_model?": _STR,
-        "student_params": _LONG,
-        "teacher_params?": _LONG,
-        "base_model_key?": _STR,
-        "teacher_model_key?": _STR,
-    },
-    "steps": {
-        "run_key": _STR,
-        "step": _INT,
-        "new_prompts": _INT,
-        "replay_prompts": _INT,
-        "hard": _INT,
-        "hard_in_buffer?": _INT,
-        "eligible_bcq": _INT,
-        "eligible_ncq": _INT,
-        "used_bcq": _INT,
-        "used_ncq": _INT,
-        "used_hint": _INT,
-        "used_prefix": _INT,
-        "buffer_size": _INT,
-        "mismatch_mean?": _REAL,
-        "mismatch_max?": _REAL,
-        "weight_version": _LONG,
-    },
-    "step_kinds": {
-        "run_key": _STR,
-        "step": _INT,
-        "kind": _STR,
-        "groups": _INT,
-        "trivial": _INT,
-        "rollouts": _INT,
-        "positive_advantage": _INT,
-        "accuracy": _REAL,
-        "tokens": _LONG,
-    },
-    "phases": {
-        "run_key": _STR,
-        "step": _INT,
-        "phase": _STR,
-        "seconds": _REAL,
-        "model_seconds?": _REAL,
-        "student_seconds?": _REAL,
-        "teacher_seconds?": _REAL,
-        "learner_seconds?": _REAL,
-        "sync_seconds?": _REAL,
-        "sync_bytes?": _LONG,
-    },
-    "groups": {
-        "run_key": _STR,
-        "step": _INT,
-        "uid": _STR,
-        "question_id": _STR,
-        "kind": _STR,
-        "family": _STR,
-        "category?": _STR,
-        "prompt_text": _STR,
-        "prompt_digest": _STR,
-        "prompt_tokens": _INT,
-        "accuracy": _REAL,
-        "gold": _STR,
-        "positive_answer?": _STR,
-        "negative_answers?": pa.list_(_STR),
-        "right_first?": _BOOL,
-        "candidate_texts?": pa.list_(_STR),
-    },
-    "rollouts": {
-        "run_key": _STR,
-        "step": _INT,
-        "uid": _STR,
-        "member": _INT,
-        "text": _STR,
-        "token_ids": pa.list_(_INT),
-        "logp": pa.list_(pa.float32()),
-        "reward": _REAL,
-        "outcome": _STR,
-        "answer?": _STR,
-        "finish": _STR,
-        "forced": _INT,
-        "version": _LONG,
-    },
-    "advantages": {
-        "run_key": _STR,
-        "step": _INT,
-        "uid": _STR,
-        "member": _INT,
-        "advantage": _REAL,
-    },
-    "teacher_draws": {
-        "run_key": _STR,
-        "step": _INT,
-        "question_id": _STR,
-        "visit": _INT,
-        "draw": _INT,
-        "purpose": _STR,
-        "text": _STR,
-        "tokens": _INT,
-        "reward?": _REAL,
-        "outcome?": _STR,
-        "answer?": _STR,
-        "source_answer?": _STR,
-        "source_tokens?": _INT,
-        "source_characters?": _INT,
-        "cached": _BOOL,
-        "fallback": _BOOL,
-        "attempts": _INT,
-    },
-    "buffer_events": {
-        "run_key": _STR,
-        "step": _INT,
-        "question_id": _STR,
-        "event": _STR,
-        "accuracy?": _REAL,
-        "entry_accuracy": _REAL,
-        "entry_step": _INT,
-        "visits": _INT,
-        "replayed": _BOOL,
-    },
-    "updates": {
-        "run_key": _STR,
-        "step": _INT,
-        "update_index": _INT,
-        "loss": _REAL,
-        "grad_norm": _REAL,
-        "entropy?": _REAL,
-        "clip_low_share?": _REAL,
-        "clip_high_share?": _REAL,
-        "dual_clip_share?": _REAL,
-        "ratio_mean?": _REAL,
-        "tokens": _LONG,
-        "divisor?": _LONG,
-        "groups": _INT,
-        "skipped_groups": _INT,
-        "computed_tokens": _LONG,
-        "seconds": _REAL,
-        "skipped?": _BOOL,
-    },
-    "changes": {
-        "run_key": _STR,
-        "number": _INT,
-        "step": _INT,
-        "field": _STR,
-        "before": _STR,
-        "after": _STR,
-    },
-    "eval_samples": {
-        "model_key": _STR,
-        "run_key?": _STR,
-        "role": _STR,
-        "suite": _STR,
-        "protocol_key": _STR,
-        "benchmark": _STR,
-        "family": _STR,
-        "sample_id": _STR,
-        "prompt_digest": _STR,
-        "output": _STR,
-        "answer?": _STR,
-        "extractor": _STR,
-        "scorer": _STR,
-        "scorer_version": _STR,
-        "score": _REAL,
-        "outcome": _STR,
-        "tokens": _INT,
-        "seconds?": _REAL,
-        "judge_reply?": _STR,
-    },
-    "eval_scores": {
-        "model_key": _STR,
-        "run_key?": _STR,
-        "role": _STR,
-        "suite": _STR,
-        "protocol_key": _STR,
-        "benchmark": _STR,
-        "family": _STR,
-        "n": _LONG,
-        "expected_n": _LONG,
-        "score?": _REAL,
-        "stderr?": _REAL,
-        "low?": _REAL,
-        "high?": _REAL,
-        "unparsed": _LONG,
-        "missing_reason?": _STR,
-        "malformed?": _LONG,
-    },
-    "costs": {
-        "run_key": _STR,
-        "step": _INT,
-        "role": _STR,
-        "activity": _STR,
-        "model_params": _LONG,
-        "tokens": _LONG,
-        "tokens_cap": _LONG,
-        "seconds": _REAL,
-    },
+_ARROW = {
+    "VARCHAR": pa.string(),
+    "INTEGER": pa.int32(),
+    "BIGINT": pa.int64(),
+    "FLOAT": pa.float32(),
+    "DOUBLE": pa.float64(),
+    "BOOLEAN": pa.bool_(),
+    "TIMESTAMP": pa.timestamp("us"),
 }
+# of the database's file and not of a run's records
+_OWN_TABLES = ("schema_version", "ingested")
+_OWN_COLUMN = "source_id"  # of which ingested file a row is
 
 
-def _schema(columns: Mapping[str, pa.DataType]) -> pa.Schema:
-    return pa.schema(
-        pa.field(name.rstrip("?"), kind, nullable=name.endswith("?"))
-        for name, kind in columns.items()
-    )
+def schema_sql() -> str:
+    """The statements that create every table, each column with its meaning."""
+    return resources.files("zppo_core.records").joinpath("schema.sql").read_text(encoding="utf-8")
 
 
-TABLES: dict[str, pa.Schema] = {table: _schema(columns) for table, columns in _COLUMNS.items()}
+_COLUMN = re.compile(r"^    (\w+) ([A-Z][A-Z\[\]]*(?: NOT NULL)?),  -- (.+)$")
+
+
+def documentation() -> dict[str, tuple[str, list[tuple[str, str, str]]]]:
+    """Per table of schema.sql its sentence and its columns as (name, SQL type, meaning)."""
+    tables: dict[str, tuple[str, list[tuple[str, str, str]]]] = {}
+    comment, current = "", None
+    for line in schema_sql().splitlines():
+        if line.startswith("CREATE TABLE"):
+            current = line.split()[-2]
+            tables[current] = (comment, [])
+        elif line.startswith("-- "):
+            comment = line[3:]
+        elif line == ");":
+            current = None
+        elif current:
+            match = _COLUMN.match(line)
+            if not match:
+                raise ValueError(f"schema.sql: undocumented or malformed column: {line.strip()}")
+            tables[current][1].append(match.groups())  # type: ignore[arg-type]
+    return tables
+
+
+def schema_columns() -> dict[str, dict[str, str]]:
+    """Per table of schema.sql its columns and SQL types."""
+    return {
+        table: {name: kind for name, kind, _ in columns}
+        for table, (_, columns) in documentation().items()
+    }
+
+
+def _arrow(columns: Mapping[str, str]) -> pa.Schema:
+    """A table's wire format: its columns but for the one that ingestion adds."""
+    fields = []
+    for name, kind in columns.items():
+        if name == _OWN_COLUMN:
+            continue
+        bare = kind.removesuffix(" NOT NULL")
+        inner = _ARROW[bare.removesuffix("[]")]
+        whole = pa.list_(inner) if bare.endswith("[]") else inner
+        fields.append(pa.field(name, whole, nullable=bare == kind))
+    return pa.schema(fields)
+
+
+TABLES: dict[str, pa.Schema] = {
+    table: _arrow(columns)
+    for table, columns in schema_columns().items()
+    if table not in _OWN_TABLES
+}
 
 # what identifies a row within one run: ingest refuses a second row with the same key. Two roles may
 # have the same weights: a student that learned nothing, a teacher that is the base
