@@ -32,11 +32,6 @@ class RuleScore:
     outcome: str
 
 
-def has_rule(name: str) -> bool:
-    """Whether a rule of this name decides without a judge."""
-    return name in RULES or name == "ocrbench"
-
-
 def score_all(items: Sequence[Item], grader: Grader) -> list[RuleScore]:
     """The score of each (sample, rule, answer), in order; what is left to algebra in one batch.
 

@@ -19,11 +19,9 @@ from zppo_core.store.objects import (
     LocalStore,
     MissingObjectError,
     check_key,
-    get_content,
     get_tree,
     in_parallel,
     open_store,
-    put_content,
     put_tree,
 )
 
@@ -88,16 +86,6 @@ def test_trees_travel_whole(store, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "empty").read_bytes() == b""
     with pytest.raises(MissingObjectError):
         get_tree(store, "nothing", tmp_path / "none")
-
-
-def test_content_keys_are_the_contents_hash(store) -> None:
-    key = put_content(store, b"hello")
-    assert put_content(store, b"hello") == key
-    assert get_content(store, key) == b"hello"
-    assert store.list("content/") == [key]
-    store.put(key, b"other")
-    with pytest.raises(DamagedObjectError, match=key):
-        get_content(store, key)
 
 
 def test_large_objects_travel_in_parts(store, tmp_path: Path, monkeypatch) -> None:

@@ -136,7 +136,6 @@ BENCHMARKS: dict[str, Benchmark] = {
     "nano_frames": Benchmark("Video", "frames", TRAINED_KINDS),
     "nano_frame_pairs": Benchmark("Video", "frame_pairs", TRAINED_KINDS),
 }
-NANO_BENCHMARKS: dict[str, str] = {name: b.family for name, b in BENCHMARKS.items()}
 
 
 @dataclass(frozen=True)

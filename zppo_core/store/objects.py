@@ -5,7 +5,6 @@ What a store promises is in `base.ObjectStore`; here are the door to it and what
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -35,13 +34,11 @@ __all__ = [
     "ObjectStore",
     "S3Store",
     "check_key",
-    "get_content",
     "get_tree",
     "hash_file",
     "in_parallel",
     "join",
     "open_store",
-    "put_content",
     "put_tree",
 ]
 
@@ -63,22 +60,6 @@ def open_store(url: str) -> ObjectStore:
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     endpoint = next((os.environ[n] for n in ENDPOINTS if os.environ.get(n)), None)
     return S3Store(bucket, prefix, endpoint)
-
-
-def put_content(store: ObjectStore, data: bytes, prefix: str = "content") -> str:
-    """Put `data` under its own SHA-256 and return the key; twice is once."""
-    digest = hashlib.sha256(data).hexdigest()
-    key = join(prefix, digest[:2], digest)
-    store.put_new(key, data)
-    return key
-
-
-def get_content(store: ObjectStore, key: str) -> bytes:
-    """What `put_content` put, checked by its key; DamagedObjectError if it is something else."""
-    data = store.get(key)
-    if hashlib.sha256(data).hexdigest() != key.rpartition("/")[2]:
-        raise DamagedObjectError(f"{store.url}/{key} is not what was put there")
-    return data
 
 
 def put_tree(
