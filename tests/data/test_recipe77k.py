@@ -175,7 +175,7 @@ def test_the_card_says_what_was_found_twice_and_what_a_larger_reserve_would_fill
     assert f"tqa {kept} of 8; raise data.reserve" in capsys.readouterr().out
     filled = build(where, tmp_path / "filled", Recipe(reserve=4.0), tokens)
     assert (filled.by_name["tqa"], filled.short) == (8, {})
-    with pytest.raises(UserError, match=r"data\.reserve must be >= 1"):
+    with pytest.raises(UserError, match=r"data\.reserve must be in"):
         load("nano", ["data.reserve=0.9"])
 
 
