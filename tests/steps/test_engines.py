@@ -82,7 +82,7 @@ def test_a_missing_endpoint_or_model_is_one_line(endpoint, monkeypatch) -> None:
         (["teacher.endpoint=gpu:8000"], "http://host:8000/v1"),
         (["teacher.endpoint=http://h/v1", "run.method=on_distill"], "leave teacher.endpoint empty"),
         (["teacher.concurrency=0"], "teacher.concurrency"),
-        (["compute.engine_memory=1.5"], "between 0 and 1"),
+        (["compute.engine_memory=1.5"], r"must be in \(0, 1\)"),
         (["compute.engine=sglang"], "one of hf, vllm"),
     ],
 )
