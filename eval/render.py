@@ -8,21 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import tabulate
+
 Format = Literal["text", "markdown", "csv", "latex"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 MISSING = "–"  # a value of ours that is not there; never filled from elsewhere
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
+_SIGNS = {
     MISSING: "--",
     "±": r"$\pm$",
     "τ": r"$\tau$",
@@ -30,10 +22,12 @@ _LATEX = {
     "†": r"$^\dagger$",
     "−": "$-$",
 }
+tabulate.MIN_PADDING = 0  # the library's own switch: a header is no wider than its words
+_LAYOUT = {"text": "simple", "markdown": "pipe", "latex": "latex_raw"}
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(c, c) for c in text)
+    return "".join(_SIGNS.get(c) or tabulate.LATEX_ESCAPE_RULES.get(c, c) for c in text)
 
 
 def _markdown(text: str) -> str:
@@ -57,46 +51,19 @@ def table(
         out = io.StringIO()
         csv.writer(out, lineterminator="\n").writerows([columns, *rows])
         return out.getvalue()
-    if form == "latex":
-        spec = "l" * left + "r" * (len(columns) - left)
-        lines = [" & ".join(map(_latex, r)) + r" \\" for r in rows]
-        head = " & ".join(map(_latex, columns)) + r" \\"
-        return (
-            "\n".join(
-                [
-                    rf"\begin{{tabular}}{{{spec}}}",
-                    r"\hline",
-                    head,
-                    r"\hline",
-                    *lines,
-                    r"\hline",
-                    r"\end{tabular}",
-                ]
-            )
-            + "\n"
-        )
     if form not in FORMATS:
         raise ValueError(f"unknown format {form!r}: one of {', '.join(FORMATS)}")
-    if form == "markdown":
-        rows = [[_markdown(c) for c in row] for row in rows]
-        columns = [_markdown(c) for c in columns]
-    widths = [max(len(c[i]) for c in [columns, *rows]) for i in range(len(columns))]
-    edge = "| " if form == "markdown" else ""
-
-    def line(cells: Sequence[str]) -> str:
-        padded = [
-            c.ljust(w) if i < left else c.rjust(w)
-            for i, (c, w) in enumerate(zip(cells, widths, strict=True))
-        ]
-        joined = (" | " if edge else "  ").join(padded)
-        return f"{edge}{joined}{edge[::-1]}".rstrip()
-
-    if form == "markdown":
-        marks = ["-" * w if i < left else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
-        rule = "| " + " | ".join(marks) + " |"
-    else:
-        rule = "  ".join("-" * w for w in widths)
-    return "\n".join([line(columns), rule, *map(line, rows)]) + "\n"
+    dress = {"markdown": _markdown, "latex": _latex}.get(form, str)
+    text = tabulate.tabulate(
+        # LaTeX's columns are those of its rows: an empty one stands for none
+        [[dress(cell) for cell in row] for row in rows or [[""] * len(columns)]],
+        [dress(column) for column in columns],
+        tablefmt=_LAYOUT[form],
+        colalign=["left"] * left + ["right"] * (len(columns) - left),
+        disable_numparse=True,
+        preserve_whitespace=True,
+    )
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
 def number(value: float | None, digits: int = 1) -> str:
