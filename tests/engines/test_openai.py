@@ -29,16 +29,23 @@ class Endpoint:
 
     def __init__(self, answer: Answer) -> None:
         self.answer, self.bodies, self.keys, self.lock = answer, [], [], threading.Lock()
+        self.headers: list[dict[str, str]] = []  # but for the key
         self.models: Any = {"data": [{"id": "teacher"}]}
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def note(self) -> None:
+                head = {k: v for k, v in self.headers.items() if k != "Authorization"}
+                endpoint.headers.append(head)
+
             def do_GET(self) -> None:
+                self.note()
                 self.send(endpoint.models)
 
             def do_POST(self) -> None:
+                self.note()
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with endpoint.lock:
                     asked = sum(b == body for b in endpoint.bodies)
@@ -86,6 +93,8 @@ def serve() -> Iterator[Callable[[Answer], Endpoint]]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openai, "BACKOFF", 0.001)
     monkeypatch.setattr(openai, "LONGEST", 0.01)
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)
+    monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.01)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 
@@ -260,6 +269,16 @@ def test_an_unset_key_is_not_sent_nor_a_password_of_netrc(serve, monkeypatch, tm
     endpoint = serve(lambda body, asked: says(body))
     engine(endpoint, api_key_env="NO_SUCH_KEY").generate([Prompt("a")], Sampling(5), [0])
     assert endpoint.keys == [None]
+
+
+def test_an_account_of_the_environment_is_not_told_to_the_host(serve, monkeypatch) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-secret")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "project-secret")
+    endpoint = serve(lambda body, asked: says(body))
+    engine(endpoint).check()
+    engine(endpoint).generate([Prompt("a")], Sampling(5), [0])
+    assert len(endpoint.headers) == 2
+    assert not any("secret" in value for head in endpoint.headers for value in head.values())
 
 
 def test_the_request_says_all_that_a_prompt_and_a_sampling_hold() -> None:

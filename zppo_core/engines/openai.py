@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
-import requests
 
 from zppo_core.errors import UserError
 from zppo_core.protocols import Progress, Sampling
 from zppo_core.types import Completion, Prompt, whole_characters
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the client takes 0.65 s to import, which only who asks an endpoint pays
+    import openai
     import torch
 
-TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504, 529}
-BACKOFF, LONGEST = 0.5, 60.0  # seconds before the first retry, doubled each time, and at most
+BACKOFF, LONGEST = 0.5, 8.0  # seconds before what is no answer is asked for again, as the client's
 CONNECT = 10.0  # seconds to reach the host
 MAGIC = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "webp"}
 
@@ -30,6 +30,8 @@ MAGIC = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "w
 @dataclass
 class OpenAIEngine:
     """`engines.base.Engine` over `base_url`/chat/completions, up to `concurrency` requests at once.
+
+    The `openai` client sends, waits as `Retry-After` asks and tries again, up to `retries` times.
 
     What an endpoint does not tell is not made up: `logp_T` is NaN, and `token_ids_T` is the text as
     `encode` (the student's tokenizer, say) would write it, so that its length is an estimate; empty
@@ -75,11 +77,11 @@ class OpenAIEngine:
                 except Empty:
                     return
                 try:
-                    done.put((i, self._group(session, prompts[i], sampling, seeds[i], stop)))
+                    done.put((i, self._group(client, prompts[i], sampling, seeds[i], stop)))
                 except BaseException as error:  # raised below, where it is waited for
                     done.put((i, error))
 
-        with self._session() as session:
+        with self._client() as client:  # closed by a fault: nothing is tried again after it
             try:
                 for _ in range(min(self.concurrency, len(prompts))):
                     # an executor's threads would hold the exit until their requests are answered
@@ -97,11 +99,16 @@ class OpenAIEngine:
 
     def check(self) -> None:
         """Raise UserError if the endpoint is not there, refuses the key or lacks the model."""
-        with self._session() as session:
+        import openai
+
+        with self._client() as client:
             try:
-                listing = self._request(session, "GET", "models")
-            except MissingRouteError:
+                answer = client.models.with_raw_response.list(extra_headers=self._headers())
+            except openai.NotFoundError:
                 return  # not every server lists its models
+            except openai.OpenAIError as error:
+                raise self._fault("models", error) from None
+        listing = _json(answer.text) or {}
         known = [m.get("id") for m in listing.get("data") or [] if isinstance(m, dict)]
         if known and self.model not in known:
             raise UserError(
@@ -113,34 +120,67 @@ class OpenAIEngine:
         """Refuse: an endpoint's weights are its own."""
         raise UserError(f"{self.base_url} takes no weights; use an engine of this machine")
 
-    def _session(self) -> requests.Session:
-        session = requests.Session()
-        adapter = requests.adapters.HTTPAdapter(pool_maxsize=self.concurrency)
-        session.mount("http://", adapter)
-        session.mount("https://", adapter)
-        # even an empty one keeps requests from sending a password out of ~/.netrc
-        session.auth = _Bearer(os.environ.get(self.api_key_env, "").strip())
-        return session
+    def _client(self) -> openai.OpenAI:
+        import openai
+
+        if urlsplit(self.base_url).scheme not in ("http", "https"):
+            raise UserError(f"{self.base_url!r} is no address; write http://host:port/v1")
+        client = openai.OpenAI(
+            base_url=self.base_url,
+            api_key=self._key or "none",
+            max_retries=self.retries,
+            timeout=openai.Timeout(self.timeout, connect=CONNECT),
+            http_client=openai.DefaultHttpxClient(follow_redirects=False),
+        )
+        # read from the environment; whatever host this is, the account is none of its business
+        client.organization = client.project = None
+        return client
+
+    @property
+    def _key(self) -> str:
+        return os.environ.get(self.api_key_env, "").strip()
+
+    def _headers(self) -> dict[str, openai.Omit]:
+        import openai
+
+        return {} if self._key else {"Authorization": openai.omit}
 
     def _group(
-        self, session: requests.Session, prompt: Prompt, sampling: Sampling, seed: int, stop: Event
+        self, client: openai.OpenAI, prompt: Prompt, sampling: Sampling, seed: int, stop: Event
     ) -> tuple[Completion, ...]:
         """One request for the whole group; what a server without `n` left out, one by one."""
         body = request_body(self.model, prompt, sampling, seed, self.extra)
         if sampling.temperature == 0.0:  # vLLM's server refuses more than one
-            return tuple(self._choices(session, {**body, "n": 1}, stop)[:1] * sampling.n)
-        made = self._choices(session, body, stop)[: sampling.n]
+            return tuple(self._choices(client, {**body, "n": 1}, stop)[:1] * sampling.n)
+        made = self._choices(client, body, stop)[: sampling.n]
         for member in range(len(made), sampling.n):
             single = {**body, "n": 1, "seed": body["seed"] + member} if "seed" in body else body
-            made += self._choices(session, single, stop)[:1]
+            made += self._choices(client, single, stop)[:1]
         return tuple(made)
 
     def _choices(
-        self, session: requests.Session, body: Mapping[str, Any], stop: Event
+        self, client: openai.OpenAI, body: Mapping[str, Any], stop: Event
     ) -> list[Completion]:
-        answer = self._request(session, "POST", "chat/completions", body, stop)
-        choices = sorted(answer["choices"], key=_place)
-        return [self._completion(choice) for choice in choices]
+        """The answer's completions in their order; what is no answer is asked for again."""
+        import openai
+
+        headers = self._headers()
+        for attempt in range(self.retries + 1):
+            try:
+                reply = client.chat.completions.with_raw_response.create(
+                    model=self.model, messages=[], extra_body=body, extra_headers=headers
+                )
+            except openai.OpenAIError as error:
+                raise self._fault("chat/completions", error) from None
+            answer = _json(reply.text)
+            if answer is not None and _whole(answer):
+                return [self._completion(c) for c in sorted(answer["choices"], key=_place)]
+            if stop.wait(min(LONGEST, BACKOFF * 2**attempt)):
+                break
+        raise UserError(
+            f"{self.base_url}/chat/completions answered {self.retries + 1} times something that "
+            "is no completion; is it an OpenAI-compatible server?"
+        )
 
     def _completion(self, choice: Mapping[str, Any]) -> Completion:
         text = response_text(choice["message"])
@@ -149,84 +189,33 @@ class OpenAIEngine:
         unknown = np.full(len(ids), np.nan, np.float32)
         return Completion(text, ids, unknown, "length" if cut else "stop", self.version)
 
-    def _request(
-        self,
-        session: requests.Session,
-        method: str,
-        route: str,
-        body: Mapping[str, Any] | None = None,
-        stop: Event | None = None,
-    ) -> dict[str, Any]:
-        """The answer's JSON; whatever may pass is tried again, at most `retries` times.
+    def _fault(self, route: str, error: openai.OpenAIError) -> UserError:
+        """One line for what the client gave up on; never quotes the key."""
+        import openai
 
-        Nothing is tried again once `stop` is set: nobody waits for the answer.
-        """
-        stop = stop or Event()
         url = f"{self.base_url.rstrip('/')}/{route}"
-        for attempt in range(self.retries + 1):
-            wait = min(LONGEST, BACKOFF * 2**attempt) * random.uniform(0.5, 1.0)
-            try:
-                response = session.request(
-                    method, url, json=body, timeout=(CONNECT, self.timeout), allow_redirects=False
-                )
-            except (
-                requests.exceptions.InvalidURL,
-                requests.exceptions.MissingSchema,
-                requests.exceptions.InvalidSchema,
-            ):
-                raise UserError(f"{url!r} is no address; write http://host:port/v1") from None
-            except requests.RequestException as error:
-                fault = f"cannot reach {url} ({type(error).__name__})"
-            else:
-                if response.status_code == 200:
-                    answer = _json(response)
-                    if _whole(answer) if method == "POST" else answer is not None:
-                        return dict(answer)
-                    fault = f"{url} answered something that is no completion"
-                elif response.status_code in TRANSIENT:
-                    fault = f"{url} answers with status {response.status_code}"
-                    wait = max(wait, _retry_after(response))
-                else:
-                    self._refused(url, response)
-            if attempt < self.retries and stop.wait(wait):
-                raise UserError(f"{fault}; another request of the same call failed")
-        raise UserError(f"{fault} after {self.retries + 1} attempts; is the server up and healthy?")
-
-    def _refused(self, url: str, response: requests.Response) -> None:
-        """Raise for an answer that a retry would not change; never quotes the key."""
-        status = response.status_code
+        after = f"after {self.retries + 1} attempts; is the server up and healthy?"
+        if not isinstance(error, openai.APIStatusError):
+            cause = type(error.__cause__ or error).__name__
+            return UserError(f"cannot reach {url} ({cause}) {after}")
+        status = error.status_code
         if status in (401, 403):
-            raise UserError(
+            return UserError(
                 f"{url} refuses the key (status {status}); set the environment variable "
                 f"{self.api_key_env} to a valid one"
             )
-        if status == 404 and response.request.method == "GET":
-            raise MissingRouteError(url)
-        said = " ".join(response.text.split())[:300]
-        key = os.environ.get(self.api_key_env, "").strip()
-        if key:
-            said = said.replace(key, "***")
-        raise UserError(f"{url} refuses the request (status {status}): {said}")
+        if status >= 500 or status in (408, 409, 429):
+            return UserError(f"{url} answers with status {status} {after}")
+        said = " ".join(error.response.text.split())[:300]
+        if self._key:
+            said = said.replace(self._key, "***")
+        return UserError(f"{url} refuses the request (status {status}): {said}")
 
 
-class MissingRouteError(UserError):
-    """The server has no such route."""
-
-
-class _Bearer(requests.auth.AuthBase):
-    def __init__(self, key: str) -> None:
-        self.key = key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self.key:
-            request.headers["Authorization"] = f"Bearer {self.key}"
-        return request
-
-
-def _json(response: requests.Response) -> Any:
+def _json(text: str) -> dict[str, Any] | None:
     """The body; None if it is not a JSON object."""
     try:
-        content = response.json()
+        content = json.loads(text)
     except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
@@ -257,14 +246,6 @@ def _place(choice: Mapping[str, Any]) -> int:
     """The choice's number; those without one keep their order, in front."""
     index = choice.get("index")
     return index if isinstance(index, int) else 0
-
-
-def _retry_after(response: requests.Response) -> float:
-    """Seconds the server asks us to wait, within bounds."""
-    try:
-        return min(LONGEST, float(response.headers.get("Retry-After", 0)))
-    except ValueError:
-        return 0.0
 
 
 def request_body(
