@@ -37,7 +37,7 @@ class Endpoint:
             protocol_version = "HTTP/1.1"
 
             def note(self) -> None:
-                head = {k: v for k, v in self.headers.items() if k != "Authorization"}
+                head = {k: v for k, v in self.headers.items() if k.lower() != "authorization"}
                 endpoint.headers.append(head)
 
             def do_GET(self) -> None:
