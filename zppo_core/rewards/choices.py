@@ -19,7 +19,8 @@ _WITH_TEXT = re.compile(
 _TEXT_WITH = re.compile(r"(.+?)\s*\(\s*(?:option\s+)?([A-Z])\s*\)", re.DOTALL)
 # a second letter, or doubt about the first
 _MORE = re.compile(
-    r"[A-Z](?:\s*(?:[,;/&]|and|or|\s)\s*\(?[A-Z]\)?)*\.?|.*(?:\b[A-Z](?:[.:](?:\s|$)|\))|\(\s*[A-Z]\s*\)|\b(?:or|and)\s+\(?[A-Z]\)?(?:\b|$)"
+    r"[A-Z](?:\s*(?:[,;/&]|and|or|\s)\s*\(?[A-Z]\)?)*\.?|.*(?:\b[A-Z](?:[.:](?:\s|$)|\))|\(\s*[A-Z]\s*\)"
+    r"|\b(?:or|and)\s+(?:perhaps\s+|maybe\s+|possibly\s+)?\(?[A-Z]\)?(?:\b|$)"
     r"|\b(?:not|wrong|incorrect|neither|either|but)\b).*",
     re.DOTALL,
 )

@@ -57,6 +57,7 @@ _NULL_DELIMITER = re.compile(r"\\(?:left|right)\s*\.")
 _BODY = r"((?:[^{}]|\{[^{}]*\})*?)"
 _OVER = re.compile(rf"\{{{_BODY}\\over(?![A-Za-z]){_BODY}\}}")
 _BARE_OVER = re.compile(rf"{_BODY}\\over(?![A-Za-z]){_BODY}")
+_BESIDE = re.compile(r"([,;=])")
 MOST_OVER = 20  # a text with more is no answer
 _DEGREE = re.compile(r"\^\s*\{?\s*(?:\\circ(?![A-Za-z])|°|o(?=\}))\s*\}?|\\circ(?![A-Za-z])")
 _MATHS = re.compile(r"\\[()\[\]]")
@@ -216,12 +217,20 @@ def _without_latex_dress(text: str) -> str:
 
 
 def _fractions(text: str) -> str:
-    r"""`{a \over b}` as `\frac{a}{b}`, and a text that is `a \over b` as a whole."""
+    r"""`{a \over b}` as `\frac{a}{b}`, and `a \over b` alone, in a list or in an equation."""
     text = _OVER.sub(r"\\frac{\1}{\2}", text)
-    whole = _BARE_OVER.fullmatch(text.strip(" $"))
-    if whole is None or any(c in text for c in ",;="):
-        return text
-    return rf"\frac{{{whole.group(1).strip()}}}{{{whole.group(2).strip()}}}"
+    parts = _BESIDE.split(text.strip(" $"))
+    return "".join(map(_fraction, parts)) if any("\\over" in part for part in parts) else text
+
+
+def _fraction(part: str) -> str:
+    whole = _BARE_OVER.fullmatch(part)
+    if whole is None:
+        return part
+    top, bottom = whole.group(1).strip(), whole.group(2).strip()
+    if any(top.count(a) != top.count(b) for a, b in ("()", "[]")):
+        return part  # (1 \over 2, 3): its brackets hold more than the fraction
+    return rf"\frac{{{top}}}{{{bottom}}}"
 
 
 _AFTER_COMMAND = re.compile(r"\\[A-Za-z]+$")

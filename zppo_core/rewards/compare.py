@@ -181,8 +181,6 @@ def _region(answer: str, gold: str, context: Context) -> bool | None:
 def _regions_agree(left: Region, right: Region, context: Context) -> bool:
     if left.name and right.name and left.name != right.name:
         return False
-    if len(left.pieces) != len(right.pieces):
-        return False
 
     def same(a: int, b: int) -> bool:
         x, y = left.pieces[a], right.pieces[b]
@@ -199,9 +197,9 @@ def _statement(answer: str, gold: str, context: Context) -> bool | None:
     point = pointed(gold)
     if point is not None:
         said = pointed(answer)
-        if said is not None and [n for n, _ in said] != [n for n, _ in point]:
+        if said is not None and {n for n, _ in said} != {n for n, _ in point}:
             return False
-        if any(map(named_parts, split_list(answer))):
+        if said is not None or any(map(named_parts, split_list(answer))):
             return _assignments(answer, point, context)
         return r"\in" not in answer and _bracket(answer, tuple_of(point), context)
     right = read_statement(gold)
@@ -277,8 +275,6 @@ def _list(answer: str, gold: str, context: Context) -> bool | None:
     right = spread_of(unnamed_of(parts) or parts)
     answer = set_of(answer)
     left = bracketed(answer)
-    if left is not None and left.brackets in ("(]", "[)"):
-        return False
     if left is not None and left.brackets in ("()", "[]"):
         if len(left.parts) == 1:
             return _list(left.parts[0], gold, context)

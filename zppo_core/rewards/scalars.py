@@ -129,10 +129,8 @@ def expression(answer: str, gold: str, context: Context) -> bool | None:
     answer = unwrapped(value if value is not None else answer)
     if _WORDS.fullmatch(answer):
         return names_agree(answer, gold)
-    if is_word(gold) and is_word(answer):
-        if _VARIABLES.fullmatch(gold) and _VARIABLES.fullmatch(answer):
-            return sorted(answer) == sorted(gold)
-        return names_agree(answer, gold)  # cab is no product of a, b and c
+    if _VARIABLES.fullmatch(gold) and _VARIABLES.fullmatch(answer):
+        return sorted(answer) == sorted(gold)
     apart = is_word(gold) and re.fullmatch(r"[A-Za-z](?: [A-Za-z])+", answer) is not None
     if not apart and _beside_a_word(answer, gold):
         return names_agree(answer, gold)
@@ -160,7 +158,10 @@ def expression(answer: str, gold: str, context: Context) -> bool | None:
 
 
 def _beside_a_word(answer: str, gold: str) -> bool:
-    """Whether one side is a word and nothing on the other tells that it is a product."""
+    """Whether one side is a word and nothing on the other tells that it is a product.
+
+    "cab" is no product of a, b and c.
+    """
     for word, other in ((gold, answer), (answer, gold)):
         if is_word(word) and not _OPERATOR.search(other):
             return True
