@@ -58,6 +58,7 @@ _BODY = r"((?:[^{}]|\{[^{}]*\})*?)"
 _OVER = re.compile(rf"\{{{_BODY}\\over(?![A-Za-z]){_BODY}\}}")
 _BARE_OVER = re.compile(rf"{_BODY}\\over(?![A-Za-z]){_BODY}")
 _BESIDE = re.compile(r"([,;=])")
+_AT_BRACKETS = re.compile(r"([()\[\]])")
 MOST_OVER = 20  # a text with more is no answer
 _DEGREE = re.compile(r"\^\s*\{?\s*(?:\\circ(?![A-Za-z])|°|o(?=\}))\s*\}?|\\circ(?![A-Za-z])")
 _MATHS = re.compile(r"\\[()\[\]]")
@@ -229,7 +230,7 @@ def _fraction(part: str) -> str:
         return part
     top, bottom = whole.group(1).strip(), whole.group(2).strip()
     if any(top.count(a) != top.count(b) for a, b in ("()", "[]")):
-        return part  # (1 \over 2, 3): its brackets hold more than the fraction
+        return "".join(map(_fraction, _AT_BRACKETS.split(part)))  # (1 \over 2
     return rf"\frac{{{top}}}{{{bottom}}}"
 
 

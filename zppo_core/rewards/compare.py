@@ -197,8 +197,6 @@ def _statement(answer: str, gold: str, context: Context) -> bool | None:
     point = pointed(gold)
     if point is not None:
         said = pointed(answer)
-        if said is not None and {n for n, _ in said} != {n for n, _ in point}:
-            return False
         if said is not None or any(map(named_parts, split_list(answer))):
             return _assignments(answer, point, context)
         return r"\in" not in answer and _bracket(answer, tuple_of(point), context)

@@ -18,7 +18,7 @@ _OPEN, _CLOSE = "([{", ")]}"
 _JOINT = re.compile(
     r"\s+(?:and|or|und|et)\s+|\s*[和或与及]\s*|\s*&\s+(?=\w)|\s*\\lor(?![A-Za-z])\s*(?=[^=]*=)",
 )
-_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d|,\d)")
 MOST_PARTS = 400
 
 
