@@ -125,9 +125,7 @@ class Parser:
         tree = self.postfix(self.atom())
         if self.take("^") or self.take("**"):
             tree = ("pow", tree, self.exponent())
-            tree = self.postfix(tree)
-            if self.peek() == "^":
-                raise NotMathsError("two exponents")
+            tree = self.postfix(tree)  # a second exponent is left over, and what is left over fails
         return tree
 
     def postfix(self, tree: Tree) -> Tree:
