@@ -69,6 +69,9 @@ from zppo_core.rewards.verdicts import yes_or_no
         ("9:15", ["9:15 AM"], ["8:75"]),
         ("8:30", ["8点半"], ["8点", "8:00"]),
         (r"\frac{7}{2}+x", [r"3\frac12+x"], [r"\frac32+x"]),
+        (r"\sqrt2", ["1.4142136"], ["1.4142130"]),
+        ("-2", [r"\sqrt[3]{-8}"], [r"\sqrt[3]{8}"]),
+        (r"\ln 2", [r"\ln(2)"], [r"\ln(-2)"]),
         ("2x", ["x*2", "2 x"], ["x 2", "x2"]),
         (r"3\pi", [r"\pi \cdot 3"], [r"\pi 3", r"\pi3"]),
         ("4096", ["{2^3}^4"], ["2^3^4"]),
@@ -104,6 +107,8 @@ def test_a_pair_that_one_change_would_turn(gold, right, wrong) -> None:
         ("A1 B2", ["A1B2"], ["A1B3"], {"kind": "code"}),
         ("5", ["five"], ["six"], {"kind": "name"}),
         ("Jack and Jill", ["Jack and Jill"], ["Jill and Jack"], {"kind": "name"}),
+        (r"100\pi", ["314", "300"], ["330"], {"tolerance": 0.05}),
+        (r"\frac{\sqrt2}{100}", ["0.0145"], ["0.05"], {"tolerance": 0.05}),
         ("10", ["15", "5"], ["15.1", "4.9"], {"tolerance": 0.5}),
     ],
 )
