@@ -28,7 +28,6 @@ from PIL import Image
 
 from eval.report import database
 from zppo_core.algorithm.compression import Compressor
-from zppo_core.algorithm.hints import HintWriter
 from zppo_core.algorithm.replay_buffer import PromptReplayBuffer
 from zppo_core.algorithm.step_types import Roles, RolloutState
 from zppo_core.algorithm.train_groups import NO_UPDATE
@@ -152,7 +151,6 @@ def paper_world(config: Config, folder: str, tokens: int) -> Session:
         compressor=Compressor(
             teacher, templates, lambda t: len(renderer.encode_text(t)), cap, retries, Memo(cache)
         ),
-        hints=HintWriter(teacher, templates, cap, retries),
         draws=TeacherCache(cache),
         encode=renderer.encode,
         templates=templates,

@@ -15,7 +15,7 @@ from eval.settings import parse
 from eval.suite import benchmarks
 from zppo_core import models
 from zppo_core.config import Config
-from zppo_core.config.methods import METHODS
+from zppo_core.config.methods import method_of
 from zppo_core.engines.factory import evaluation_engine, is_address, teacher_engine
 from zppo_core.errors import UserError
 from zppo_core.models.weights import load_weights
@@ -113,7 +113,7 @@ def contestants(run: Run, teacher: LazyEngine) -> Iterator[Contestant]:
         load_weights(Path(folder), model)
     yield Contestant("student", models.weights_name(model), thinking, LazyEngine(base(model)))
     del model
-    if METHODS[config.run.method].uses_teacher:
+    if method_of(config).uses_teacher:
         key = known.get("teacher_model_key") or teacher.name
         yield Contestant("teacher", key, config.teacher.thinking, teacher)
 

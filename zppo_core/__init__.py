@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zppo_core.algorithm.advantages import group_advantages as group_advantages
+    from zppo_core.algorithm.augmentation_plan import plan_augmentations as plan_augmentations
     from zppo_core.algorithm.losses import policy_loss as policy_loss
-    from zppo_core.algorithm.reformulation import plan_augmentations as plan_augmentations
-    from zppo_core.algorithm.reformulation import reformulate_bcq as reformulate_bcq
-    from zppo_core.algorithm.reformulation import reformulate_ncq as reformulate_ncq
+    from zppo_core.algorithm.reformulations.bcq import reformulate_bcq as reformulate_bcq
+    from zppo_core.algorithm.reformulations.ncq import reformulate_ncq as reformulate_ncq
     from zppo_core.algorithm.replay_buffer import PromptReplayBuffer as PromptReplayBuffer
     from zppo_core.config import Config as Config
     from zppo_core.config import load
@@ -49,9 +49,9 @@ _HOMES = {
     "grade": "zppo_core.rewards.grader",
     "group_advantages": "zppo_core.algorithm.advantages",
     "load_config": "zppo_core.config:load",
-    "plan_augmentations": "zppo_core.algorithm.reformulation",
-    "reformulate_bcq": "zppo_core.algorithm.reformulation",
-    "reformulate_ncq": "zppo_core.algorithm.reformulation",
+    "plan_augmentations": "zppo_core.algorithm.augmentation_plan",
+    "reformulate_bcq": "zppo_core.algorithm.reformulations.bcq",
+    "reformulate_ncq": "zppo_core.algorithm.reformulations.ncq",
     "policy_loss": "zppo_core.algorithm.losses",
     # the front door of the whole: the pipeline ends in scores, so it lies with evaluation
     "train": "eval.pipeline",

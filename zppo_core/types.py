@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
 
-Kind = Literal["plain", "replay", "bcq", "ncq", "hint", "prefix"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+Kind = str  # of a group: "plain", "replay", or the name of its reformulation
 Outcome = Literal["correct", "wrong", "no_box", "unfinished", "timeout"]
 Finish = Literal["stop", "length"]
 

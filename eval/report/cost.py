@@ -20,7 +20,7 @@ from eval.report.connection import DEFAULT_DATABASE, open_database
 from eval.report.published import reference
 from eval.report.summary import find_run, records
 from zppo_core.config import Config, load
-from zppo_core.config.methods import METHODS, Method
+from zppo_core.config.methods import Method, method_of
 from zppo_core.errors import UserError
 
 PARAMETERS = {"0.8B": 0.8e9, "2B": 2e9, "4B": 4e9, "9B": 9e9}
@@ -46,7 +46,7 @@ class Plan:
 
 def plan(config: Config, student: float, teacher: float = TEACHER, steps: int = 0) -> Plan:
     """The upper bound of a run's FLOPs from its configuration alone, as in Table 9."""
-    method, rollout = METHODS[config.run.method], config.rollout
+    method, rollout = method_of(config), config.rollout
     steps = steps or config.run.rollout_steps or PAPER_STEPS
     length = rollout.max_tokens + config.data.max_prompt_tokens
     asked = rollout.new_prompts * (1 + config.replay.ratio * method.replay)

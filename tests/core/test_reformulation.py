@@ -7,15 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zppo_core.algorithm.candidates import choose
-from zppo_core.algorithm.reformulation import (
-    choose_wrong,
-    plan_augmentations,
-    reformulate_bcq,
-    reformulate_ncq,
-    share,
-)
+from zppo_core.algorithm.augmentation_plan import plan_augmentations
+from zppo_core.algorithm.reformulation import share
+from zppo_core.algorithm.reformulations import find
+from zppo_core.algorithm.reformulations.bcq import bcq_text, choose_wrong, reformulate_bcq
+from zppo_core.algorithm.reformulations.hint import hint_text
+from zppo_core.algorithm.reformulations.ncq import reformulate_ncq
 from zppo_core.algorithm.step_types import TeacherDraw
+from zppo_core.config import ReformulationConfig
 from zppo_core.prompts import OURS, Templates, with_closer
 from zppo_core.store.teacher_cache import Draw
 from zppo_core.types import Completion, Grade, Group, Prompt, Question
@@ -239,9 +238,14 @@ MIXED = sampled(
 )
 
 
+def chosen(kind, group, draws, rng, boxed=True):
+    settings = ReformulationConfig(wrong="boxed" if boxed else "any")
+    return find(kind).choose(group, draws, rng, settings)
+
+
 def test_a_bcq_is_made_of_one_uniform_right_draw_and_one_uniform_wrong_rollout():
     draws = teacher_draws(0.0, 1.0, 0.0, 1.0, 1.0)
-    made = [choose("bcq", MIXED, draws, rng(s)) for s in range(600)]
+    made = [chosen("bcq", MIXED, draws, rng(s)) for s in range(600)]
     rights, wrongs = [m.right.text for m in made], [m.wrong for m in made]
     assert {len(w) for w in wrongs} == {1}
     for text in ("t1", "t3", "t4"):
@@ -251,19 +255,19 @@ def test_a_bcq_is_made_of_one_uniform_right_draw_and_one_uniform_wrong_rollout()
         assert abs(wrongs.count((text,)) - 300) < 5 * 12.3
     pairs = {(r, w) for r, w in zip(rights, wrongs, strict=True)}
     assert len(pairs) == 6  # each of one with each of the other
-    free = [choose("bcq", MIXED, draws, rng(s), boxed=False).wrong[0] for s in range(600)]
+    free = [chosen("bcq", MIXED, draws, rng(s), boxed=False).wrong[0] for s in range(600)]
     assert all(abs(free.count(t) - 200) < 5 * 11.6 for t in ("w1", "w2", "w4"))
 
 
 def test_an_ncq_is_made_of_all_wrong_rollouts_and_of_nothing_else():
-    made = choose("ncq", MIXED, teacher_draws(1.0, 1.0), rng())
+    made = chosen("ncq", MIXED, teacher_draws(1.0, 1.0), rng())
     assert made.right is None
     assert made.wrong == ("w1", "w2", "w4")
 
 
 @pytest.mark.parametrize("kind", ["hint", "prefix"])
 def test_hint_and_prefix_are_made_of_a_uniform_right_draw_alone(kind):
-    made = [choose(kind, MIXED, teacher_draws(1.0, 0.0, 1.0), rng(s)) for s in range(200)]
+    made = [chosen(kind, MIXED, teacher_draws(1.0, 0.0, 1.0), rng(s)) for s in range(200)]
     assert {m.wrong for m in made} == {()}
     assert abs(sum(m.right.text == "t0" for m in made) - 100) < 5 * 7.1
     assert {m.right.text for m in made} == {"t0", "t2"}
@@ -303,7 +307,7 @@ def test_hostile_candidate_text_is_neutralised_in_every_prompt(hostile):
             reformulate_bcq("Q?", text, "c", rng()).text,
             reformulate_bcq("Q?", "c", text, rng()).text,
             reformulate_ncq("Q?", [text, rf"\boxed{{{filler}}}"]).text,
-            OURS.hint("Q?", text),
+            hint_text("Q?", text),
             OURS.compress(text),
             OURS.write_hint("Q?", text),
             OURS.judge("Q?", "g", text),
@@ -350,5 +354,5 @@ def test_own_template_folder_replaces_one_file(tmp_path):
     (tmp_path / "closer.jinja").write_text("Box it.")
     own = Templates(str(tmp_path))
     assert own.with_closer("Q?") == "Q?\nBox it."
-    assert own.bcq("Q?", "a", "b", True).endswith("Box it.")
+    assert bcq_text("Q?", "a", "b", True, own).endswith("Box it.")
     assert with_closer("Q?").endswith(OURS.closer)

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-GROUND = ("zppo_core.types", "zppo_core.errors", "zppo_core.streams", "zppo_core.protocols")
+GROUND = (
+    "zppo_core.types",
+    "zppo_core.errors",
+    "zppo_core.streams",
+    "zppo_core.extensions",
+    "zppo_core.protocols",
+)
 # from the ground floor up: a module may import from its own room and from those before it
 ROOMS = (
     "ground",

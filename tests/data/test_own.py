@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from zppo_core import models
+from zppo_core.algorithm.reformulations.bcq import bcq_text
 from zppo_core.config import load
 from zppo_core.data.corpus import ListCorpus
 from zppo_core.data.digits import train_questions
@@ -202,7 +203,7 @@ def test_own_prompts_replace_ours_one_by_one(tmp_path: Path) -> None:
     (tmp_path / "closer.jinja").write_text("Think step by step, then write \\boxed{}.")
     own = Templates(str(tmp_path))
     assert own.with_closer("Why?") == "Why?\nThink step by step, then write \\boxed{}."
-    assert own.bcq("Why?", "a", "b", True).endswith(own.closer)
+    assert bcq_text("Why?", "a", "b", True, own).endswith(own.closer)
     assert own.source("bcq") == Templates().source("bcq")
     with pytest.raises(UserError, match="does not exist"):
         check(load("nano", ["data.prompts=/no/such/folder", f"store.root={tmp_path}"]))

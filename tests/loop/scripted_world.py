@@ -13,7 +13,6 @@ from zlib import crc32
 import numpy as np
 
 from zppo_core.algorithm.compression import Compressor
-from zppo_core.algorithm.hints import HintWriter
 from zppo_core.algorithm.replay_buffer import PromptReplayBuffer
 from zppo_core.algorithm.rollout_step import rollout_step
 from zppo_core.algorithm.step_types import Roles, RolloutState
@@ -210,6 +209,7 @@ class World:
             "student.thinking": True,
             "optimizer.updates": 2,
             "reformulation.ratio": 0.5,
+            "reformulation.candidate_tokens": 200,
             "trainer.max_mismatch": 0.05,
             **sets,
         }
@@ -226,7 +226,6 @@ class World:
             self.learner,
             self.grading,
             compressor,
-            HintWriter(self.teacher, self.templates, cap=200),
             TeacherCache(LocalStore(tmp_path)),
             encoded,
             self.templates,

@@ -13,7 +13,12 @@ from scripted_world import (
     teacher_with,
 )
 
-from zppo_core.algorithm.hints import HintWriter, first_half, parse_hint
+from zppo_core.algorithm.reformulations.hint import (
+    HintWriter,
+    first_half,
+    hint_text,
+    parse_hint,
+)
 from zppo_core.algorithm.rollout_step import dynamic_groups
 from zppo_core.config import load
 from zppo_core.config.methods import METHODS
@@ -215,7 +220,7 @@ def test_no_boxed_text_reaches_a_hint_prompt() -> None:
     assert "boxed" not in written.text
     assert written.text == first_half(response) == "first 40"
     assert first_half("The answer is 42 as 6*7=42 is so. \\boxed{42}") == "The answer is ..."
-    assert "boxed" not in Templates().hint("What?", written.text).replace("inside \\boxed{}", "")
+    assert "boxed" not in hint_text("What?", written.text).replace("inside \\boxed{}", "")
 
 
 def test_off_distillation_learns_from_every_right_teacher_response(tmp_path) -> None:

@@ -1,15 +1,25 @@
-"""Which questions are reformulated under the cap, and how (Algorithm 1, lines 3 to 5)."""
+"""A kind of reformulation: which responses stand in a prompt, and the prompt (sections 2 and 5).
+
+Each kind is an object in a file of its own, the paper's in `algorithm/reformulations/`. The rollout
+step and the prompt writer here know none of them by name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from zppo_core.config.methods import Reformulation
-from zppo_core.prompts import OURS, Templates
-from zppo_core.rewards.where import extract_boxed
-from zppo_core.types import Question
+import numpy as np
+
+from zppo_core.algorithm.compression import Compressed
+from zppo_core.algorithm.step_types import Ask, Roles, TeacherDraw
+from zppo_core.config import Config, ReformulationConfig
+from zppo_core.prompts import Templates
+from zppo_core.rewards.where import whole_turn
+from zppo_core.store.teacher_cache import Draw
+from zppo_core.types import Group, Prompt, Question
 
 
 class Rng(Protocol):
@@ -19,67 +29,145 @@ class Rng(Protocol):
     def shuffle(self, x: Any) -> None: ...
 
 
-NEEDS_TEACHER: tuple[Reformulation, ...] = ("bcq", "hint", "prefix")
-
-
 def share(ratio: float, n: int) -> int:
     """floor(ratio * n), safe against the rounding of the ratio."""
     return int(ratio * n + 1e-9)
 
 
-def hardest_first(accuracies: Sequence[float], rng: Rng) -> list[int]:
-    """Indices by ascending accuracy; ties in a seeded random order."""
-    order = list(range(len(accuracies)))
-    rng.shuffle(order)
-    return sorted(order, key=lambda i: accuracies[i])
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """What an instance is made of: a right teacher rollout, wrong rollouts of the student."""
+
+    right: Draw | None
+    wrong: tuple[str, ...] = ()
 
 
-# what the walk knows of teacher rollouts: one truth a hard question, or whom to ask
-Correct = Sequence[bool] | Callable[[list[int]], Sequence[bool]]
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """A question that is asked again, and by what; `rng` goes on where the choice ended."""
+
+    question: Question
+    kind: Reformulation
+    chosen: Chosen
+    rng: np.random.Generator
+
+    @property
+    def right(self) -> Draw:
+        """The right teacher rollout; ValueError if it was planned without one."""
+        if self.chosen.right is None:
+            raise ValueError(
+                f"{self.question.id}: {self.kind.name} was planned without a right rollout"
+            )
+        return self.chosen.right
 
 
-def plan_augmentations(
-    accuracies: Sequence[float],
-    has_correct_teacher: Correct,
-    cap: int,
-    rng: Rng,
-    kinds: Sequence[Reformulation] = ("bcq", "ncq"),
-) -> list[tuple[int, Reformulation]]:
-    """The instances that enter, as (question index, kind), in the order of the walk (section 2).
+class Reformulation(ABC):
+    """A kind of question that is asked again with something beside it.
 
-    `accuracies` are those of the hard questions. Pre-cap: the `cap` hardest questions, ties in an
-    order drawn from `rng`. Post-cap: by ascending accuracy, each question's kinds in turn; the
-    first instance beyond `cap` is dropped and ends the walk, so with one slot left BCQ stays and
-    NCQ goes.
-
-    `has_correct_teacher` is one truth a question, or a function that finds out for some indices.
-    Each round asks it only about questions that the walk is certain to reach with the slots left,
-    and never twice: teacher rollouts may be drawn as they are asked for, with the same plan.
+    `name` is that of its groups in journal and database. With `needs_teacher` a question enters
+    only if a teacher rollout of it is right.
     """
-    if not callable(has_correct_teacher):
-        truths = has_correct_teacher
-        return plan_augmentations(
-            accuracies, lambda indices: [truths[i] for i in indices], cap, rng, kinds
-        )
-    kept = hardest_first(accuracies, rng)[: max(cap, 0)]
-    teacher_kinds = [k for k in kinds if k in NEEDS_TEACHER]
-    plan: list[tuple[int, Reformulation]] = []
-    position = 0
-    while position < len(kept) and len(plan) < cap:
-        # a question takes at most len(kinds) slots, so these many are reached for certain
-        reached = kept[position : position + max(1, (cap - len(plan)) // max(len(kinds), 1))]
-        known = has_correct_teacher(reached) if teacher_kinds else [False] * len(reached)
-        for index, correct in zip(reached, known, strict=True):
-            if accuracies[index] >= 1.0:  # no wrong rollout: nothing to reformulate
-                continue
-            for kind in kinds:
-                if kind in NEEDS_TEACHER and not correct:
-                    continue
-                if len(plan) == cap:
-                    return plan
-                plan.append((index, kind))
-        position += len(reached)
-    return plan
+
+    name: str
+    needs_teacher: bool = True
+
+    @abstractmethod
+    def choose(
+        self,
+        group: Group,
+        draws: Sequence[TeacherDraw],
+        rng: np.random.Generator,
+        settings: ReformulationConfig,
+    ) -> Chosen:
+        """What an instance is made of: the hard question's `group`, all teacher `draws` for it."""
+
+    def candidates(self, chosen: Chosen) -> tuple[str, ...]:
+        """The responses to compress before `write`: those that stand in the prompt."""
+        return ()
+
+    @abstractmethod
+    def write(self, instances: Sequence[Instance], desk: Desk) -> list[Ask]:
+        """The prompts of some instances of this kind, in order."""
+
+    @abstractmethod
+    def example(self, templates: Templates) -> tuple[str, tuple[str, ...]]:
+        """A prompt of a sample, and the texts that must stand in it: tried before a run begins."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a kind writes its prompts with; `short` has each candidate compressed."""
+
+    roles: Roles
+    config: Config
+    seed: int
+    short: dict[str, Compressed] = field(default_factory=dict)
+
+    @property
+    def templates(self) -> Templates:
+        return self.roles.templates
+
+    def ask(
+        self,
+        one: Instance,
+        text: str,
+        positive: Compressed | None = None,
+        negatives: Sequence[Compressed] = (),
+        right_first: bool | None = None,
+        forced: tuple[int, ...] = (),
+    ) -> Ask:
+        """The student's prompt `text` with the question's pictures, and what stands in it.
+
+        `right_first` is the order of a right and a wrong candidate; `forced` are response tokens
+        that are given.
+        """
+        thinking = self.config.student.thinking
+        prompt = Prompt(text, one.question.images, thinking, forced=forced)
+        name = one.kind.name
+        return Ask(one.question.id, name, prompt, right_first, positive, tuple(negatives))
+
+
+@dataclass(frozen=True)
+class PromptWriter:
+    """Turns instances into prompts; a text that stands in two of a step is compressed once."""
+
+    desk: Desk
+
+    def write(self, instances: Sequence[Instance]) -> list[Ask]:
+        """The prompts of `instances`, in order: compressed, anonymised (section 5)."""
+        desk = self.desk
+        texts = dict.fromkeys(t for one in instances for t in one.kind.candidates(one.chosen))
+        new = [t for t in texts if t not in desk.short]
+        summaries = desk.roles.compressor.compress(new, desk.seed)
+        desk.short.update(zip(new, summaries, strict=True))
+        written: dict[int, Ask] = {}
+        for kind in dict.fromkeys(one.kind for one in instances):
+            places = [i for i, one in enumerate(instances) if one.kind is kind]
+            asks = kind.write([instances[i] for i in places], desk)
+            written.update(zip(places, asks, strict=True))
+        return [written[i] for i in range(len(instances))]
+
+
+def wrong_rollouts(group: Group) -> list[tuple[str, str | None]]:
+    """The student's wrong responses as whole turns, each with its parsed answer if it has one."""
+    pairs = zip(group.completions, group.grades, strict=True)
+    thinking = group.prompt.thinking
+    return [
+        (whole_turn(c.text, thinking, c.finish == "length"), g.answer)
+        for c, g in pairs
+        if g.reward == 0.0
+    ]
+
+
+def one_right(draws: Sequence[TeacherDraw], rng: np.random.Generator) -> Draw:
+    """One right teacher rollout, uniformly."""
+    right = [d.draw for d in draws if d.grade.reward == 1.0]
+    return right[int(rng.random() * len(right))]
+
+
+def text_of(question: Question | str) -> str:
+    """The text of a question, or what is one already."""
+    return question if isinstance(question, str) else question.text
 
 
 @dataclass(frozen=True)
@@ -88,42 +176,3 @@ class Reformulated:
 
     text: str
     right_first: bool | None = None
-
-
-def reformulate_bcq(
-    question: Question | str, right: str, wrong: str, rng: Rng, templates: Templates = OURS
-) -> Reformulated:
-    """The BCQ prompt: a right and a wrong response, unlabelled, in an order drawn from `rng`.
-
-    Responses stand as they are given, compressed or not, but for control text (section 5).
-    """
-    first = bool(rng.random() < 0.5)
-    return Reformulated(templates.bcq(_text(question), right, wrong, first), first)
-
-
-def reformulate_ncq(
-    question: Question | str, wrong: Sequence[str], templates: Templates = OURS
-) -> Reformulated:
-    """The NCQ prompt: the distinct boxed answers of the wrong responses, then every one of them.
-
-    ValueError without a wrong response (section 5).
-    """
-    if not wrong:
-        raise ValueError("an NCQ is made of wrong responses, and there is none")
-    answers = [a for a in map(extract_boxed, wrong) if a is not None]
-    return Reformulated(templates.ncq(_text(question), answers, wrong))
-
-
-def _text(question: Question | str) -> str:
-    return question if isinstance(question, str) else question.text
-
-
-def choose_wrong(answers: Sequence[str | None], rng: Rng, boxed: bool = True) -> int:
-    """The index of one wrong rollout, uniform over those with a parsed answer if there are any.
-
-    A candidate without a box beside one with a box would tell which is wrong
-    (docs/decisions/0003-boxed-candidates.md). Without `boxed`, over all (section 2, step 4).
-    """
-    pool = [i for i, a in enumerate(answers) if boxed and a is not None]
-    pool = pool or list(range(len(answers)))
-    return pool[int(rng.random() * len(pool))]

@@ -13,8 +13,9 @@ from functools import partial
 import numpy as np
 
 from zppo_core.algorithm.advantages import group_advantages
-from zppo_core.algorithm.candidates import Instance, PromptWriter, choose
-from zppo_core.algorithm.reformulation import plan_augmentations, share
+from zppo_core.algorithm.augmentation_plan import plan_augmentations
+from zppo_core.algorithm.reformulation import Desk, Instance, PromptWriter, share
+from zppo_core.algorithm.reformulations import find
 from zppo_core.algorithm.replay_buffer import BufferEvent
 from zppo_core.algorithm.step_types import (
     Ask,
@@ -35,7 +36,7 @@ from zppo_core.algorithm.train_groups import (
     to_train_group,
 )
 from zppo_core.config import Config
-from zppo_core.config.methods import METHODS, Method
+from zppo_core.config.methods import Method, method_of
 from zppo_core.errors import UserError
 from zppo_core.processes.background import Ahead, slices
 from zppo_core.protocols import Sampling
@@ -63,7 +64,7 @@ def rollout_step(
     state: RolloutState, roles: Roles, corpus: Corpus, config: Config, record: Record
 ) -> StepResult:
     """Perform rollout step `state.step` and advance `state` (Algorithm 1)."""
-    step, method = state.step, METHODS[config.run.method]
+    step, method = state.step, method_of(config)
 
     # 1. plain rollouts on X = X_new ∪ X_replay
     new = corpus.new_ids(step, config.rollout.new_prompts)
@@ -183,7 +184,7 @@ def plain_rollouts(
     While the student samples a slice, those before it are graded and the teacher draws for their
     questions, where it is clear by then that it will have to; the draws go into `ahead`.
     """
-    method, step = METHODS[config.run.method], state.step
+    method, step = method_of(config), state.step
     for_all = method.loss == "off_distill"
     for_hard = bool(method.reformulations) and config.teacher.scope == "hard"
 
@@ -232,7 +233,7 @@ def teacher_rollouts(
     `teacher.scope` "hard" draws for every hard question, "augmented" only for those that the walk
     reaches; draws are keyed, so both give the same plan.
     """
-    method = METHODS[config.run.method]
+    method = method_of(config)
     if method.loss == "off_distill":
         everything = [g.question_id for g in plain]
         return TeacherPhase(draw_teacher(everything, ahead, state, roles, corpus, config), ())
@@ -320,14 +321,15 @@ def reformulate(
     what it has sampled goes into `early`.
     """
     groups = {g.question_id: g for g in hard}
+    kinds = {kind.name: kind for kind in map(find, method_of(config).reformulations)}
     instances = []
-    for question_id, kind in teacher.plan:
-        rng = stream(config.run.seed, "candidates", step, question_id, kind)
+    for question_id, name in teacher.plan:
+        rng = stream(config.run.seed, "candidates", step, question_id, name)
         draws = teacher.draws.get(question_id, ())
-        boxed = config.reformulation.wrong == "boxed"
-        chosen = choose(kind, groups[question_id], draws, rng, boxed)
-        instances.append(Instance(corpus[question_id], kind, chosen, rng))
-    writer = PromptWriter(roles, config, derive_seed(config.run.seed, "compression", step))
+        chosen = kinds[name].choose(groups[question_id], draws, rng, config.reformulation)
+        instances.append(Instance(corpus[question_id], kinds[name], chosen, rng))
+    desk = Desk(roles, config, derive_seed(config.run.seed, "compression", step))
+    writer = PromptWriter(desk)
     asks: list[Ask] = []
     parts = slices(instances, config.compute.overlap)
     with Ahead[Sampled]() as student:

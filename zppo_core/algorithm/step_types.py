@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from zppo_core.algorithm.compression import Compressed, Compressor
-from zppo_core.algorithm.hints import HintWriter
 from zppo_core.algorithm.replay_buffer import BufferEvent, PromptReplayBuffer
 from zppo_core.algorithm.train_groups import TrainGroup, UpdateMetrics
 from zppo_core.prompts import Templates
@@ -52,7 +51,6 @@ class Roles:
     learner: Learner
     grading: Grading
     compressor: Compressor
-    hints: HintWriter
     draws: TeacherCache
     encode: Callable[[Prompt], Any]
     templates: Templates

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.numpy import load, save
 
 from zppo_core.algorithm.train_groups import Suffix, TrainGroup
-from zppo_core.types import EncodedPrompt, Kind
+from zppo_core.types import EncodedPrompt
 
 SUFFIX = ("token_ids_T", "mask_T", "weights_T", "sampler_logp_T", "old_logp_T")
 
@@ -67,7 +67,7 @@ def groups_of(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> li
             Suffix(**{name: arrays.get(f"{i}.{k}.{name}") for name in SUFFIX})  # type: ignore[arg-type]
             for k in range(about["suffixes"])
         )
-        groups.append(TrainGroup(about["uid"], cast(Kind, about["kind"]), prompt, suffixes))
+        groups.append(TrainGroup(about["uid"], about["kind"], prompt, suffixes))
     return groups
 
 

@@ -1,6 +1,7 @@
 """A method is data: which prompts are replayed, which are reformulated, and which loss trains.
 
-`rollout_step.py` reads the record; no method has a loop of its own (section 7).
+`rollout_step.py` reads the record; no method has a loop of its own (section 7). A user's own is a
+`Method` that `run.method` names as `package.module:NAME`.
 """
 
 from __future__ import annotations
@@ -8,17 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Reformulation = Literal["bcq", "ncq", "hint", "prefix"]
+from zppo_core.config.schema import Config
+from zppo_core.errors import UserError, suggestion
+from zppo_core.extensions import is_outside, load
+
 Loss = Literal["surrogate", "off_distill", "on_distill"]
 
 
 @dataclass(frozen=True)
 class Method:
-    """One row of the paper's method table (section 7)."""
+    """One row of the paper's method table (section 7).
+
+    `reformulations` are names of files in `algorithm/reformulations/`, or `package.module:NAME`.
+    """
 
     name: str
     replay: bool
-    reformulations: tuple[Reformulation, ...]
+    reformulations: tuple[str, ...]
     loss: Loss
     summary: str
     # drop a hard question's plain group only if its BCQ and NCQ groups are trivial too
@@ -30,7 +37,7 @@ class Method:
         return bool(self.reformulations) or self.loss != "surrogate"
 
 
-_BOTH: tuple[Reformulation, ...] = ("bcq", "ncq")
+_BOTH: tuple[str, ...] = ("bcq", "ncq")
 
 _ALL = (
     Method("grpo", False, (), "surrogate", "GRPO with the paper's recipe"),
@@ -64,3 +71,17 @@ _ALL = (
 )
 
 METHODS: dict[str, Method] = {m.name: m for m in _ALL}
+
+
+def find_method(name: str) -> Method:
+    """The method of this name, or a user's own; UserError if there is none."""
+    if is_outside(name):
+        return load(name, Method, "method")
+    if name not in METHODS:
+        raise UserError(f"unknown method {name!r}; {suggestion(name, METHODS)}")
+    return METHODS[name]
+
+
+def method_of(config: Config) -> Method:
+    """The method of a run."""
+    return find_method(config.run.method)

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 
 from zppo_core.config import bounds
-from zppo_core.config.methods import METHODS
+from zppo_core.config.methods import find_method, method_of
 from zppo_core.config.schema import Config
 from zppo_core.data.layouts import parse_columns, parse_format
 from zppo_core.data.zppo77k.sources import parse_more
-from zppo_core.errors import UserError, suggestion
+from zppo_core.errors import UserError
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _STORE = re.compile(r"s3://[^/]+(/.*)?|(?!.*://).+")
@@ -22,8 +22,7 @@ def validate(c: Config) -> None:
     parse_more(c.data.more_configs)
     parse_columns(c.data.columns)
     layout = parse_format(c.data.format)
-    if c.run.method not in METHODS:
-        raise UserError(f"unknown method {c.run.method!r}; {suggestion(c.run.method, METHODS)}")
+    find_method(c.run.method)
     if fault := bounds.fault(c):
         raise UserError(fault)
     several = c.run.method == "zppo_teachers"
@@ -69,7 +68,7 @@ def validate(c: Config) -> None:
             "teacher.endpoint is an address, like http://host:8000/v1",
         ),
         (
-            not c.teacher.endpoint or METHODS[c.run.method].loss == "surrogate",
+            not c.teacher.endpoint or method_of(c).loss == "surrogate",
             "distillation needs the teacher's weights; leave teacher.endpoint empty",
         ),
         (

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from zppo_core.config import Config
-from zppo_core.config.methods import METHODS
+from zppo_core.config.methods import method_of
 from zppo_core.protocols import Engine
 
 ROOM = 512  # tokens of templates and tags around a prompt's parts
@@ -97,7 +97,7 @@ def teachers(
     `judging`: the corpus has free-form gold answers, so that every method needs the first. `near`:
     this process needs their weights, whatever engine samples.
     """
-    method = METHODS[config.run.method]
+    method = method_of(config)
     if not method.uses_teacher:
         return [_teacher(config, config.teacher.model, student_renderer, False)] if judging else []
     names = [config.teacher.model, *filter(None, config.teacher.more_models.split(","))]

@@ -14,7 +14,7 @@ from functools import lru_cache
 from importlib import resources
 
 from zppo_core.config import Config, load
-from zppo_core.config.methods import METHODS
+from zppo_core.config.methods import method_of
 
 GIB = 2**30
 VOCAB = 248_320
@@ -159,7 +159,7 @@ def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
     # float32 masters, and two moments
     state = 8 if config.optimizer.moments == "bfloat16" else 12
     optimizer = 0.0 if c.offload else learning * state / ranks
-    method = METHODS[config.run.method]
+    method = method_of(config)
     activations = student.activation_bytes(trainer.token_budget, trainer.checkpointing)
     update: tuple[Need, ...] = (
         Need("weights", weights / GIB),

@@ -8,7 +8,6 @@ bound is an outcome of its own. Jobs travel as JSON lines: nothing is pickled.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import select
@@ -23,6 +22,7 @@ from queue import LifoQueue
 from typing import Any
 
 from zppo_core.errors import UserError
+from zppo_core.extensions import imported, one_line
 
 START_SECONDS = 60.0  # to import and prepare what the function needs, on a slow disk
 
@@ -174,22 +174,10 @@ class WorkerPool:
 
 def resolve(path: str) -> Callable[..., Any]:
     """The function at "package.module:name"; UserError if there is none or its import fails."""
-    module_name, colon, name = path.partition(":")
-    if not colon:
-        raise UserError(f"{path!r} names no function; write it as package.module:function")
-    try:
-        function = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"cannot import {path!r} ({error}); is its folder in PYTHONPATH?") from None
-    except Exception as error:
-        raise UserError(f"the import of {module_name} fails: {_one_line(error)}") from error
+    function = imported(path)
     if not callable(function):
         raise UserError(f"{path!r} is not a function")
     return function
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def _limit_cpu(seconds: float) -> None:
@@ -226,7 +214,7 @@ def _serve(path: str, memory_mb: int, prepare: Sequence[str] = ()) -> None:
         if prepare:
             resolve(prepare[0])(*prepare[1:])
     except Exception as error:
-        answer({"fault": str(error) if isinstance(error, UserError) else _one_line(error)})
+        answer({"fault": str(error) if isinstance(error, UserError) else one_line(error)})
         return
     most = _mapped() + (memory_mb << 20)
     with contextlib.suppress(ValueError, OSError):  # a lower hard limit stands already
@@ -238,7 +226,7 @@ def _serve(path: str, memory_mb: int, prepare: Sequence[str] = ()) -> None:
         try:
             answer({"value": function(*arguments)})
         except Exception as error:
-            answer({"fault": _one_line(error)})
+            answer({"fault": one_line(error)})
 
 
 if __name__ == "__main__":

@@ -18,7 +18,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from zppo_core.errors import UserError
 
-TEMPLATES = ("closer", "bcq", "ncq", "compress", "hint", "write_hint", "judge")
+FOLDER = resources.files("zppo_core.prompts")
+TEMPLATES = tuple(
+    sorted(f.name.removesuffix(".jinja") for f in FOLDER.iterdir() if f.name.endswith(".jinja"))
+)
 
 # tags that carry structure in our prompts, or are single special tokens of Qwen3.5
 _TAGS = "candidate|response|summary|hint|question|gold|think|tool_call|tool_response|image|video"
@@ -28,7 +31,10 @@ _SPECIAL = re.compile(r"<\|([^<>|]*)\|>")
 
 @dataclass(frozen=True)
 class Templates:
-    """The seven templates; `folder` overrides any of them with files of the same names."""
+    """The prompt templates; `folder` overrides any of them with files of the same names.
+
+    A template is named as ours, like "judge", or by the path of a file, like "/my/kind.jinja".
+    """
 
     folder: str = ""
     _environment: Environment = field(
@@ -51,12 +57,11 @@ class Templates:
 
     def source(self, name: str) -> str:
         """The template's text: the user's file if there is one, else ours."""
-        if name not in TEMPLATES:
-            raise KeyError(name)
         own = self._own(name)
         if own is None:
-            ours = resources.files("zppo_core.prompts") / f"{name}.jinja"
-            return ours.read_text(encoding="utf-8")
+            if name not in TEMPLATES:
+                raise KeyError(name)
+            return (FOLDER / f"{name}.jinja").read_text(encoding="utf-8")
         try:
             return own.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -64,8 +69,10 @@ class Templates:
 
     def _own(self, name: str) -> Path | None:
         """The user's file of a template, None if it is ours."""
-        path = Path(self.folder) / f"{name}.jinja" if self.folder else None
-        return path if path is not None and path.is_file() else None
+        given = Path(name)
+        if self.folder and (path := Path(self.folder) / f"{given.stem}.jinja").is_file():
+            return path
+        return given if given.suffix == ".jinja" else None
 
     def render(self, name: str, **values: object) -> str:
         """The template `name` with `values`, white space at its ends removed."""
@@ -78,28 +85,29 @@ class Templates:
             raise UserError(f"{place}, line {line_of(error)}: {error}; mend the template") from None
 
     def check(self) -> None:
-        """Render every template with a sample, before anything is spent on prompts.
+        """Render every template that no kind of reformulation has, with a sample.
 
         UserError names file and line of a fault, or what of the sample a template leaves out.
         """
-        question, right, wrong = "How many cats?", "Two, so \\boxed{2}.", "Three, so \\boxed{3}."
+        question, right = "How many cats?", "Two, so \\boxed{2}."
         if not self.closer:
             raise UserError(f"{self._own('closer')}: it is empty; say where the answer goes")
         samples = {
-            "bcq": (self.bcq(question, right, wrong, True), (question, right, wrong)),
-            "ncq": (self.ncq(question, ["3", "4"], [wrong]), (question, wrong)),
-            "hint": (self.hint(question, "count them"), (question, "count them")),
             "compress": (self.compress(right), (right,)),
             "write_hint": (self.write_hint(question, right), (question, right)),
             "judge": (self.judge(question, "2", right), (question, "2", right)),
         }
         for name, (text, parts) in samples.items():
-            missing = next((part for part in parts if part not in text), None)
-            if missing is not None:
-                raise UserError(
-                    f"{self._own(name) or name}: leaves out {missing!r}, which it is given; "
-                    "print each of its variables"
-                )
+            self.shows(name, text, parts)
+
+    def shows(self, name: str, text: str, parts: Sequence[str]) -> None:
+        """UserError if `text`, made by the template `name`, leaves out one of `parts`."""
+        missing = next((part for part in parts if part not in text), None)
+        if missing is not None:
+            raise UserError(
+                f"{self._own(name) or name}: leaves out {missing!r}, which it is given; "
+                "print each of its variables"
+            )
 
     @cached_property
     def closer(self) -> str:
@@ -123,29 +131,6 @@ class Templates:
             for closer in (self.closer, _TAG.sub(r"[\1\2\3]", self.closer)):
                 text = text.replace(closer, "")
         return text.strip()
-
-    def bcq(self, question_text: str, right: str, wrong: str, right_first: bool) -> str:
-        """The binary candidate question: two unlabelled candidates, one right and one wrong."""
-        pair = [self.neutralise(right), self.neutralise(wrong)]
-        candidates = pair if right_first else pair[::-1]
-        return self.render("bcq", question=question_text, candidates=candidates, closer=self.closer)
-
-    def ncq(self, question_text: str, answers: Sequence[str], traces: Sequence[str]) -> str:
-        """The negative candidate question: the distinct wrong answers, then every wrong trace."""
-        distinct = list(dict.fromkeys(self.neutralise(a) for a in answers))
-        return self.render(
-            "ncq",
-            question=question_text,
-            answers=distinct,
-            candidates=[self.neutralise(t) for t in traces],
-            closer=self.closer,
-        )
-
-    def hint(self, question_text: str, hint: str) -> str:
-        """The question with an answer-free hint; boxed text in the hint is an error upstream."""
-        return self.render(
-            "hint", question=question_text, hint=self.neutralise(hint), closer=self.closer
-        )
 
     def compress(self, response: str) -> str:
         return self.render("compress", response=self.neutralise(response))

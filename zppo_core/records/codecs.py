@@ -235,7 +235,8 @@ class AsksCodec:
             for c in ([ask.positive] if ask.positive else []) + list(ask.negatives):
                 draw = counts.get(ask.question_id, 0)
                 counts[ask.question_id] = draw + 1
-                purpose = "hint" if ask.kind == "hint" else "compress"
+                # what a kind had the teacher write for itself is no compression of a response
+                purpose = ask.kind if c.source_characters is None else "compress"
                 yield {
                     **self.context.key,
                     "question_id": ask.question_id,

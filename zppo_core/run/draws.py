@@ -7,7 +7,7 @@ from typing import Any
 
 from zppo_core.algorithm.reformulation import share
 from zppo_core.algorithm.rollout_step import teacher_request
-from zppo_core.config.methods import METHODS
+from zppo_core.config.methods import method_of
 from zppo_core.protocols import Sampling
 from zppo_core.run.heartbeat import Heartbeat
 from zppo_core.run.session import open_session
@@ -23,7 +23,7 @@ def draw_beforehand(run: Run, alone: bool = True) -> dict[str, Any]:
     """
     seconds = stopwatch(alone)
     config = run.config
-    method = METHODS[config.run.method]
+    method = method_of(config)
     elsewhere = config.compute.rendezvous == "auto"  # flows/hosts_flow.py trains
     if not method.uses_teacher or config.teacher.prefill == 0 or elsewhere:
         print("no teacher draws to make beforehand")

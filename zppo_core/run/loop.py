@@ -9,7 +9,7 @@ from typing import Any
 
 from zppo_core.algorithm.rollout_step import NotFiniteError, rollout_step
 from zppo_core.algorithm.step_types import StepResult
-from zppo_core.config.methods import METHODS
+from zppo_core.config.methods import method_of
 from zppo_core.errors import UserError
 from zppo_core.records.codecs import AsksCodec, GroupsCodec, RecordContext, TeacherCodec, step_files
 from zppo_core.records.phases import Codec, PhaseRecorder, step_unit
@@ -118,7 +118,7 @@ def one_step(
         session.model.num_parameters(),
         session.teacher_params,
         config.rollout.max_tokens,
-        METHODS[config.run.method].loss,
+        method_of(config).loss,
         config.data.max_prompt_tokens,
         config.reformulation.candidate_tokens,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from zppo_core.config.methods import method_of
 from zppo_core.engines.factory import Teacher
 from zppo_core.processes.machine import code_version, machine
 from zppo_core.records.phases import RUN_UNIT
@@ -23,7 +24,7 @@ def record_run(run: Run, student: Any, teacher: Teacher | None) -> None:
         "run_key": run.key,
         "created_at": datetime.fromisoformat(run.created_at),
         "scale": config.scale,
-        "method": config.run.method,
+        "method": method_of(config).name,
         "seed": config.run.seed,
         "config_json": config.to_json(),
         "code_version": code_version(),

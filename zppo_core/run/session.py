@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from zppo_core.algorithm.compression import Compressor
-from zppo_core.algorithm.hints import HintWriter
 from zppo_core.algorithm.replay_buffer import PromptReplayBuffer
 from zppo_core.algorithm.step_types import Roles, RolloutState
 from zppo_core.cluster.hosts import Hosts
 from zppo_core.cluster.remote import RemoteTrainer, workers_of
 from zppo_core.config import Config
-from zppo_core.config.methods import METHODS
+from zppo_core.config.methods import method_of
 from zppo_core.data.corpus import ListCorpus
 from zppo_core.engines.factory import Teacher, student_engine, teachers
 from zppo_core.models.threads import set_threads
@@ -162,7 +161,7 @@ def build_trainer(
             teacher,
         )
 
-    distils = METHODS[config.run.method].loss != "surrogate"
+    distils = method_of(config).loss != "surrogate"
     return RemoteTrainer(
         student,
         config.student.model,
@@ -186,7 +185,7 @@ def open_session(
 
     set_threads(config)
     dtype = getattr(torch, config.student.dtype)
-    method = METHODS[config.run.method]
+    method = method_of(config)
     # beside vLLM and workers that train, this process only keeps a copy
     copy = config.compute.engine == "vllm" and workers_of(config) is not None
     device = "cpu" if copy else config.compute.device
@@ -216,7 +215,6 @@ def open_session(
         learner=TimedLearner(trainer, clock, [e for e in sharers if hasattr(e, "sleep")]),
         grading=OwnReward(own) if own else RuleGrading(Grader(), judge),
         compressor=Compressor(writer, templates, lambda text: len(count(text)), cap, retries, memo),
-        hints=HintWriter(engines[0] if engines else None, templates, cap, retries),
         draws=TeacherCache(cache),
         encode=renderer.encode,
         templates=templates,

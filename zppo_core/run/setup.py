@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from zppo_core.config import Config
+from zppo_core.config.methods import method_of
 from zppo_core.errors import UserError
 from zppo_core.run.changes import (
     CHANGEABLE,
@@ -51,7 +52,8 @@ def open_run(config: Config, run_id: str, name: str = "", explicit: Collection[s
     name, and with the changes among its `explicit` fields. UserError if that was made by another
     configuration, or if no run can have the name.
     """
-    key = check_name(name or f"{config.scale}-{config.run.method}-s{config.run.seed}-{run_id}")
+    method = method_of(config).name
+    key = check_name(name or f"{config.scale}-{method}-s{config.run.seed}-{run_id}")
     root, cache = places(config)
     check_apart(key, root, cache)
     run = Run(

@@ -52,6 +52,8 @@ CHAT_TEMPLATE = """\
 
 def training_texts() -> Iterable[str]:
     """Everything the nano world says: the tokenizer learns its words from it."""
+    from zppo_core.algorithm.reformulations.bcq import bcq_text
+    from zppo_core.algorithm.reformulations.ncq import ncq_text
     from zppo_core.data.digits import (
         BENCHMARKS,
         KINDS,
@@ -69,8 +71,8 @@ def training_texts() -> Iterable[str]:
             right, wrong = worked_solution(facts), worked_solution(facts, "wrong")
             question = compose(facts, "").text
             yield OURS.with_closer(question)
-            yield OURS.bcq(question, right, wrong, right_first=True)
-            yield OURS.ncq(question, [facts.gold], [wrong])
+            yield bcq_text(question, right, wrong, right_first=True)
+            yield ncq_text(question, [facts.gold], [wrong])
             yield OURS.compress(right)
             yield f"<summary>\n{right}\n</summary>"
             yield OURS.judge(question, facts.gold, right)

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from zppo_core.algorithm.reformulations.bcq import bcq_text
+from zppo_core.algorithm.reformulations.ncq import ncq_text
 from zppo_core.data.digits import (
     BENCHMARKS,
     NEW_KINDS,
@@ -112,10 +114,10 @@ def candidate_prompt(rng: np.random.Generator, facts: Facts, question_text: str)
     """A BCQ or NCQ prompt as reformulation builds them, from worked solutions."""
     right, wrong = summary_of(facts, "right"), summary_of(facts, "wrong")
     if rng.random() < 0.5:
-        return OURS.bcq(question_text, right, wrong, bool(rng.random() < 0.5))
+        return bcq_text(question_text, right, wrong, bool(rng.random() < 0.5))
     answer = wrong.rsplit("{", 1)[1].rstrip("}")
     n = int(rng.integers(2, 9))
-    return OURS.ncq(question_text, [answer], [wrong] * n)
+    return ncq_text(question_text, [answer], [wrong] * n)
 
 
 def summary_of(facts: Facts, procedure: Procedure) -> str:

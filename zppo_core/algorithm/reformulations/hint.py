@@ -6,16 +6,60 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from zppo_core.algorithm.compression import Compressed
-from zppo_core.prompts import Templates
+from zppo_core.algorithm.reformulation import Chosen, Desk, Instance, Reformulation, one_right
+from zppo_core.algorithm.step_types import Ask, TeacherDraw
+from zppo_core.config import ReformulationConfig
+from zppo_core.prompts import OURS, Templates
 from zppo_core.protocols import Engine, Sampling
 from zppo_core.rewards.clean import clean
 from zppo_core.rewards.where import extract_boxed
 from zppo_core.streams import derive_seed
-from zppo_core.types import Prompt
+from zppo_core.types import Group, Prompt
 
 _HINT = re.compile(r"<hint>(.*?)</hint>", re.DOTALL)
 _TAG = re.compile(r"</?think>")
+
+
+class Hint(Reformulation):
+    """The question with a hint that a teacher wrote from one of its right rollouts."""
+
+    name = "hint"
+
+    def choose(
+        self,
+        group: Group,
+        draws: Sequence[TeacherDraw],
+        rng: np.random.Generator,
+        settings: ReformulationConfig,
+    ) -> Chosen:
+        return Chosen(one_right(draws, rng))
+
+    def write(self, instances: Sequence[Instance], desk: Desk) -> list[Ask]:
+        settings = desk.config.reformulation
+        teacher = desk.roles.teachers[0] if desk.roles.teachers else None
+        writer = HintWriter(teacher, desk.templates, settings.candidate_tokens, settings.retries)
+        hints = writer.write([(one.question.text, one.right.text) for one in instances], desk.seed)
+        return [
+            desk.ask(one, hint_text(one.question.text, hint.text, desk.templates), hint)
+            for one, hint in zip(instances, hints, strict=True)
+        ]
+
+    def example(self, templates: Templates) -> tuple[str, tuple[str, ...]]:
+        question, hint = "How many cats?", "count them"
+        return hint_text(question, hint, templates), (question, hint)
+
+
+REFORMULATION = Hint()
+
+
+def hint_text(question_text: str, hint: str, templates: Templates = OURS) -> str:
+    """The question with an answer-free hint; boxed text in the hint is an error upstream."""
+    return templates.render(
+        "hint", question=question_text, hint=templates.neutralise(hint), closer=templates.closer
+    )
 
 
 def parse_hint(output: str, answer: str | None = None) -> str | None:
