@@ -6,7 +6,6 @@ object by itself: nothing is registered, and no state is shared.
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -55,7 +54,7 @@ def imported(name: str) -> object:
 def _file(place: str) -> ModuleType:
     """The module of a file, run once a process."""
     path = Path(place).expanduser().resolve()
-    known = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    known = str(path)  # so that f"{__name__}:NAME" in the file names an object for every process
     if known not in sys.modules:
         spec = spec_from_file_location(known, path)
         if spec is None or spec.loader is None:

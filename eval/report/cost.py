@@ -54,7 +54,8 @@ def plan(config: Config, student: float, teacher: float = TEACHER, steps: int = 
     # tokens, and FLOPs of each
     made = {"student generates": (asked * per_step, 2 * student)}
     drawn = config.teacher.rollouts / rollout.group_size
-    if method.loss == "surrogate":
+    learns_from = method.objective.learns_from
+    if learns_from == "advantages":
         extra = rollout.new_prompts * config.reformulation.ratio * bool(method.reformulations)
         tokens, updates = (asked + extra) * per_step, config.optimizer.updates
         made = {
@@ -65,7 +66,7 @@ def plan(config: Config, student: float, teacher: float = TEACHER, steps: int = 
         if method.uses_teacher:
             made["teacher generates"] = (HARD_SHARE * asked * drawn * per_step, 2 * teacher)
             made["teacher summarises"] = (_summarised(config, method) * steps, 2 * teacher)
-    elif method.loss == "on_distill":
+    elif learns_from == "student":
         made["student trains"] = (asked * per_step, 6 * student)
         made["teacher rescores"] = (asked * per_step, 2 * teacher)
     else:

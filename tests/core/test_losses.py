@@ -1,11 +1,13 @@
 """Section 4: the surrogate, by hand and by its invariants."""
 
 import math
+from dataclasses import dataclass
 
 import pytest
 import torch
 
-from zppo_core.algorithm.losses import policy_loss, policy_loss_terms
+from zppo_core.algorithm.losses import policy_loss, policy_loss_terms, surrogate
+from zppo_core.config import LossConfig
 
 
 def term(ratio, advantage, **kw):
@@ -83,29 +85,36 @@ def test_one_token_is_its_own_mean_and_the_bounds_are_those_of_table_8():
     assert policy_loss(few, old, a, mask).item() == pytest.approx(0.8)
 
 
-def test_a_part_of_a_mini_batch_is_divided_by_the_tokens_of_the_whole():
+@dataclass
+class Given:
+    """`Tokens` of given values."""
+
+    logp: torch.Tensor
+    old_logp: torch.Tensor
+    sampler_logp: torch.Tensor
+    advantages: torch.Tensor
+
+
+@pytest.mark.parametrize("settings", [LossConfig(), LossConfig(0.1, 0.5, 3.0)])
+def test_the_surrogate_component_sums_to_the_policy_loss_of_the_sampled_tokens(settings):
     generator = torch.Generator().manual_seed(0)
-    logp, old, advantages = (torch.randn(12, generator=generator).double() for _ in range(3))
-    mask = torch.rand(12, generator=generator) < 0.7
-    whole = policy_loss(logp, old, advantages, mask)
-    n = int(mask.sum())
-    parts = [
-        policy_loss(logp[s], old[s], advantages[s], mask[s], tokens=n)
-        for s in (slice(0, 5), slice(5, 6), slice(6, 12))
-    ]
-    assert 0 < n < 12
-    assert sum(parts).item() == pytest.approx(whole.item(), abs=1e-12)
-    twice = policy_loss(logp, old, advantages, mask, tokens=2 * n)
-    assert twice.item() == pytest.approx(whole.item() / 2)
+    logp, old, a, sampler = (torch.randn(40, generator=generator).double() for _ in range(4))
+    mask = torch.rand(40, generator=generator) < 0.7
+    terms = surrogate(Given(logp[mask], old[mask], sampler[mask], a[mask]), settings)
+    bounds = settings.clip_low, settings.clip_high, settings.dual_clip
+    whole = policy_loss(logp, old, a, mask, *bounds)
+    assert terms.shape == (int(mask.sum()),)
+    assert 0 < terms.numel() < 40
+    assert (terms.sum() / terms.numel()).item() == pytest.approx(whole.item(), abs=1e-12)
 
 
-def test_importance_weights_multiply_a_tokens_term():
-    logp = torch.tensor([[0.0, 0.1, 0.0]], dtype=torch.float64)
-    old, mask = torch.zeros_like(logp), torch.tensor([[True, True, False]])
-    weights = torch.tensor([[3.0, 0.5, 9.0]], dtype=torch.float64)
-    a = torch.tensor([2.0], dtype=torch.float64)
-    found = policy_loss(logp, old, a, mask, importance=weights).item()
-    assert found == pytest.approx((-2.0 * 3.0 - 2.0 * math.exp(0.1) * 0.5) / 2)
+def test_importance_weights_are_truncated_and_multiply_a_tokens_term():
+    one = torch.ones(3, dtype=torch.float64)
+    tokens = Given(0.1 * one, 0 * one, torch.tensor([0.0, 1.0, -5.0]).double(), 2 * one)
+    plain = surrogate(tokens, LossConfig())
+    weighted = surrogate(tokens, LossConfig(importance_cap=1.5))
+    expected = [1.0, math.exp(-1.0), 1.5]
+    assert (weighted / plain).tolist() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("bounds", [(0.1, 0.5, 3.0), (0.3, 0.05, 1.5)])

@@ -8,14 +8,13 @@ from zppo_core.run.loop import advance
 from zppo_core.run.preflight import check
 from zppo_core.run.setup import open_run
 from zppo_core.run.spec import Run
-from zppo_core.store.checkpoint import latest_checkpoint
 
 ROOT = Path(__file__).parents[2]
 SETS = {
     "run.rollout_steps": 1,
     "data.train_questions": 16,
-    "rollout.new_prompts": 6,
-    "rollout.group_size": 4,
+    "rollout.new_prompts": 8,
+    "rollout.group_size": 8,
     "rollout.max_tokens": 24,
     "reformulation.ratio": 0.7,
     "optimizer.updates": 1,
@@ -43,10 +42,3 @@ def rows(run: Run, unit: str, table: str) -> list[dict]:
     """The rows of one table of a committed unit of the first step."""
     files = run.journal.read(f"step-000000/{unit}") or {}
     return decode(table, files[f"{table}.parquet"]).to_pylist()
-
-
-def student(run: Run) -> bytes:
-    """The weights of the run's last checkpoint."""
-    found = latest_checkpoint(run.store, run.key)
-    assert found is not None
-    return found.read("student/model.safetensors")

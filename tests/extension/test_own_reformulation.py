@@ -51,5 +51,5 @@ def test_the_papers_kinds_are_files_of_one_folder() -> None:
 def test_what_is_no_reformulation_is_one_line_before_a_run() -> None:
     with pytest.raises(UserError, match="is no reformulation: it is 'zppo_core"):
         find("zppo_core.algorithm.reformulations.bcq:__name__")
-    with pytest.raises(UserError, match="cannot import 'no.such.module:KIND'"):
+    with pytest.raises(UserError, match=r"cannot import 'no\.such\.module:KIND'"):
         find("no.such.module:KIND")

@@ -103,7 +103,6 @@ class Learner:
         self.updates: list[tuple[list, int | None]] = []
         self.scored = 0
         self.asked_to_score: list[list] = []
-        self.distilled: list[list] = []
         self.did: list[str] = []
 
     def old_logp(self, group, member: int) -> np.ndarray:
@@ -123,11 +122,6 @@ class Learner:
         self.did.append("update")
         own = sum(g.tokens for g in groups)
         return replace(METRICS, tokens=own, mismatch_mean=self.gap, mismatch_max=2 * self.gap)
-
-    def distill(self, groups):
-        self.distilled.append(list(groups))
-        self.did.append("distill")
-        return replace(METRICS, tokens=sum(g.tokens for g in groups))
 
 
 class Grading:

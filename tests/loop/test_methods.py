@@ -19,7 +19,7 @@ from zppo_core.algorithm.reformulations.hint import (
     hint_text,
     parse_hint,
 )
-from zppo_core.algorithm.rollout_step import dynamic_groups
+from zppo_core.algorithm.student_update import dynamic_groups
 from zppo_core.config import load
 from zppo_core.config.methods import METHODS
 from zppo_core.engines.scripted import ScriptedEngine
@@ -65,9 +65,11 @@ def test_every_method_runs_two_steps(tmp_path, method: str) -> None:
     replay, kinds, loss = PAPER[method]
     assert {a.kind for r in results for a in r.asks} == set(kinds)
     assert any(g.kind == "replay" for g in results[1].plain) is replay
-    distilled = sum(len(groups) for groups in world.learner.distilled)
-    assert (distilled > 0) is (loss != "surrogate")
-    assert (len(world.learner.updates) > 0) is (loss == "surrogate")
+    assert sum(len(groups) for groups, _ in world.learner.updates) > 0
+    weights = [
+        s.weights_T for groups, _ in world.learner.updates for g in groups for s in g.suffixes
+    ]
+    assert any(w.any() for w in weights) is (loss == "surrogate")
     asks_teacher = bool(kinds and set(kinds) != {"ncq"}) or loss == "off_distill" or bool(kinds)
     assert (len(world.teacher.asked) > 0) is asks_teacher
 
@@ -229,7 +231,8 @@ def test_off_distillation_learns_from_every_right_teacher_response(tmp_path) -> 
     world.roles.teachers[0].answer = right.answer
     result = world.step()
     assert len(result.teacher.draws) == len(result.plain) == 8  # all questions, not the hard alone
-    (groups,) = world.learner.distilled
+    ((groups, tokens),) = world.learner.updates
+    assert tokens is None
     asked = {g.question_id for g in result.plain}
     assert len(groups) == len(asked - {"q3"})
     assert all(len(g.suffixes) == 2 for g in groups)
@@ -246,7 +249,7 @@ def test_off_distillation_learns_from_every_right_teacher_response(tmp_path) -> 
             d.draw.token_ids_T.tolist() for d in draws if d.grade.reward == 1.0
         ]
     assert result.update.skipped_groups == 8 - len(groups)
-    assert world.learner.did == ["distill"]
+    assert world.learner.did == ["update"]
 
 
 def test_off_distillation_draws_afresh_for_replayed_questions_too(tmp_path) -> None:
@@ -266,7 +269,8 @@ def test_off_distillation_draws_afresh_for_replayed_questions_too(tmp_path) -> N
 def test_on_distillation_learns_from_the_students_own_responses(tmp_path) -> None:
     world = world_of(tmp_path, "on_distill_replay")
     result = world.step()
-    (groups,) = world.learner.distilled
+    ((groups, tokens),) = world.learner.updates
+    assert tokens is None
     assert [g.uid for g in groups] == [g.uid for g in result.plain]
     for group, own in zip(groups, result.plain, strict=True):
         assert (group.prompt.input_ids_P == encoded(own.prompt).input_ids_P).all()
@@ -274,7 +278,7 @@ def test_on_distillation_learns_from_the_students_own_responses(tmp_path) -> Non
             assert (suffix.token_ids_T == completion.token_ids_T).all()
             assert suffix.mask_T.all()
             assert not suffix.weights_T.any()
-    assert world.learner.did == ["distill"]
+    assert world.learner.did == ["update"]
     assert result.update.skipped_groups == 0
     assert world.teacher.asked == []
     assert len(world.state.buffer) > 0

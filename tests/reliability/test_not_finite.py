@@ -96,11 +96,12 @@ def test_distillation_skips_too() -> None:
         OPTIMIZER,
         LossConfig(),
         teacher=world.model(),
+        objective="on_distill",
     )
     before = weight_hash(model.named_parameters())
     with torch.no_grad():
         trainer.teacher.get_output_embeddings().weight[5] = torch.nan
-    assert trainer.distill(world.groups(world.prompts(), [1, 1, 1, 1, 1])).skipped
+    assert trainer.update(world.groups(world.prompts(), [1, 1, 1, 1, 1])).skipped
     assert weight_hash(model.named_parameters()) == before
 
 

@@ -65,6 +65,7 @@ def alone(
         optimizer,
         LossConfig(),
         teacher=other,
+        objective="on_distill" if teacher else "surrogate",
     )
 
 
@@ -79,7 +80,17 @@ def remote(
 ) -> RemoteTrainer:
     model, _ = models.load(NAME, dtype)
     workers = Workers(processes, stage=stage, offload=offload)
-    return RemoteTrainer(model, NAME, workers, trainer, optimizer, LossConfig(), teacher=teacher)
+    objective = "on_distill" if teacher else "surrogate"
+    return RemoteTrainer(
+        model,
+        NAME,
+        workers,
+        trainer,
+        optimizer,
+        LossConfig(),
+        teacher=teacher,
+        objective=objective,
+    )
 
 
 def masters(trainer: Trainer | RemoteTrainer, folder: Path) -> torch.Tensor:
@@ -225,7 +236,7 @@ def test_three_ranks_distil_as_one_process_does() -> None:
     start, _ = models.load(NAME, torch.float32)
     try:
         for seed in range(2):
-            mine, theirs = one.distill(groups(seed)), many.distill(groups(seed))
+            mine, theirs = one.update(groups(seed)), many.update(groups(seed))
             assert 0 < mine.loss < 0.7
             for name in ("loss", "grad_norm", "entropy"):
                 expected = pytest.approx(getattr(mine, name), rel=1e-3, abs=1e-4)
@@ -233,7 +244,7 @@ def test_three_ranks_distil_as_one_process_does() -> None:
             assert (theirs.tokens, theirs.groups) == (mine.tokens, mine.groups)
         many.publish()
         assert apart(many.model, one.model, start) < 0.01
-        assert many.distill([]).groups == 0
+        assert many.update([]).groups == 0
     finally:
         many.close()
 

@@ -60,10 +60,17 @@ def test_distillation_moves_the_student_to_its_teacher() -> None:
     frozen = [p.clone() for p in teacher.parameters()]
     base = world.trainer(student)
     trainer = Trainer(
-        student, r.forbidden_ids, r.pad_id, base.trainer, world.FREE, base.loss, teacher=teacher
+        student,
+        r.forbidden_ids,
+        r.pad_id,
+        base.trainer,
+        world.FREE,
+        base.loss,
+        teacher=teacher,
+        objective="on_distill",
     )
     groups = world.groups(world.prompts(), [2, 1, 3, 2, 2])
-    losses = [trainer.distill(groups).loss for _ in range(6)]
+    losses = [trainer.update(groups).loss for _ in range(6)]
     assert 0 < losses[-1] < 0.8 * losses[0] < math.log(2)
     assert all(torch.equal(a, b) for a, b in zip(frozen, teacher.parameters(), strict=True))
     assert all(p.grad is None for p in teacher.parameters())
@@ -80,14 +87,32 @@ def test_distillation_does_not_depend_on_micro_batches(budget: int) -> None:
         with torch.no_grad():
             teacher.lm_head.weight.mul_(1.5)
         trainer = Trainer(
-            student, r.forbidden_ids, r.pad_id, base.trainer, world.FREE, base.loss, teacher=teacher
+            student,
+            r.forbidden_ids,
+            r.pad_id,
+            base.trainer,
+            world.FREE,
+            base.loss,
+            teacher=teacher,
+            objective="on_distill",
         )
-        metrics = trainer.distill(world.groups(world.prompts(), [2, 1, 3, 2, 2]))
+        metrics = trainer.update(world.groups(world.prompts(), [2, 1, 3, 2, 2]))
         gradients.append(world.gradient(student))
     assert metrics.micro_batches > 1
     assert world.relative(*gradients) < 1e-9
 
 
 def test_distillation_without_a_teacher_is_an_error() -> None:
+    r, base = world.renderer(), world.trainer(world.model())
+    trainer = Trainer(
+        base.model,
+        r.forbidden_ids,
+        r.pad_id,
+        base.trainer,
+        world.FREE,
+        base.loss,
+        objective="on_distill",
+    )
+    groups = world.groups(world.prompts(1, 0, 0), [1])
     with pytest.raises(UserError, match=r"teacher\.model"):
-        world.trainer(world.model()).distill(world.groups(world.prompts(1, 0, 0), [1]))
+        trainer.update(groups)

@@ -196,7 +196,6 @@ def test_scores_are_in_place_however_groups_are_cut(budget: int) -> None:
 def test_no_groups_make_no_step_and_say_so() -> None:
     trainer = world.trainer(world.model())
     assert trainer.update([], tokens=10) == NO_UPDATE
-    assert trainer.distill([]) == NO_UPDATE
     assert not trainer.optimizer.state
 
 
@@ -223,7 +222,14 @@ def test_distillation_is_the_token_mean_over_what_counts(budget: int) -> None:
             layer.mlp.down_proj.weight.mul_(1.2)
     base = world.trainer(student, budget=budget)
     trainer = Trainer(
-        student, r.forbidden_ids, r.pad_id, base.trainer, world.FREE, base.loss, teacher=teacher
+        student,
+        r.forbidden_ids,
+        r.pad_id,
+        base.trainer,
+        world.FREE,
+        base.loss,
+        teacher=teacher,
+        objective="on_distill",
     )
     hidden, seen = (t.forward(groups)[0].detach() for t in (trainer, world.trainer(teacher)))
     allowed = torch.ones(student.lm_head.weight.shape[0], dtype=torch.bool)
@@ -239,7 +245,7 @@ def test_distillation_is_the_token_mean_over_what_counts(budget: int) -> None:
     entropy = -(p * p.log()).sum(-1)
     mask = torch.as_tensor(np.concatenate([s.mask_T for g in groups for s in g.suffixes]))
     each[mask].mean().backward()
-    metrics = trainer.distill(groups)
+    metrics = trainer.update(groups)
     assert world.relative(student.lm_head.weight.grad, head.grad) < 1e-5
     assert metrics.loss == pytest.approx(each[mask].mean().item(), rel=1e-5)
     assert metrics.entropy == pytest.approx(entropy[mask].mean().item(), rel=1e-5)

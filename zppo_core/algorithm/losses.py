@@ -1,8 +1,60 @@
-"""The clipped surrogate of section 4: clip-higher and dual clip, aggregated over tokens."""
+"""Losses as per-token components: the trainer sums them over the sampled tokens of a mini-batch.
+
+The clipped surrogate of section 4 (clip-higher and dual clip) and the divergence of section 7. A
+loss of one's own is a function of the same two arguments, named `package.module:function`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol, cast
+
 import torch
+
+from zppo_core.config import LossConfig
+from zppo_core.config.methods import find_loss
+from zppo_core.errors import UserError
+from zppo_core.extensions import imported, is_outside
+
+
+class Tokens(Protocol):
+    """The sampled tokens of a micro-batch, flat (N,); log-probabilities and entropy in nats."""
+
+    @property
+    def logp(self) -> torch.Tensor:
+        """By the current weights; carries the gradient."""
+        ...
+
+    @property
+    def old_logp(self) -> torch.Tensor:
+        """By the weights before the first of the I updates."""
+        ...
+
+    @property
+    def sampler_logp(self) -> torch.Tensor:
+        """As the engine sampled it."""
+        ...
+
+    @property
+    def advantages(self) -> torch.Tensor:
+        """Of the response that the token belongs to (section 3)."""
+        ...
+
+    @property
+    def entropy(self) -> torch.Tensor:
+        """Of the student's distribution; carries no gradient."""
+        ...
+
+    @property
+    def divergence(self) -> torch.Tensor:
+        """Jensen-Shannon divergence to the teacher; carries the gradient.
+
+        UserError where the teacher's weights are not beside the student's.
+        """
+        ...
+
+
+Component = Callable[[Tokens, LossConfig], torch.Tensor]
 
 
 def policy_loss_terms(
@@ -25,6 +77,38 @@ def policy_loss_terms(
     return torch.where(advantages < 0, torch.minimum(loss, -advantages * dual_clip), loss)
 
 
+def surrogate(tokens: Tokens, settings: LossConfig) -> torch.Tensor:
+    """The clipped surrogate of each token (section 4), weighted by the sampler's staleness.
+
+    `settings.importance_cap` truncates the ratio of the old log-probability to the sampler's; 0 is
+    no such weight.
+    """
+    s = settings
+    terms = policy_loss_terms(
+        tokens.logp, tokens.old_logp, tokens.advantages, s.clip_low, s.clip_high, s.dual_clip
+    )
+    if s.importance_cap > 0:
+        terms = terms * (tokens.old_logp - tokens.sampler_logp).exp().clamp(max=s.importance_cap)
+    return terms
+
+
+def divergence(tokens: Tokens, settings: LossConfig) -> torch.Tensor:
+    """The Jensen-Shannon divergence of each token to the teacher (section 7)."""
+    return tokens.divergence
+
+
+COMPONENTS: dict[str, Component] = {"surrogate": surrogate, "divergence": divergence}
+
+
+def component(name: str) -> Component:
+    """The function of the loss `name`; UserError if there is none."""
+    place = find_loss(name).component
+    function = imported(place) if is_outside(place) else COMPONENTS[place]
+    if not callable(function):
+        raise UserError(f"loss {name!r}: {place} is no function of tokens and settings")
+    return cast(Component, function)
+
+
 def policy_loss(
     logp: torch.Tensor,
     old_logp: torch.Tensor,
@@ -33,16 +117,12 @@ def policy_loss(
     clip_low: float = 0.20,
     clip_high: float = 0.28,
     dual_clip: float = 10.0,
-    tokens: float | None = None,
-    importance: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Token-level mean of the surrogate over `mask`: a scalar tensor (section 4).
 
     All of `logp`, `old_logp`, `mask` have one shape (any); `advantages` has it too, or one axis
     less for one value a sequence. Where the mask is off they may hold anything, infinities
-    included. `tokens` divides the sum in place of the mask's own count: those of the mini-batch,
-    where this is a part of one. `importance` weights tokens. With no token in the mask the loss is
-    0.
+    included. With no token in the mask the loss is 0.
     """
     chosen = mask.bool()
     if advantages.dim() == logp.dim() - 1:
@@ -51,6 +131,4 @@ def policy_loss(
     terms = policy_loss_terms(
         logp[chosen], old_logp[chosen], advantages, clip_low, clip_high, dual_clip
     )
-    if importance is not None:
-        terms = terms * importance[chosen]
-    return terms.sum() / (max(terms.numel(), 1) if tokens is None else tokens)
+    return terms.sum() / max(terms.numel(), 1)

@@ -69,9 +69,9 @@ class Workers:
 class RemoteTrainer:
     """`Trainer`'s methods, done by workers. UserError with the end of their log if they die.
 
-    `teacher` names the model that `distill` looks at, which every worker loads. `program` is
-    started by the workers of each further host: its "module", and the "address" that it is given.
-    Weights that `publish` brings here are left in a file for it there.
+    `objective` names the loss, `teacher` the model that it looks at, which every worker loads.
+    `program` is started by the workers of each further host: its "module", and the "address" that
+    it is given. Weights that `publish` brings here are left in a file for it there.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class RemoteTrainer:
         loss: LossConfig,
         program: Mapping[str, str] | None = None,
         teacher: str = "",
+        objective: str = "surrogate",
     ) -> None:
         self.model, self.settings = model, optimizer
         if trainer.lora_rank:  # as the workers do: what comes from them are the adapters alone
@@ -104,6 +105,7 @@ class RemoteTrainer:
             "sharding": {"stage": workers.stage, "offload": workers.offload},
             "program": program and dict(program),
             "teacher": teacher,
+            "objective": objective,
         }
         self._connection = self._start(workers)
         about = wire.unpack(self._ask(wire.pack(spec)))[0]
@@ -178,13 +180,6 @@ class RemoteTrainer:
         if not groups:
             return NO_UPDATE
         message = wire.pack_groups({"command": "update", "tokens": tokens}, groups)
-        return UpdateMetrics(**wire.unpack(self._ask(message))[0])
-
-    def distill(self, groups: Sequence[TrainGroup]) -> UpdateMetrics:
-        """See `Trainer.distill`; needs `teacher`."""
-        if not groups:
-            return NO_UPDATE
-        message = wire.pack_groups({"command": "distill"}, groups)
         return UpdateMetrics(**wire.unpack(self._ask(message))[0])
 
     def publish(self) -> None:

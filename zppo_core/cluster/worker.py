@@ -68,6 +68,7 @@ def build(spec: Mapping[str, Any]) -> ShardedTrainer:
         LossConfig(**spec["loss"]),
         spec["device"],
         teacher,
+        spec["objective"],
     )
 
 
@@ -126,8 +127,6 @@ def obey(
     if command == "update":
         groups = wire.groups_of(header, arrays)
         return wire.pack(asdict(trainer.update(groups, header["tokens"])))
-    if command == "distill":
-        return wire.pack(asdict(trainer.distill(wire.groups_of(header, arrays))))
     if command == "weights":
         trainer.leave_room()
         keep, learning = trainer.rank == 0 or program is not None, trainer.learning

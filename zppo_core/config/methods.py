@@ -11,30 +11,73 @@ from typing import Literal
 
 from zppo_core.config.schema import Config
 from zppo_core.errors import UserError, suggestion
-from zppo_core.extensions import is_outside, load
+from zppo_core.extensions import imported, is_outside, load
 
-Loss = Literal["surrogate", "off_distill", "on_distill"]
+
+@dataclass(frozen=True)
+class Loss:
+    """What the tokens of an update add up to.
+
+    `component` names a function of tokens and settings that gives each token's loss: one of
+    `algorithm.losses.COMPONENTS`, or `package.module:function`. With `teacher_weights` it looks at
+    the divergence to the teacher, whose weights are then beside the student's.
+
+    `learns_from` says what is trained on: the student's rollouts by their "advantages", in I
+    updates; all responses of the "student", or the right ones of the "teacher", in one.
+    """
+
+    component: str
+    teacher_weights: bool = False
+    learns_from: Literal["advantages", "student", "teacher"] = "advantages"
+
+
+LOSSES: dict[str, Loss] = {
+    "surrogate": Loss("surrogate"),
+    "off_distill": Loss("divergence", teacher_weights=True, learns_from="teacher"),
+    "on_distill": Loss("divergence", teacher_weights=True, learns_from="student"),
+}
+
+
+def find_loss(name: str) -> Loss:
+    """The loss of this name; UserError if there is none.
+
+    A user's own is `package.module:NAME`: a function of tokens and settings, or a `Loss`.
+    """
+    if is_outside(name):
+        value = imported(name)
+        return value if isinstance(value, Loss) else Loss(name)
+    if name not in LOSSES:
+        raise UserError(f"unknown loss {name!r}; {suggestion(name, LOSSES)}")
+    return LOSSES[name]
 
 
 @dataclass(frozen=True)
 class Method:
     """One row of the paper's method table (section 7).
 
-    `reformulations` are names of files in `algorithm/reformulations/`, or `package.module:NAME`.
+    `reformulations` are names of files in `algorithm/reformulations/`, `loss` is one of `LOSSES`;
+    either may be a user's own, as `package.module:NAME`.
     """
 
     name: str
     replay: bool
     reformulations: tuple[str, ...]
-    loss: Loss
+    loss: str
     summary: str
     # drop a hard question's plain group only if its BCQ and NCQ groups are trivial too
     dynamic_sampling: bool = False
 
     @property
+    def objective(self) -> Loss:
+        """The loss that `loss` names; UserError if there is none."""
+        return find_loss(self.loss)
+
+    @property
     def uses_teacher(self) -> bool:
         """Whether a teacher takes part in training."""
-        return bool(self.reformulations) or self.loss != "surrogate"
+        objective = self.objective
+        distils = objective.teacher_weights or objective.learns_from == "teacher"
+        return bool(self.reformulations) or distils
 
 
 _BOTH: tuple[str, ...] = ("bcq", "ncq")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from zppo_core.config import bounds
-from zppo_core.config.methods import find_method, method_of
+from zppo_core.config.methods import find_method
 from zppo_core.config.schema import Config
 from zppo_core.data.layouts import parse_columns, parse_format
 from zppo_core.data.zppo77k.sources import parse_more
@@ -22,7 +22,7 @@ def validate(c: Config) -> None:
     parse_more(c.data.more_configs)
     parse_columns(c.data.columns)
     layout = parse_format(c.data.format)
-    find_method(c.run.method)
+    objective = find_method(c.run.method).objective
     if fault := bounds.fault(c):
         raise UserError(fault)
     several = c.run.method == "zppo_teachers"
@@ -68,7 +68,7 @@ def validate(c: Config) -> None:
             "teacher.endpoint is an address, like http://host:8000/v1",
         ),
         (
-            not c.teacher.endpoint or method_of(c).loss == "surrogate",
+            not c.teacher.endpoint or not objective.teacher_weights,
             "distillation needs the teacher's weights; leave teacher.endpoint empty",
         ),
         (

@@ -174,7 +174,7 @@ def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
         Need("vLLM", c.engine_memory * gpu_gib),
         Need("CUDA", CONTEXT),
     )
-    if method.loss != "surrogate" and teacher is not None:  # whole on every rank
+    if method.objective.teacher_weights and teacher is not None:  # whole on every rank
         seen = Need("teacher", teacher.params * teacher.bytes / GIB)
         update, rollout = (*update, seen), (*rollout, seen)
     beside: tuple[Need, ...] = ()
@@ -189,7 +189,8 @@ def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
             Need("cache of one response", one / GIB),
             Need("CUDA", CONTEXT),
         )
-        if gpus == 0 and c.engine == "vllm" and method.loss == "surrogate":  # as large as the other
+        sampled = c.engine == "vllm" and not method.objective.teacher_weights
+        if gpus == 0 and sampled:  # as large as the other
             rollout = (*rollout, Need("teacher's vLLM", c.engine_memory * gpu_gib))
     return Estimate(update, rollout, beside)
 

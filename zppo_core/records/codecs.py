@@ -15,7 +15,7 @@ import numpy as np
 
 from zppo_core.algorithm.compression import Compressed
 from zppo_core.algorithm.step_types import Ask, Corpus, StepResult, TeacherDraw, TeacherPhase
-from zppo_core.config.methods import Loss
+from zppo_core.config.methods import find_loss
 from zppo_core.records.phases import Spent
 from zppo_core.records.schema import decode, encode
 from zppo_core.rewards.where import extract_boxed
@@ -37,7 +37,7 @@ class RecordContext:
     student_params: int
     teacher_params: int  # 0 without a teacher
     max_tokens: int  # the cap on a response
-    loss: Loss  # of the run's method
+    loss: str  # of the run's method
     prompt_tokens_cap: int = 0  # on a prompt of the corpus
     candidate_tokens: int = 0  # on a compressed candidate
 
@@ -402,9 +402,10 @@ def cost_rows(context: RecordContext, result: StepResult) -> list[dict[str, Any]
         return sum(len(g.completions) for g in some)
 
     count = responses(groups)
-    if context.loss == "on_distill":
+    objective = find_loss(context.loss)
+    if objective.learns_from == "student":
         count = responses(result.plain)
-    elif context.loss == "off_distill":
+    elif objective.learns_from == "teacher":
         count = sum(d.grade.reward == 1.0 for d in draws)
     learned = sum(m.tokens for m in updates), count * longest
     entries = [
@@ -419,7 +420,7 @@ def cost_rows(context: RecordContext, result: StepResult) -> list[dict[str, Any]
     ]
     if len(updates) > 1:  # with I = 1 there is no pass for the old log-probabilities
         entries.append(("student", "rescore", *learned))
-    if context.loss != "surrogate":  # the teacher reads every token that is learned from
+    if objective.teacher_weights:  # the teacher reads every token that is learned from
         entries.append(("teacher", "rescore", *learned))
     trained = sum(m.seconds for m in updates)
     return [

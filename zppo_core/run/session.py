@@ -87,11 +87,6 @@ class TimedLearner:
         with self.clock.model("learner"):
             return self.inner.update(groups, tokens)
 
-    def distill(self, groups: Any) -> Any:
-        self._make_room()
-        with self.clock.model("learner"):
-            return self.inner.distill(groups)
-
     def _make_room(self) -> None:
         for engine in self.sharers:
             engine.sleep()
@@ -146,7 +141,7 @@ def build_trainer(
     config: Config, student: Any, renderer: Any, teacher: Any = None, hosts: Hosts | None = None
 ) -> Trainer | RemoteTrainer:
     """The student's trainer: in this process, or in workers that DeepSpeed shares it among."""
-    workers = workers_of(config)
+    workers, method = workers_of(config), method_of(config)
     if workers is None:
         from zppo_core.training.updater import Trainer
 
@@ -159,9 +154,9 @@ def build_trainer(
             config.loss,
             config.compute.device,
             teacher,
+            method.loss,
         )
 
-    distils = method_of(config).loss != "surrogate"
     return RemoteTrainer(
         student,
         config.student.model,
@@ -170,7 +165,8 @@ def build_trainer(
         config.optimizer,
         config.loss,
         None if hosts is None else hosts.program,
-        config.teacher.model if distils else "",
+        config.teacher.model if method.objective.teacher_weights else "",
+        method.loss,
     )
 
 
@@ -190,7 +186,7 @@ def open_session(
     copy = config.compute.engine == "vllm" and workers_of(config) is not None
     device = "cpu" if copy else config.compute.device
     student, renderer = models.load(config.student.model, dtype, device)
-    distils = method.loss != "surrogate"
+    distils = method.objective.teacher_weights
     clock, templates = Clock(), Templates(config.data.prompts)
     corpus = build_corpus(config)
     near = distils and workers_of(config) is None

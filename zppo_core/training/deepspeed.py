@@ -27,7 +27,8 @@ from zppo_core.errors import UserError
 from zppo_core.training.fp32_params import Precise
 from zppo_core.training.lm_head import jensen_shannon, log_probs
 from zppo_core.training.rank_plan import Round, rounds
-from zppo_core.training.updater import Trainer, adamw
+from zppo_core.training.token_batch import STATISTICS, metrics_of
+from zppo_core.training.updater import PartLoss, Trainer, adamw
 from zppo_core.types import EncodedPrompt
 
 BUCKET = 200_000_000  # entries that are exchanged at once
@@ -116,9 +117,12 @@ class Whole(nn.Module):
         self.text.call_layer = lambda f, layer, *rest: own[id(layer)](f, *rest)
 
     def forward(
-        self, groups: Sequence[TrainGroup], seen: EncodedPrompt | None = None, distil: bool = False
-    ) -> tuple[torch.Tensor, torch.Tensor, int]:
-        """Log-probabilities of `groups`, or their divergence to the teacher if they `distil`.
+        self,
+        groups: Sequence[TrainGroup],
+        seen: EncodedPrompt | None = None,
+        divisor: float | None = None,
+    ) -> tuple[Any, ...]:
+        """What `groups` add to a loss over `divisor` tokens; without it their log-probabilities.
 
         `seen` is a prompt with pictures that another rank has and this one has not.
         """
@@ -129,8 +133,9 @@ class Whole(nn.Module):
             device = trainer.device
             self.text.companion = seen.pixel_values.to(device), seen.image_grid_thw.to(device)
         try:
-            way = Trainer._divergence if distil else Trainer._log_probs
-            return way(trainer, groups)
+            if divisor is None:
+                return Trainer._log_probs(trainer, groups)
+            return tuple(Trainer.part_loss(trainer, groups, divisor))
         finally:
             self.text.companion = None
 
@@ -272,77 +277,26 @@ class ShardedTrainer(Trainer):
         if not groups:
             return NO_UPDATE
         started = time.perf_counter()
-        total = sum(g.tokens for g in groups)
-        divisor = float(total if tokens is None else tokens)
-        sums, worst, computed = np.zeros(7), 0.0, 0
+        divisor = float(sum(g.tokens for g in groups) if tokens is None else tokens)
+        sums, worst, computed = np.zeros(STATISTICS), 0.0, 0
 
         def loss_of(turn: Round) -> torch.Tensor:
             nonlocal sums, worst, computed
-            logp, entropy, n = self.engine(turn.parts, turn.seen)
-            loss, statistics = self._loss(turn.parts, logp, entropy, divisor)
+            part = PartLoss(*self.engine(turn.parts, turn.seen, divisor))
             if not turn.idle:
-                computed += n
-                sums += np.array([loss.item(), *statistics[:-1]])
-                worst = max(worst, statistics[-1])
-            return loss
+                computed += part.computed
+                sums += part.sums
+                worst = max(worst, part.worst)
+            return part.loss
 
         norm, passes = self._step_over(self._rounds(groups), loss_of)
         seen = torch.tensor([*sums, computed, passes], dtype=torch.float64)
         high = torch.tensor([worst], dtype=torch.float64)
         seen, high = self._over_ranks(seen, dist.ReduceOp.SUM), self._over_ranks(high)
-        rest = (seen[1:7] / max(total, 1)).tolist()
-        return UpdateMetrics(
-            loss=float(seen[0]),
-            grad_norm=norm,
-            entropy=rest[0],
-            clip_low_share=rest[1],
-            clip_high_share=rest[2],
-            dual_clip_share=rest[3],
-            ratio_mean=rest[4],
-            tokens=total,
-            groups=len(groups),
-            micro_batches=int(seen[8]),
-            computed_tokens=int(seen[7]),
-            seconds=time.perf_counter() - started,
-            mismatch_mean=rest[5],
-            mismatch_max=float(high[0]),
-            divisor=int(divisor),
-            skipped=not math.isfinite(norm),
-        )
-
-    def distill(self, groups: Sequence[TrainGroup]) -> UpdateMetrics:
-        """See `Trainer.distill`; the teacher is whole on every rank."""
-        if not groups:
-            return NO_UPDATE
-        if self.teacher is None:
-            raise UserError("distillation needs a teacher with weights; set teacher.model")
-        started = time.perf_counter()
-        own, sums, computed = sum(g.tokens for g in groups), np.zeros(2), 0
-
-        def loss_of(turn: Round) -> torch.Tensor:
-            nonlocal sums, computed
-            divergence, entropy, n = self.engine(turn.parts, turn.seen, True)
-            if not turn.idle:
-                computed += n
-                sums += np.array([divergence.sum().item(), entropy.sum().item()])
-            return divergence.sum() / own
-
-        norm, passes = self._step_over(self._rounds(groups), loss_of)
-        seen = torch.tensor([*sums, computed, passes], dtype=torch.float64)
-        seen = self._over_ranks(seen, dist.ReduceOp.SUM)
-        return replace(
-            NO_UPDATE,
-            loss=float(seen[0]) / own,
-            grad_norm=norm,
-            entropy=float(seen[1]) / own,
-            tokens=own,
-            groups=len(groups),
-            micro_batches=int(seen[3]),
-            computed_tokens=int(seen[2]),
-            seconds=time.perf_counter() - started,
-            divisor=own,
-            skipped=not math.isfinite(norm),
-        )
+        total, (computed, passes) = seen[:STATISTICS].numpy(), map(int, seen[STATISTICS:].tolist())
+        seconds = time.perf_counter() - started
+        metrics = metrics_of(groups, total, float(high[0]), passes, computed, divisor, seconds)
+        return replace(metrics, grad_norm=norm, skipped=not math.isfinite(norm))
 
     def _step_over(
         self, rounds: Sequence[Round], loss_of: Callable[[Round], torch.Tensor]

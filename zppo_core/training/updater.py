@@ -11,12 +11,12 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from zppo_core.algorithm.losses import policy_loss
+from zppo_core.algorithm.losses import component
 from zppo_core.algorithm.train_groups import NO_UPDATE, TrainGroup, UpdateMetrics
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.errors import UserError
@@ -28,14 +28,27 @@ from zppo_core.training.fp32_masters import Masters
 from zppo_core.training.lm_head import jensen_shannon, log_probs
 from zppo_core.training.moments import LowAdamW
 from zppo_core.training.optimizer_state import read_optimizer, write_optimizer
+from zppo_core.training.token_batch import STATISTICS, TokenBatch, metrics_of, statistics
+
+
+class PartLoss(NamedTuple):
+    """A micro-batch's part of the loss, and `STATISTICS` sums over its tokens for metrics.
+
+    A plain tuple to DeepSpeed, which wraps the tensors that a module returns.
+    """
+
+    loss: torch.Tensor
+    sums: tuple[float, ...]
+    worst: float  # |log-prob of sampler - of trainer|, nats
+    computed: int  # tokens through the models
 
 
 class Trainer:
-    """The student's weights and optimizer in one process.
+    """The student's weights and optimizer in one process; it knows no method.
 
     `forbidden_ids` are taken out of the distribution, as in sampling. `mode` and `mode_reason` say
-    how forward passes run. Weights are changed in place; the optimizer is `optimizer`. `teacher` is
-    the frozen model that `distill` looks at.
+    how forward passes run. Weights are changed in place; the optimizer is `optimizer`. `objective`
+    names the loss (`config.methods.LOSSES`), `teacher` is the frozen model that it may look at.
     """
 
     def __init__(
@@ -48,8 +61,10 @@ class Trainer:
         loss: LossConfig,
         device: str | torch.device = "cpu",
         teacher: Any = None,
+        objective: str = "surrogate",
     ) -> None:
         self.model, self.trainer, self.loss = model, trainer, loss
+        self.component = component(objective)
         self.device = torch.device(device)
         self.max_grad_norm = optimizer.max_grad_norm or math.inf  # 0 is off
         self.forbidden = torch.as_tensor(np.asarray(forbidden_ids), device=self.device)
@@ -153,39 +168,37 @@ class Trainer:
     def accumulate(self, groups: Sequence[TrainGroup], tokens: int | None = None) -> UpdateMetrics:
         """The gradient of `update`, summed in the masters, without a step; its norm is left 0."""
         started = time.perf_counter()
-        own = sum(g.tokens for g in groups)
-        divisor = float(own if tokens is None else tokens)
+        divisor = float(sum(g.tokens for g in groups) if tokens is None else tokens)
         self.masters.zero_grad()
-        sums = np.zeros(7)
-        worst, computed = 0.0, 0
+        sums, worst, computed = np.zeros(STATISTICS), 0.0, 0
         batches = self._batches(groups)
         for batch in batches:
-            parts = [part for _, part in batch]
-            logp, entropy, n = self._log_probs(parts)
-            loss, statistics = self._loss(parts, logp, entropy, divisor)
-            loss.backward()
+            part = self.part_loss([part for _, part in batch], divisor)
+            part.loss.backward()
             self.masters.collect()
-            computed += n
-            sums += np.array([loss.item(), *statistics[:-1]])
-            worst = max(worst, statistics[-1])
-        rest = sums[1:] / max(own, 1)
-        return UpdateMetrics(
-            loss=float(sums[0]),
-            grad_norm=0.0,
-            entropy=float(rest[0]),
-            clip_low_share=float(rest[1]),
-            clip_high_share=float(rest[2]),
-            dual_clip_share=float(rest[3]),
-            ratio_mean=float(rest[4]),
-            tokens=own,
-            groups=len(groups),
-            micro_batches=len(batches),
-            computed_tokens=computed,
-            seconds=time.perf_counter() - started,
-            mismatch_mean=float(rest[5]),
-            mismatch_max=worst,
-            divisor=int(divisor),
-        )
+            computed += part.computed
+            sums += part.sums
+            worst = max(worst, part.worst)
+        seconds = time.perf_counter() - started
+        return metrics_of(groups, sums, worst, len(batches), computed, divisor, seconds)
+
+    def part_loss(self, groups: Sequence[TrainGroup], divisor: float) -> PartLoss:
+        """What `groups` add to a mini-batch's loss: the sum of its terms over sampled tokens."""
+        seen, computed = None, 0
+        if self.teacher is not None:
+            with torch.no_grad():
+                seen, computed = self.teacher_forward(groups)
+        hidden, n = self.forward(groups)
+
+        def teacher(mask_T: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            if seen is None:
+                raise UserError("distillation needs a teacher with weights; set teacher.model")
+            return self._compare(hidden[mask_T], seen[mask_T])
+
+        tokens = TokenBatch(groups, self.device, lambda ids_T: self._head(hidden, ids_T), teacher)
+        loss = self.component(tokens, self.loss).sum() / divisor
+        sums, worst = statistics(tokens, self.loss)
+        return PartLoss(loss, (loss.item(), *sums), worst, computed + n)
 
     def _step(self) -> float:
         """Clip and step; the gradient's norm before clipping. No step if that is not finite."""
@@ -199,95 +212,11 @@ class Trainer:
         self.masters.publish()
         return norm
 
-    def distill(self, groups: Sequence[TrainGroup]) -> UpdateMetrics:
-        """One optimizer step on the mean Jensen-Shannon divergence to the teacher (section 7).
-
-        Over the sampled tokens of `groups`, whole vocabulary, chunk by chunk for both models.
-        """
-        if not groups:
-            return NO_UPDATE
-        if self.teacher is None:
-            raise UserError("distillation needs a teacher with weights; set teacher.model")
-        started = time.perf_counter()
-        own, computed = sum(g.tokens for g in groups), 0
-        self.masters.zero_grad()
-        sums = np.zeros(2)
-        batches = self._batches(groups)
-        for batch in batches:
-            divergence, entropy, n = self._divergence([part for _, part in batch])
-            (divergence.sum() / own).backward()
-            self.masters.collect()
-            computed += n
-            sums += np.array([divergence.sum().item(), entropy.sum().item()])
-        norm = self._step()
-        loss, entropy_mean = sums / own
-        return replace(
-            NO_UPDATE,
-            loss=float(loss),
-            grad_norm=norm,
-            entropy=float(entropy_mean),
-            tokens=own,
-            groups=len(groups),
-            micro_batches=len(batches),
-            computed_tokens=computed,
-            seconds=time.perf_counter() - started,
-            divisor=own,
-            skipped=not math.isfinite(norm),
-        )
-
-    def _divergence(self, groups: Sequence[TrainGroup]) -> tuple[torch.Tensor, torch.Tensor, int]:
-        """Divergence to the teacher and entropy of every counted token of `groups`, flat."""
-        masks = np.concatenate([s.mask_T for g in groups for s in g.suffixes])
-        mask = torch.as_tensor(masks, device=self.device)
-        with torch.no_grad():
-            seen, n = self.teacher_forward(groups)
-        hidden, m = self.forward(groups)
-        return *self._compare(hidden[mask], seen[mask]), n + m
-
     def _compare(
         self, hidden: torch.Tensor, seen: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         head, other = (m.get_output_embeddings().weight for m in (self.model, self.teacher))
         return jensen_shannon(hidden, head, seen, other, self.forbidden)
-
-    def _loss(
-        self,
-        groups: Sequence[TrainGroup],
-        logp: torch.Tensor,
-        entropy: torch.Tensor,
-        divisor: float,
-    ) -> tuple[torch.Tensor, list[float]]:
-        """What `groups` add to the mini-batch's loss, and sums over their tokens for metrics."""
-
-        def flat(name: str) -> torch.Tensor:
-            arrays = [getattr(s, name) for g in groups for s in g.suffixes]
-            return torch.as_tensor(np.concatenate(arrays), device=self.device)
-
-        mask = flat("mask_T")
-        weights_T, sampler_T = flat("weights_T").to(logp.dtype), flat("sampler_logp_T")
-        # with I = 1 the current log-probabilities are the old ones: the ratio is 1
-        given = all(s.old_logp_T is not None for g in groups for s in g.suffixes)
-        old_T = flat("old_logp_T").to(logp.dtype) if given else logp.detach()
-        c, importance = self.loss, None
-        if c.importance_cap > 0:
-            importance = (old_T - sampler_T.to(logp.dtype)).exp().clamp(max=c.importance_cap)
-        loss = policy_loss(
-            logp, old_T, weights_T, mask, c.clip_low, c.clip_high, c.dual_clip, divisor, importance
-        )
-        with torch.no_grad():
-            current, weights, sampler = logp[mask], weights_T[mask], sampler_T[mask]
-            ratio = (current - old_T[mask]).exp()
-            gap = (current - sampler).abs()
-            sums = [
-                entropy[mask].sum(),
-                ((weights < 0) & (ratio < 1 - c.clip_low)).sum(),
-                ((weights > 0) & (ratio > 1 + c.clip_high)).sum(),
-                ((weights < 0) & (ratio > c.dual_clip)).sum(),
-                ratio.sum(),
-                gap.sum(),
-                gap.max() if len(gap) else gap.sum(),
-            ]
-        return loss, [s.item() for s in sums]
 
 
 def adamw(weights: Iterable[torch.Tensor], settings: OptimizerConfig) -> torch.optim.Optimizer:
