@@ -19,7 +19,9 @@ class HostsFlow(FlowSpec):
     """All rollout steps in one task: the first host takes them, the others sample and update."""
 
     scale = Parameter("scale", default="4B@eight-nodes", help="a scale with a layout of many hosts")
-    method = Parameter("method", default="", help="a method of the paper; empty: the preset's")
+    method = Parameter(
+        "method", default="", help="of the paper, or module:NAME; empty: the preset's"
+    )
     seed = Parameter("seed", default="", help="seed of every random stream; empty: the preset's")
     run_name = Parameter("name", required=True, help="names the run in store and database")
     overrides = Parameter("set", default="", help="section.field=value; may be repeated")

@@ -18,7 +18,9 @@ class ZPPOFlow(FlowSpec):
     scale = Parameter(
         "scale", default="nano", help="nano, 0.8B, 2B, 4B, 9B; 4B@one-gpu: that layout"
     )
-    method = Parameter("method", default="", help="a method of the paper; empty: the preset's")
+    method = Parameter(
+        "method", default="", help="of the paper, or module:NAME; empty: the preset's"
+    )
     seed = Parameter("seed", default="", help="seed of every random stream; empty: the preset's")
     run_name = Parameter(
         "name",

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 
+from zppo_core.config.methods import find_method
 from zppo_core.config.overrides import resolve, split_overrides
 from zppo_core.errors import UserError
 from zppo_core.run.names import check_name
@@ -49,7 +50,8 @@ class Member:
     @property
     def name(self) -> str:
         """The run's key in store and database."""
-        return f"{self.sweep}-{self.scale}-{self.method}-s{self.seed}"
+        method = find_method(self.method).name  # of one's own: without the path to it
+        return f"{self.sweep}-{self.scale}-{method}-s{self.seed}"
 
 
 def plan(preset: str, name: str, methods: str, scales: str, seeds: str, sets: str) -> Sweep:
