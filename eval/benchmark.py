@@ -1,14 +1,22 @@
-"""What a benchmark is, as data, and what one of its questions is."""
+"""What a benchmark is, as data, and what one of its questions is.
+
+A benchmark is one file: its prompts, `samples`, and the record `BENCHMARK`. Ours are in
+`eval/benchmarks/`, another is named as `package.module:NAME` or `path/to/file.py:NAME`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from eval.prompting import Template
+from eval.settings import Settings
 
 # rule: no judge at all. rule+judge: the shared judge sees what the rule rejects. judge: the
 # benchmark's own judge decides every row.
 Kind = Literal["rule", "rule+judge", "judge"]
+Reader = Callable[[Any, Settings], "Iterator[Sample]"]
 Picture = Callable[[], tuple[bytes, ...]]  # read late: a suite's pictures do not fit in memory
 
 
@@ -24,18 +32,22 @@ class Benchmark:
     dataset: str  # hub id, or "digits" for what is composed here
     split: str
     expected: int  # samples of the whole split
-    scorer: str  # a name of eval.scoring.RULES or eval.judges.JUDGES
+    # a name of eval.scoring.RULES or eval.judges.JUDGES, or package.module:rule of one's own
+    scorer: str
     configs: tuple[str, ...] = ("",)
     licence: str = ""
     gated: bool = False
     kind: Kind = "rule+judge"
-    task: str = ""  # a module of eval.benchmarks
+    task: str = ""  # short name: lm-eval calls it zppo_<task>
     totals: tuple[str, ...] = ("pooled",)
     archives: str = ""  # pattern of the zip files that hold its media
     whole: int = 0  # most samples of a group that a total takes as a whole; 0: none does
     revision: str = "main"  # of the data set: a commit, or a branch that is looked up when read
     formerly: tuple[str, ...] = ()  # hub ids that it had before it moved
     headline: tuple[str, ...] = ()  # totals that its authors publish, where the default is another
+    prompts: tuple[Template, ...] = field(default=(), repr=False)
+    # its questions, of a `eval.rows.Source` and the settings; None: composed here
+    samples: Reader | None = field(default=None, repr=False, compare=False)
 
     @property
     def pinned(self) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from eval.prompting import render
+from eval.prompting import render, shared
 from eval.scoring.extract import final_text
 from zppo_core.prompts import Templates
 from zppo_core.protocols import Engine, Progress, Sampling
@@ -181,7 +181,7 @@ class Judge:
         }
         if rubric.table:
             values |= {k: _cell(str(values[k])) for k in ("question", "gold", "answer")}
-        return Prompt(render(f"judge_{case.judge}", self.folder, **values), thinking=False)
+        return Prompt(render(shared(f"judge_{case.judge}"), self.folder, **values), thinking=False)
 
     def judge_all(self, cases: Sequence[Case], progress: Progress | None = None) -> list[Verdict]:
         """A verdict for each case, in order; equal prompts are asked once, known ones never."""

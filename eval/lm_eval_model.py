@@ -7,6 +7,7 @@ generating task, with or without pictures.
 from __future__ import annotations
 
 import io
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import fields
@@ -167,7 +168,16 @@ def _shifted(progress: Progress, before: int, total: int) -> Progress:
 
 
 if __name__ == "__main__":
+    import tempfile
+    from pathlib import Path
+
     import lm_eval.models  # noqa: F401 - its own are known too
     from lm_eval.__main__ import cli_evaluate
 
-    cli_evaluate()
+    from eval.lm_eval_task import write_tasks
+
+    with tempfile.TemporaryDirectory(prefix="zppo-tasks-") as tasks:
+        if "run" in sys.argv and "--include_path" not in sys.argv:  # our tasks are known by itself
+            write_tasks(Path(tasks))
+            sys.argv += ["--include_path", tasks]
+        cli_evaluate()

@@ -1,13 +1,20 @@
-"""A benchmark of ours as a task of lm-eval: `lm_eval --include_path eval/benchmarks`.
+"""A benchmark of ours as a task of lm-eval.
 
+    python -m eval.lm_eval_task --out tasks
+    lm_eval run --include_path tasks --tasks zppo_mmlu_pro ...
+
+The files of `tasks` are made from the records; another `--suite` may name benchmarks of one's own.
 lm-eval drives: it builds the requests, asks the model, and aggregates. Answers are marked all at
 once, where lm-eval applies its filters, so that algebra and judge work in batches.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from lm_eval.api.instance import Instance
@@ -20,10 +27,11 @@ from eval.archives import UnreadableError
 from eval.benchmark import Benchmark, Sample
 from eval.protocol import SCORER_VERSION, EvalSample, Exam, Reply
 from eval.scoring import totals
-from eval.suite import benchmarks, load
+from eval.suite import SUITES, benchmarks, load
 from zppo_core.config import EvaluationConfig
 from zppo_core.data.pixels import read_picture
 from zppo_core.errors import UserError
+from zppo_core.extensions import is_outside
 from zppo_core.streams import derive_seed
 from zppo_core.types import Prompt
 
@@ -33,6 +41,31 @@ FILTER = "marked"
 def task_name(benchmark: Benchmark) -> str:
     """lm-eval's name of a benchmark: "zppo_mmlu_pro" for MMLU-Pro."""
     return "zppo_" + (benchmark.task or benchmark.name.lower())
+
+
+def task_text(benchmark: Benchmark, reference: str = "") -> str:
+    """lm-eval's YAML of a benchmark; `reference` names it where `suite.benchmarks` finds it."""
+    tags = ["zppo_paper31"] if benchmark in SUITES["paper31"] else []
+    tags.append(f"zppo_{benchmark.family.lower()}")
+    return (
+        f"task: {task_name(benchmark)}\n"
+        f"tag: [{', '.join(tags)}]\n"
+        "class: !function eval.lm_eval_task.BenchmarkTask\n"
+        f"benchmark: {json.dumps(reference) if reference else benchmark.name}\n"
+    )
+
+
+def write_tasks(folder: Path, suite: str = "paper31") -> list[Path]:
+    """A file for each benchmark of `suite`, for lm-eval's --include_path; UserError if unknown."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name in (part.strip() for part in suite.split(",")):
+        for benchmark in benchmarks(name):
+            path = folder / f"{task_name(benchmark)}.yaml"
+            text = task_text(benchmark, name if is_outside(name) else "")
+            path.write_text(text, encoding="utf-8")
+            paths.append(path)
+    return paths
 
 
 class Doc(dict[str, str]):
@@ -70,7 +103,7 @@ class Pictures(list[Any]):
 
 
 class BenchmarkTask(Task):
-    """One benchmark under our protocol; from Python, or from a file of eval/benchmarks/*.yaml.
+    """One benchmark under our protocol; from Python, or from a file that `write_tasks` wrote.
 
     From a file, lm-eval's --metadata may set "source" (a folder with the data sets), "settings"
     (text as in evaluation.settings), "judge" (a model; none: the rules alone) and "protocol" (other
@@ -246,3 +279,22 @@ def _exam(about: dict[str, Any]) -> Exam:
     own = exam.settings
     judge = Judge(spec.open(), templates, None, own.judge_tokens, own.prompts)
     return Exam(protocol, templates, exam.grader, judge)
+
+
+def main() -> int:
+    """Write lm-eval's files."""
+    parser = argparse.ArgumentParser(description="write the files of lm-eval's tasks")
+    parser.add_argument("--out", type=Path, required=True, help="a folder for --include_path")
+    parser.add_argument("--suite", default="paper31", help="suites and benchmarks with commas")
+    o = parser.parse_args()
+    try:
+        paths = write_tasks(o.out, o.suite)
+    except UserError as error:
+        print(f"zppo: {error}")
+        return 2
+    print(f"{len(paths)} tasks in {o.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -21,7 +21,7 @@ from eval.scoring import RuleScore, score_all
 from eval.scoring.extract import extract, final_text
 from eval.scoring.rules import answer_line, names_a_choice
 from eval.settings import Settings
-from eval.suite import benchmarks
+from eval.suite import benchmarks, code_of, templates
 from zppo_core.config import EvaluationConfig
 from zppo_core.prompts import Templates
 from zppo_core.protocols import Sampling
@@ -94,8 +94,10 @@ class Exam:
             del about[name]
         asked = benchmarks(self.protocol.suite)
         if any(b.dataset != "digits" for b in asked):
-            about["prompts"] = prompting.digest(self.settings.prompts)
+            about["prompts"] = prompting.digest(templates(asked), self.settings.prompts)
             about["data"] = sorted(b.pinned for b in asked)
+        if own := {b.name: code_of(b) for b in asked if code_of(b)}:
+            about["code"] = own
         if self.judge is not None and any(b.kind != "rule" for b in asked):
             about["judge"] = self.judge.label or self.judge.engine.name
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]

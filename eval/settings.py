@@ -30,7 +30,7 @@ class Settings:
     judge_tokens: int = 512
     totals: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()  # moved or pinned data sets, like "AI2D=org/name@revision"
-    prompts: str = ""  # a folder with files that replace eval/prompts/*.jinja
+    prompts: str = ""  # a folder with NAME.jinja in place of templates
 
     def dataset_of(self, benchmark: str) -> str:
         """The data set that replaces the record's, "org/name@revision"; empty: none does."""

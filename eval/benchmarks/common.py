@@ -9,7 +9,7 @@ from typing import Any
 
 from eval.archives import UnreadableError
 from eval.benchmark import Picture, Sample
-from eval.prompting import render
+from eval.prompting import Template, render
 from eval.rows import Row, Source
 from eval.settings import Settings
 
@@ -25,9 +25,9 @@ def letter(index: Any) -> str:
     return LETTERS[number]
 
 
-def ask(name: str, settings: Settings, **values: object) -> str:
+def ask(template: Template, settings: Settings, **values: object) -> str:
     """The question text by its template."""
-    return render(name, settings.prompts, **values)
+    return render(template, settings.prompts, **values)
 
 
 def read_rows(

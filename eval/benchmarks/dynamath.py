@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from eval.benchmark import Sample
+from eval.benchmark import Benchmark, Sample
 from eval.benchmarks.common import ask, read_rows
+from eval.prompting import Template
 from eval.rows import Row, Source
 from eval.settings import Settings
+
+PROMPT = Template(
+    "dynamath",
+    """{# Stripped upstream: answer with three decimals and no unit, or with the letter alone; a JSON form. #}
+{{ question }}
+""",  # noqa: E501
+)
 
 COLUMNS = ("id", "question", "decoded_image", "ground_truth", "answer_type")
 VARIANTS = 10
@@ -19,7 +27,7 @@ def samples(source: Source, settings: Settings) -> Iterator[Sample]:
     for variant, split in splits.items():
 
         def read(row: Row, variant: int = variant) -> Sample:
-            text = ask("dynamath", settings, question=row["question"])
+            text = ask(PROMPT, settings, question=row["question"])
             extra = {"answer_type": row["answer_type"]}
             seed = row["id"] if by_id else f"row {row.index}"
             return Sample(
@@ -41,3 +49,20 @@ def same_ids(ids_by_variant: list[list[object]]) -> bool:
     """
     there = [ids for ids in ids_by_variant if ids]
     return all(len(ids) == len(set(ids)) and set(ids) == set(there[0]) for ids in there)
+
+
+BENCHMARK = Benchmark(
+    "DynaM",
+    "VLM",
+    "DynaMath/DynaMath_Sample",
+    "",
+    5010,
+    "dynamath",
+    task="dynamath",
+    licence="Apache-2.0",
+    totals=("worst", "pooled"),
+    whole=10,
+    headline=("pooled", "worst"),
+    prompts=(PROMPT,),
+    samples=samples,
+)

@@ -5,10 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from eval.benchmark import Sample
+from eval.benchmark import Benchmark, Sample
 from eval.benchmarks.common import LETTERS, ask, letter, read_rows
+from eval.prompting import Template
 from eval.rows import Row, Source
 from eval.settings import Settings
+
+PROMPT = Template(
+    "mmlu_redux",
+    """{# Stripped upstream: the subject line and "Answer:" #}
+{% from "options" import dotted %}
+{{ question }}
+{{ dotted(options) }}
+""",
+)
 
 _BETWEEN = re.compile(
     r"[\s,;&]+|\b(?:and|or|both|options?|answers?|choices?|is|are|correct|the)\b", re.IGNORECASE
@@ -23,7 +33,7 @@ def samples(source: Source, settings: Settings) -> Iterator[Sample]:
         golds: tuple[str, ...] = (letter(row["answer"]),)
         if settings.mmlu_redux == "repaired":
             options, golds = repaired(row)
-        text = ask("mmlu_redux", settings, question=row["question"], options=options)
+        text = ask(PROMPT, settings, question=row["question"], options=options)
         group = "ok" if row["error_type"] == "ok" else "faulty"
         name = f"{group}/{row.config}/{row.index}"
         return Sample(name, text, golds[0], options=options, golds=golds[1:])
@@ -67,3 +77,20 @@ def _place(part: str) -> int:
     if len(part) != 1 or not part.isascii():
         return -1
     return int(part) if part.isdecimal() else LETTERS.find(part.upper())
+
+
+BENCHMARK = Benchmark(
+    "MMLU-Rd",
+    "LLM",
+    "edinburgh-dawg/mmlu-redux-2.0",
+    "test",
+    5700,
+    "choice",
+    task="mmlu_redux",
+    configs=("*",),
+    licence="CC BY 4.0",
+    totals=("pooled", "only:ok"),
+    revision="372ea425445d51e1ba1188c56e5e893f8138621f",
+    prompts=(PROMPT,),
+    samples=samples,
+)

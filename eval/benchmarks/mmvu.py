@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from eval.benchmark import Sample
+from eval.benchmark import Benchmark, Sample
 from eval.benchmarks.common import ask, read_rows
+from eval.prompting import Template
 from eval.rows import Row, Source
 from eval.settings import Settings
 from eval.video import clip
+
+PROMPT = Template(
+    "mmvu",
+    """{# Stripped upstream: think step by step, end with "Therefore, the final answer is ...". #}
+The pictures are frames of a video, in order.
+{{ question }}
+{% for letter, text in choices %}{{ letter }}: {{ text }}
+{% endfor %}
+""",
+)
 
 COLUMNS = ("id", "video", "question_type", "question", "choices", "answer")
 MARK = "/main/"  # in the URL of a video: what follows is its path in the data set
@@ -20,7 +31,7 @@ def samples(source: Source, settings: Settings) -> Iterator[Sample]:
         choices = [(k, v) for k, v in sorted((row["choices"] or {}).items()) if v]
         if row["question_type"] == "open-ended":
             choices = []
-        text = ask("mmvu", settings, question=row["question"], choices=choices)
+        text = ask(PROMPT, settings, question=row["question"], choices=choices)
         extra = {
             "question": row["question"],
             "options": "\n".join(f"{k}: {v}" for k, v in choices),
@@ -35,3 +46,20 @@ def samples(source: Source, settings: Settings) -> Iterator[Sample]:
         )
 
     return read_rows(source, COLUMNS, read)
+
+
+BENCHMARK = Benchmark(
+    "MMVU",
+    "Video",
+    "yale-nlp/MMVU",
+    "validation",
+    1000,
+    "mmvu",
+    task="mmvu",
+    licence="unstated",
+    kind="judge",
+    totals=("pooled", "mean_of_groups"),
+    revision="b937f414a87e9012acba49d95669020b24fa9ee9",
+    prompts=(PROMPT,),
+    samples=samples,
+)

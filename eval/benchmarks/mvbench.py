@@ -6,11 +6,22 @@ from collections.abc import Iterator
 from functools import partial
 
 from eval.archives import UnreadableError
-from eval.benchmark import Picture, Sample
+from eval.benchmark import Benchmark, Picture, Sample
 from eval.benchmarks.common import ask, letter, read_rows
+from eval.prompting import Template
 from eval.rows import Row, Source
 from eval.settings import Settings
 from eval.video import clip
+
+PROMPT = Template(
+    "mvbench",
+    """{# Stripped upstream: "Only give the best option." and the system prompt #}
+{% from "options" import bracketed %}
+The pictures are frames of a video, in order.
+{{ question }}
+{{ bracketed(options) }}
+""",
+)
 
 COLUMNS = ("video", "question", "candidates", "answer")
 CUT = True
@@ -51,7 +62,7 @@ def samples(source: Source, settings: Settings) -> Iterator[Sample]:
         places = [i for i, o in enumerate(options) if o.strip() == str(row["answer"]).strip()]
         if len(places) != 1:
             raise ValueError(f"{len(places)} of the candidates are the answer")
-        text = ask("mvbench", settings, question=row["question"], options=options)
+        text = ask(PROMPT, settings, question=row["question"], options=options)
         pictures = (_pictures(source, row, settings),)
         return Sample(f"{row.config}/{row.index}", text, letter(places[0]), pictures, options)
 
@@ -90,3 +101,22 @@ def file_names(video: str, span: tuple[str, ...], cut: bool) -> list[str]:
     stems = [stem, stem + marked] if cut else [stem, stem.removesuffix(marked)]
     own = f".{suffix}" if suffix else ""
     return list(dict.fromkeys(s + container for s in stems for container in (own, *CONTAINERS)))
+
+
+BENCHMARK = Benchmark(
+    "MVBench",
+    "Video",
+    "OpenGVLab/MVBench",
+    "train",
+    4000,
+    "choice",
+    task="mvbench",
+    configs=("*",),
+    licence="MIT",
+    gated=True,
+    totals=("mean_of_groups", "pooled"),
+    archives="*.zip",
+    revision="a776e554280b99b70f00cc3eacd69a65e0727efc",
+    prompts=(PROMPT,),
+    samples=samples,
+)

@@ -11,12 +11,20 @@ from functools import cached_property
 from pathlib import Path
 
 from eval.archives import Stills, UnreadableError
-from eval.benchmark import Sample
+from eval.benchmark import Benchmark, Sample
 from eval.benchmarks import videomme
-from eval.prompting import render
+from eval.prompting import Template, render
 from eval.rows import Source
 from eval.settings import Settings
 from eval.video import duration_of, frame_times
+
+PROMPT = Template(
+    "videomme_subtitles",
+    """{# Stands before the question of Video-MME. Stripped upstream: the request for a bare letter. #}
+The video's subtitles are listed below:
+{{ subtitles or "No subtitles available" }}
+""",  # noqa: E501
+)
 
 _TIME = re.compile(r"([0-9]+):([0-9]{2}):([0-9]{2})[,.]([0-9]{1,3})")
 _TAG = re.compile(r"<[^<>]*>")
@@ -73,7 +81,7 @@ def subtitles_of(there: Subtitles, video_id: str, settings: Settings) -> Callabl
     def read() -> str:
         file = there.open(video_id)
         if file is None:
-            return render("videomme_subtitles", settings.prompts, subtitles="")
+            return render(PROMPT, settings.prompts, subtitles="")
         data = file.read_bytes() if isinstance(file, Path) else file.read()
         lines = parse_srt(data.decode("utf-8", errors="replace"))
         if settings.subtitles == "frames":
@@ -81,7 +89,7 @@ def subtitles_of(there: Subtitles, video_id: str, settings: Settings) -> Callabl
             times = frame_times(seconds, settings.frames)
             lines = [line for line in lines if any(line[0] <= t <= line[1] for t in times)]
         text = "\n".join(line[2] for line in lines)
-        return render("videomme_subtitles", settings.prompts, subtitles=text)
+        return render(PROMPT, settings.prompts, subtitles=text)
 
     return read
 
@@ -104,3 +112,25 @@ def parse_srt(text: str) -> list[tuple[float, float, str]]:
 def _seconds(parts: tuple[str, ...]) -> float:
     hours, minutes, seconds, fraction = parts
     return 3600 * int(hours) + 60 * int(minutes) + int(seconds) + int(fraction.ljust(3, "0")) / 1000
+
+
+BENCHMARK = Benchmark(
+    "VMMES",
+    "Video",
+    "lmms-eval/Video-MME",
+    "test",
+    2700,
+    "choice",
+    task="videomme_subtitles",
+    configs=("videomme",),
+    licence="academic use only",
+    totals=("pooled", "mean_of_groups"),
+    archives="*.zip",
+    revision="ead1408f75b618502df9a1d8e0950166bf0a2a0b",
+    formerly=("lmms-lab/Video-MME",),
+    prompts=(
+        videomme.PROMPT,
+        PROMPT,
+    ),
+    samples=samples,
+)

@@ -5,12 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from eval.benchmark import Sample
+from eval.benchmark import Benchmark, Sample
 from eval.benchmarks.common import ask, literal_list, read_rows, without_letter
+from eval.picture_bounds import within_bounds
+from eval.prompting import Template
 from eval.rows import Row, Source
 from eval.settings import Settings
-from eval.suite import within_bounds
 from eval.video import clip
+
+PROMPT = Template(
+    "videommmu",
+    """{# Stripped upstream: answer with the letter directly, or with a number, word or short phrase. #}
+{% from "options" import dotted %}
+The pictures are frames of a video, in order.
+{% if track == "Adaptation" %}
+{{ "The last picture shows" if picture else "The end of the video shows" }} the picture of the question below; watch the lecture, then solve it.
+{% else %}
+Ignore the quiz shown in the last frame.
+{% endif %}
+{{ question }}
+{{ dotted(options) }}
+""",  # noqa: E501
+)
 
 COLUMNS = ("id", "question", "options", "answer")
 GROUPS = {
@@ -56,7 +72,7 @@ def samples(source: Source, settings: Settings) -> Iterator[Sample]:
             # a still of its own, unlike the frames, which have other bounds
             pictures.append(within_bounds(row.picture(), settings))
         text = ask(
-            "videommmu",
+            PROMPT,
             settings,
             question=row["question"],
             options=options,
@@ -101,3 +117,23 @@ def _some(answers: Iterable[str]) -> tuple[str, ...]:
     if not found:
         raise ValueError("no answer")
     return found
+
+
+BENCHMARK = Benchmark(
+    "VMMMU",
+    "Video",
+    "lmms-eval/VideoMMMU",
+    "test",
+    900,
+    "mmmu",
+    task="videommmu",
+    configs=("Perception", "Comprehension", "Adaptation"),
+    licence="unstated",
+    gated=True,
+    totals=("mean_of_groups", "pooled"),
+    archives="*.zip",
+    revision="d1c35ac933123d79e877b7f1b9506afb0309cf1b",
+    formerly=("lmms-lab/VideoMMMU",),
+    prompts=(PROMPT,),
+    samples=samples,
+)

@@ -5,10 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from eval.benchmark import Sample
+from eval.benchmark import Benchmark, Sample
 from eval.benchmarks.common import ask, read_rows
+from eval.prompting import Template
 from eval.rows import Row, Source
 from eval.settings import Settings
+
+PROMPT = Template(
+    "vlmsareblind",
+    """{# Stripped upstream: the sentences that ask for curly brackets or a bare word, cut by the task.
+   Kept, for it changes the answer: rows first, then columns. #}
+{{ question }}
+{% if grid %}
+Answer with the number of rows, a comma, and the number of columns.
+{% endif %}
+""",  # noqa: E501
+)
 
 COLUMNS = ("task", "prompt", "groundtruth", "image")
 GRIDS = "Counting Grid"
@@ -29,7 +41,7 @@ def samples(source: Source, settings: Settings) -> Iterator[Sample]:
     def read(row: Row) -> Sample:
         task = str(row["task"])
         grid = task.startswith(GRIDS)
-        text = ask("vlmsareblind", settings, question=without_shape(row["prompt"]), grid=grid)
+        text = ask(PROMPT, settings, question=without_shape(row["prompt"]), grid=grid)
         name = f"{GRIDS if grid else task}/{row.index}"  # the two kinds of grids are one task
         gold, extra = str(row["groundtruth"]), {"task": task}
         return Sample(name, text, gold, (row.picture(),), extra=extra)
@@ -44,3 +56,19 @@ def without_shape(prompt: str) -> str:
     """
     asked, cut = _CLAUSE.subn(". ", prompt)
     return _SHAPE.sub("", asked if cut else prompt).strip() or prompt
+
+
+BENCHMARK = Benchmark(
+    "VBlind",
+    "VLM",
+    "XAI/vlmsareblind",
+    "valid",
+    8016,
+    "vlmsareblind",
+    task="vlmsareblind",
+    licence="MIT",
+    totals=("pooled", "mean_of_groups"),
+    headline=("mean_of_groups",),
+    prompts=(PROMPT,),
+    samples=samples,
+)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from eval.benchmark import Sample
 from eval.scoring import ocr_text, ocrbench
-from eval.scoring.rules import RULES, Algebra
+from eval.scoring.rules import RULES, Algebra, Rule
+from zppo_core.errors import UserError
+from zppo_core.extensions import imported, is_outside
 from zppo_core.processes.killable import Outcome, WorkerPool
 from zppo_core.rewards.grader import Grader
 
@@ -66,11 +69,21 @@ def score_all(items: Sequence[Item], grader: Grader) -> list[RuleScore]:
     return scores
 
 
+def rule_of(name: str) -> Rule:
+    """The rule of this name, or a user's own; KeyError, or UserError, if there is none."""
+    if not is_outside(name):
+        return RULES[name]
+    rule = imported(name)
+    if not callable(rule):
+        raise UserError(f"rule {name!r} is no function of a sample and an answer")
+    return cast(Rule, rule)
+
+
 def _by_rule(sample: Sample, rule: str, answer: str | None) -> float | Algebra | str:
     """The rule's result; as text, the outcome of one that failed."""
     if answer is None or rule == "ocrbench":
         return 0.0
-    decide = RULES[rule]
+    decide = rule_of(rule)
     try:
         return decide(sample, answer)
     except Exception as error:  # one answer must not cost the marks of all others

@@ -19,7 +19,6 @@ from eval.benchmarks.vlmsareblind import without_shape
 from eval.fixtures import video
 from eval.fixtures.media import mp4
 from eval.protocol import Exam
-from eval.revisions import FORMERLY, REVISIONS
 from eval.rows import COMMIT, Source, commit_of
 from eval.settings import Settings
 from eval.suite import SUITES, load
@@ -53,7 +52,7 @@ def test_every_task_of_mvbench_is_read_from_either_branch(branch, tmp_path):
 
 def test_the_record_reads_the_branch_whose_files_are_there_for_every_task():
     """The commit is that of `video`; on `main` the videos of one task were deleted in 2024."""
-    assert PAPER["MVBench"].revision == REVISIONS["OpenGVLab/MVBench"]
+    assert PAPER["MVBench"].revision == "a776e554280b99b70f00cc3eacd69a65e0727efc"
     assert [places[0][0] for places in FOLDERS.values()].count("nturgbd_convert") == 1
 
 
@@ -226,17 +225,18 @@ def test_a_copy_under_the_id_of_before_the_move_is_read(name, tmp_path):
 
 
 def test_moved_data_sets_are_named_by_their_new_ids():
-    assert {b.dataset for b in PAPER.values()} >= set(FORMERLY)
-    assert not {b.dataset for b in PAPER.values()} & {o for old in FORMERLY.values() for o in old}
+    moved = {b.name for b in PAPER.values() if b.formerly}
+    assert moved == {"AI2D", "InfoVQA", "MM-Vet", "VMME", "VMMES", "VMMMU"}
+    assert not {b.dataset for b in PAPER.values()} & {o for b in PAPER.values() for o in b.formerly}
 
 
-def test_revisions_are_commits_and_name_data_sets_of_the_suite():
-    assert set(REVISIONS) <= {b.dataset for b in PAPER.values()}
-    assert all(COMMIT.fullmatch(commit) for commit in REVISIONS.values())
+def test_revisions_are_commits_and_the_same_for_benchmarks_of_one_data_set():
+    of_data = {(b.dataset, b.revision) for b in PAPER.values()}
+    assert len(of_data) == len({dataset for dataset, _ in of_data})  # one a data set
     branches = {b.name for b in PAPER.values() if not COMMIT.fullmatch(b.revision)}
     assert branches == {"DynaM", "MVerse", "VisP", "VBlind", "IMO-AB"}
     with_pin = Source("", PAPER["AI2D"])
-    assert f"--revision {REVISIONS['lmms-lab-encoder/ai2d']}" in with_pin.how_to_get()
+    assert f"--revision {PAPER['AI2D'].revision}" in with_pin.how_to_get()
 
 
 class Hub:
@@ -266,7 +266,7 @@ class Hub:
 def test_the_hub_is_read_at_the_records_commit_and_a_branch_at_what_it_is_now(monkeypatch, capsys):
     hub = Hub(monkeypatch)
     assert len(list(Source("", PAPER["MMLU"]).rows(["q"]))) == 2
-    assert hub.loaded == [("cais/mmlu", REVISIONS["cais/mmlu"])]
+    assert hub.loaded == [("cais/mmlu", PAPER["MMLU"].revision)]
     assert hub.asked == []
     list(Source("", PAPER["IMO-AB"]).rows(["q"]))
     list(Source("", PAPER["IMO-AB"]).rows(["q"]))

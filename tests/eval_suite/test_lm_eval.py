@@ -14,7 +14,7 @@ import yaml
 from eval import fixtures, harness
 from eval.engines import ModelSpec
 from eval.lm_eval_model import EngineLM, sampling_of
-from eval.lm_eval_task import BenchmarkTask, task_name
+from eval.lm_eval_task import BenchmarkTask, task_name, write_tasks
 from eval.protocol import Exam
 from eval.suite import SUITES
 from zppo_core import models
@@ -27,7 +27,6 @@ from zppo_core.prompts import Templates
 from zppo_core.protocols import Sampling
 from zppo_core.rewards.grader import Grader
 
-TASKS = Path(__file__).parents[2] / "eval" / "benchmarks"
 PAPER = {b.name: b for b in SUITES["paper31"]}
 
 
@@ -38,9 +37,9 @@ class Tagged(yaml.SafeLoader):
 Tagged.add_constructor("!function", lambda loader, node: node.value)
 
 
-def test_every_benchmark_has_its_file():
+def test_every_benchmark_gets_its_file(tmp_path):
     found = {}
-    for path in TASKS.glob("*.yaml"):
+    for path in write_tasks(tmp_path / "tasks"):
         content = yaml.load(path.read_text(), Tagged)  # a SafeLoader, on files of ours
         assert path.stem == content["task"]
         assert content["class"] == "eval.lm_eval_task.BenchmarkTask"
@@ -48,6 +47,14 @@ def test_every_benchmark_has_its_file():
         assert content["tag"] == ["zppo_paper31", f"zppo_{record.family.lower()}"]
         found[record.name] = content["task"]
     assert found == {name: task_name(record) for name, record in PAPER.items()}
+    assert len(found) == len(list((tmp_path / "tasks").iterdir())) == 31
+    # what lm-eval logs and users' scripts name
+    assert (tmp_path / "tasks" / "zppo_videomme_subtitles.yaml").read_text() == (
+        "task: zppo_videomme_subtitles\n"
+        "tag: [zppo_paper31, zppo_video]\n"
+        "class: !function eval.lm_eval_task.BenchmarkTask\n"
+        "benchmark: VMMES\n"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +71,16 @@ def lm_eval(
     module: str = "eval.lm_eval_model",
     **metadata: object,
 ) -> dict:
+    include = []
+    if module == "lm_eval":  # our own way to it knows our tasks
+        write_tasks(folder / "tasks")
+        include = ["--include_path", str(folder / "tasks")]
     command = [
         sys.executable,
         "-m",
         module,
         "run",
-        "--include_path",
-        str(TASKS),
+        *include,
         "--metadata",
         json.dumps({"source": source} | metadata),
         "--log_samples",
