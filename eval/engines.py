@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from zppo_core.config import Config
+from zppo_core.engines.base import KINDS, ForwardingEngine, find_kind
 from zppo_core.errors import UserError
+from zppo_core.extensions import is_outside
 from zppo_core.protocols import Engine, Progress, Sampling
 from zppo_core.types import Completion, Prompt
 
-if TYPE_CHECKING:
-    import torch
 
-
-class LazyEngine:
+class LazyEngine(ForwardingEngine):
     """`engines.base.Engine` that is opened when it is first asked: a judge may have nothing to do.
 
     `close` ends it, and the next question opens it again.
@@ -29,14 +29,6 @@ class LazyEngine:
             self._engine = self._open()
         return self._engine
 
-    @property
-    def name(self) -> str:
-        return self._inner().name
-
-    @property
-    def version(self) -> int:
-        return self._inner().version
-
     def generate(
         self,
         prompts: Sequence[Prompt],
@@ -47,15 +39,15 @@ class LazyEngine:
         """See `engines.base.Engine`."""
         return self._inner().generate(prompts, sampling, seeds, progress) if prompts else []
 
-    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
-        """See `engines.base.Engine`."""
-        self._inner().load_weights(weights, version)
+    def sleep(self) -> None:
+        """Leave the GPU to others, if it was opened."""
+        if self._engine is not None:
+            self._engine.sleep()
 
     def close(self) -> None:
         """Give back what the engine holds, if it was opened."""
-        close = getattr(self._engine, "close", None)
-        if close is not None:
-            close()
+        if self._engine is not None:
+            self._engine.close()
         self._engine = None
 
 
@@ -87,12 +79,15 @@ class ModelSpec:
 
         if self.engine == "vllm":
             return self._vllm()
-        if self.engine != "hf":
+        if self.engine not in KINDS and not is_outside(self.engine):
             raise UserError(f"engine {self.engine!r} is not there; it is hf or vllm")
-        from zppo_core.engines.hf import HfEngine
-
-        model, renderer = models.load(self.model, getattr(torch, self.dtype), self.device)
-        return HfEngine(model, renderer, models.weights_name(model))
+        kind = find_kind(self.engine)
+        if kind.in_process:
+            model, renderer = models.load(self.model, getattr(torch, self.dtype), self.device)
+        else:
+            _, vocab, images = models.shape(self.model)
+            model, renderer = None, models.load_renderer(self.model, vocab, images)
+        return kind.teacher(Config(), self.model, model, renderer, evaluating=True)
 
     def _endpoint(self) -> Engine:
         from zppo_core.engines.openai import OpenAIEngine

@@ -16,7 +16,8 @@ from eval.suite import benchmarks
 from zppo_core import models
 from zppo_core.config import Config
 from zppo_core.config.methods import method_of
-from zppo_core.engines.factory import evaluation_engine, is_address, teacher_engine
+from zppo_core.engines.base import is_address, kind_of
+from zppo_core.engines.factory import evaluation_engine, teacher_engine
 from zppo_core.errors import UserError
 from zppo_core.models.weights import load_weights
 from zppo_core.prompts import Templates
@@ -106,7 +107,7 @@ def contestants(run: Run, teacher: LazyEngine) -> Iterator[Contestant]:
             f"the newest sound checkpoint in {store.url}/{prefix} is the one after "
             f"{checkpoint.step} of {steps} rollout steps; resume the training"
         )
-    on = config.compute.device if config.compute.engine == "hf" else "cpu"
+    on = config.compute.device if kind_of(config).in_process else "cpu"
     model, _ = models.load(config.student.model, dtype, on)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint.fetch(folder, "student")

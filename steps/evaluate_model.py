@@ -16,7 +16,8 @@ from steps.cards.evaluation import interval_chart
 from steps.evaluate import drawing
 from zppo_core.config import Config
 from zppo_core.config.overrides import resolve, split_overrides
-from zppo_core.engines.factory import evaluation_engine, is_address
+from zppo_core.engines.base import is_address
+from zppo_core.engines.factory import evaluation_engine
 from zppo_core.models.threads import set_threads
 from zppo_core.records.schema import decode
 from zppo_core.run.preflight import check_checkpoint, check_evaluation_device, check_store

@@ -1,12 +1,14 @@
 """The engine seam: whoever generates text, for the student, the teacher or the judge.
 
 Implementations: `hf` (transformers, CPU or one GPU), `vllm`, `openai` (any compatible endpoint) and
-`scripted` (tests). Results come back in the order of submission, never of completion.
+`scripted` (tests). Nobody asks whether an engine has an ability: `engines.base.BaseEngine` has what
+most need not do. Results come back in the order of submission, never of completion.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -67,6 +69,33 @@ class Engine(Protocol):
         """
         ...
 
-    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
-        """Take the weights and `version`; raises if a name is missing or left over."""
+    @property
+    def context(self) -> int:
+        """Tokens of a prompt and its response at most; 0: not known."""
+        ...
+
+    @property
+    def shares_weights(self) -> bool:
+        """Whether it runs the trainer's own model, so that new weights are there already."""
+        ...
+
+    def load_weights(
+        self, weights: Mapping[str, torch.Tensor], version: int, path: str = ""
+    ) -> None:
+        """Take the weights and `version`; raises if a name is missing or left over.
+
+        `path` is where `staged` has put them for all engines of a host; empty: nowhere.
+        """
+        ...
+
+    def staged(self, weights: Mapping[str, torch.Tensor]) -> AbstractContextManager[str]:
+        """A file of the weights for the `path` of several engines; empty if it needs none."""
+        ...
+
+    def sleep(self) -> None:
+        """Leave the GPU to others until it is asked next."""
+        ...
+
+    def close(self) -> None:
+        """End its processes; the engine is of no use afterwards."""
         ...

@@ -40,7 +40,7 @@ def test_weights_reach_every_engine_or_the_fault_is_raised() -> None:
     assert {c.version for g in made for c in g} == {5}
     assert not np.isnan(made[0][0].logp_T).any()
 
-    def refuse(weights: object, version: int) -> None:
+    def refuse(weights: object, version: int, path: str = "") -> None:
         raise KeyError("missing")
 
     engines[1].load_weights = refuse  # type: ignore[method-assign]

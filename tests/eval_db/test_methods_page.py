@@ -9,7 +9,7 @@ import pytest
 from eval.report.published import reference
 from zppo_core.config import Config, load
 from zppo_core.config.methods import METHODS
-from zppo_core.engines.factory import vllm_settings
+from zppo_core.engines.vllm_kind import vllm_settings
 from zppo_core.protocols import Sampling
 from zppo_core.rewards.grader import grade
 

@@ -267,7 +267,11 @@ def test_an_engine_takes_one_batch_at_a_time() -> None:
 def test_a_sync_tells_the_bytes_that_were_copied(engine, copied) -> None:
     model = torch.nn.ParameterDict({"a": torch.zeros(2, 3), "b": torch.zeros(3).bfloat16()})
     got = {}
-    roles = SimpleNamespace(student=SimpleNamespace(load_weights=lambda w, v: got.update(w)))
+    roles = SimpleNamespace(
+        student=SimpleNamespace(
+            load_weights=lambda w, v: got.update(w), shares_weights=engine == "hf"
+        )
+    )
     world = SimpleNamespace(
         trainer=SimpleNamespace(publish=lambda: None),
         model=model,

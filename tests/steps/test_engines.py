@@ -13,7 +13,8 @@ from steps.evaluate_model import rival_of
 from zppo_core import models
 from zppo_core.config import load
 from zppo_core.engines import factory as engines
-from zppo_core.engines import openai
+from zppo_core.engines import openai, vllm_kind
+from zppo_core.engines.base import BaseEngine
 from zppo_core.engines.hf import HfEngine
 from zppo_core.errors import UserError
 from zppo_core.processes.machine import code_version
@@ -104,7 +105,7 @@ def test_transformers_engines_share_the_models() -> None:
     assert engines.teachers(load("nano", ["run.method=grpo"]), renderer) == []
 
 
-class Recorded:
+class Recorded(BaseEngine):
     """Stands for VllmEngine: keeps what it was made with."""
 
     def __init__(
@@ -128,7 +129,7 @@ def test_vllm_engines_have_a_gpu_each_and_the_teacher_its_own(monkeypatch) -> No
     teacher = made.engine.settings
     assert (teacher["devices"], teacher["tensor_parallel_size"]) == ("6,7", 2)
     assert teacher["gpu_memory_utilization"] == 0.9
-    assert teacher["max_model_len"] == 4096 + 16 * 512 + engines.ROOM + 12288
+    assert teacher["max_model_len"] == 4096 + 16 * 512 + vllm_kind.ROOM + 12288
     assert made.parameters > 100_000
     shared = load("4B", [*sets, "compute.student_gpus=1", "compute.teacher_gpus=0"])
     student: Any = engines.student_engine(shared, None, renderer)
@@ -137,7 +138,7 @@ def test_vllm_engines_have_a_gpu_each_and_the_teacher_its_own(monkeypatch) -> No
     beside: Any = engines.teachers(shared, renderer)[0].engine
     assert (beside.settings["devices"], beside.settings["gpu_memory_utilization"]) == ("", 0.4)
     cpu: Any = engines.student_engine(load("nano", ["compute.engine=vllm"]), None, renderer)
-    assert cpu.settings == {"max_model_len": 4096 + 16 * 64 + engines.ROOM + 64}
+    assert cpu.settings == {"max_model_len": 4096 + 16 * 64 + vllm_kind.ROOM + 64}
     # benchmarks: the paper's context if the model takes it, and nobody else on the GPU
     monkeypatch.setattr(models, "context", {"nano:student": 300_000, "nano:teacher": 32_768}.get)
     for run, memory in ((paper, 0.9), (shared, 0.4)):
@@ -251,7 +252,7 @@ def test_an_evaluated_model_and_a_local_judge_have_gpus_of_their_own(monkeypatch
 def test_a_student_shares_its_gpu_with_a_local_judge_alone(monkeypatch, judge, share) -> None:
     monkeypatch.setattr(models, "context", lambda name: 262_144)
     config = load("4B@one-gpu", [f"evaluation.judge={judge}"])
-    settings = engines.evaluation_settings(config, "nano:student")
+    settings = vllm_kind.evaluation_settings(config, "nano:student")
     assert settings.get("gpu_memory_utilization", config.compute.engine_memory) == share
 
 

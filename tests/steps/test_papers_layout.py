@@ -7,6 +7,7 @@ import pytest
 from zppo_core import models
 from zppo_core.config import load
 from zppo_core.engines import factory as engines
+from zppo_core.engines.base import BaseEngine
 from zppo_core.engines.pool import EnginePool
 from zppo_core.errors import UserError
 from zppo_core.models import memory
@@ -14,7 +15,7 @@ from zppo_core.models import memory
 SETS = ["student.model=nano:student", "teacher.model=nano:teacher"]
 
 
-class Recorded:
+class Recorded(BaseEngine):
     """Stands for VllmEngine: keeps what it was made with."""
 
     made: ClassVar[list[tuple[str, dict[str, Any]]]] = []

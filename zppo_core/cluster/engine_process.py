@@ -19,6 +19,7 @@ from zppo_core.cluster import listener as connections
 from zppo_core.cluster.host import serve
 from zppo_core.cluster.messages import pack, unpack
 from zppo_core.config import Config, from_dict
+from zppo_core.engines.base import kind_of
 from zppo_core.engines.factory import student_engine, teachers
 from zppo_core.models.threads import set_threads
 from zppo_core.processes.startup import hurry
@@ -29,7 +30,7 @@ def engines_here(config: Config, judging: bool) -> dict[str, Engine]:
     """The student's engine, and each teacher's that is not behind an address, by role."""
     import torch
 
-    if config.compute.engine == "hf":
+    if kind_of(config).in_process:
         dtype = getattr(torch, config.student.dtype)
         model, renderer = models.load(config.student.model, dtype, config.compute.device)
     else:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zppo_core.cluster.messages import pack, unpack
+from zppo_core.engines.base import BaseEngine
 from zppo_core.errors import UserError
 from zppo_core.protocols import Engine, Progress, Sampling
 from zppo_core.types import Completion, Prompt
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class HostEngine:
+class HostEngine(BaseEngine):
     """`engines.base.Engine` at the other end of `connection`, on host number `host`."""
 
     def __init__(self, connection: Connection, host: int, name: str, version: int) -> None:
@@ -97,9 +98,7 @@ def serve(engine: Engine, connection: Connection, weights: Callable[[], Any]) ->
         if command == "load":
             engine.load_weights(weights(), header["version"])
         elif command == "sleep":
-            sleep = getattr(engine, "sleep", None)
-            if sleep is not None:
-                sleep()
+            engine.sleep()
         else:
             raise ValueError(f"no command {command!r}")
         return pack({})

@@ -11,6 +11,7 @@ from zppo_core.config.schema import Config
 from zppo_core.data.layouts import parse_columns, parse_format
 from zppo_core.data.zppo77k.sources import parse_more
 from zppo_core.errors import UserError
+from zppo_core.extensions import is_outside
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _STORE = re.compile(r"s3://[^/]+(/.*)?|(?!.*://).+")
@@ -27,6 +28,11 @@ def validate(c: Config) -> None:
         raise UserError(fault)
     several = c.run.method == "zppo_teachers"
     rules = [
+        (
+            c.compute.engine in ("hf", "vllm") or is_outside(c.compute.engine),
+            f"compute.engine: {c.compute.engine!r} is not one of hf, vllm; one of your own is "
+            "package.module:NAME",
+        ),
         (
             several == bool(c.teacher.more_models),
             "teacher.more_models belongs to method zppo_teachers: set both, like --method "

@@ -178,7 +178,7 @@ class StoreConfig:
 
 @dataclass(frozen=True)
 class ComputeConfig:
-    engine: Literal["hf", "vllm"] = "vllm"
+    engine: str = "vllm"  # hf, vllm, or "package.module:NAME" of one's own
     device: Literal["cpu", "cuda"] = "cuda"
     student_gpus: int = 6
     teacher_gpus: int = 2

@@ -13,11 +13,14 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from zppo_core.config import Config
+from zppo_core.engines.base import BaseEngine, EngineKind
 from zppo_core.engines.sampling import Penalties, RowStreams, draw, processed
 from zppo_core.models.collate import left_pad
+from zppo_core.models.loading import weights_name
 from zppo_core.models.qwen3_5 import hybrid
 from zppo_core.models.renderer import Renderer
-from zppo_core.protocols import Progress, Sampling
+from zppo_core.protocols import Engine, Progress, Sampling
 from zppo_core.types import Completion, EncodedPrompt, Prompt
 
 MAX_ROWS = 512  # rows decoded together
@@ -37,7 +40,7 @@ class Decoder(Protocol):
         ...
 
 
-class HfEngine:
+class HfEngine(BaseEngine):
     """`engines.base.Engine` over a transformers model that it may share with a trainer.
 
     `name` identifies the weights for caches. Sampled at temperature 1 without cuts, `logp_T` is of
@@ -51,6 +54,14 @@ class HfEngine:
         self.max_rows = max_rows
         self.device = next(model.parameters()).device
         self.forbidden = torch.as_tensor(renderer.forbidden_ids, device=self.device)
+
+    @property
+    def context(self) -> int:
+        return int(getattr(self.model.config.get_text_config(), "max_position_embeddings", 0))
+
+    @property
+    def shares_weights(self) -> bool:
+        return True
 
     @torch.inference_mode()
     def generate(
@@ -169,7 +180,9 @@ class HfEngine:
             return HybridDecoder(self.model, encoded, texts, n, self.renderer.pad_id), last
         return CacheDecoder(self.model, encoded, texts, n, self.renderer.pad_id), last
 
-    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
+    def load_weights(
+        self, weights: Mapping[str, torch.Tensor], version: int, path: str = ""
+    ) -> None:
         """Take all parameters by name and the version; a shared module is only checked.
 
         Raises KeyError if a name is missing or left over, ValueError if a shape differs.
@@ -287,3 +300,22 @@ def reindex(cache: Any, rows: torch.Tensor) -> None:
             for i, state in getattr(layer, name, {}).items():
                 if state is not None:
                     getattr(layer, name)[i] = state.index_select(0, rows)
+
+
+class HfKind(EngineKind):
+    """The trainer's own model for the student, a model of this process for each teacher."""
+
+    in_process = True
+
+    def student(
+        self, config: Config, model: Any, renderer: Any, evaluating: bool = False
+    ) -> Engine:
+        return HfEngine(model, renderer, "student")
+
+    def teacher(
+        self, config: Config, name: str, model: Any, renderer: Any, evaluating: bool = False
+    ) -> Engine:
+        return HfEngine(model, renderer, weights_name(model))
+
+
+KIND = HfKind()

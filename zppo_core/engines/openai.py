@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from zppo_core.engines.base import BaseEngine
 from zppo_core.errors import UserError
 from zppo_core.protocols import Progress, Sampling
 from zppo_core.types import Completion, Prompt, whole_characters
@@ -28,7 +29,7 @@ MAGIC = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "w
 
 
 @dataclass
-class OpenAIEngine:
+class OpenAIEngine(BaseEngine):
     """`engines.base.Engine` over `base_url`/chat/completions, up to `concurrency` requests at once.
 
     The `openai` client sends, waits as `Retry-After` asks and tries again, up to `retries` times.
@@ -116,7 +117,9 @@ class OpenAIEngine:
                 + ", ".join(map(str, known[:8]))
             )
 
-    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
+    def load_weights(
+        self, weights: Mapping[str, torch.Tensor], version: int, path: str = ""
+    ) -> None:
         """Refuse: an endpoint's weights are its own."""
         raise UserError(f"{self.base_url} takes no weights; use an engine of this machine")
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, TypeVar
 
-from zppo_core.protocols import Progress, Sampling
+from zppo_core.protocols import Engine, Progress, Sampling
 from zppo_core.types import Completion, Prompt
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
 
 
 class EnginePool:
@@ -22,7 +24,7 @@ class EnginePool:
     depends on its prompt's seed, not on the engine.
     """
 
-    def __init__(self, engines: Sequence[Any]) -> None:
+    def __init__(self, engines: Sequence[Engine]) -> None:
         if len({(e.name, e.version) for e in engines}) != 1:
             raise ValueError("a pool's engines hold the same weights")
         self.engines = tuple(engines)
@@ -55,27 +57,38 @@ class EnginePool:
             results[i::count] = part
         return results
 
-    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
+    @property
+    def context(self) -> int:
+        """The least of theirs that is known."""
+        return min(filter(None, (e.context for e in self.engines)), default=0)
+
+    @property
+    def shares_weights(self) -> bool:
+        """Whether the first, which is of this host, runs the trainer's own model."""
+        return self.engines[0].shares_weights
+
+    def staged(self, weights: Mapping[str, torch.Tensor]) -> AbstractContextManager[str]:
+        """As the first does it."""
+        return self.engines[0].staged(weights)
+
+    def load_weights(
+        self, weights: Mapping[str, torch.Tensor], version: int, path: str = ""
+    ) -> None:
         """All engines take the weights at the same time, from one file if they can stage it."""
-        stage = getattr(self.engines[0], "staged", None)
-        with nullcontext() if stage is None else stage(weights) as path:
-            where = {} if path is None else {"path": path}
-            self._each(lambda i: self.engines[i].load_weights(weights, version, **where))
+        with nullcontext(path) if path else self.staged(weights) as place:
+            self._each(lambda i: self.engines[i].load_weights(weights, version, place))
         self.version = version
 
     def sleep(self) -> None:
-        """Engines that can sleep leave their GPUs to others."""
-        able = [e for e in self.engines if hasattr(e, "sleep")]
-        self._each(lambda i: able[i].sleep(), len(able))
+        """All leave their GPUs to others."""
+        self._each(lambda i: self.engines[i].sleep())
 
     def close(self) -> None:
-        """End the engines that have processes of their own; the pool is of no use afterwards."""
+        """End them all; the pool is of no use afterwards."""
         for engine in self.engines:
-            if hasattr(engine, "close"):
-                engine.close()
+            engine.close()
 
-    def _each(self, act: Any, count: int | None = None) -> list[Any]:
+    def _each(self, act: Callable[[int], T]) -> list[T]:
         """`act` of every engine's number; the first fault in their order is raised."""
-        numbers = range(len(self.engines) if count is None else count)
         with ThreadPoolExecutor(len(self.engines)) as pool:
-            return list(pool.map(act, numbers))
+            return list(pool.map(act, range(len(self.engines))))

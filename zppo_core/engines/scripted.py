@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zppo_core.engines.base import BaseEngine
 from zppo_core.protocols import Progress, Sampling
 from zppo_core.types import Completion, Finish, Prompt
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class ScriptedEngine:
+class ScriptedEngine(BaseEngine):
     """`answer(prompt, member)` is what member i of a prompt's group says; tokens are its bytes.
 
     `seconds` are slept for each call, as a model's time. Answers longer than `max_tokens` bytes
@@ -59,6 +60,8 @@ class ScriptedEngine:
         finish: Finish = "length" if len(data) > cap else "stop"
         return Completion(cut, ids, np.zeros(len(ids), np.float32), finish, self.version)
 
-    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
+    def load_weights(
+        self, weights: Mapping[str, torch.Tensor], version: int, path: str = ""
+    ) -> None:
         """Take the version; there are no weights."""
         self.version = version

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from zppo_core.data.pixels import read_picture
+from zppo_core.engines.base import BaseEngine
 from zppo_core.engines.vllm_weights import (
     Sources,
     cast,
@@ -39,7 +40,7 @@ MAX_FORBIDDEN = 1024  # entries of a request's logit bias
 MAX_SEED = 2**62  # member i samples with seed + i, which must fit in 63 bits
 
 
-class VllmEngine:
+class VllmEngine(BaseEngine):
     """`engines.base.Engine` over a vLLM `LLM` of the model in `model`: folder, hub id or nano:….
 
     `transport` says how weights get there: "memory" where vLLM runs in this process, "file" where
@@ -112,6 +113,10 @@ class VllmEngine:
         shape = self.llm.llm_engine.model_config
         self.max_length, self._dtype = int(shape.max_model_len), shape.dtype
         self._asleep = self._unfit = False
+
+    @property
+    def context(self) -> int:
+        return self.max_length
 
     def generate(
         self,

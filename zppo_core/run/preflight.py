@@ -10,6 +10,7 @@ from pathlib import Path
 from zppo_core.config import Config
 from zppo_core.config.methods import method_of
 from zppo_core.errors import UserError
+from zppo_core.extensions import is_outside
 from zppo_core.run.spec import Run
 from zppo_core.store.objects import S3Store
 
@@ -28,12 +29,15 @@ def check(config: Config) -> None:
 def check_own(config: Config) -> None:
     """A reward of one's own must import, and every prompt template render."""
     from zppo_core.algorithm import reformulations
+    from zppo_core.engines.base import find_kind
     from zppo_core.processes.killable import resolve
     from zppo_core.prompts import Templates
 
     templates = Templates(config.data.prompts)
     templates.check()
     reformulations.check(method_of(config).reformulations, templates)
+    if is_outside(config.compute.engine):
+        find_kind(config.compute.engine)
     if config.data.reward:
         resolve(config.data.reward)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +16,7 @@ from zppo_core.cluster.remote import RemoteTrainer, workers_of
 from zppo_core.config import Config
 from zppo_core.config.methods import method_of
 from zppo_core.data.corpus import ListCorpus
+from zppo_core.engines.base import ForwardingEngine, kind_of
 from zppo_core.engines.factory import Teacher, student_engine, teachers
 from zppo_core.models.threads import set_threads
 from zppo_core.prompts import Templates
@@ -30,13 +31,11 @@ from zppo_core.store.teacher_cache import Memo, TeacherCache
 from zppo_core.types import Completion, Prompt
 
 if TYPE_CHECKING:
-    import torch
-
     from zppo_core.training.updater import Trainer
 
 
 @dataclass(frozen=True)
-class TimedEngine:
+class TimedEngine(ForwardingEngine):
     """An engine whose generation counts as model compute of `role` on `clock`.
 
     One batch at a time: the teacher may draw and judge from two threads.
@@ -47,13 +46,8 @@ class TimedEngine:
     role: Role
     lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
 
-    @property
-    def name(self) -> str:
-        return self.inner.name
-
-    @property
-    def version(self) -> int:
-        return self.inner.version
+    def _inner(self) -> Engine:
+        return self.inner
 
     def generate(
         self,
@@ -65,9 +59,6 @@ class TimedEngine:
         with self.lock, self.clock.model(self.role):
             return self.inner.generate(prompts, sampling, seeds, progress)
 
-    def load_weights(self, weights: Mapping[str, torch.Tensor], version: int) -> None:
-        self.inner.load_weights(weights, version)
-
 
 @dataclass(frozen=True)
 class TimedLearner:
@@ -75,7 +66,7 @@ class TimedLearner:
 
     inner: Trainer | RemoteTrainer
     clock: Clock
-    sharers: Sequence[Any] = ()  # engines; they wake by themselves
+    sharers: Sequence[Engine] = ()  # they wake by themselves
 
     def score(self, groups: Any) -> Any:
         self._make_room()
@@ -115,10 +106,11 @@ class Session:
 
     def close(self) -> None:
         """End processes of its own: another session may follow in this one."""
-        for one in (self.hosts, self.trainer, *self.engines):
-            close = getattr(one, "close", None)
-            if close is not None:
-                close()
+        if self.hosts is not None:
+            self.hosts.close()
+        self.trainer.close()
+        for engine in self.engines:
+            engine.close()
 
     def sync(self) -> dict[str, float]:
         """Give the student's engine the trainer's weights, as version `state.step`.
@@ -129,7 +121,7 @@ class Session:
         self.trainer.publish()
         from zppo_core.models import lora
 
-        shared = self.config.compute.engine == "hf"  # the engine runs the trainer's own model
+        shared = self.roles.student.shares_weights
         model = self.model
         weights = dict(model.named_parameters()) if shared else lora.parameters(model)
         self.roles.student.load_weights(weights, self.state.step)
@@ -182,8 +174,8 @@ def open_session(
     set_threads(config)
     dtype = getattr(torch, config.student.dtype)
     method = method_of(config)
-    # beside vLLM and workers that train, this process only keeps a copy
-    copy = config.compute.engine == "vllm" and workers_of(config) is not None
+    # beside engines with models of their own and workers that train, this process keeps a copy
+    copy = not kind_of(config).in_process and workers_of(config) is not None
     device = "cpu" if copy else config.compute.device
     student, renderer = models.load(config.student.model, dtype, device)
     distils = method.objective.teacher_weights
@@ -208,7 +200,7 @@ def open_session(
     roles = Roles(
         student=TimedEngine(sampler, clock, "student"),
         teachers=engines if method.uses_teacher else (),
-        learner=TimedLearner(trainer, clock, [e for e in sharers if hasattr(e, "sleep")]),
+        learner=TimedLearner(trainer, clock, sharers),
         grading=OwnReward(own) if own else RuleGrading(Grader(), judge),
         compressor=Compressor(writer, templates, lambda text: len(count(text)), cap, retries, memo),
         draws=TeacherCache(cache),

@@ -93,6 +93,9 @@ class Trainer:
         """The model is up to date, being what is trained; the update's memory goes to engines."""
         self.leave_room()
 
+    def close(self) -> None:
+        """Nothing to end: it has no processes."""
+
     def leave_room(self) -> None:
         """Give back what torch keeps of a GPU for passes to come: an engine wakes there next."""
         if self.device.type == "cuda":

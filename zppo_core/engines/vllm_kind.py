@@ -1,0 +1,94 @@
+"""vLLM's engines by the configuration: how many, on which GPUs, with what lengths and memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zppo_core import models
+from zppo_core.config import Config
+from zppo_core.engines import vllm
+from zppo_core.engines.base import EngineKind, is_address
+from zppo_core.engines.pool import EnginePool
+from zppo_core.protocols import Engine
+
+ROOM = 512  # tokens of templates and tags around a prompt's parts
+ALONE = 0.9  # share of a GPU that an engine takes which has it to itself
+
+
+class VllmKind(EngineKind):
+    """One engine a student GPU; the teacher's split over its own GPUs, or beside the student."""
+
+    def student(
+        self, config: Config, model: Any, renderer: Any, evaluating: bool = False
+    ) -> Engine:
+        name = config.student.model
+        settings = vllm_settings(config, config.compute.engine_memory)
+        if evaluating:
+            settings |= evaluation_settings(config, name)
+        if config.compute.student_gpus < 2:
+            return vllm.VllmEngine(name, renderer, "student", **settings)
+        return EnginePool(
+            [
+                vllm.VllmEngine(
+                    name, renderer, "student", transport="file", devices=str(gpu), **settings
+                )
+                for gpu in range(config.compute.student_gpus)
+            ]
+        )
+
+    def teacher(
+        self, config: Config, name: str, model: Any, renderer: Any, evaluating: bool = False
+    ) -> Engine:
+        first, gpus = config.compute.student_gpus, config.compute.teacher_gpus
+        # on GPUs of its own if it has any, else beside the student
+        own = [str(gpu) for gpu in range(first, first + gpus)]
+        settings = vllm_settings(config, ALONE if gpus else config.compute.engine_memory)
+        if evaluating:
+            context = min(config.evaluation.context, models.context(name))
+            settings |= {"max_model_len": context}
+        width = config.compute.teacher_tensor_parallel or max(gpus, 1)
+        engines: list[Engine] = []
+        for i in range(0, max(gpus, 1), width):
+            known = engines[0].name if engines else ""  # the weights are read for their name once
+            engines.append(
+                vllm.VllmEngine(
+                    name,
+                    renderer,
+                    known,
+                    transport="file",
+                    devices=",".join(own[i : i + width]),
+                    tensor_parallel_size=width,
+                    **settings,
+                )
+            )
+        return engines[0] if len(engines) == 1 else EnginePool(engines)
+
+
+KIND = VllmKind()
+
+
+def evaluation_settings(config: Config, name: str) -> dict[str, Any]:
+    """What an engine for benchmarks has otherwise: a longer context, and no trainer beside it."""
+    settings: dict[str, Any] = {
+        "max_model_len": min(config.evaluation.context, models.context(name))
+    }
+    judge = config.evaluation.judge or config.teacher.endpoint
+    apart = config.compute.teacher_gpus > 0 or judge == "none" or is_address(judge)
+    if config.compute.device != "cpu" and apart:
+        settings["gpu_memory_utilization"] = ALONE
+    return settings
+
+
+def vllm_settings(config: Config, memory: float) -> dict[str, Any]:
+    """Lengths and memory for `vllm.LLM`; on GPUs the engine can sleep between phases."""
+    # all of a group may be wrong: their candidates, and their answers once more (section 5)
+    candidates = 2 * config.rollout.group_size * config.reformulation.candidate_tokens
+    settings: dict[str, Any] = {
+        "max_model_len": config.data.max_prompt_tokens
+        + candidates
+        + ROOM
+        + config.rollout.max_tokens,
+    }
+    if config.compute.device == "cpu":
+        return settings
+    return settings | {"gpu_memory_utilization": memory, "enable_sleep_mode": True}
