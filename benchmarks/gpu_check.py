@@ -35,6 +35,7 @@ from zppo_core.algorithm.train_groups import TrainGroup
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig, load
 from zppo_core.errors import UserError
 from zppo_core.models import memory
+from zppo_core.models.qwen3_5 import shape as qwen
 from zppo_core.models.qwen3_5.gated_delta import choose_kernel
 from zppo_core.training.forward import choose
 from zppo_core.training.updater import Trainer
@@ -128,8 +129,8 @@ def head(c: Check) -> None:
         ((32, 64, 500, (4, 32)),)
         if c.tiny
         else (
-            (8192, 1024, memory.VOCAB, (33, 512, 2048, 8192)),
-            (8192, 2560, memory.VOCAB, (33, 512, 2048, 8192)),
+            (8192, 1024, qwen.VOCAB, (33, 512, 2048, 8192)),
+            (8192, 2560, qwen.VOCAB, (33, 512, 2048, 8192)),
         )
     ):
         c.add("head", gpu_kernels.head_table(c.device, c.dtype, *shape))

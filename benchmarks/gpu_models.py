@@ -12,9 +12,10 @@ from bench_update import make_groups
 from zppo_core.algorithm.train_groups import TrainGroup
 from zppo_core.models import memory
 from zppo_core.models.nano import resolve
+from zppo_core.models.qwen3_5 import shape as qwen
 from zppo_core.types import EncodedPrompt
 
-TINY = memory.Shape(256, 4, 768, 2, 1, 4, True, 0)  # for a CPU
+TINY = qwen.Shape(256, 4, 768, 2, 1, 4, True, 0)  # for a CPU
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def picture_tokens(grid: tuple[int, int]) -> int:
     return grid[0] * grid[1] // MERGE**2
 
 
-def shape_of(name: str) -> memory.Shape:
+def shape_of(name: str) -> qwen.Shape:
     """The shape of "4B", or "tiny"; KeyError for others."""
     return TINY if name == "tiny" else memory.shapes()[f"Qwen/Qwen3.5-{name}"]
 
@@ -66,7 +67,7 @@ def build(name: str, device: str, dtype: torch.dtype) -> Any:
         for i in range(shape.layers)
     ]
     text.num_attention_heads, text.num_key_value_heads = shape.heads, shape.kv_heads
-    text.head_dim, text.vocab_size = memory.HEAD_DIM, memory.VOCAB if name != "tiny" else 1024
+    text.head_dim, text.vocab_size = qwen.HEAD_DIM, qwen.VOCAB if name != "tiny" else 1024
     text.linear_num_key_heads = min(memory.KEY_HEADS, shape.value_heads)
     text.linear_num_value_heads = shape.value_heads
     text.linear_key_head_dim = text.linear_value_head_dim = memory.LINEAR_DIM

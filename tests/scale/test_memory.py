@@ -9,6 +9,7 @@ from transformers.models.qwen3_5 import Qwen3_5TextConfig
 
 from zppo_core.config import load
 from zppo_core.models import memory
+from zppo_core.models.qwen3_5 import shape as qwen
 from zppo_core.training import deepspeed, lm_head
 
 GIB = 2**30
@@ -25,7 +26,7 @@ SIZES = {
 def test_parameters_are_those_that_transformers_makes(name: str) -> None:
     s = memory.shapes()[name]
     config = Qwen3_5TextConfig(
-        vocab_size=memory.VOCAB,
+        vocab_size=qwen.VOCAB,
         hidden_size=s.hidden,
         num_hidden_layers=s.layers,
         intermediate_size=s.ffn,
@@ -76,7 +77,7 @@ def test_one_process_and_distillation_by_hand() -> None:
 
 
 def test_constants_are_those_of_the_trainer() -> None:
-    assert lm_head.chunk_tokens(memory.VOCAB, torch.device("cuda")) == memory.HEAD_TOKENS
+    assert lm_head.chunk_tokens(qwen.VOCAB, torch.device("cuda")) == qwen.HEAD_TOKENS
     assert deepspeed.BUCKET == memory.BUCKET
 
 
@@ -158,8 +159,8 @@ def test_activations_are_within_a_factor_of_two_of_what_a_pass_keeps(checkpointi
         segment, position = text.embed_prompts(ids, lengths)
         hidden, _ = text.run(segment, None, position)
         hidden.sum()
-    shape = memory.Shape(256, 8, 896, 1, 1, 2, True, 0)
-    head = 9 * min(tokens, memory.HEAD_TOKENS) * memory.VOCAB + memory.VOCAB * 256 * 6
+    shape = qwen.Shape(256, 8, 896, 1, 1, 2, True, 0)
+    head = 9 * min(tokens, qwen.HEAD_TOKENS) * qwen.VOCAB + qwen.VOCAB * 256 * 6
     own = shape.activation_bytes(tokens, checkpointing) - head
     if checkpointing:  # the layer that is computed again comes only in the backward pass
         own -= shape.activation_bytes(tokens, False) // 8 - head // 8

@@ -1,14 +1,14 @@
 """Generation with a transformers model: on CPUs, or where there is no vLLM.
 
 A prompt is read once and its state repeated for the members of its group; rows that have finished
-leave the batch. Qwen3.5 runs through our functional stack (`training/hybrid.py`), any other model
-through its own forward pass and cache.
+leave the batch. A model whose family has a decoder runs through that, any other through its own
+forward pass and cache.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +17,8 @@ from zppo_core.config import Config
 from zppo_core.engines.base import BaseEngine, EngineKind
 from zppo_core.engines.sampling import Penalties, RowStreams, draw, processed
 from zppo_core.models.collate import left_pad
+from zppo_core.models.families import Decoder, family_of
 from zppo_core.models.loading import weights_name
-from zppo_core.models.qwen3_5 import hybrid
 from zppo_core.models.renderer import Renderer
 from zppo_core.protocols import Engine, Progress, Sampling
 from zppo_core.types import Completion, EncodedPrompt, Prompt
@@ -26,18 +26,6 @@ from zppo_core.types import Completion, EncodedPrompt, Prompt
 MAX_ROWS = 512  # rows decoded together
 MAX_TOKENS = 65_536  # prompt tokens of a batch's rows, padding included
 KEEP = 0.75  # rows leave the batch when fewer than this share of it goes on
-
-
-class Decoder(Protocol):
-    """A batch in the middle of decoding."""
-
-    def step(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Feed one token a row, (rows,); logits (rows, V) of the next."""
-        ...
-
-    def keep(self, rows: torch.Tensor) -> None:
-        """Go on with these rows alone."""
-        ...
 
 
 class HfEngine(BaseEngine):
@@ -176,9 +164,9 @@ class HfEngine(BaseEngine):
     ) -> tuple[Decoder, torch.Tensor]:
         """A decoder that has read all but the last token of each text, n rows a prompt; those."""
         last = torch.tensor([int(t[-1]) for t in texts for _ in range(n)], device=self.device)
-        if hybrid.supports(self.model):
-            return HybridDecoder(self.model, encoded, texts, n, self.renderer.pad_id), last
-        return CacheDecoder(self.model, encoded, texts, n, self.renderer.pad_id), last
+        family, pad_id = family_of(self.model.config.model_type), self.renderer.pad_id
+        own = family.decoder(self.model, encoded, texts, n, pad_id)
+        return own or CacheDecoder(self.model, encoded, texts, n, pad_id), last
 
     def load_weights(
         self, weights: Mapping[str, torch.Tensor], version: int, path: str = ""
@@ -199,47 +187,6 @@ class HfEngine(BaseEngine):
                 if given.data_ptr() != parameter.data_ptr():
                     parameter.copy_(given)
         self.version = version
-
-
-class HybridDecoder:
-    """Qwen3.5 through the functional stack, with room for the responses set aside in blocks."""
-
-    def __init__(
-        self,
-        model: Any,
-        encoded: Sequence[EncodedPrompt],
-        texts: Sequence[np.ndarray],
-        n: int,
-        pad_id: int,
-    ) -> None:
-        self.text, self.head = hybrid.HybridText(model), model.get_output_embeddings()
-        device = self.head.weight.device
-        ids, lengths = hybrid.pad_rows([t[:-1] for t in texts], pad_id, device)
-        types = torch.zeros_like(ids)
-        for row, e in enumerate(encoded):
-            width = min(e.length, ids.shape[1])
-            types[row, :width] = torch.as_tensor(e.mm_token_type_ids_P[:width], device=device)
-        pixels = [e.pixel_values for e in encoded if e.pixel_values is not None]
-        grids = [e.image_grid_thw for e in encoded if e.image_grid_thw is not None]
-        segment, position = self.text.embed_prompts(
-            ids,
-            lengths,
-            types,
-            torch.cat(pixels).to(device) if pixels else None,
-            torch.cat(grids).to(device) if grids else None,
-        )
-        _, state = self.text.run(segment, None, position, want_output=False)
-        owner = torch.arange(len(texts), device=device).repeat_interleave(n)
-        self.state = state.rows(owner)
-
-    def step(self, tokens: torch.Tensor) -> torch.Tensor:
-        ones = torch.ones_like(tokens)
-        segment = self.text.continuation(tokens.unsqueeze(1), ones, self.state.position)
-        hidden, self.state = self.text.run(segment, self.state, self.state.position + 1)
-        return self.head(hidden[:, 0])
-
-    def keep(self, rows: torch.Tensor) -> None:
-        self.state = self.state.rows(rows)
 
 
 class CacheDecoder:

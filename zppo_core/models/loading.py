@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zppo_core.errors import UserError
-from zppo_core.models.control_tokens import media_ids
+from zppo_core.models.families import family_of
 from zppo_core.models.weights import MTP
 
 if TYPE_CHECKING:
@@ -27,7 +25,7 @@ def load(
     `tokenizer_from` names another checkpoint for tokenizer and image processor. UserError if the
     checkpoint is not there or no model class takes it.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers import AutoConfig
 
     quiet()
     folder = _locate(name)
@@ -38,39 +36,9 @@ def load(
             f"cannot load model {name!r} ({str(error).splitlines()[0]}); give a Hugging Face folder"
         ) from error
     is_vlm = hasattr(config, "vision_config")
-    family = AutoModelForImageTextToText if is_vlm else AutoModelForCausalLM
-    with _precise():
-        loaded: Any = family.from_pretrained(folder, dtype=dtype)
-    model = loaded.to(device).eval()
+    model = family_of(config.model_type).load(folder, is_vlm, dtype).to(device).eval()
     vocab = model.get_output_embeddings().weight.shape[0]
     return model, load_renderer(tokenizer_from or name, vocab, is_vlm)
-
-
-# of Qwen3.5's text stack: decays and norms lose too much in bfloat16
-PRECISE = (
-    "A_log",
-    "dt_bias",
-    "input_layernorm",
-    "post_attention_layernorm",
-    "q_norm",
-    "k_norm",
-    "linear_attn.norm",
-    "language_model.norm",
-)
-
-
-@contextmanager
-def _precise() -> Iterator[None]:
-    """Models of the family that are loaded within keep `PRECISE` in float32."""
-    from transformers.models.qwen3_5 import modeling_qwen3_5 as qwen
-
-    base = qwen.Qwen3_5PreTrainedModel
-    before = base._keep_in_fp32_modules_strict
-    base._keep_in_fp32_modules_strict = list(PRECISE)
-    try:
-        yield
-    finally:
-        base._keep_in_fp32_modules_strict = before
 
 
 def mtp_weights(name: str) -> dict[str, torch.Tensor]:
@@ -129,31 +97,12 @@ def quiet() -> None:
 
 
 def load_renderer(name: str, vocab_size: int, images: bool) -> Renderer:
-    """Tokenizer and, for a model that takes images, its image processor on the PIL backend."""
-    from transformers import AutoTokenizer
-    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
-        Qwen2VLImageProcessorPil,
-    )
-
-    from zppo_core.models.renderer import Renderer
+    """The renderer of a model, by its family."""
+    from transformers import AutoConfig
 
     folder = _locate(name)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    processor = Qwen2VLImageProcessorPil.from_pretrained(folder) if images else None
-    generation, config = _generation(folder)
-    return Renderer(tokenizer, processor, vocab_size, generation, media_ids(config))
-
-
-def _generation(folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """generation_config, or what the model's configuration says in its place; the latter."""
-    from transformers import AutoConfig, GenerationConfig
-
-    config = AutoConfig.from_pretrained(folder)
-    try:
-        generation = GenerationConfig.from_pretrained(folder)
-    except OSError:  # there is none
-        generation = GenerationConfig.from_model_config(config)
-    return generation.to_dict(), config.to_dict()
+    family = family_of(AutoConfig.from_pretrained(folder).model_type)
+    return family.renderer(folder, vocab_size, images)
 
 
 def _locate(name: str) -> str:

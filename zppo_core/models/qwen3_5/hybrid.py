@@ -56,11 +56,6 @@ class Segment:
         return steps < self.lengths.unsqueeze(1)
 
 
-def supports(model: Any) -> bool:
-    """Whether `model` is a Qwen3.5 whose layers this module knows."""
-    return getattr(model.config, "model_type", "") in ("qwen3_5", "qwen3_5_text")
-
-
 class HybridText:
     """The text stack of `model` (Qwen3_5ForConditionalGeneration or Qwen3_5ForCausalLM).
 

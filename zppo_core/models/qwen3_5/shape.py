@@ -1,0 +1,89 @@
+"""Qwen3.5 by what memory depends on: parameters, cache, state and activations of a size."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+
+VOCAB = 248_320
+HEAD_DIM, LINEAR_DIM, KEY_HEADS, KERNEL, EVERY = 256, 128, 16, 4, 4  # common to the family
+HEAD_TOKENS = 2048  # positions whose logits are there at once, as in training/lm_head.py
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A Qwen3.5 by what memory depends on; `bytes` a parameter where it is only read."""
+
+    hidden: int
+    layers: int
+    ffn: int
+    heads: int
+    kv_heads: int
+    value_heads: int
+    tied: bool
+    vision_params: int
+    bytes: int = 2
+
+    @property
+    def full_layers(self) -> int:
+        """Layers with full attention: every fourth."""
+        return self.layers // EVERY
+
+    @property
+    def text_params(self) -> int:
+        """Parameters of embeddings, layers and head."""
+        h, keys, values = self.hidden, KEY_HEADS * LINEAR_DIM, self.value_heads * LINEAR_DIM
+        attention = (
+            h * self.heads * HEAD_DIM * 2  # queries and their gate
+            + h * self.kv_heads * HEAD_DIM * 2
+            + self.heads * HEAD_DIM * h
+            + 2 * HEAD_DIM
+        )
+        mixed = 2 * keys + values
+        delta = (
+            h * mixed
+            + mixed * KERNEL
+            + h * values
+            + 2 * h * self.value_heads
+            + 2 * self.value_heads
+            + LINEAR_DIM
+            + values * h
+        )
+        each = 3 * h * self.ffn + 2 * h
+        mixers = self.full_layers * attention + (self.layers - self.full_layers) * delta
+        embeddings = VOCAB * h * (1 if self.tied else 2)
+        return embeddings + self.layers * each + mixers + h
+
+    @property
+    def params(self) -> int:
+        return self.text_params + self.vision_params
+
+    @property
+    def cache_bytes(self) -> int:
+        """Keys and values of one token."""
+        return self.full_layers * 2 * self.kv_heads * HEAD_DIM * 2
+
+    @property
+    def state_bytes(self) -> int:
+        """Recurrent state and convolution tail of one sequence, whatever its length."""
+        linear = self.layers - self.full_layers
+        mixed = 2 * KEY_HEADS * LINEAR_DIM + self.value_heads * LINEAR_DIM
+        return linear * (self.value_heads * LINEAR_DIM * LINEAR_DIM * 4 + mixed * (KERNEL - 1) * 2)
+
+    def activation_bytes(self, tokens: int, checkpointing: bool) -> int:
+        """What a forward pass over `tokens` keeps for the backward pass, in bfloat16."""
+        h, values = self.hidden, self.value_heads * LINEAR_DIM
+        # norms, projections, gates and products of one layer
+        one = tokens * 2 * (6 * h + 3 * self.ffn + 2 * KEY_HEADS * LINEAR_DIM * 2 + 4 * values)
+        kept = tokens * 2 * h * self.layers
+        # a chunk's logits and probabilities in float32 with a mask, and the sum of the weight's
+        # gradient in float32 and as handed on
+        head = 9 * min(tokens, HEAD_TOKENS) * VOCAB + VOCAB * h * 6
+        return head + (kept + one if checkpointing else one * self.layers)
+
+
+def known() -> dict[str, Shape]:
+    """The sizes that were published, by hub id."""
+    text = (resources.files(__package__) / "shapes.toml").read_text(encoding="utf-8")
+    return {name: Shape(**values) for name, values in tomllib.loads(text).items()}
