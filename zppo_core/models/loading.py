@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zppo_core.errors import UserError
-from zppo_core.models.families import family_of
+from zppo_core.models.families import families, family_of
 from zppo_core.models.weights import MTP
 
 if TYPE_CHECKING:
@@ -25,12 +25,10 @@ def load(
     `tokenizer_from` names another checkpoint for tokenizer and image processor. UserError if the
     checkpoint is not there or no model class takes it.
     """
-    from transformers import AutoConfig
-
     quiet()
     folder = _locate(name)
     try:
-        config = AutoConfig.from_pretrained(folder)
+        config = _configuration(name)
     except (OSError, ValueError) as error:
         raise UserError(
             f"cannot load model {name!r} ({str(error).splitlines()[0]}); give a Hugging Face folder"
@@ -66,9 +64,9 @@ def mtp_weights(name: str) -> dict[str, torch.Tensor]:
 def shape(name: str) -> tuple[int, int, bool]:
     """Parameters, rows of the vocabulary and whether it takes images, without loading weights."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
-    found = AutoConfig.from_pretrained(_locate(name))
+    found = _configuration(name)
     images = hasattr(found, "vision_config")
     family: Any = AutoModelForImageTextToText if images else AutoModelForCausalLM
     with torch.device("meta"):
@@ -78,9 +76,7 @@ def shape(name: str) -> tuple[int, int, bool]:
 
 def context(name: str) -> int:
     """Tokens of prompt and response that the model was made for."""
-    from transformers import AutoConfig
-
-    found = AutoConfig.from_pretrained(_locate(name))
+    found = _configuration(name)
     return int(found.get_text_config().max_position_embeddings)
 
 
@@ -98,11 +94,16 @@ def quiet() -> None:
 
 def load_renderer(name: str, vocab_size: int, images: bool) -> Renderer:
     """The renderer of a model, by its family."""
+    family = family_of(_configuration(name).model_type)
+    return family.renderer(_locate(name), vocab_size, images)
+
+
+def _configuration(name: str) -> Any:
+    """The configuration of a checkpoint; families may teach transformers new ones."""
     from transformers import AutoConfig
 
-    folder = _locate(name)
-    family = family_of(AutoConfig.from_pretrained(folder).model_type)
-    return family.renderer(folder, vocab_size, images)
+    families()
+    return AutoConfig.from_pretrained(_locate(name))
 
 
 def _locate(name: str) -> str:
