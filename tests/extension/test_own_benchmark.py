@@ -1,12 +1,9 @@
 """A benchmark is one file, from outside the package too."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from lm_eval.tasks import TaskManager
 from short_run import ROOT
 

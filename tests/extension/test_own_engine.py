@@ -1,12 +1,8 @@
 """An engine is one file, from outside the package too."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from short_run import ROOT, rows, short_run
 
 from eval.engines import LazyEngine, ModelSpec

@@ -1,14 +1,10 @@
 """A family of models is one folder, from another package too."""
 
-import sys
 import tomllib
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
 from families import QWEN
 from short_run import ROOT, rows, short_run
 

@@ -1,14 +1,10 @@
 """A loss is one function of tokens, from outside the package too."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 import world
-
-sys.path.insert(0, str(Path(__file__).parent))
 from short_run import ROOT, rows, short_run
 
 from zppo_core.config.methods import find_loss, find_method

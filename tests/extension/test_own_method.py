@@ -1,11 +1,6 @@
 """A method is one record, from outside the package too."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from short_run import ROOT, rows, short_run
 
 from steps.sweep import members, plan

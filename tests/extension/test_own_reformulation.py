@@ -1,12 +1,8 @@
 """A reformulation is one file and its template, from outside the package too."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from short_run import ROOT, rows, short_run
 
 from zppo_core.algorithm.reformulations import NAMES, find
