@@ -38,10 +38,9 @@ class Hint(Reformulation):
         return Chosen(one_right(draws, rng))
 
     def write(self, instances: Sequence[Instance], desk: Desk) -> list[Ask]:
-        settings = desk.config.reformulation
-        teacher = desk.roles.teachers[0] if desk.roles.teachers else None
-        writer = HintWriter(teacher, desk.templates, settings.candidate_tokens, settings.retries)
-        hints = writer.write([(one.question.text, one.right.text) for one in instances], desk.seed)
+        hints = writer_of(desk).write(
+            [(one.question.text, one.right.text) for one in instances], desk.seed
+        )
         return [
             desk.ask(one, hint_text(one.question.text, hint.text, desk.templates), hint)
             for one, hint in zip(instances, hints, strict=True)
@@ -53,6 +52,13 @@ class Hint(Reformulation):
 
 
 REFORMULATION = Hint()
+
+
+def writer_of(desk: Desk) -> HintWriter:
+    """The writer of a run: its first teacher, with the cap and the retries of candidates."""
+    settings = desk.config.reformulation
+    teacher = desk.roles.teachers[0] if desk.roles.teachers else None
+    return HintWriter(teacher, desk.templates, settings.candidate_tokens, settings.retries)
 
 
 def hint_text(question_text: str, hint: str, templates: Templates = OURS) -> str:
