@@ -5,9 +5,11 @@ import json
 import pytest
 from short_run import ROOT, rows, short_run
 
+from zppo_core.algorithm import reformulations
 from zppo_core.algorithm.reformulations import NAMES, find
 from zppo_core.config import load
 from zppo_core.errors import UserError
+from zppo_core.prompts import Templates
 from zppo_core.run.preflight import check
 
 FILE = ROOT / "examples" / "one_wrong.py"
@@ -42,6 +44,12 @@ def test_the_papers_kinds_are_files_of_one_folder() -> None:
     assert {find(name).name for name in NAMES} == {"bcq", "ncq", "hint", "prefix"}
     with pytest.raises(UserError, match=r"unknown reformulation 'bqc'; did you mean 'bcq'\?"):
         find("bqc")
+
+
+def test_two_kinds_of_one_name_are_refused() -> None:
+    twice = ("ncq", f"{FILE}:REFORMULATION", f"{FILE}:REFORMULATION")
+    with pytest.raises(UserError, match="two kinds of groups are named 'one_wrong'"):
+        reformulations.check(twice, Templates())
 
 
 def test_what_is_no_reformulation_is_one_line_before_a_run() -> None:

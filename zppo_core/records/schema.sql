@@ -65,7 +65,7 @@ CREATE TABLE IF NOT EXISTS steps (
 CREATE TABLE IF NOT EXISTS step_kinds (
     run_key VARCHAR NOT NULL,  -- run
     step INTEGER NOT NULL,  -- rollout step, from 0
-    kind VARCHAR NOT NULL,  -- plain, replay, bcq, ncq, hint or prefix
+    kind VARCHAR NOT NULL,  -- plain, replay, bcq, ncq, hint, prefix, or one of your own
     groups INTEGER NOT NULL,  -- groups of the kind [groups]
     trivial INTEGER NOT NULL,  -- of them, with all rewards equal: not computed [groups]
     rollouts INTEGER NOT NULL,  -- completions in them [rollouts]
@@ -96,7 +96,7 @@ CREATE TABLE IF NOT EXISTS groups (
     step INTEGER NOT NULL,  -- rollout step, from 0
     uid VARCHAR NOT NULL,  -- identity of the group within the step
     question_id VARCHAR NOT NULL,  -- question x; plain, BCQ and NCQ groups of one x share it
-    kind VARCHAR NOT NULL,  -- plain, replay, bcq, ncq, hint or prefix
+    kind VARCHAR NOT NULL,  -- plain, replay, bcq, ncq, hint, prefix, or one of your own
     family VARCHAR NOT NULL,  -- VLM, LLM or Video
     category VARCHAR,  -- question kind or sub-dataset; null: none
     prompt_text VARCHAR NOT NULL,  -- what the student was asked (model text: never trust as HTML)

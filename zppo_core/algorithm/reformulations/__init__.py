@@ -5,6 +5,7 @@ A method names its kinds: `bcq` is `bcq.py` here, `package.module:NAME` is a use
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from importlib import import_module
 from pkgutil import iter_modules
@@ -28,6 +29,13 @@ def find(name: str) -> Reformulation:
 
 
 def check(names: Iterable[str], templates: Templates) -> None:
-    """Write a sample of each kind; UserError names its file, or what a template leaves out."""
+    """Write a sample of each kind; UserError names its file, or what a template leaves out.
+
+    UserError too if two kinds of a method have one name: groups are told apart by it.
+    """
+    names = tuple(names)
+    called = ["plain", "replay", *(find(name).name for name in names)]
+    if twice := [name for name, count in Counter(called).items() if count > 1]:
+        raise UserError(f"two kinds of groups are named {twice[0]!r}; give one another `name`")
     for kind in map(find, dict.fromkeys((*NAMES, *names))):
         templates.shows(kind.name, *kind.example(templates))
