@@ -4,6 +4,7 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -173,6 +174,8 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     slow = (
         "\n\ndef never(question, response):\n    while True:\n        pass\n"
         "\n\ndef broken(question, response):\n    return 1.0\n"
+        "\n\ndef half(question, response):\n    return Grade(0.5, 'correct', 'x')\n"
+        "\n\ndef great(question, response):\n    return Grade(1.0, 'great', 'x')\n"
     )
     (tmp_path / "my_rewards.py").write_text(example.group(1) + slow)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -191,6 +194,16 @@ def test_a_reward_that_hangs_is_a_timeout_and_one_that_fails_stops_the_run(own_m
     assert hangs.grade_all([(QUESTION, "x")]) == [Grade(0.0, "timeout")]
     with pytest.raises(UserError, match="not a Grade"):
         OwnReward(f"{own_module}:broken").grade_all([(QUESTION, "x")])
+    with pytest.raises(UserError, match="not a Grade with reward 0 or 1"):
+        OwnReward(f"{own_module}:half").grade_all([(QUESTION, "x")])
+    with pytest.raises(UserError, match="outcome 'great' is not one of correct"):
+        OwnReward(f"{own_module}:great").grade_all([(QUESTION, "x")])
+
+
+def test_a_question_with_pictures_is_graded_without_them(own_module: str) -> None:
+    question = replace(QUESTION, images=(png(),))
+    grades = OwnReward(f"{own_module}:contains_gold").grade_all([(question, "blue")])
+    assert [g.reward for g in grades] == [1.0]
 
 
 def test_a_reward_that_is_not_there_is_found_before_the_run(tmp_path: Path) -> None:
