@@ -107,7 +107,7 @@ def given(
     data = config.data
     if questions is not None:
         place = Path(config.store.root) / "corpora"
-        data = replace(data, source=table_of(questions, place), columns="", format="")
+        data = replace(data, source=table_of(questions, place), columns={}, format="")
     if reward is not None:
         data = replace(data, reward=reward if isinstance(reward, str) else path_of(reward))
     config = replace(config, data=data)

@@ -30,7 +30,7 @@ def run_flow(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     ("arguments", "says"),
     [
         (["--set", "optimizer.max_gradnorm=1"], "optimizer.max_grad_norm?"),
-        (["--set", "optimizer.lr=fast"], "optimizer.lr: 'fast' is not float"),
+        (["--set", "optimizer.lr=fast"], "optimizer.lr: 'fast' is not a number"),
         (["--set", "nonsense"], "section.field=value"),
         (["--method", "zpo"], "'zppo'"),
         (["--scale", "nanno"], "'nano'"),

@@ -1,21 +1,30 @@
-"""The command line's part of a configuration: a preset, a method, a seed, and `--set` texts."""
+"""The command line's part of a configuration: scale, file, method, seed, and `--set` texts."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from zppo_core.config.load import load
+from zppo_core.config.load import Resolved, Source, resolved
 from zppo_core.config.schema import Config
 
 _FIELD = re.compile(r"\w+\.\w+\s*=")
 
 
-def resolve(scale: str, method: str, seed: str, overrides: Sequence[str]) -> Config:
-    """Preset, then `--method` and `--seed`, then each `--set`, later ones winning."""
-    named = [f"run.method={method}"] if method else []
-    named += [f"run.seed={seed}"] if seed != "" else []
-    return load(scale, [*named, *overrides])
+def resolve(
+    scale: str, method: str, seed: str, overrides: Sequence[str], source: Source | None = None
+) -> Config:
+    """Preset, file, then `--method` and `--seed`, then each `--set`, later ones winning."""
+    return with_origins(scale, method, seed, overrides, source).config
+
+
+def with_origins(
+    scale: str, method: str, seed: str, overrides: Sequence[str], source: Source | None = None
+) -> Resolved:
+    """As `resolve`, and where each field comes from."""
+    options = {"method": method, "seed": seed}
+    named = {name: text for name, text in options.items() if text != ""}
+    return resolved(scale, overrides, source, named)
 
 
 def split_overrides(text: str) -> tuple[str, ...]:

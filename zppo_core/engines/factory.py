@@ -100,8 +100,8 @@ def teachers(
     method = METHODS[config.run.method]
     if not method.uses_teacher:
         return [_teacher(config, config.teacher.model, student_renderer, False)] if judging else []
-    names = [config.teacher.model, *filter(None, config.teacher.more_models.split(","))]
-    return [_teacher(config, name.strip(), student_renderer, near) for name in names]
+    names = [config.teacher.model, *config.teacher.more_models]
+    return [_teacher(config, name, student_renderer, near) for name in names]
 
 
 def _teacher(
