@@ -322,7 +322,7 @@ def test_json_round_trip():
         ("run.method=zpo", "did you mean 'zppo'?"),
         ("optimizer.lr", "section.field=value"),
         ("scale=4B", "section.field=value"),
-        ("scale.x=4B", "use --scale"),
+        ("scale.x=4B", "name it by --scale"),
         ("run=3", "section.field=value"),
         ("optimizer.betas=[0.9", "is no TOML"),
         ("rollout.temperature=0.7", "must be 1"),

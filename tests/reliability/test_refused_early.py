@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steps import sweep
-from steps.early import parse, resolve
+from steps.early import parse
 from steps.start import open_run
 from zppo_core.config import Config, load
+from zppo_core.config.overrides import resolve
 from zppo_core.errors import UserError, suggestion
 from zppo_core.run.names import RESERVED, check_apart, check_name
 from zppo_core.store.base import DamagedObjectError
@@ -257,9 +258,9 @@ def test_a_run_lies_beside_the_cache_and_not_in_it(name: str, tmp_path: Path) ->
 
 
 def test_the_command_line_refuses_a_name_before_metaflow_starts(monkeypatch, capsys) -> None:
-    from steps.early import prepare_process
+    from steps.launch import prepare_process
 
-    assert parse(["run", "--name=../x"]).name == "../x"
+    assert parse(["run", "--name=../x"]).options.name == "../x"
     monkeypatch.setattr("sys.argv", ["flow", "run", "--name", "../x"])
     with pytest.raises(SystemExit):
         prepare_process("ZPPOFlow")

@@ -58,6 +58,8 @@ def parse_override(text: str) -> tuple[str, str, str]:
     """Split `section.field=value`; raises UserError with the right form."""
     key, equals, value = text.partition("=")
     section, dot, name = key.strip().partition(".")
+    if section == "scale" and dot:
+        raise UserError(f"--set {text!r}: scale is no section; name it by --scale")
     if not (equals and dot and section and name):
         raise UserError(f"--set {text!r}: write it as section.field=value, e.g. optimizer.lr=1e-6")
     return section, name, value.strip()
@@ -79,50 +81,58 @@ def resolved(
     scale: str = "",
     overrides: Iterable[str] | Mapping[str, Any] = (),
     source: Source | None = None,
-    options: Mapping[str, str] | None = None,
+    options: Mapping[str, tuple[str, str]] | None = None,
 ) -> Resolved:
-    """As `load`, with the origin of each field; `options` are those of `--method` and `--seed`.
+    """As `load`, with the origin of each field.
 
-    UserError names all faults, those of a file with its name.
+    `options` are those of the command line that name a field: "--seed" -> ("run.seed", "3"). They
+    go over the file and under the overrides. UserError names all faults, those of a file with its
+    name.
     """
     mine = source.values() if source else {}
-    scale = scale or _scale(mine.pop("scale", ""), source)
-    preset, at, layout = scale.partition("@")
+    label = source.name if source else ""
+    mine.pop("scale", None)
+    preset, at, layout = (scale_named(scale, source) or "nano").partition("@")
     if preset not in SCALES:
         raise UserError(f"unknown scale {preset!r}; {suggestion(preset, SCALES)}")
     if at and layout not in LAYOUTS:
         raise UserError(f"unknown layout {layout!r}; {suggestion(layout, LAYOUTS)}")
-    mine.pop("scale", None)
+    layers: list[tuple[str, Mapping[str, Any]]] = [
+        (f"preset {preset}", _shipped(f"presets/{preset}")),
+        (f"layout {layout}", _shipped(f"layouts/{layout}") if at else {}),
+        (label, mine),
+    ]
+    for option, (field, text) in (options or {}).items():
+        section, _, name = field.partition(".")
+        layers.append((option, {section: {name: text}}))
+    layers += [("--set", {section: {name: value}}) for section, name, value in _sets(overrides)]
     values: dict[str, Any] = {"scale": preset}
     origins: dict[str, str] = {}
-
-    def over(section: str, fields: Any, origin: str) -> None:
-        if not isinstance(fields, Mapping) or not isinstance(values.get(section, {}), dict):
-            values[section], origins[section] = fields, origin
-            return
-        values.setdefault(section, {}).update(fields)
-        origins.update({f"{section}.{name}": origin for name in fields})
-
-    for section, fields in _shipped(f"presets/{preset}").items():
-        over(section, fields, f"preset {preset}")
-    for section, fields in (_shipped(f"layouts/{layout}") if at else {}).items():
-        over(section, fields, f"layout {layout}")
-    for section, fields in mine.items():
-        over(section, fields, source.name if source else "")
-    for field, text in (options or {}).items():
-        over("run", {field: text}, f"--{field}")
-    for section, name, value in _sets(overrides):
-        if section == "scale":
-            raise UserError(f"--set scale.{name}: scale is not a section; use --scale")
-        over(section, {name: value}, "--set")
+    for origin, layer in layers:
+        for section, fields in layer.items():
+            if isinstance(fields, Mapping) and isinstance(values.setdefault(section, {}), dict):
+                values[section].update(fields)
+                origins.setdefault(section, origin)
+                origins.update({f"{section}.{name}": origin for name in fields})
+            else:
+                values[section], origins[section] = fields, origin
 
     def where(name: str) -> str:
-        known = origins.get(name) or origins.get(name.partition(".")[0], "")
-        return f"{known}: " if source and known == source.name else ""
+        known = origins.get(name, origins.get(name.partition(".")[0], ""))
+        return f"{label}: " if label and known == label else ""
 
     config = read(Config, values, where=where)
     validate(config)
     return Resolved(config, origins)
+
+
+def scale_named(scale: str, source: Source | None) -> str:
+    """The scale of the command line, else of the file; "" if neither names one."""
+    named = source.values().get("scale", "") if source else ""
+    if not isinstance(named, str):
+        label = source.name if source else ""
+        raise UserError(f'{label}: scale is a text, like scale = "4B@one-gpu"')
+    return scale or named
 
 
 def _sets(overrides: Iterable[str] | Mapping[str, Any]) -> Iterable[tuple[str, str, Any]]:
@@ -132,12 +142,6 @@ def _sets(overrides: Iterable[str] | Mapping[str, Any]) -> Iterable[tuple[str, s
     for field, value in overrides.items():
         section, name, _ = parse_override(f"{field}=")
         yield section, name, value
-
-
-def _scale(named: Any, source: Source | None) -> str:
-    if not isinstance(named, str):
-        raise UserError(f'{source.name if source else ""}: scale is a text, like "4B@one-gpu"')
-    return named or "nano"
 
 
 def _shipped(name: str) -> dict[str, Any]:
