@@ -2,11 +2,12 @@
 
 Weights, gradients and optimizer follow from the shape and from who shares what. Activations are
 those of a micro-batch of `trainer.token_budget` tokens with every layer's input kept and one layer
-computed again. docs/scale.md has the table that `python -m zppo_core.models.memory` prints.
+computed again. docs/scale.md has the table that `zppo memory` prints.
 """
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from importlib import resources
 
 from zppo_core.config import Config, load
 from zppo_core.config.methods import METHODS
+from zppo_core.processes.command_line import command, reported
 
 GIB = 2**30
 VOCAB = 248_320
@@ -273,5 +275,15 @@ def table() -> str:
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
+@reported
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`zppo memory`: the table; 0."""
+    command(
+        "memory", "Memory of the presets on the paper's GPUs, in GiB.", "zppo memory"
+    ).parse_args(arguments)
     print(table())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
