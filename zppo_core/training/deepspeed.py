@@ -12,7 +12,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -26,6 +26,7 @@ from zppo_core.config import OptimizerConfig
 from zppo_core.errors import UserError
 from zppo_core.training.fp32_params import Precise
 from zppo_core.training.lm_head import jensen_shannon, log_probs
+from zppo_core.training.metrics import PassSums
 from zppo_core.training.rank_plan import Round, rounds
 from zppo_core.training.updater import Trainer, adamw
 from zppo_core.types import EncodedPrompt
@@ -272,43 +273,19 @@ class ShardedTrainer(Trainer):
         if not groups:
             return NO_UPDATE
         started = time.perf_counter()
-        total = sum(g.tokens for g in groups)
-        divisor = float(total if tokens is None else tokens)
-        sums, worst, computed = np.zeros(7), 0.0, 0
+        divisor = float(sum(g.tokens for g in groups) if tokens is None else tokens)
+        sums = PassSums()
 
         def loss_of(turn: Round) -> torch.Tensor:
-            nonlocal sums, worst, computed
             logp, entropy, n = self.engine(turn.parts, turn.seen)
             loss, statistics = self._loss(turn.parts, logp, entropy, divisor)
             if not turn.idle:
-                computed += n
-                sums += np.array([loss.item(), *statistics[:-1]])
-                worst = max(worst, statistics[-1])
+                sums.add(loss.item(), statistics, n)
             return loss
 
-        norm, passes = self._step_over(self._rounds(groups), loss_of)
-        seen = torch.tensor([*sums, computed, passes], dtype=torch.float64)
-        high = torch.tensor([worst], dtype=torch.float64)
-        seen, high = self._over_ranks(seen, dist.ReduceOp.SUM), self._over_ranks(high)
-        rest = (seen[1:7] / max(total, 1)).tolist()
-        return UpdateMetrics(
-            loss=float(seen[0]),
-            grad_norm=norm,
-            entropy=rest[0],
-            clip_low_share=rest[1],
-            clip_high_share=rest[2],
-            dual_clip_share=rest[3],
-            ratio_mean=rest[4],
-            tokens=total,
-            groups=len(groups),
-            micro_batches=int(seen[8]),
-            computed_tokens=int(seen[7]),
-            seconds=time.perf_counter() - started,
-            mismatch_mean=rest[5],
-            mismatch_max=float(high[0]),
-            divisor=int(divisor),
-            skipped=not math.isfinite(norm),
-        )
+        norm = self._step_over(self._rounds(groups), loss_of)
+        metrics = self._summed(sums).metrics(groups, int(divisor))
+        return metrics.stepped(norm, time.perf_counter() - started)
 
     def distill(self, groups: Sequence[TrainGroup]) -> UpdateMetrics:
         """See `Trainer.distill`; the teacher is whole on every rank."""
@@ -317,37 +294,29 @@ class ShardedTrainer(Trainer):
         if self.teacher is None:
             raise UserError("distillation needs a teacher with weights; set teacher.model")
         started = time.perf_counter()
-        own, sums, computed = sum(g.tokens for g in groups), np.zeros(2), 0
+        own, sums = sum(g.tokens for g in groups), PassSums()
 
         def loss_of(turn: Round) -> torch.Tensor:
-            nonlocal sums, computed
             divergence, entropy, n = self.engine(turn.parts, turn.seen, True)
             if not turn.idle:
-                computed += n
-                sums += np.array([divergence.sum().item(), entropy.sum().item()])
+                sums.add_divergence(divergence.sum().item(), entropy.sum().item(), n)
             return divergence.sum() / own
 
-        norm, passes = self._step_over(self._rounds(groups), loss_of)
-        seen = torch.tensor([*sums, computed, passes], dtype=torch.float64)
-        seen = self._over_ranks(seen, dist.ReduceOp.SUM)
-        return replace(
-            NO_UPDATE,
-            loss=float(seen[0]) / own,
-            grad_norm=norm,
-            entropy=float(seen[1]) / own,
-            tokens=own,
-            groups=len(groups),
-            micro_batches=int(seen[3]),
-            computed_tokens=int(seen[2]),
-            seconds=time.perf_counter() - started,
-            divisor=own,
-            skipped=not math.isfinite(norm),
-        )
+        norm = self._step_over(self._rounds(groups), loss_of)
+        metrics = self._summed(sums).divergence_metrics(groups)
+        return metrics.stepped(norm, time.perf_counter() - started)
+
+    def _summed(self, sums: PassSums) -> PassSums:
+        """The sums of all ranks together."""
+        parts = torch.tensor([*sums.values_S, sums.computed, sums.passes], dtype=torch.float64)
+        *values, computed, passes = self._over_ranks(parts, dist.ReduceOp.SUM).tolist()
+        largest = self._over_ranks(torch.tensor([sums.largest_gap], dtype=torch.float64))
+        return PassSums(np.array(values), float(largest[0]), int(computed), int(passes))
 
     def _step_over(
         self, rounds: Sequence[Round], loss_of: Callable[[Round], torch.Tensor]
-    ) -> tuple[float, int]:
-        """One step on the sum of all ranks' losses; the gradient's norm and this rank's passes.
+    ) -> float:
+        """One step on the sum of all ranks' losses; the gradient's norm.
 
         No rank steps if the norm of all gradients is not finite.
         """
@@ -361,7 +330,7 @@ class ShardedTrainer(Trainer):
         norm = self.precise.together(float(self.engine.get_global_grad_norm() or 0.0))
         if math.isfinite(norm):
             self.precise.step(norm)
-        return norm, sum(not turn.idle for turn in rounds)
+        return norm
 
     def _zero_grad(self) -> None:
         """Forget all gradients: DeepSpeed would take those of the step before where none is new."""

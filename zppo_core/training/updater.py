@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from zppo_core.training.batching import micro_batches
 from zppo_core.training.forward import choose
 from zppo_core.training.fp32_masters import Masters
 from zppo_core.training.lm_head import jensen_shannon, log_probs
+from zppo_core.training.metrics import PassSums
 from zppo_core.training.moments import LowAdamW
 from zppo_core.training.optimizer_state import read_optimizer, write_optimizer
 
@@ -146,46 +146,22 @@ class Trainer:
             return NO_UPDATE
         started = time.perf_counter()
         passes = self.accumulate(groups, tokens)
-        norm = self._step()
-        seconds = time.perf_counter() - started
-        return replace(passes, grad_norm=norm, skipped=not math.isfinite(norm), seconds=seconds)
+        return passes.stepped(self._step(), time.perf_counter() - started)
 
     def accumulate(self, groups: Sequence[TrainGroup], tokens: int | None = None) -> UpdateMetrics:
         """The gradient of `update`, summed in the masters, without a step; its norm is left 0."""
         started = time.perf_counter()
-        own = sum(g.tokens for g in groups)
-        divisor = float(own if tokens is None else tokens)
+        divisor = float(sum(g.tokens for g in groups) if tokens is None else tokens)
         self.masters.zero_grad()
-        sums = np.zeros(7)
-        worst, computed = 0.0, 0
-        batches = self._batches(groups)
-        for batch in batches:
+        sums = PassSums()
+        for batch in self._batches(groups):
             parts = [part for _, part in batch]
             logp, entropy, n = self._log_probs(parts)
             loss, statistics = self._loss(parts, logp, entropy, divisor)
             loss.backward()
             self.masters.collect()
-            computed += n
-            sums += np.array([loss.item(), *statistics[:-1]])
-            worst = max(worst, statistics[-1])
-        rest = sums[1:] / max(own, 1)
-        return UpdateMetrics(
-            loss=float(sums[0]),
-            grad_norm=0.0,
-            entropy=float(rest[0]),
-            clip_low_share=float(rest[1]),
-            clip_high_share=float(rest[2]),
-            dual_clip_share=float(rest[3]),
-            ratio_mean=float(rest[4]),
-            tokens=own,
-            groups=len(groups),
-            micro_batches=len(batches),
-            computed_tokens=computed,
-            seconds=time.perf_counter() - started,
-            mismatch_mean=float(rest[5]),
-            mismatch_max=worst,
-            divisor=int(divisor),
-        )
+            sums.add(loss.item(), statistics, n)
+        return sums.metrics(groups, int(divisor)).stepped(0.0, time.perf_counter() - started)
 
     def _step(self) -> float:
         """Clip and step; the gradient's norm before clipping. No step if that is not finite."""
@@ -209,31 +185,16 @@ class Trainer:
         if self.teacher is None:
             raise UserError("distillation needs a teacher with weights; set teacher.model")
         started = time.perf_counter()
-        own, computed = sum(g.tokens for g in groups), 0
+        own = sum(g.tokens for g in groups)
         self.masters.zero_grad()
-        sums = np.zeros(2)
-        batches = self._batches(groups)
-        for batch in batches:
+        sums = PassSums()
+        for batch in self._batches(groups):
             divergence, entropy, n = self._divergence([part for _, part in batch])
             (divergence.sum() / own).backward()
             self.masters.collect()
-            computed += n
-            sums += np.array([divergence.sum().item(), entropy.sum().item()])
+            sums.add_divergence(divergence.sum().item(), entropy.sum().item(), n)
         norm = self._step()
-        loss, entropy_mean = sums / own
-        return replace(
-            NO_UPDATE,
-            loss=float(loss),
-            grad_norm=norm,
-            entropy=float(entropy_mean),
-            tokens=own,
-            groups=len(groups),
-            micro_batches=len(batches),
-            computed_tokens=computed,
-            seconds=time.perf_counter() - started,
-            divisor=own,
-            skipped=not math.isfinite(norm),
-        )
+        return sums.divergence_metrics(groups).stepped(norm, time.perf_counter() - started)
 
     def _divergence(self, groups: Sequence[TrainGroup]) -> tuple[torch.Tensor, torch.Tensor, int]:
         """Divergence to the teacher and entropy of every counted token of `groups`, flat."""
