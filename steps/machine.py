@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from steps.early import Arguments
 from zppo_core.config import load
 from zppo_core.errors import UserError
-from zppo_core.run.preflight import gpu_memory
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,8 @@ def workers(arguments: Arguments, elsewhere: bool) -> int:
 
     Metaflow's own 16 would not fit a small machine's memory.
     """
+    from zppo_core.run.preflight import gpu_memory  # numpy: 0.1 s, and most commands want no GPU
+
     try:
         device = arguments.resolved.config.compute.device
     except UserError:  # reported by `prepare_process`, or by the flow
