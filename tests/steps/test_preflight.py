@@ -9,10 +9,12 @@ import pytest
 from steps import launch
 from steps.early import parse
 from steps.machine import machine, workers
+from steps.start import open_run
 from zppo_core.config import load
 from zppo_core.config.overrides import resolve, split_overrides
 from zppo_core.errors import UserError
 from zppo_core.run.preflight import check, check_cluster, check_machine
+from zppo_core.run.spec import Run
 
 FLOW = Path(__file__).parents[2] / "flows" / "zppo_flow.py"
 
@@ -211,3 +213,15 @@ def test_an_evaluation_on_a_cluster_needs_a_store_that_its_tasks_share(monkeypat
             )
         else:
             assert launch.prepare_process("EvalFlow", training=False).scale == "4B"
+
+
+def test_the_text_of_a_file_reaches_the_run_and_its_scale_counts(tmp_path: Path) -> None:
+    text = (
+        f'scale = "nano"\n[store]\nroot = "{tmp_path}/runs"\ndatabase = "{tmp_path}/x.duckdb"\n'
+        "[run]\nseed = 5\nrollout_steps = 7\n"
+    )
+    run = Run.of(open_run("", "grpo", "", ["run.rollout_steps=3"], "1", "", text, "4B"))
+    assert (run.config.scale, run.config.run.method, run.config.run.seed) == ("nano", "grpo", 5)
+    assert run.rollout_steps == 3
+    with pytest.raises(UserError, match=r"^--config: unknown field run\.sead"):
+        open_run("", "", "", (), "1", "", "[run]\nsead = 5")
