@@ -49,7 +49,7 @@ class Arguments:
             return Resolved(self.resumed, {})
         o = self.options
         source = Source.at(o.config) if o.config else None
-        given = named({option: getattr(o, option) for option in OPTIONS})
+        given = named({option: vars(o)[option] for option in OPTIONS})
         scale = scale_named(self.scale, source) or self.default
         return resolved(scale, split_overrides(o.set), source, given)
 
@@ -67,8 +67,8 @@ def parse(argv: Sequence[str], scale: str = "") -> Arguments:
     reader = _Reader(add_help=False, allow_abbrev=False)
     for name in (*OPTIONS, *_OTHERS):
         reader.add_argument(f"--{name}", default="")
-    for name in ("set", "with"):
-        reader.add_argument(f"--{name}", action="append", default=[])
+    reader.add_argument("--set", action="append", default=[])
+    reader.add_argument("--with", dest="decorators", action="append", default=[])
     reader.add_argument("--dry-run", action="store_true")
     options, rest = reader.parse_known_args(argv)
     command = next((a for a in rest if a in ("run", "resume", "step", "spin-step")), "")

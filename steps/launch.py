@@ -6,7 +6,6 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 
 import eval as _packed  # noqa: F401 - Metaflow sends what is imported when the flow is read
@@ -31,6 +30,10 @@ def prepare_process(flow: str, training: bool = True, scale: str = "") -> Argume
         elsewhere = runs_elsewhere(arguments)
         if arguments.command == "resume":
             arguments = replace(arguments, resumed=origin(flow, arguments.options.origin_run_id))
+        if arguments.options.dry_run and flow == "SweepFlow":
+            raise UserError(
+                "--dry-run is of one run; see a member by zppo plan --scale X --method Y"
+            )
         if arguments.options.dry_run:
             print(plan_text(arguments.resolved), end="")
             raise SystemExit(0)
@@ -82,8 +85,8 @@ def origin(flow: str, run: str) -> Config | None:
 
 def runs_elsewhere(arguments: Arguments) -> bool:
     """Whether --with sends the tasks to a cluster: this machine then needs no GPU."""
-    given: Sequence[str] = getattr(arguments.options, "with")
-    return any(name.partition(":")[0] in ("kubernetes", "batch") for name in given)
+    named = [name.partition(":")[0] for name in arguments.options.decorators]
+    return bool({"kubernetes", "batch"} & set(named))
 
 
 def _environment() -> None:

@@ -148,6 +148,15 @@ def test_a_dry_run_of_the_flow_prints_the_plan_and_starts_nothing(tmp_path: Path
         f"zppo: {path}: optimizer.lr must be in (0, 1]",
         f"zppo: {path}: unknown field optimizer.lrr; did you mean optimizer.lr?",
     ]
+    sweep = subprocess.run(
+        [sys.executable, str(FLOW.with_name("sweep_flow.py")), "run", "--dry-run"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert sweep.stderr == (
+        "zppo: --dry-run is of one run; see a member by zppo plan --scale X --method Y\n"
+    )
     missing = flow("run", "--config", str(tmp_path / "none.toml"))
     assert missing.stderr.startswith("zppo: --config ")
     assert len(missing.stderr.splitlines()) == 1

@@ -65,6 +65,7 @@ def test_a_frame_with_pictures_is_a_table_named_after_its_content(tmp_path: Path
         ({"questions": [{"question": 1}, {"question": "x"}]}, "no table"),
         ({"reward": lambda question, response: None}, "cannot be imported"),
         ({"student": "nano:professor"}, "nano build"),
+        ({"teacher": "ftp://host/x"}, "teacher.model: give a folder"),
     ],
 )
 def test_faults_are_one_line_before_anything_is_loaded(tmp_path: Path, given, says: str) -> None:
