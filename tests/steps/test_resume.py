@@ -68,6 +68,20 @@ def test_a_named_run_goes_on_where_things_moved_and_is_refused_where_it_would_di
         )
 
 
+def test_a_run_stored_when_tables_were_text_goes_on_under_its_name(tmp_path) -> None:
+    before = load("nano").to_dict()
+    before["data"]["more_configs"] = " ecd_vqa=2 , reachqa = 2"  # as it was typed
+    before["evaluation"]["settings"] = "frames=16; totals=DynaM=pooled"
+    journal = journal_of(tmp_path, before)
+    now = {
+        "data.more_configs": {"ecd_vqa": 2, "reachqa": 2},
+        "evaluation.settings": {"frames": 16, "totals": {"DynaM": "pooled"}},
+    }
+    assert same_configuration(journal, load("nano", now))[1] == {}
+    with pytest.raises(UserError, match=r"another data\.more_configs; choose"):
+        same_configuration(journal, load("nano", now | {"data.more_configs": {"ecd_vqa": 2}}))
+
+
 def test_one_pass_is_counted_when_the_corpus_is_there(tmp_path):
     sets = f"store.root={tmp_path};run.rollout_steps=0;data.source={tmp_path}/t.jsonl"
     sets += ";rollout.new_prompts=4"

@@ -116,7 +116,7 @@ def same_configuration(
 
 def _tight(value: Any) -> Any:
     """Text without the spaces around separators, which tables of before were stored with."""
-    return re.sub(r"\s*([,;=])\s*", r"\1", value) if isinstance(value, str) else value
+    return re.sub(r"\s*([,;=])\s*", r"\1", value).strip() if isinstance(value, str) else value
 
 
 def absolute(path: str) -> str:
