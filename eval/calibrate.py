@@ -1,4 +1,4 @@
-"""How far a judge agrees with labels: `python -m eval.judge calibrate --model PATH|URL#name`.
+"""How far a judge agrees with labels: `zppo judge calibrate --model PATH|URL#name`.
 
 A line of the labels is {"judge", "question", "answer", "gold", "extra", "label"}: what the judge is
 shown, and the score in [0, 1] that is right. Without a file they are those of
@@ -7,9 +7,7 @@ shown, and the score in [0, 1] that is right. Without a file they are those of
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -20,6 +18,7 @@ from eval.judges import JUDGES, Case, Judge
 from eval.render import table
 from eval.scoring.totals import wilson
 from zppo_core.errors import UserError
+from zppo_core.processes.command_line import command, reported
 
 
 @dataclass(frozen=True)
@@ -123,12 +122,11 @@ def text_of(found: Sequence[Agreement]) -> str:
     return table(columns, cells)
 
 
+@reported
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line above; 0, or 2 with one line on stderr."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.judge",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    """The command line above; 0, or 2 with a line for each fault."""
+    parser = command(
+        "judge", __doc__ or "", "zppo judge calibrate --model http://host:8000/v1#NAME"
     )
     parser.add_argument("command", choices=["calibrate"])
     parser.add_argument("--model", required=True, help="folder, hub id or http://host/v1#name")
@@ -137,12 +135,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--device", default="cuda")
     o = parser.parse_args(arguments)
+    ours = resources.files("eval.report") / "reference" / "judge_labels.jsonl"
     try:
-        ours = resources.files("eval.report") / "reference" / "judge_labels.jsonl"
         labelled = read_labels((o.labels or ours).read_text(encoding="utf-8"))
-        engine = ModelSpec(o.model, o.engine, o.dtype, o.device).open()
-        print(text_of(calibrate(Judge(engine), labelled)))
-    except (UserError, OSError) as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+    except OSError as error:
+        raise UserError(f"--labels {o.labels}: {error.strerror}") from None
+    engine = ModelSpec(o.model, o.engine, o.dtype, o.device).open()
+    print(text_of(calibrate(Judge(engine), labelled)))
     return 0

@@ -105,11 +105,11 @@ class Pictures(list[Any]):
 class BenchmarkTask(Task):
     """One benchmark under our protocol; from Python, or from a file that `write_tasks` wrote.
 
-    From a file, lm-eval's --metadata may set "source" (a folder with the data sets), "settings"
-    (text as in evaluation.settings), "judge" (a model; none: the rules alone) and "protocol" (other
-    fields of EvaluationConfig). "thinking" (true, as in the paper) says how a model of lm-eval's
-    own was asked, whose replies do not say it themselves: a reply without the end of a thought has
-    no answer then but a box.
+    From a file, lm-eval's --metadata may set "source" (a folder with the data sets), "settings" (a
+    table or text, as evaluation.settings), "judge" (a model; none: the rules alone) and "protocol"
+    (other fields of EvaluationConfig). "thinking" (true, as in the paper) says how a model of
+    lm-eval's own was asked, whose replies do not say it themselves: a reply without the end of a
+    thought has no answer then but a box.
     """
 
     VERSION = int(SCORER_VERSION)
@@ -268,7 +268,7 @@ def _exam(about: dict[str, Any]) -> Exam:
 
     protocol = EvaluationConfig(
         source=str(about.get("source", "")),
-        settings=str(about.get("settings", "")),
+        settings=about.get("settings", {}),
         **about.get("protocol", {}),
     )
     named, templates = about.get("judge"), Templates()

@@ -15,7 +15,7 @@ from eval.settings import parse
 from eval.suite import benchmarks
 from zppo_core import models
 from zppo_core.config import Config
-from zppo_core.config.methods import method_of
+from zppo_core.config.schema import method_of
 from zppo_core.engines.base import is_address, kind_of
 from zppo_core.engines.factory import evaluation_engine, teacher_engine
 from zppo_core.errors import UserError

@@ -21,7 +21,7 @@ from eval.overlap import evaluation_signatures
 from eval.preflight import check
 from eval.report import database, tables
 from eval.report.connection import open_database
-from zppo_core.config import Config, load
+from zppo_core.config import Config, from_dict, load
 from zppo_core.data.own import table_of
 from zppo_core.errors import UserError
 from zppo_core.run import corpus
@@ -103,11 +103,11 @@ def train(
 def given(
     config: Config, questions: Questions | None, reward: Reward | None, student: str, teacher: str
 ) -> Config:
-    """`config` with what a caller brings in place of what it names."""
+    """`config` with what a caller brings in place of what it names; UserError on faults."""
     data = config.data
     if questions is not None:
         place = Path(config.store.root) / "corpora"
-        data = replace(data, source=table_of(questions, place), columns="", format="")
+        data = replace(data, source=table_of(questions, place), columns={}, format="")
     if reward is not None:
         data = replace(data, reward=reward if isinstance(reward, str) else path_of(reward))
     config = replace(config, data=data)
@@ -120,7 +120,7 @@ def given(
         config = replace(
             config, teacher=replace(config.teacher, endpoint=far_or_near[0], model=far_or_near[1])
         )
-    return config
+    return from_dict(config.to_dict())  # what was changed is checked as what was loaded
 
 
 def path_of(function: Callable[..., Any]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 
 from eval import prompting
@@ -23,6 +23,7 @@ from eval.scoring.rules import answer_line, names_a_choice
 from eval.settings import Settings
 from eval.suite import benchmarks, code_of, templates
 from zppo_core.config import EvaluationConfig
+from zppo_core.config.reading import stored
 from zppo_core.prompts import Templates
 from zppo_core.protocols import Sampling
 from zppo_core.rewards.grader import Grader
@@ -88,7 +89,7 @@ class Exam:
 
     def key(self, thinking: bool) -> str:
         """Digest (hex) of all that decides a score besides weights and benchmark."""
-        about = asdict(self.protocol) | {"thinking": thinking, "closer": self.templates.closer}
+        about = stored(self.protocol) | {"thinking": thinking, "closer": self.templates.closer}
         about |= {"scorer_version": SCORER_VERSION}
         for name in ("suite", "source", "shard", "judge", "context"):
             del about[name]

@@ -260,7 +260,7 @@ def commit_of(name: str, dataset: str, revision: str) -> str:
         return revision
     print(
         f"zppo: {name} is read at {commit}, now the branch {revision} of {dataset}; to stay there: "
-        f"evaluation.settings datasets={name}={dataset}@{commit}",
+        f'evaluation.settings={{datasets = {{{name} = "{dataset}@{commit}"}}}}',
         file=sys.stderr,
     )
     return str(commit)

@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
-from typing import Literal, get_args, get_origin, get_type_hints
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from zppo_core.errors import UserError, suggestion
+from pydantic import BeforeValidator
+
+from zppo_core.config.fields import Count, Text, Whole, list_of, settings_of
+from zppo_core.config.reading import read
+from zppo_core.config.schema import section
+from zppo_core.errors import UserError
 
 REPAIRED, ORIGINAL = "repaired", "original"
 
 
-@dataclass(frozen=True)
+def _pairs(value: Any) -> Any:
+    """A table as its pairs, "name=value"; text and lists as `list_of`."""
+    if isinstance(value, Mapping):
+        return [f"{name}={content}" for name, content in value.items()]
+    return list_of(value)
+
+
+Pairs = Annotated[tuple[Text, ...], BeforeValidator(_pairs)]
+
+
+@section
 class Settings:
     """The choices of a protocol beyond decoding; each default our likeliest reading.
 
-    `totals` names for a benchmark, like "DynaM=pooled", another of its totals than the first.
+    `totals` names for a benchmark, like {DynaM = "pooled"}, another of its totals than the first.
     """
 
-    frames: int = 32  # per video, at the middles of equal spans: the paper states no number
-    frame_pixels: int = 262_144  # most pixels of a frame
-    min_pixels: int = 262_144  # images are scaled into these bounds, as in the paper
-    max_pixels: int = 1_310_720
+    frames: Count = 32  # per video, at the middles of equal spans: the paper states no number
+    frame_pixels: Count = 262_144  # most pixels of a frame
+    min_pixels: Whole = 262_144  # images are scaled into these bounds, as in the paper
+    max_pixels: Whole = 1_310_720
     subtitles: Literal["frames", "whole"] = "frames"  # of Video-MME: lines at the sampled frames
     mmlu_redux: Literal["repaired", "original"] = "repaired"  # gold answer of faulty rows
     judge_sees: Literal["snippet", "trajectory"] = "snippet"  # of a response with a parsed answer
     judge_unparsed: bool = True  # a response without an answer goes to the judge as a whole
     judge_unfinished: bool = False  # and one whose thought never ends, as the paper's judge may
-    judge_tokens: int = 512
-    totals: tuple[str, ...] = ()
-    datasets: tuple[str, ...] = ()  # moved or pinned data sets, like "AI2D=org/name@revision"
-    prompts: str = ""  # a folder with NAME.jinja in place of templates
+    judge_tokens: Count = 512
+    totals: Pairs = ()
+    datasets: Pairs = ()  # moved or pinned data sets, like {AI2D = "org/name@revision"}
+    prompts: Text = ""  # a folder with NAME.jinja in place of templates
 
     def dataset_of(self, benchmark: str) -> str:
         """The data set that replaces the record's, "org/name@revision"; empty: none does."""
@@ -45,32 +59,10 @@ class Settings:
         return name
 
 
-def parse(text: str) -> Settings:
-    """Settings from "frames=16;totals=DynaM=pooled,WeMath=strict"; UserError on a fault."""
-    hints = get_type_hints(Settings)
-    values: dict[str, object] = {}
-    for entry in filter(None, (part.strip() for part in text.split(";"))):
-        name, equals, value = (part.strip() for part in entry.partition("="))
-        if not equals or name not in hints:
-            remedy = suggestion(name, hints, lambda known: f"{known}=...")
-            raise UserError(f"evaluation setting {entry!r} is unknown; {remedy}")
-        values[name] = _convert(name, value, hints[name])
-    return dataclasses.replace(Settings(), **values)  # type: ignore[arg-type]
-
-
-def _convert(name: str, value: str, kind: object) -> object:
-    if get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            raise UserError(f"evaluation setting {name}: one of {', '.join(get_args(kind))}")
-        return value
-    if kind is bool:
-        if value.lower() not in ("true", "false"):
-            raise UserError(f"evaluation setting {name}: true or false, not {value!r}")
-        return value.lower() == "true"
-    if kind is int:
-        if not value.isdecimal():
-            raise UserError(f"evaluation setting {name}: a whole number, not {value!r}")
-        return int(value)
-    if get_origin(kind) is tuple:
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
+def parse(settings: str | Mapping[str, Any]) -> Settings:
+    """Settings from `evaluation.settings`, a table or its text; UserError names all faults."""
+    try:
+        values = settings_of(settings)
+    except ValueError as error:
+        raise UserError(f"evaluation.settings: {error}") from None
+    return read(Settings, values, "evaluation.settings")

@@ -5,11 +5,12 @@ python flows/eval_flow.py run --model PATH|HUB_ID|nano:student|http://host:8000/
 start ─ plan ─ evaluate (foreach benchmark, large ones in parts) ─ aggregate ─ end
 """  # noqa: E501 - the picture
 
-from steps.early import machine, prepare_process
+from steps.launch import prepare_process
+from steps.machine import machine
 
 MACHINE = machine(prepare_process("EvalFlow", training=False))
 
-from metaflow import FlowSpec, Parameter, card, current, resources, step  # noqa: E402
+from metaflow import FlowSpec, IncludeFile, Parameter, card, current, resources, step  # noqa: E402
 
 from steps.faults import one_line  # noqa: E402
 
@@ -20,13 +21,16 @@ class EvalFlow(FlowSpec):
     model = Parameter("model", required=True, help="folder, hub id, nano:… or http://host/v1#name")
     suite = Parameter("suite", default="", help="paper31, nano, or benchmarks with commas")
     source = Parameter("source", default="", help="folder with the data sets; empty: the hub")
-    settings = Parameter("settings", default="", help='"frames=16;totals=DynaM=pooled"')
+    settings = Parameter("settings", default="", help="{frames = 16}, as in TOML")
     limit = Parameter("limit", default="", help="samples per benchmark; empty or 0: all")
     judge = Parameter("judge", default="none", help="as --model; none: rules decide alone")
     thinking = Parameter("thinking", default="", help="true or false; empty: the preset's")
     scale = Parameter("scale", default="", help="preset with protocol and machine; empty: by model")
     model_name = Parameter("name", default="", help="the model's name in the database")
-    overrides = Parameter("set", default="", help="section.field=value; may be repeated")
+    config_file = IncludeFile("config", help="a TOML of your own, over the preset and under --set")
+    overrides = Parameter(
+        "set", type=str, multiple=True, default=(), help="section.field=value; may be repeated"
+    )
 
     @one_line
     @step
@@ -46,6 +50,7 @@ class EvalFlow(FlowSpec):
             name=self.model_name,
             overrides=self.overrides,
             run_id=current.run_id,
+            config_file=self.config_file,
         )
         self.next(self.plan)
 

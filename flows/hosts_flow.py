@@ -6,11 +6,13 @@ python flows/zppo_flow.py  run --scale 4B@eight-nodes --name NAME --with kuberne
 start ─ prepare_data ─ train (a task on each of compute.update_hosts) ─ join ─ end
 """
 
-from steps.early import machine, prepare_process
+from steps.launch import prepare_process
+from steps.machine import machine
 
-MACHINE = machine(prepare_process("HostsFlow", scale="4B@eight-nodes"))
+SCALE = "4B@eight-nodes"
+MACHINE = machine(prepare_process("HostsFlow", scale=SCALE))
 
-from metaflow import FlowSpec, Parameter, card, current, parallel, resources, step  # noqa: E402
+from metaflow import FlowSpec, IncludeFile, Parameter, card, current, parallel, resources, step  # noqa: E402
 
 from steps.faults import one_line  # noqa: E402
 
@@ -18,13 +20,16 @@ from steps.faults import one_line  # noqa: E402
 class HostsFlow(FlowSpec):
     """All rollout steps in one task: the first host takes them, the others sample and update."""
 
-    scale = Parameter("scale", default="4B@eight-nodes", help="a scale with a layout of many hosts")
+    scale = Parameter("scale", default="", help=f"a scale with many hosts; empty: {SCALE}")
     method = Parameter(
         "method", default="", help="of the paper, or module:NAME; empty: the preset's"
     )
     seed = Parameter("seed", default="", help="seed of every random stream; empty: the preset's")
     run_name = Parameter("name", required=True, help="names the run in store and database")
-    overrides = Parameter("set", default="", help="section.field=value; may be repeated")
+    config_file = IncludeFile("config", help="a TOML of your own, over the preset and under --set")
+    overrides = Parameter(
+        "set", type=str, multiple=True, default=(), help="section.field=value; may be repeated"
+    )
 
     @one_line
     @step
@@ -33,7 +38,14 @@ class HostsFlow(FlowSpec):
         from steps.start import open_run
 
         self.setup = open_run(
-            self.scale, self.method, self.seed, self.overrides, current.run_id, self.run_name
+            self.scale,
+            self.method,
+            self.seed,
+            self.overrides,
+            current.run_id,
+            self.run_name,
+            self.config_file,
+            SCALE,
         )
         self.next(self.prepare_data)
 

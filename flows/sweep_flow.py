@@ -8,11 +8,11 @@ command goes on where it was.
 
 import os
 
-from steps.early import prepare_process
+from steps.launch import prepare_process
 
 prepare_process("SweepFlow")
 
-from metaflow import FlowSpec, Parameter, step  # noqa: E402
+from metaflow import FlowSpec, IncludeFile, Parameter, step  # noqa: E402
 
 from steps.faults import one_line  # noqa: E402
 
@@ -25,7 +25,10 @@ class SweepFlow(FlowSpec):
     methods = Parameter("methods", default="", help="methods with commas")
     scales = Parameter("scales", default="", help="presets with commas")
     seeds = Parameter("seeds", default="", help="seeds with commas")
-    overrides = Parameter("set", default="", help="section.field=value; may be repeated")
+    config_file = IncludeFile("config", help="a TOML of your own, over the preset and under --set")
+    overrides = Parameter(
+        "set", type=str, multiple=True, default=(), help="section.field=value; may be repeated"
+    )
 
     @one_line
     @step
@@ -35,7 +38,13 @@ class SweepFlow(FlowSpec):
 
         self.folder = os.getcwd()
         self.sweep = plan(
-            self.preset, self.sweep_name, self.methods, self.scales, self.seeds, self.overrides
+            self.preset,
+            self.sweep_name,
+            self.methods,
+            self.scales,
+            self.seeds,
+            self.overrides,
+            self.config_file or "",
         )
         self.members = members(self.sweep)
         self.next(self.member, foreach="members")

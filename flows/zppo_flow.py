@@ -1,13 +1,15 @@
 """ZPPO from data to database: python flows/zppo_flow.py run [--scale 4B] [--method zppo] [--seed 0]
+         --dry-run prints the configuration and stops; --config FILE takes a TOML of your own
 
 start ─ prepare_data ─ cache_teacher ─ epoch ⟲ ─ plan_evaluation ─ evaluate (foreach) ─ aggregate ─ end
 """  # noqa: E501 - the picture
 
-from steps.early import machine, prepare_process
+from steps.launch import prepare_process
+from steps.machine import machine
 
 MACHINE = machine(ARGUMENTS := prepare_process("ZPPOFlow"))
 
-from metaflow import FlowSpec, Parameter, card, current, resources, step  # noqa: E402
+from metaflow import FlowSpec, IncludeFile, Parameter, card, current, resources, step  # noqa: E402
 
 from steps.faults import one_line  # noqa: E402
 
@@ -16,7 +18,9 @@ class ZPPOFlow(FlowSpec):
     """Zone of Proximal Policy Optimization: the teacher in prompts, never in gradients."""
 
     scale = Parameter(
-        "scale", default="nano", help="nano, 0.8B, 2B, 4B, 9B; 4B@one-gpu: that layout"
+        "scale",
+        default="",
+        help="nano, 0.8B, 2B, 4B, 9B; 4B@one-gpu: that layout; empty: that of --config, or nano",
     )
     method = Parameter(
         "method", default="", help="of the paper, or module:NAME; empty: the preset's"
@@ -28,7 +32,10 @@ class ZPPOFlow(FlowSpec):
         help="names the run in store and database; a run of "
         "this name that died goes on where it was",
     )
-    overrides = Parameter("set", default="", help="section.field=value; may be repeated")
+    config_file = IncludeFile("config", help="a TOML of your own, over the preset and under --set")
+    overrides = Parameter(
+        "set", type=str, multiple=True, default=(), help="section.field=value; may be repeated"
+    )
 
     @one_line
     @step
@@ -37,7 +44,13 @@ class ZPPOFlow(FlowSpec):
         from steps.start import open_run
 
         self.setup = open_run(
-            self.scale, self.method, self.seed, self.overrides, current.run_id, self.run_name
+            self.scale,
+            self.method,
+            self.seed,
+            self.overrides,
+            current.run_id,
+            self.run_name,
+            self.config_file,
         )
         self.next(self.prepare_data)
 

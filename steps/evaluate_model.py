@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,9 +14,11 @@ from eval.report import database
 from eval.scores import Item, conclude, run_item
 from steps.cards.blocks import note, safe_text
 from steps.cards.evaluation import interval_chart
+from steps.early import scale_of
 from steps.evaluate import drawing
-from zppo_core.config import Config
-from zppo_core.config.overrides import resolve, split_overrides
+from zppo_core.config import Config, Source
+from zppo_core.config.load import resolved, scale_named
+from zppo_core.config.overrides import named, split_overrides
 from zppo_core.engines.base import is_address
 from zppo_core.engines.factory import evaluation_engine
 from zppo_core.models.threads import set_threads
@@ -36,25 +39,26 @@ def open_evaluation(
     thinking: str,
     scale: str,
     name: str,
-    overrides: str,
+    overrides: str | Iterable[str],
     run_id: str,
+    config_file: str | None = None,
 ) -> Artifact:
     """What the later steps need; UserError before anything is loaded.
 
     Without a scale, nano models take the nano preset (CPU, its decoding), others that of 4B.
     """
     given = {
-        "student.model": model,
-        "evaluation.suite": suite,
-        "evaluation.source": source,
-        "evaluation.settings": settings,
-        "evaluation.limit": limit,
-        "evaluation.judge": judge,
-        "student.thinking": thinking,
+        "model": model,
+        "suite": suite,
+        "source": source,
+        "settings": settings,
+        "limit": limit,
+        "judge": judge,
+        "thinking": thinking,
     }
-    sets = [f"{field}={value}" for field, value in given.items() if value]
-    preset = scale or ("nano" if model.startswith("nano:") else "4B")
-    config = resolve(preset, "", "", [*sets, *split_overrides(overrides)])
+    file = Source("--config", config_file) if config_file else None
+    preset = scale_named(scale, file) or scale_of(model)
+    config = resolved(preset, split_overrides(overrides), file, named(given)).config
     check_suite(config)
     check_store(config)
     if not is_address(model):

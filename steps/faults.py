@@ -9,10 +9,11 @@ from metaflow import FlowSpec, user_step_decorator
 from metaflow.exception import MetaflowException
 
 from zppo_core.errors import UserError
+from zppo_core.store.objects import DamagedObjectError
 
 
 class StepFault(MetaflowException):
-    """A UserError in a task: Metaflow prints the text of its own exceptions alone."""
+    """A fault of the user's in a task: Metaflow prints the text of its own exceptions alone."""
 
     headline = "zppo"
 
@@ -24,8 +25,11 @@ def one_line(
     inputs: Any = None,
     attributes: Mapping[str, Any] | None = None,
 ) -> Iterator[None]:
-    """A step whose UserError ends its task with the error's own line; the exit code stays 1."""
+    """A step whose UserError ends its task with the error's own line; the exit code stays 1.
+
+    Likewise a damaged unit of the journal, whose line says what to delete.
+    """
     try:
         yield
-    except UserError as fault:
+    except (UserError, DamagedObjectError) as fault:
         raise StepFault(str(fault)) from None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from eval.preflight import check
-from zppo_core.config import parse_override
+from zppo_core.config import Source, parse_override
+from zppo_core.config.load import scale_named
 from zppo_core.config.overrides import resolve, split_overrides
 from zppo_core.run import setup
 from zppo_core.run.names import check_apart, check_name
@@ -12,16 +15,25 @@ from zppo_core.run.spec import Artifact
 
 
 def open_run(
-    scale: str, method: str, seed: str, overrides: str, run_id: str, name: str = ""
+    scale: str,
+    method: str,
+    seed: str,
+    overrides: str | Iterable[str],
+    run_id: str,
+    name: str = "",
+    config_file: str | None = None,
+    default: str = "nano",
 ) -> Artifact:
     """The run as an artifact that every later step reads, and that `resume` clones.
 
-    UserError on the first fault of the configuration, or if `name` is another run's.
+    `config_file` is the text of a TOML of the user's own, `default` the scale if none is named.
+    UserError on the faults of the configuration, or if `name` is another run's.
     """
     if name:
         check_name(name)
     sets = split_overrides(overrides)
-    config = resolve(scale, method, seed, sets)
+    source = Source("--config", config_file) if config_file else None
+    config = resolve(scale_named(scale, source) or default, method, seed, sets, source)
     if name:
         check_apart(name, *setup.places(config))
     check(config)

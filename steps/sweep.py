@@ -11,11 +11,12 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
 
+from zppo_core.config import Config, Source
 from zppo_core.config.methods import find_method
 from zppo_core.config.overrides import resolve, split_overrides
 from zppo_core.errors import UserError
@@ -34,6 +35,7 @@ class Sweep:
     scales: tuple[str, ...]
     seeds: tuple[int, ...]
     sets: tuple[str, ...] = ()
+    config: str = ""  # the text of a TOML that all members share
     page: str = ""  # where the evidence is written at the end
 
 
@@ -46,6 +48,13 @@ class Member:
     scale: str
     seed: int
     sets: tuple[str, ...]
+    config: str = ""
+
+    @property
+    def settings(self) -> Config:
+        """The member's resolved configuration; UserError on a fault."""
+        source = Source("--config", self.config) if self.config else None
+        return resolve(self.scale, self.method, str(self.seed), self.sets, source)
 
     @property
     def name(self) -> str:
@@ -54,7 +63,15 @@ class Member:
         return f"{self.sweep}-{self.scale}-{method}-s{self.seed}"
 
 
-def plan(preset: str, name: str, methods: str, scales: str, seeds: str, sets: str) -> Sweep:
+def plan(
+    preset: str,
+    name: str,
+    methods: str,
+    scales: str,
+    seeds: str,
+    sets: str | Iterable[str],
+    config: str = "",
+) -> Sweep:
     """A preset with whatever is given in its place; lists are separated by commas."""
     values: dict[str, list[object]] = {"methods": ["zppo"], "scales": ["nano"], "seeds": [0]}
     if preset:
@@ -76,6 +93,7 @@ def plan(preset: str, name: str, methods: str, scales: str, seeds: str, sets: st
         scales=tuple(map(str, values["scales"])),
         seeds=numbers,
         sets=overrides,
+        config=config,
         page=str(values.get("page", "")),
     )
 
@@ -89,8 +107,8 @@ def members(sweep: Sweep) -> list[Member]:
     for seed in sweep.seeds:
         for scale in sweep.scales:
             for method in sweep.methods:
-                config = resolve(scale, method, str(seed), sweep.sets)
-                member = Member(sweep.name, config.run.method, scale, seed, sweep.sets)
+                asked = Member(sweep.name, method, scale, seed, sweep.sets, sweep.config)
+                member = replace(asked, method=asked.settings.run.method)
                 check_name(member.name)
                 found.append(member)
     return found
@@ -98,8 +116,7 @@ def members(sweep: Sweep) -> list[Member]:
 
 def ledger(member: Member) -> Path:
     """Where it is noted that a member is done."""
-    config = resolve(member.scale, member.method, str(member.seed), member.sets)
-    root = config.store.root
+    root = member.settings.store.root
     # a remote store's sweeps are noted here: members run from this machine
     folder = Path("runs" if "://" in root else absolute(root)) / "sweeps" / member.sweep
     return folder / f"{member.name}.json"
@@ -111,7 +128,10 @@ def run_member(member: Member, folder: str) -> dict[str, str]:
     A failure is noted, not raised: the others go on, and the sweep says so at its end.
     """
     note = ledger(member)
-    settings = json.dumps(asdict(member), sort_keys=True)
+    about = asdict(member)
+    if not member.config:
+        del about["config"]  # notes of before know of none
+    settings = json.dumps(about, sort_keys=True)
     if _noted(note) == settings:
         return {"name": member.name, "status": "done before", "log": ""}
     note.parent.mkdir(parents=True, exist_ok=True)
@@ -131,14 +151,23 @@ def run_member(member: Member, folder: str) -> dict[str, str]:
         "--max-workers",
         "1",
     ]
+    if member.config:
+        file = note.with_suffix(".toml").absolute()
+        file.write_text(member.config, encoding="utf-8")
+        command += ["--config", str(file)]
     for override in member.sets:
         command += ["--set", override]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MF_", "METAFLOW_"))}
     kept = ("METAFLOW_USER", "METAFLOW_DEFAULT_", "METAFLOW_DATASTORE_", "METAFLOW_S3_")
     environment |= {k: v for k, v in os.environ.items() if k.startswith(kept)}
-    with log.open("w") as file:
+    with log.open("w") as output:
         done = subprocess.run(
-            command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False
+            command,
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
         )
     if done.returncode:
         return {"name": member.name, "status": "failed", "log": str(log)}
@@ -165,9 +194,9 @@ def write_page(sweep: Sweep, folder: str) -> str:
         return ""
     from eval.report import evidence
 
-    config = resolve(sweep.scales[0], sweep.methods[0], str(sweep.seeds[0]), sweep.sets)
+    first = members(sweep)[0].settings
     path = Path(folder) / sweep.page
-    evidence.write(absolute(config.store.database), sweep.name, path)
+    evidence.write(absolute(first.store.database), sweep.name, path)
     return str(path)
 
 

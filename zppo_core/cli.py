@@ -1,4 +1,4 @@
-"""The `zppo` command: care of the teacher cache, and export of a trained student.
+"""The commands over the store: care of the teacher cache, and export of a trained student.
 
     zppo cache stats --store runs/teacher_cache     # size, hit rate, tokens saved
     zppo cache verify --store s3://bucket/cache     # read everything, name what is damaged
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TextIO
 
 from zppo_core.errors import UserError
+from zppo_core.processes.command_line import command, reported
 from zppo_core.protocols import Progress
 from zppo_core.run.export import export
 from zppo_core.store import cache_tools as cache_care
@@ -29,31 +30,20 @@ DEFAULT_CACHE = "runs/teacher_cache"
 DAY = 86_400.0  # seconds
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; its exit code."""
-    options = parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] = options.command
-    with warnings.catch_warnings():
-        warnings.showwarning = _one_line
-        try:
-            return command(options)
-        except (UserError, DamagedObjectError) as error:
-            print(f"zppo: {error}", file=sys.stderr)
-            return 2
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    whole = argparse.ArgumentParser(prog="zppo", description=(__doc__ or "").splitlines()[0])
-    commands = whole.add_subparsers(required=True, metavar="command")
-    cache = commands.add_parser("cache", help="look after a teacher cache")
-    actions = cache.add_subparsers(required=True, metavar="action")
-    for name, command, text in (
+@reported
+def cache_main(arguments: Sequence[str] | None = None) -> int:
+    """`zppo cache`; 0, 1 if it found damage, or 2 with a line for each fault."""
+    parser = command(
+        "cache", "Look after a teacher cache.", f"zppo cache stats --store {DEFAULT_CACHE}"
+    )
+    actions = parser.add_subparsers(required=True, metavar="action")
+    for name, does, text in (
         ("stats", stats, "size, hit rate, tokens saved"),
         ("verify", verify, "read every object and name the damaged ones"),
         ("prune", prune, "delete damaged objects, or old ones, or all"),
     ):
-        action = actions.add_parser(name, help=text, description=text)
+        example = f"example: zppo cache {name} --store {DEFAULT_CACHE}"
+        action = actions.add_parser(name, help=text, description=text, epilog=example)
         action.add_argument(
             "--store",
             default=DEFAULT_CACHE,
@@ -61,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
             help="folder or s3://bucket/prefix (default: %(default)s)",
         )
         action.add_argument("--json", action="store_true", help="print one JSON object")
-        action.set_defaults(command=command)
+        action.set_defaults(act=does)
         if name == "prune":
             what = action.add_mutually_exclusive_group()
             what.add_argument(
@@ -71,20 +61,46 @@ def parser() -> argparse.ArgumentParser:
                 help="also what was made so many days ago",
             )
             what.add_argument("--everything", action="store_true", help="the whole cache")
-    out = commands.add_parser("export", help="copy a run's student to a path or to S3")
-    out.add_argument(
+    options = parser.parse_args(arguments)
+    act: Callable[[argparse.Namespace], int] = options.act
+    return warned(lambda: act(options))
+
+
+@reported
+def export_main(arguments: Sequence[str] | None = None) -> int:
+    """`zppo export`; 0, or 2 with a line for each fault."""
+    parser = command(
+        "export",
+        "Copy a run's student to a path or to S3.",
+        "zppo export --checkpoint runs/KEY --to models/student",
+    )
+    parser.add_argument(
         "--checkpoint",
         required=True,
         metavar="URL",
         help="runs/<key>, s3://bucket/prefix/<key>, or one checkpoint's folder",
     )
-    out.add_argument(
+    parser.add_argument(
         "--to", required=True, metavar="URL", help="a new folder or s3://bucket/prefix"
     )
-    out.add_argument("--step", type=int, help="the checkpoint after this step (default: the last)")
-    out.add_argument("--whole", action="store_true", help="optimizer, buffer and counters as well")
-    out.set_defaults(command=push)
-    return whole
+    parser.add_argument(
+        "--step", type=int, help="the checkpoint after this step (default: the last)"
+    )
+    parser.add_argument(
+        "--whole", action="store_true", help="optimizer, buffer and counters as well"
+    )
+    options = parser.parse_args(arguments)
+    return warned(lambda: push(options))
+
+
+def warned(act: Callable[[], int]) -> int:
+    """What `act` gives, its warnings a line each, and damage in a store as a fault."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _one_line
+        try:
+            return act()
+        except DamagedObjectError as error:
+            raise UserError(str(error)) from None
 
 
 def stats(options: argparse.Namespace) -> int:
@@ -171,7 +187,3 @@ def _one_line(
     line: str | None = None,
 ) -> None:
     print(f"zppo: {message}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,7 @@
 """Errors a user can mend: one line that says what is wrong and what to do."""
 
 import difflib
+import sys
 from collections.abc import Callable, Iterable
 
 ALIKE = 0.6  # of difflib's ratio: a suggestion below it misleads
@@ -8,6 +9,12 @@ ALIKE = 0.6  # of difflib's ratio: a suggestion below it misleads
 
 class UserError(Exception):
     """A fault of configuration or environment, raised early; the text says the fix."""
+
+
+def complain(fault: Exception) -> None:
+    """Print a fault on the standard error, each of its lines after "zppo: "."""
+    for line in str(fault).splitlines():
+        print(f"zppo: {line}", file=sys.stderr)
 
 
 def suggestion(name: str, known: Iterable[str], show: Callable[[str], str] = repr) -> str:

@@ -1,4 +1,4 @@
-"""Are candidates anonymous, and do they keep their answers? `python -m eval.audit [--run KEY]`.
+"""Are candidates anonymous, and do they keep their answers? `zppo audit [--run KEY]`.
 
 Three audits of one run: what reformulated rollouts answer (Tables 16 and 17), a probe that tries to
 tell the right candidate from the wrong one by its surface alone, and what compression preserved.
@@ -6,10 +6,8 @@ tell the right candidate from the wrong one by its surface alone, and what compr
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from eval.render import number, table
 from eval.report.connection import DEFAULT_DATABASE, open_database
 from eval.report.summary import find_run, records
 from zppo_core.errors import UserError
+from zppo_core.processes.command_line import command, reported
 from zppo_core.streams import stream
 
 FOLDS = 5
@@ -301,17 +300,14 @@ def _share(s: dict[str, Any]) -> str:
     return str(Share(**s))
 
 
+@reported
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; 0, or 2 with one line on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m eval.audit", description=__doc__)
+    """The command line; 0, or 2 with a line for each fault."""
+    parser = command("audit", __doc__ or "", "zppo audit --json")
     parser.add_argument("--run", help="run key or its beginning; default: the latest run")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--database", default=DEFAULT_DATABASE)
     options = parser.parse_args(arguments)
-    try:
-        data = audit(options.database, options.run)
-    except UserError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+    data = audit(options.database, options.run)
     print(json.dumps(data, indent=2) if options.json else audit_text(data))
     return 0

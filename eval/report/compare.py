@@ -1,8 +1,8 @@
 """Two runs, or models, on the same questions; every total of one; and the leaderboard.
 
-python -m eval.compare RUN_A RUN_B [--json]    (also names of models that eval_flow.py scored)
-python -m eval.compare --totals RUN [--json]
-python -m eval.compare --leaderboard [--suite nano]
+zppo compare RUN_A RUN_B [--json]    (also names of models that eval_flow.py scored)
+zppo compare --totals RUN [--json]
+zppo compare --leaderboard [--suite nano]
 
 Samples are paired by their ids, and A and B are the benchmark's own total of them, the one that is
 stored: the difference A - B has a bootstrap interval over what that total is a mean of. The counts
@@ -12,9 +12,7 @@ whatever the total. --totals takes every total, and every group, from the stored
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,6 +28,7 @@ from eval.report.summary import family_order, find_run, records
 from eval.scoring import totals
 from eval.scoring.totals import Scored, Total
 from zppo_core.errors import UserError
+from zppo_core.processes.command_line import command, reported
 from zppo_core.streams import stream
 
 RESAMPLES = 2000
@@ -148,7 +147,7 @@ def compare(connection: duckdb.DuckDBPyConnection, run_a: str, run_b: str) -> li
             raise UserError(
                 f"{benchmark}: the stored scores are none of its totals "
                 f"({', '.join(names)}) of the stored samples; forget the runs and ingest "
-                "them again (python -m eval.database)"
+                "them again (zppo database)"
             )
         pairs = [r for r in own if None not in (r["a"], r["b"])]
         part = _paired(name, pairs)
@@ -434,13 +433,10 @@ def leaderboard_text(connection: duckdb.DuckDBPyConnection, suite: str) -> str:
     return table(columns, cells, left=2)
 
 
+@reported
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line above; 0, or 2 with one line on stderr."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.compare",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    """The command line above; 0, or 2 with a line for each fault."""
+    parser = command("compare", __doc__ or "", "zppo compare RUN_A RUN_B")
     parser.add_argument("runs", nargs="*", metavar="RUN", help="two run keys, or their beginnings")
     parser.add_argument("--totals", metavar="RUN", help="every total of a run's or model's samples")
     parser.add_argument("--leaderboard", action="store_true")
@@ -451,19 +447,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = [o.leaderboard, o.totals is not None, bool(o.runs)]
     if sum(asked) != 1 or len(o.runs) not in (0, 2):
         parser.error("name two runs, or --totals RUN, or --leaderboard")
-    try:
-        with open_database(o.database) as connection:
-            if o.leaderboard:
-                print(leaderboard_text(connection, o.suite))
-            elif o.totals is not None:
-                made = all_totals(connection, o.totals)
-                print(_json(made) if o.json else totals_text(made))
-            else:
-                found = compare(connection, *o.runs)
-                print(_json(found) if o.json else compare_text(found))
-    except UserError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+    with open_database(o.database) as connection:
+        if o.leaderboard:
+            print(leaderboard_text(connection, o.suite))
+        elif o.totals is not None:
+            made = all_totals(connection, o.totals)
+            print(_json(made) if o.json else totals_text(made))
+        else:
+            found = compare(connection, *o.runs)
+            print(_json(found) if o.json else compare_text(found))
     return 0
 
 

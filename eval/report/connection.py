@@ -55,7 +55,7 @@ def damaged(path: str | Path, fault: duckdb.Error) -> UserError:
     """The one line of a database that cannot be read as it was written."""
     return UserError(
         f"{path} is damaged ({str(fault).splitlines()[0][:120]}): move it away, then bring each "
-        "run back by `python -m eval.database ingest JOURNAL --run KEY`"
+        "run back by `zppo database ingest JOURNAL --run KEY`"
     )
 
 
@@ -176,7 +176,7 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool)
         if version != SCHEMA_VERSION:
             raise UserError(
                 f"{path} has schema {version}, this code needs {SCHEMA_VERSION}: "
-                f"run `python -m eval.database upgrade --database {path}`"
+                f"run `zppo database upgrade --database {path}`"
             )
         return
     connection.begin()

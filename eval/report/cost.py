@@ -1,7 +1,7 @@
 """What a run costs: by the database, or planned from a configuration.
 
-python -m eval.cost [--run KEY] [--database PATH]
-python -m eval.cost --plan 4B [--method zppo]
+zppo cost [--run KEY] [--database PATH]
+zppo cost --plan 4B [--method zppo]
 
 2N FLOPs a generated or rescored token, 6N a trained token and update, N the model's parameters
 (appendix D.3). The database holds both the paper's upper bound, every sequence at its longest, and
@@ -10,8 +10,6 @@ the tokens as they were. Plan and database count alike.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,8 +18,10 @@ from eval.report.connection import DEFAULT_DATABASE, open_database
 from eval.report.published import reference
 from eval.report.summary import find_run, records
 from zppo_core.config import Config, load
-from zppo_core.config.methods import Method, method_of
+from zppo_core.config.methods import Method
+from zppo_core.config.schema import method_of
 from zppo_core.errors import UserError
+from zppo_core.processes.command_line import command, reported
 
 PARAMETERS = {"0.8B": 0.8e9, "2B": 2e9, "4B": 4e9, "9B": 9e9}
 TEACHER = 27e9
@@ -142,21 +142,14 @@ def run_text(database: str, run: str | None) -> str:
     return f"Run {key}\n{wall}" + table(columns, cells)
 
 
+@reported
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line above; 0, or 2 with one line on stderr."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.cost",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    """The command line above; 0, or 2 with a line for each fault."""
+    parser = command("cost", __doc__ or "", "zppo cost --plan 4B")
     parser.add_argument("--run", help="run key or its beginning; default: the latest run")
     parser.add_argument("--plan", metavar="SCALE", default="", help="0.8B, 2B, 4B or 9B")
     parser.add_argument("--method", default="zppo", help="for --plan")
     parser.add_argument("--database", default=DEFAULT_DATABASE)
     o = parser.parse_args(arguments)
-    try:
-        print(plan_text(o.plan, o.method) if o.plan else run_text(o.database, o.run))
-    except UserError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+    print(plan_text(o.plan, o.method) if o.plan else run_text(o.database, o.run))
     return 0

@@ -1,8 +1,8 @@
 """The result database: one DuckDB file that journals are ingested into, and everything reads from.
 
-    python -m eval.database ingest --journal runs/<key>/journal --run <key>
-    python -m eval.database forget --run <key>
-    python -m eval.database describe            # every column with its unit, as Markdown
+    zppo database ingest --journal runs/<key>/journal --run <key>
+    zppo database forget --run <key>
+    zppo database describe            # every column with its unit, as Markdown
 
 Tasks write Parquet files into journal units (`zppo_core.records.schema`). One writer ingests them
 in one transaction. Ingesting twice changes nothing; a torn or damaged file is refused by name.
@@ -10,9 +10,7 @@ in one transaction. Ingesting twice changes nothing; a torn or damaged file is r
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +20,7 @@ import pyarrow as pa
 
 from eval.report.connection import DEFAULT_DATABASE, WAIT, connect, now, open_database, query
 from zppo_core.errors import UserError
+from zppo_core.processes.command_line import command, reported
 from zppo_core.records.schema import KEYS, TABLES, ShardError, decode, documentation
 
 FLUSH_BYTES = 128 << 20  # rows held in memory before they are inserted
@@ -125,7 +124,7 @@ def _ingest(
                 if known[unit, file] != sha:
                     raise UserError(
                         f"{where}: changed since it was ingested; a run key names one run: "
-                        f"`python -m eval.database forget --run {run_key}`, then ingest again"
+                        f"`zppo database forget --run {run_key}`, then ingest again"
                     )
                 continue
             try:
@@ -230,30 +229,29 @@ def describe() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+@reported
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line above; 0, or 2 with one line on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m eval.database")
+    """The command line above; 0, or 2 with a line for each fault."""
+    parser = command(
+        "database", __doc__ or "", "zppo database ingest --journal runs/KEY/journal --run KEY"
+    )
     parser.add_argument("command", choices=("ingest", "forget", "upgrade", "describe"))
     parser.add_argument("--database", default=DEFAULT_DATABASE)
     parser.add_argument("--journal", help="folder or s3:// URL of the run's journal")
     parser.add_argument("--run", help="run key")
     options = parser.parse_args(arguments)
-    try:
-        if options.command == "describe":
-            print(describe(), end="")
-        elif options.command == "upgrade":
-            connect(options.database).close()
-        elif not options.run:
-            raise UserError(f"{options.command} needs --run RUN_KEY")
+    if options.command == "describe":
+        print(describe(), end="")
+    elif options.command == "upgrade":
+        connect(options.database).close()
+    elif not options.run:
+        raise UserError(f"{options.command} needs --run RUN_KEY")
+    else:
+        if options.command == "ingest":
+            if not options.journal:
+                raise UserError("ingest needs --journal URL")
+            counts = ingest(options.journal, options.run, options.database)
         else:
-            if options.command == "ingest":
-                if not options.journal:
-                    raise UserError("ingest needs --journal URL")
-                counts = ingest(options.journal, options.run, options.database)
-            else:
-                counts = forget(options.run, options.database)
-            print(", ".join(f"{table} {n}" for table, n in counts.items() if n) or "nothing new")
-    except UserError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+            counts = forget(options.run, options.database)
+        print(", ".join(f"{table} {n}" for table, n in counts.items() if n) or "nothing new")
     return 0

@@ -1,4 +1,4 @@
-"""A sweep's methods against the paper's claims: `python -m eval.evidence [--sweep evidence]`.
+"""A sweep's methods against the paper's claims: `zppo evidence [--sweep evidence]`.
 
 Every claim is a contrast of methods within a seed, because members of a seed share base, data order
 and test questions; its 95 % interval is Student's t over the seeds. It holds if the interval lies
@@ -7,10 +7,8 @@ above zero, does not hold if below, and is undecided if zero is inside.
 
 from __future__ import annotations
 
-import argparse
 import math
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from eval.render import MISSING, number, signed, table
 from eval.report.connection import DEFAULT_DATABASE, open_database
 from eval.report.summary import FAMILIES, records
 from zppo_core.errors import UserError
+from zppo_core.processes.command_line import command, reported
 
 PAGE = Path("docs/evidence.md")
 START, END = "<!-- measured -->", "<!-- /measured -->"
@@ -352,17 +351,16 @@ def write(database: str | Path, sweep: str, path: Path = PAGE) -> None:
     path.write_text(new, encoding="utf-8")
 
 
+@reported
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; 0, or 2 with one line on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m eval.evidence", description=__doc__)
+    """The command line; 0, or 2 with a line for each fault."""
+    parser = command(
+        "evidence", __doc__ or "", "zppo evidence --sweep evidence --page docs/evidence.md"
+    )
     parser.add_argument("--sweep", default="evidence")
     parser.add_argument("--database", default=DEFAULT_DATABASE)
     parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args(arguments)
-    try:
-        write(options.database, options.sweep, options.page)
-    except UserError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+    write(options.database, options.sweep, options.page)
     print(f"wrote {options.page}")
     return 0

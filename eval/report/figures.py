@@ -1,6 +1,6 @@
 """Figures 1, 4-7 and 20-25 of the paper from the result database.
 
-python -m eval.figures --figure 4 [--scale nano] [--run KEY | --variant ID]
+zppo figures --figure 4 [--scale nano] [--run KEY | --variant ID]
                        [--out results/figures] [--format svg|png]
 
 A figure is panels of series (`panels.py` draws them). Published numbers appear only as marked
@@ -9,7 +9,6 @@ points, or below the figure beside ours, and only at the paper's scales.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from eval.report.published import AVERAGE, numbers, published, scale_order
 from eval.report.selection import LISTED, Ours
 from eval.report.summary import FAMILIES, records
 from zppo_core.errors import UserError
+from zppo_core.processes.command_line import command, reported
 
 GAINING = ("off_distill_replay", "on_distill_replay", "grpo_replay", "zppo")
 DRAWN = ("zppo", "grpo_replay", "grpo")  # that the paper draws beside one another
@@ -341,13 +341,10 @@ def _first(ours: Ours, figure: Figure, scale: str) -> list[Panel]:
     return []
 
 
+@reported
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line above; 0, or 2 with one line on stderr."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.figures",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    """The command line above; 0, or 2 with a line for each fault."""
+    parser = command("figures", __doc__ or "", "zppo figures --figure 4")
     parser.add_argument("--figure", required=True, help=f"{', '.join(map(str, FIGURES))}, or all")
     parser.add_argument("--scale", action="append", default=[], help="may be repeated")
     parser.add_argument(
@@ -362,23 +359,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--database", default=DEFAULT_DATABASE)
     o = parser.parse_args(arguments)
     everything = o.figure == "all"
-    try:
-        if not everything and not o.figure.isdecimal():
-            raise UserError(f"--figure {o.figure}: a number, or all")
-        with open_database(o.database) as connection:
-            ours = Ours(connection, o.variant, o.run)
-            for number in FIGURES if everything else [int(o.figure)]:
-                try:
-                    panels = panels_of(ours, number, o.scale)
-                except UserError as fault:
-                    if not everything:
-                        raise
-                    print(fault, file=sys.stderr)
-                    continue
-                path = o.out / f"figure{number:02d}.{o.format}"
-                save(draw(panels), path)
-                print(path, *(f"  {note}" for note in notes_of(panels)), sep="\n")
-    except UserError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+    if not everything and not o.figure.isdecimal():
+        raise UserError(f"--figure {o.figure}: a number, or all")
+    with open_database(o.database) as connection:
+        ours = Ours(connection, o.variant, o.run)
+        for number in FIGURES if everything else [int(o.figure)]:
+            try:
+                panels = panels_of(ours, number, o.scale)
+            except UserError as fault:
+                if not everything:
+                    raise
+                print(fault, file=sys.stderr)
+                continue
+            path = o.out / f"figure{number:02d}.{o.format}"
+            save(draw(panels), path)
+            print(path, *(f"  {note}" for note in notes_of(panels)), sep="\n")
     return 0

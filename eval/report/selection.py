@@ -62,7 +62,7 @@ class Ours:
         if self.runs and len(names) > 1:
             raise UserError(
                 f"the named runs at scale {scale} differ in their settings ({_by_variant(rows)}); "
-                "name runs of one variant, or python -m eval.compare RUN_A RUN_B"
+                "name runs of one variant, or zppo compare RUN_A RUN_B"
             )
 
         def weight(name: str) -> tuple[bool, bool, int]:

@@ -1,4 +1,4 @@
-"""What one run learned, on one page: `python -m eval.tables summary [--json] [--run KEY]`."""
+"""What one run learned, on one page: `zppo tables summary [--json] [--run KEY]`."""
 
 from __future__ import annotations
 

@@ -1,14 +1,13 @@
 """Tables from the result database.
 
-python -m eval.tables summary [--json] [--run KEY] [--database PATH]
-python -m eval.tables --table 3 [--format text|markdown|csv|latex] [--scale nano]
+zppo tables summary [--json] [--run KEY] [--database PATH]
+zppo tables --table 3 [--format text|markdown|csv|latex] [--scale nano]
                       [--run KEY | --variant ID]
-python -m eval.tables --table all --out FOLDER
+zppo tables --table all --out FOLDER
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from eval.report.connection import DEFAULT_DATABASE, open_database
 from eval.report.paper_tables import TABLES, blocks
 from eval.report.summary import summary, summary_text
 from zppo_core.errors import UserError
+from zppo_core.processes.command_line import command, reported
 
 __all__ = ["summary", "summary_text"]
 SUFFIXES = {"text": "txt", "markdown": "md", "csv": "csv", "latex": "tex"}
@@ -43,13 +43,10 @@ def write_all(
     return faults
 
 
+@reported
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line above; 0, or 2 with one line on stderr."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.tables",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    """The command line above; 0, or 2 with a line for each fault."""
+    parser = command("tables", __doc__ or "", "zppo tables --table 3 --scale nano")
     parser.add_argument("command", nargs="?", choices=("summary",))
     parser.add_argument("--json", action="store_true", help="summary: data instead of text")
     parser.add_argument(
@@ -68,25 +65,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     o = parser.parse_args(arguments)
     if (o.command is None) == (o.table is None):
         parser.error("name `summary` or a --table")
-    try:
-        if o.command:
-            if len(o.run) > 1:
-                raise UserError("a summary is of one run: name one --run")
-            data = summary(o.database, o.run[0] if o.run else None)
-            print(json.dumps(data, indent=2) if o.json else summary_text(data))
-        elif o.table == "all":
-            for fault in write_all(o.database, o.out, o.scale, o.variant, o.run):
-                print(fault, file=sys.stderr)
-            print(f"tables in {o.out}")
-        else:
-            if not o.table.isdecimal():
-                raise UserError(f"--table {o.table}: a number, or all")
-            with open_database(o.database) as connection:
-                made = blocks(connection, int(o.table), o.scale, o.variant, o.run)
-            print(render_all(made, o.format))
-            if o.format == "csv" and made[0].note:  # which has no place for it
-                print(made[0].note, file=sys.stderr)
-    except UserError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+    if o.command:
+        if len(o.run) > 1:
+            raise UserError("a summary is of one run: name one --run")
+        data = summary(o.database, o.run[0] if o.run else None)
+        print(json.dumps(data, indent=2) if o.json else summary_text(data))
+    elif o.table == "all":
+        for fault in write_all(o.database, o.out, o.scale, o.variant, o.run):
+            print(fault, file=sys.stderr)
+        print(f"tables in {o.out}")
+    else:
+        if not o.table.isdecimal():
+            raise UserError(f"--table {o.table}: a number, or all")
+        with open_database(o.database) as connection:
+            made = blocks(connection, int(o.table), o.scale, o.variant, o.run)
+        print(render_all(made, o.format))
+        if o.format == "csv" and made[0].note:  # which has no place for it
+            print(made[0].note, file=sys.stderr)
     return 0
+
+
+@reported
+def table_main(arguments: Sequence[str] | None = None) -> int:
+    """`zppo table NUMBER`: as `main` with --table; 0, or 2 with a line for each fault."""
+    parser = command(
+        "table", f"A table of the paper: {', '.join(map(str, TABLES))}.", "zppo table 3"
+    )
+    parser.add_argument("number", help="or all")
+    o, rest = parser.parse_known_args(arguments)
+    return main(["--table", o.number, *rest])

@@ -24,7 +24,7 @@ LINES = [json.dumps(row) for row in GOOD]
 
 def refusal(path: Path, **options) -> str:
     with pytest.raises(UserError) as refused:
-        read_table(str(path), "", **options)
+        read_table(str(path), {}, **options)
     said = str(refused.value)
     assert "\n" not in said
     assert len(said) < 500
@@ -94,7 +94,7 @@ def test_parquet_that_is_cut_flipped_or_odd_never_ends_in_a_traceback(tmp_path: 
             data[draw.randrange(len(data))] = draw.randrange(256)
         path.write_bytes(data[: draw.randrange(len(data))] if trial % 3 == 0 else data)
         with contextlib.suppress(UserError):  # some flips do no harm; no other error may come
-            read_table(str(path), "")
+            read_table(str(path), {})
     twice = pa.table(
         [pa.array(["q"]), pa.array(["1"]), pa.array(["2"])], names=["question", "answer", "answer"]
     )
@@ -139,7 +139,7 @@ def test_a_cell_that_is_no_answer_is_counted_and_its_row_named(
     rows = [*GOOD, {"question": "odd", "answer": cell}]
     path = tmp_path / "t.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
-    questions, report = read_table(str(path), "")
+    questions, report = read_table(str(path), {})
     assert [q.gold for q in questions] == [r["answer"] for r in GOOD]
     assert len(report.dropped) == 1
     assert why in next(iter(report.dropped))
@@ -170,13 +170,13 @@ def test_answers_keep_their_type(tmp_path: Path) -> None:
         "12345678901234567890": "12345678901234567890",
     }
     path.write_text("\n".join(f'{{"question": "q", "answer": {cell}}}' for cell in pairs))
-    questions, _ = read_table(str(path), "")
+    questions, _ = read_table(str(path), {})
     assert [q.gold for q in questions] == list(pairs.values())
     assert [q.kind for q in questions if q.gold == "true"] == ["boolean"]
     csv = tmp_path / "t.csv"
     texts = ["007", "1e5", "None", "NA", "null", "1.50", "TRUE", "1/2"]
     csv.write_text("question,answer\n" + "\n".join(f"q,{t}" for t in texts))
-    assert [q.gold for q in read_table(str(csv), "")[0]] == texts
+    assert [q.gold for q in read_table(str(csv), {})[0]] == texts
     table = tmp_path / "t.parquet"
     dates = pd.to_datetime(["2024-05-01", "2024-05-02"])
     for column, golds in (
@@ -188,7 +188,7 @@ def test_answers_keep_their_type(tmp_path: Path) -> None:
         ([b"x", b"y"], ["x", "y"]),
     ):
         pd.DataFrame({"question": ["a", "b"], "answer": column}).to_parquet(table)
-        assert [q.gold for q in read_table(str(table), "")[0]] == golds
+        assert [q.gold for q in read_table(str(table), {})[0]] == golds
 
 
 def test_a_column_of_mixed_json_keeps_no_quotes_and_missing_numbers_are_no_nan(
@@ -198,10 +198,10 @@ def test_a_column_of_mixed_json_keeps_no_quotes_and_missing_numbers_are_no_nan(
     answers = [*("ABC" * 13), 7]
     rows = [json.dumps({"question": "q", "answer": a}) for a in answers]
     path.write_text("\n".join(rows))
-    assert [q.gold for q in read_table(str(path), "")[0]] == list(map(str, answers))
+    assert [q.gold for q in read_table(str(path), {})[0]] == list(map(str, answers))
     frame = pd.DataFrame({"question": ["q"] * 41, "answer": [2.0] * 40 + [float("nan")]})
     frame.to_parquet(tmp_path / "t.parquet")
-    questions, report = read_table(str(tmp_path / "t.parquet"), "")
+    questions, report = read_table(str(tmp_path / "t.parquet"), {})
     assert {q.gold for q in questions} == {"2"}
     assert report.dropped == {"without question or answer": 1}
 
@@ -213,10 +213,10 @@ def test_a_column_of_mixed_json_keeps_no_quotes_and_missing_numbers_are_no_nan(
 def test_a_flag_is_what_it_says(tmp_path: Path, cell: object, judged: bool) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text(json.dumps({"question": "q", "answer": "a", "free": cell}))
-    assert read_table(str(path), "judged=free")[0][0].judged is judged
+    assert read_table(str(path), {"judged": "free"})[0][0].judged is judged
     path.write_text(json.dumps({"question": "q", "answer": "a", "free": "maybe"}))
     with pytest.raises(UserError, match="flag that is neither"):
-        read_table(str(path), "judged=free")
+        read_table(str(path), {"judged": "free"})
 
 
 def test_a_very_long_text_is_left_out_before_it_is_tokenised(tmp_path: Path) -> None:
@@ -260,16 +260,16 @@ def test_what_json_leaves_out_is_missing_and_a_column_that_is_nowhere_is_refused
     path = tmp_path / "t.jsonl"
     rows = [*GOOD, {"question": "no answer"}, {"question": "q", "answer": "1", "topic": "x"}]
     path.write_text("\n".join(map(json.dumps, rows)))
-    questions, report = read_table(str(path), "category=topic")
+    questions, report = read_table(str(path), {"category": "topic"})
     assert report.dropped == {"without question or answer": 1}
     assert [q.category for q in questions] == [""] * 40 + ["x"]
     with pytest.raises(UserError, match="no column 'picture' but question, answer; set"):
-        read_table(str(path), "image=picture")
+        read_table(str(path), {"image": "picture"})
     with pytest.raises(UserError, match="no column 'solution' but question, answer; set"):
-        read_table(str(path), "answer=solution")
+        read_table(str(path), {"answer": "solution"})
     odd = [{"question": "q", "answer": "1", "id": "\ud800"}, {"question": "q", "answer": "1"}]
     path.write_text("\n".join(map(json.dumps, odd)))
-    assert [q.id for q in read_table(str(path), "id=id")[0]] == ["?", "None"]
+    assert [q.id for q in read_table(str(path), {"id": "id"})[0]] == ["?", "None"]
     verl = {"prompt": [{"role": "user", "content": "q"}], "reward_model": {"ground_truth": "1"}}
     path.write_text("\n".join(map(json.dumps, [*[verl] * 40, {"prompt": None}])))
-    assert len(read_table(str(path), "")[0]) == 40
+    assert len(read_table(str(path), {})[0]) == 40

@@ -98,14 +98,14 @@ def test_further_configs_are_taken_in_with_the_tier_that_is_set(tmp_path: Path) 
         "chart_ocr-reachqa": [vero(9, "reachqa")],
     }
     where = places(tmp_path, veros, [mmfine(0)])
-    recipe = Recipe(more=parse_more(" reachqa=2, chart_ocr-ecd_vqa=1"))
+    recipe = Recipe(more=parse_more({"reachqa": 2, "chart_ocr-ecd_vqa": 1}))
     assert recipe.more == (("ecd_vqa", 1), ("reachqa", 2))
     card = build(where, tmp_path / "out", recipe, tokens)
     assert (card.by_name["ecd_vqa"], card.by_name["reachqa"]) == (3, 1)
     assert {r["tier"] for r in corpus_rows(tmp_path / "out") if r["canonical"] == "reachqa"} == {2}
     assert build(where, tmp_path / "paper", Recipe(), tokens).by_name["ecd_vqa"] == 0
     with pytest.raises(UserError, match="has no vizwiz, only chart_ocr-ecd_vqa"):
-        build(where, tmp_path / "typo", Recipe(more=parse_more("vizwiz=2")), tokens)
+        build(where, tmp_path / "typo", Recipe(more=parse_more({"vizwiz": 2})), tokens)
     for wrong in ("ecd_vqa", "ecd_vqa=3", "tqa=1", "ecd_vqa=1,ecd_vqa=2", "=2"):
         with pytest.raises(UserError, match=r"data\.more_configs"):
             load("nano", [f"data.more_configs={wrong}"])

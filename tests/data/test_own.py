@@ -4,6 +4,7 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -65,7 +66,7 @@ def test_other_formats_and_folders_are_read(tmp_path: Path, form: str) -> None:
     else:
         (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
     source = tmp_path if form == "folder" else tmp_path / f"t.{form}"
-    questions, report = read_table(str(source), "")
+    questions, report = read_table(str(source), {})
     assert [(q.text, q.gold) for q in questions] == [("q0", "0"), ("q1", "1"), ("q2", "2")]
     assert report.dropped == {}
 
@@ -79,7 +80,7 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path: Path) -> None:
         picture=[png()] * (n - 1) + [b"no image"],
         key=["a", "b", "b", *map(str, range(3, n))],
     )
-    questions, report = read_table(str(path), "image=picture,id=key")
+    questions, report = read_table(str(path), {"image": "picture", "id": "key"})
     assert report.kept == len(questions) == n - 3
     assert report.text() == (
         "97 questions; left out: 1 with an id seen before, 1 with an unreadable image, "
@@ -90,15 +91,15 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path: Path) -> None:
 def test_a_table_that_cannot_serve_is_refused_in_one_line(tmp_path: Path) -> None:
     path = table(tmp_path, question=["q"] * 4, answer=["", "", "1", "2"])
     with pytest.raises(UserError, match="2 without question or answer"):
-        read_table(str(path), "")
+        read_table(str(path), {})
     with pytest.raises(UserError, match="no column 'solution' but question, answer"):
-        read_table(str(path), "answer=solution")
-    with pytest.raises(UserError, match="role=column"):
-        parse_columns("gold=answer")
+        read_table(str(path), {"answer": "solution"})
+    with pytest.raises(UserError, match="is no role"):
+        parse_columns({"gold": "answer"})
     with pytest.raises(UserError, match="does not exist"):
-        read_table(str(tmp_path / "none.parquet"), "")
+        read_table(str(tmp_path / "none.parquet"), {})
     with pytest.raises(UserError, match="holds no file"):
-        read_table(str(tmp_path / "."), "") if not path.unlink() else None
+        read_table(str(tmp_path / "."), {}) if not path.unlink() else None
 
 
 def test_images_of_every_kind_become_png_or_jpeg(tmp_path: Path) -> None:
@@ -174,6 +175,8 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     slow = (
         "\n\ndef never(question, response):\n    while True:\n        pass\n"
         "\n\ndef broken(question, response):\n    return 1.0\n"
+        "\n\ndef half(question, response):\n    return Grade(0.5, 'correct', 'x')\n"
+        "\n\ndef great(question, response):\n    return Grade(1.0, 'great', 'x')\n"
     )
     (tmp_path / "my_rewards.py").write_text(example.group(1) + slow)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -192,6 +195,16 @@ def test_a_reward_that_hangs_is_a_timeout_and_one_that_fails_stops_the_run(own_m
     assert hangs.grade_all([(QUESTION, "x")]) == [Grade(0.0, "timeout")]
     with pytest.raises(UserError, match="not a Grade"):
         OwnReward(f"{own_module}:broken").grade_all([(QUESTION, "x")])
+    with pytest.raises(UserError, match="not a Grade with reward 0 or 1"):
+        OwnReward(f"{own_module}:half").grade_all([(QUESTION, "x")])
+    with pytest.raises(UserError, match="outcome 'great' is not one of correct"):
+        OwnReward(f"{own_module}:great").grade_all([(QUESTION, "x")])
+
+
+def test_a_question_with_pictures_is_graded_without_them(own_module: str) -> None:
+    question = replace(QUESTION, images=(png(),))
+    grades = OwnReward(f"{own_module}:contains_gold").grade_all([(question, "blue")])
+    assert [g.reward for g in grades] == [1.0]
 
 
 def test_a_reward_that_is_not_there_is_found_before_the_run(tmp_path: Path) -> None:
@@ -216,11 +229,11 @@ def test_a_table_on_s3_is_read_file_by_file(tmp_path: Path, s3_url: str) -> None
         pd.DataFrame(rows).to_parquet(tmp_path / "t.parquet")
         store.put_file(f"parts/{part}.parquet", tmp_path / "t.parquet")
     store.put("parts/README.md", b"not a table")
-    questions, report = read_table(f"{s3_url}/parts", "image=image")
+    questions, report = read_table(f"{s3_url}/parts", {"image": "image"})
     assert [q.text for q in questions] == ["a0", "a1", "b0", "b1"]
     assert report.kept == 4
     assert questions[0].images == (png(),)
-    (one, _) = read_table(f"{s3_url}/parts/b.parquet", "")
+    (one, _) = read_table(f"{s3_url}/parts/b.parquet", {})
     assert [q.text for q in one] == ["b0", "b1"]
     with pytest.raises(UserError, match="holds no"):
-        read_table(f"{s3_url}/empty", "")
+        read_table(f"{s3_url}/empty", {})

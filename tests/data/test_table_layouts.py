@@ -30,7 +30,7 @@ def write(path: Path, *rows: dict) -> str:
 
 
 def only(path: str, layout: str = "") -> tuple[Question, str]:
-    (question,), report = read_table(path, "", layout=layout)
+    (question,), report = read_table(path, {}, layout=layout)
     return question, report.layout
 
 
@@ -85,9 +85,9 @@ def test_the_step_says_what_it_read(tmp_path: Path, capsys) -> None:
 def test_another_layout_than_the_named_one_is_refused_in_one_line(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl", VERL)
     with pytest.raises(UserError, match="not in the layout easyr1: it has no column 'problem'"):
-        read_table(path, "", layout="easyr1")
+        read_table(path, {}, layout="easyr1")
     with pytest.raises(UserError, match="no column 'question' but data_source"):
-        read_table(path, "", layout="columns")
+        read_table(path, {}, layout="columns")
     for wrong in ("parquet", "verl2"):
         with pytest.raises(UserError, match="no layout; use one of columns, verl, trl"):
             load("nano", [f"data.format={wrong}"])
@@ -110,7 +110,7 @@ def test_another_layout_than_the_named_one_is_refused_in_one_line(tmp_path: Path
 
 def test_a_column_of_messages_is_a_chat_under_a_mapping_too(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl", {"prompt": [USER], "gold": ["4", "5"]})
-    ((question,), _) = read_table(path, "question=prompt,answer=gold")
+    ((question,), _) = read_table(path, {"question": "prompt", "answer": "gold"})
     assert (question.text, question.gold) == ("What is 2 + 2?", "4, 5")
 
 
@@ -121,7 +121,7 @@ def test_what_one_question_cannot_hold_is_counted(tmp_path: Path) -> None:
         {**VERL, "videos": ["a.mp4"]},
         {**VERL, "reward_model": {"ground_truth": None}},
     ]
-    _, report = read_table(write(tmp_path / "t.jsonl", *rows), "")
+    _, report = read_table(write(tmp_path / "t.jsonl", *rows), {})
     assert report.dropped == {
         "with several turns": 1,
         "with a video or sound": 1,
@@ -129,7 +129,7 @@ def test_what_one_question_cannot_hold_is_counted(tmp_path: Path) -> None:
     }
     long = {"instruction": "Why?", "output": "Well. " * 40}
     with pytest.raises(UserError, match="a reply that marks no final answer"):
-        read_table(write(tmp_path / "l.jsonl", long), "")
+        read_table(write(tmp_path / "l.jsonl", long), {})
 
 
 def test_verl_says_what_it_accepts(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_pictures_stand_beside_the_file_and_marks_go(tmp_path: Path) -> None:
     ]
     (folder / "t.json").write_text(json.dumps(rows))
     for source in (folder, folder / "t.json"):
-        questions, report = read_table(str(source), "")
+        questions, report = read_table(str(source), {})
         assert {q.text for q in questions} == {"Find x."}
         assert [len(q.images) for q in questions] == [1, 1, 1, 2, 1]
         assert {image for q in questions for image in q.images} == {png()}
@@ -180,7 +180,7 @@ def test_pictures_stand_beside_the_file_and_marks_go(tmp_path: Path) -> None:
         images = ["images/a.png"] if marks.count("<image>") > 1 else []
         path = write(folder / "w.jsonl", {"problem": marks, "answer": "3", "images": images})
         with pytest.raises(UserError, match="other <image> marks than pictures"):
-            read_table(path, "")
+            read_table(path, {})
 
 
 def test_pictures_of_a_table_on_s3_stand_beside_it(tmp_path: Path, s3_url: str) -> None:
@@ -190,11 +190,11 @@ def test_pictures_of_a_table_on_s3_stand_beside_it(tmp_path: Path, s3_url: str) 
     write(tmp_path / "t.jsonl", {"question": "q", "answer": "1", "image": "pictures/a.png"})
     store.put_file("set/t.jsonl", tmp_path / "t.jsonl")
     store.put("set/pictures/a.png", png())
-    ((question,), _) = read_table(f"{s3_url}/set", "")
+    ((question,), _) = read_table(f"{s3_url}/set", {})
     assert question.images == (png(),)
     store.put_file("other/t.jsonl", tmp_path / "t.jsonl")
     with pytest.raises(UserError, match=r"row 1: no file 'pictures/a\.png' in s3:"):
-        read_table(f"{s3_url}/other", "")
+        read_table(f"{s3_url}/other", {})
 
 
 def test_a_table_tells_what_it_knows_of_its_answers(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_hub_id_is_read_by_datasets_and_its_faults_are_one_line(
     assert [q.gold for q in read_table("me/mine", "")[0]] == ["A", "7", "1/2"]
     kept = tmp_path / "kept.parquet"
     datasets.Dataset.from_list(rows, on_mixed_types="use_json").to_parquet(kept)
-    assert [q.gold for q in read_table(str(kept), "")[0]] == ["A", "7", "1/2"]
+    assert [q.gold for q in read_table(str(kept), {})[0]] == ["A", "7", "1/2"]
     pictures = datasets.Dataset.from_dict(
         {"question": ["q"], "answer": ["1"], "images": [[{"bytes": png(), "path": None}]]},
         features=datasets.Features(

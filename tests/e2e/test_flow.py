@@ -43,7 +43,10 @@ def flow(folder: Path, *arguments: str, fail: str = "") -> subprocess.CompletedP
 def machine_of_a_resumed_run(folder: Path) -> dict[str, int]:
     """MiB that a step asks for, when the run is resumed and when another one is started."""
     code = (
-        "import json, sys; from steps.early import prepare_process, machine; found = {}\n"
+        "import json, sys\n"
+        "from steps.launch import prepare_process\n"
+        "from steps.machine import machine\n"
+        "found = {}\n"
         "for command in ('resume', 'run'):\n"
         "    sys.argv[1:] = [command]\n"
         "    found[command] = machine(prepare_process('ZPPOFlow')).memory\n"

@@ -208,7 +208,7 @@ def test_missing_broken_and_uncreatable_files_are_user_errors(tmp_path, capsys):
     with pytest.raises(UserError, match="cannot be created"):
         connection.connect(tmp_path / "text" / "d")
     assert database.main(["ingest", "--run", "a"]) == 2
-    assert capsys.readouterr().err == "error: ingest needs --journal URL\n"
+    assert capsys.readouterr().err == "zppo: ingest needs --journal URL\n"
 
 
 def test_the_wire_format_is_that_of_schema_sql_and_every_column_is_documented():

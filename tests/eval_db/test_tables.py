@@ -225,7 +225,7 @@ def test_the_command_prints_writes_and_refuses(database_path, tmp_path, capsys):
     assert len(list(tmp_path.glob("table*.csv"))) + capsys.readouterr().err.count("Table") == 17
     for wrong in (["--table", "8"], ["--table", "x"]):
         assert tables.main([*wrong, *database]) == 2
-        assert capsys.readouterr().err.startswith("error: ")
+        assert capsys.readouterr().err.startswith("zppo: ")
 
 
 CROWD = (

@@ -53,7 +53,7 @@ def test_a_frame_with_pictures_is_a_table_named_after_its_content(tmp_path: Path
     assert len(list(tmp_path.iterdir())) == 1
     from zppo_core.data.table import read_table
 
-    questions, _ = read_table(place, "")
+    questions, _ = read_table(place, {})
     assert [q.gold for q in questions] == ["1", "2"]
     assert questions[0].images[0].startswith(b"\x89PNG")
 
@@ -65,6 +65,7 @@ def test_a_frame_with_pictures_is_a_table_named_after_its_content(tmp_path: Path
         ({"questions": [{"question": 1}, {"question": "x"}]}, "no table"),
         ({"reward": lambda question, response: None}, "cannot be imported"),
         ({"student": "nano:professor"}, "nano build"),
+        ({"teacher": "ftp://host/x"}, "teacher.model: give a folder"),
     ],
 )
 def test_faults_are_one_line_before_anything_is_loaded(tmp_path: Path, given, says: str) -> None:

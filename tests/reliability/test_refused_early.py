@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steps import sweep
-from steps.early import parse, resolve
+from steps.early import parse
 from steps.start import open_run
-from zppo_core.config import Config, bounds, load
+from zppo_core.config import Config, load
+from zppo_core.config.overrides import resolve
 from zppo_core.errors import UserError, suggestion
 from zppo_core.run.names import RESERVED, check_apart, check_name
 from zppo_core.store.base import DamagedObjectError
@@ -112,27 +113,65 @@ def test_what_can_be_is_taken(override: str) -> None:
     load("nano", [override])
 
 
-def test_every_number_has_its_bounds_but_those_that_a_rule_of_their_own_checks() -> None:
-    others = {
-        "data.min_pixels",
-        "data.max_pixels",
-        "rollout.temperature",
-        "rollout.top_p",
-        "compute.teacher_tensor_parallel",
-        "compute.zero_stage",
-    }
-    names = {name for name, _ in bounds.numbers(Config())}
-    assert names == set(bounds.BOUNDS) | others
-    for name in others:
+NUMBERS = {
+    f"{section}.{name}": value
+    for section, fields in Config().to_dict().items()
+    if isinstance(fields, dict)
+    for name, value in fields.items()
+    if isinstance(value, (int, float)) and not isinstance(value, bool)
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_every_number_has_a_range_beside_its_field(name: str) -> None:
+    with pytest.raises(UserError, match=rf"^{name} must be "):
+        load("nano", {name: -3})
+
+
+@given(st.sampled_from([math.nan, math.inf, -math.inf]), st.sampled_from(sorted(NUMBERS)))
+def test_no_number_that_is_not_finite_is_taken(value: float, name: str) -> None:
+    for given_ in (value, str(value)):
         with pytest.raises(UserError, match=name):
-            load("nano", [f"{name}={-1 if 'top' not in name else 2}"])
+            load("nano", {name: given_})
 
 
-@given(st.floats(allow_nan=True, allow_infinity=True), st.sampled_from(sorted(bounds.BOUNDS)))
-def test_no_number_that_is_not_finite_is_inside(value: float, name: str) -> None:
-    interval = bounds.BOUNDS[name].partition(": ")[0]
-    if bounds.inside(value, interval):
-        assert math.isfinite(value)
+def test_all_faults_are_said_at_once_a_line_each() -> None:
+    sets = {
+        "optimizer.lr": "fast",
+        "replay.threshold": 0,
+        "optimiser.lr": 1,
+        "optimizer.lrr": 1,
+        "advantage.norm": "std",
+        "run.method": "zpo",
+        "data.columns": {"foo": "bar"},
+        "optimizer.betas": [0.9],
+        "run.seed": True,
+        "compute.offload": 2,
+    }
+    with pytest.raises(UserError) as fault:
+        load("nano", sets)
+    lines = str(fault.value).splitlines()
+    assert len(lines) == len(sets)
+    for name, words in {
+        "optimizer.lr": "optimizer.lr: 'fast' is not a number",
+        "replay.threshold": "replay.threshold must be in (0, 1]",
+        "optimiser": "unknown section 'optimiser'; did you mean 'optimizer'?",
+        "optimizer.lrr": "unknown field optimizer.lrr; did you mean optimizer.lr?",
+        "advantage.norm": "is not one of nonzero, all, none, grpo",
+        "run.method": "unknown method 'zpo'; did you mean 'zppo'?",
+        "data.columns": "data.columns: 'foo' is no role; it is one of question, answer",
+        "optimizer.betas": "optimizer.betas: [0.9] is not 2 numbers",
+        "run.seed": "run.seed: True is not a whole number",
+        "compute.offload": "compute.offload: 2 is not true or false",
+    }.items():
+        assert any(words in line for line in lines), name
+
+
+def test_broken_rules_over_several_fields_are_said_together() -> None:
+    sets = ["compute.update_hosts=2", "data.min_pixels=9", "data.max_pixels=3"]
+    with pytest.raises(UserError) as fault:
+        load("nano", sets)
+    assert len(str(fault.value).splitlines()) == 2
 
 
 GOOD_NAMES = ["run", "0.8B-zppo-s0-17", "a/b", "night_2@lab+x=1", "R2.1", "journals", "x" * 128]
@@ -219,9 +258,9 @@ def test_a_run_lies_beside_the_cache_and_not_in_it(name: str, tmp_path: Path) ->
 
 
 def test_the_command_line_refuses_a_name_before_metaflow_starts(monkeypatch, capsys) -> None:
-    from steps.early import prepare_process
+    from steps.launch import prepare_process
 
-    assert parse(["run", "--name=../x"]).name == "../x"
+    assert parse(["run", "--name=../x"]).options.name == "../x"
     monkeypatch.setattr("sys.argv", ["flow", "run", "--name", "../x"])
     with pytest.raises(SystemExit):
         prepare_process("ZPPOFlow")

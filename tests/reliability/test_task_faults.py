@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 FLOW = """
 from metaflow import FlowSpec, step
 from steps.faults import one_line
 from zppo_core.errors import UserError
+from zppo_core.store.objects import DamagedObjectError
 
 
 class Failing(FlowSpec):
@@ -20,7 +23,7 @@ class Failing(FlowSpec):
     def start(self):
         import os
         if not os.environ.get("MENDED"):
-            raise UserError("the disk of /runs is full; free some space, then resume")
+            raise FAULT("the disk of /runs is full; free some space, then resume")
         self.next(self.end)
 
     @one_line
@@ -47,8 +50,11 @@ def run(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProce
     )
 
 
-def test_a_user_error_in_a_task_is_its_last_line_and_resume_goes_on(tmp_path: Path) -> None:
-    (tmp_path / "failing.py").write_text(FLOW)
+@pytest.mark.parametrize("kind", ["UserError", "DamagedObjectError"])
+def test_a_user_error_in_a_task_is_its_last_line_and_resume_goes_on(
+    tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "failing.py").write_text(FLOW.replace("FAULT", kind))
     failed = run(tmp_path, "run")
     assert failed.returncode == 1
     said = failed.stdout + failed.stderr

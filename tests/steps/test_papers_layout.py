@@ -65,7 +65,7 @@ def test_by_default_the_teacher_is_split_over_its_gpus(monkeypatch) -> None:
 def test_tensor_parallel_divides_the_teacher_s_gpus() -> None:
     with pytest.raises(UserError, match=r"must divide compute\.teacher_gpus"):
         load("4B", ["compute.teacher_tensor_parallel=3"])
-    with pytest.raises(UserError, match="must divide"):
+    with pytest.raises(UserError, match="teacher_tensor_parallel must be in"):
         load("4B", ["compute.teacher_tensor_parallel=-1"])
 
 

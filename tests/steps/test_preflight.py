@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from steps import early
-from steps.early import machine, merge_sets, parse
+from steps import launch
+from steps.early import parse
+from steps.machine import machine, workers
+from steps.start import open_run
 from zppo_core.config import load
+from zppo_core.config.overrides import resolve, split_overrides
 from zppo_core.errors import UserError
 from zppo_core.run.preflight import check, check_cluster, check_machine
+from zppo_core.run.spec import Run
 
 FLOW = Path(__file__).parents[2] / "flows" / "zppo_flow.py"
 
@@ -30,7 +34,7 @@ def run_flow(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     ("arguments", "says"),
     [
         (["--set", "optimizer.max_gradnorm=1"], "optimizer.max_grad_norm?"),
-        (["--set", "optimizer.lr=fast"], "optimizer.lr: 'fast' is not float"),
+        (["--set", "optimizer.lr=fast"], "optimizer.lr: 'fast' is not a number"),
         (["--set", "nonsense"], "section.field=value"),
         (["--method", "zpo"], "'zppo'"),
         (["--scale", "nanno"], "'nano'"),
@@ -60,27 +64,25 @@ def test_options_are_read_in_both_spellings_and_sets_add_up() -> None:
     arguments = parse(
         ["run", "--scale=nano", "--seed", "3", "--set", "a.b=1;c.d=2", "--set=e.f=3", "--tag", "x"]
     )
-    assert (arguments.command, arguments.scale, arguments.seed) == ("run", "nano", "3")
-    assert arguments.overrides == ("a.b=1", "c.d=2", "e.f=3")
-    merged = merge_sets(["run", "--set", "a.b=1", "--tag", "x", "--set=e.f=3"])
-    assert merged == ["run", "--tag", "x", "--set", "a.b=1;e.f=3"]
-    assert merge_sets(["show"]) == ["show"]
+    assert (arguments.command, arguments.scale, arguments.options.seed) == ("run", "nano", "3")
+    assert split_overrides(arguments.options.set) == ("a.b=1", "c.d=2", "e.f=3")
+    with pytest.raises(UserError, match="--seed: expected one argument"):
+        parse(["run", "--seed"])
 
 
 def test_settings_with_semicolons_of_their_own_stay_whole() -> None:
     text = "evaluation.settings=frames=16;totals=DynaM=pooled,WeMath=strict; run.seed=3"
-    assert early.split_overrides(text) == (
+    assert split_overrides(text) == (
         "evaluation.settings=frames=16;totals=DynaM=pooled,WeMath=strict",
         "run.seed=3",
     )
-    merged = merge_sets(["run", "--set", text, "--set", "a.b=1"])
-    assert early.split_overrides(merged[-1])[-2:] == ("run.seed=3", "a.b=1")
+    assert split_overrides([text, "a.b=1"])[-2:] == ("run.seed=3", "a.b=1")
 
 
 def test_later_overrides_win_and_seed_zero_counts() -> None:
-    config = early.resolve("nano", "grpo", "0", ["run.seed=5", "run.seed=6"])
+    config = resolve("nano", "grpo", "0", ["run.seed=5", "run.seed=6"])
     assert (config.run.method, config.run.seed) == ("grpo", 6)
-    assert early.resolve("nano", "", "0", []).run.seed == 0
+    assert resolve("nano", "", "0", []).run.seed == 0
 
 
 def test_a_scale_asks_for_the_machine_that_it_needs() -> None:
@@ -91,13 +93,13 @@ def test_a_scale_asks_for_the_machine_that_it_needs() -> None:
 
 def test_any_user_can_run_root_included(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("getpass.getuser", lambda: "root")
-    assert early._user() == "zppo"
+    assert launch._user() == "zppo"
 
     def nameless() -> str:
         raise KeyError("uid not found")
 
     monkeypatch.setattr("getpass.getuser", nameless)
-    assert early._user().startswith("uid")
+    assert launch._user().startswith("uid")
 
 
 def test_a_sound_configuration_passes(tmp_path: Path) -> None:
@@ -138,7 +140,7 @@ def test_the_machine_must_have_the_gpus_and_the_memory(tmp_path, monkeypatch) ->
     ],
 )
 def test_a_laptop_without_gpus_may_send_a_run_to_a_cluster(options, elsewhere: bool) -> None:
-    assert early._runs_elsewhere(["run", "--scale", "4B", *options]) == elsewhere
+    assert launch.runs_elsewhere(parse(["run", "--scale", "4B", *options])) == elsewhere
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,7 @@ def test_a_laptop_without_gpus_may_send_a_run_to_a_cluster(options, elsewhere: b
         (["--datastore", "s3", "run"], "run"),
         (["--with", "kubernetes", "run", "--scale", "4B"], "run"),
         (["--with", "batch", "resume"], "resume"),
-        (["--with=batch", "show"], "show"),
+        (["--with=batch", "show"], ""),
         (["--help"], ""),
         (["run", "--name", "resume"], "run"),
     ],
@@ -162,11 +164,11 @@ def test_tasks_that_share_this_machines_gpus_run_one_at_a_time(tmp_path, monkeyp
     monkeypatch.setenv("PATH", node(tmp_path, 8, 81_559) + ":/usr/bin:/bin")
     large, sweep = parse(["run", "--scale", "4B"]), parse(["run", "--scales", "nano,4B"])
     assert sweep.scale == "4B"
-    assert early.workers(large, False) == early.workers(sweep, False) == 1
-    assert early.workers(large, True) == cores  # a pod each
-    assert early.workers(parse(["run"]), False) == cores
+    assert workers(large, False) == workers(sweep, False) == 1
+    assert workers(large, True) == cores  # a pod each
+    assert workers(parse(["run"]), False) == cores
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    assert early.workers(large, False) == cores
+    assert workers(large, False) == cores
 
 
 def test_a_flow_of_many_hosts_asks_for_their_machine_unnamed() -> None:
@@ -199,15 +201,27 @@ def test_weights_on_their_way_have_room_on_a_cluster() -> None:
 
 def test_an_evaluation_on_a_cluster_needs_a_store_that_its_tasks_share(monkeypatch, capsys) -> None:
     monkeypatch.setenv("PATH", os.environ["PATH"])  # both are changed by what is called
-    monkeypatch.setattr(early, "hurry", lambda: None)
+    monkeypatch.setattr(launch, "hurry", lambda: None)
     for store, code in ((), 2), (("--set", "store.root=s3://bucket/runs"), 0):
         command = ["eval_flow.py", "run", "--scale", "4B", "--with", "batch", *store]
         monkeypatch.setattr("sys.argv", command)
         if code:
             with pytest.raises(SystemExit, match="2"):
-                early.prepare_process("EvalFlow", training=False)
+                launch.prepare_process("EvalFlow", training=False)
             assert (
                 "zppo: tasks on a cluster do not share the folder runs" in capsys.readouterr().err
             )
         else:
-            assert early.prepare_process("EvalFlow", training=False).scale == "4B"
+            assert launch.prepare_process("EvalFlow", training=False).scale == "4B"
+
+
+def test_the_text_of_a_file_reaches_the_run_and_its_scale_counts(tmp_path: Path) -> None:
+    text = (
+        f'scale = "nano"\n[store]\nroot = "{tmp_path}/runs"\ndatabase = "{tmp_path}/x.duckdb"\n'
+        "[run]\nseed = 5\nrollout_steps = 7\n"
+    )
+    run = Run.of(open_run("", "grpo", "", ["run.rollout_steps=3"], "1", "", text, "4B"))
+    assert (run.config.scale, run.config.run.method, run.config.run.seed) == ("nano", "grpo", 5)
+    assert run.rollout_steps == 3
+    with pytest.raises(UserError, match=r"^--config: unknown field run\.sead"):
+        open_run("", "", "", (), "1", "", "[run]\nsead = 5")

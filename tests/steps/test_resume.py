@@ -17,6 +17,7 @@ from zppo_core.data.corpus import ListCorpus
 from zppo_core.data.digits import train_questions
 from zppo_core.errors import UserError
 from zppo_core.records.schema import decode, encode
+from zppo_core.run.corpus import build_corpus
 from zppo_core.run.resume import same_beginning
 from zppo_core.run.setup import same_configuration
 from zppo_core.run.spec import Run
@@ -68,6 +69,20 @@ def test_a_named_run_goes_on_where_things_moved_and_is_refused_where_it_would_di
         )
 
 
+def test_a_run_stored_when_tables_were_text_goes_on_under_its_name(tmp_path) -> None:
+    before = load("nano").to_dict()
+    before["data"]["more_configs"] = " ecd_vqa=2 , reachqa = 2"  # as it was typed
+    before["evaluation"]["settings"] = "frames=16; totals=DynaM=pooled"
+    journal = journal_of(tmp_path, before)
+    now = {
+        "data.more_configs": {"ecd_vqa": 2, "reachqa": 2},
+        "evaluation.settings": {"frames": 16, "totals": {"DynaM": "pooled"}},
+    }
+    assert same_configuration(journal, load("nano", now))[1] == {}
+    with pytest.raises(UserError, match=r"another data\.more_configs; choose"):
+        same_configuration(journal, load("nano", now | {"data.more_configs": {"ecd_vqa": 2}}))
+
+
 def test_one_pass_is_counted_when_the_corpus_is_there(tmp_path):
     sets = f"store.root={tmp_path};run.rollout_steps=0;data.source={tmp_path}/t.jsonl"
     sets += ";rollout.new_prompts=4"
@@ -97,6 +112,33 @@ def test_a_run_does_not_go_on_with_other_questions(tmp_path):
     same_beginning(world_of(6), run)
     with pytest.raises(UserError, match="corpus is not the one"):
         same_beginning(world_of(7), run)
+
+
+ODD = ("{}", "[]", "null", "7", '"x"', "", '{"sha256": "1', '{"sha256": 7}', "[" * 100_000)
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_a_damaged_note_of_the_corpus_is_one_line(tmp_path, text: str):
+    run = run_in(tmp_path)
+    same_beginning(world_of(6), run)
+    note = tmp_path / "r" / "corpus.json"
+    cut, whole = note.write_text, lambda text: run.store.put("r/corpus.json", text.encode())
+    for write in (cut, whole):  # without the store's own sum of it, and with one
+        write(text)
+        with pytest.raises(UserError, match=r"r/corpus\.json.* is damaged .*delete it") as said:
+            same_beginning(world_of(6), run)
+        assert len(str(said.value).splitlines()) == 1
+    note.unlink()
+    same_beginning(world_of(6), run)
+
+
+@pytest.mark.parametrize("text", [*ODD, '{"recipe": null, "questions": 1}', '{"recipe": {}}'])
+def test_a_damaged_manifest_of_the_corpus_is_one_line(tmp_path, text: str):
+    (tmp_path / "manifest.json").write_text(text)
+    config = load("nano", ["data.source=zppo77k", f"data.corpus={tmp_path}"])
+    with pytest.raises(UserError, match=r"manifest\.json is damaged .*builds .* anew") as said:
+        build_corpus(config)
+    assert len(str(said.value).splitlines()) == 1
 
 
 def test_adapters_do_not_go_on_over_another_base(tmp_path):

@@ -106,6 +106,19 @@ def test_other_settings_under_the_same_name_are_not_taken_for_done(folder):
         assert sweep.run_member(member, str(folder))["status"] == "done"
 
 
+def test_a_file_of_ones_own_reaches_every_member_and_another_text_runs_them_again(folder):
+    for updates in (2, 3, 3):
+        text = f"[optimizer]\nupdates = {updates}\n"
+        plan = sweep.plan("", "trial", "grpo", "nano", "0", ["run.rollout_steps=3"], text)
+        (member,) = sweep.members(plan)
+        assert member.settings.optimizer.updates == updates
+        sweep.run_member(member, str(folder))
+        assert sweep.ledger(member).with_suffix(".toml").read_text() == text
+    assert len(ran(folder)) == 2
+    with pytest.raises(UserError, match=r"--config: unknown field optimizer\.update"):
+        sweep.members(sweep.plan("", "t", "grpo", "nano", "0", "", "[optimizer]\nupdate = 3"))
+
+
 def test_a_kill_while_a_note_is_written_leaves_none(folder, monkeypatch):
     (member, *_) = two_methods(methods="grpo", seeds="0")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from zppo_core.errors import UserError
 from zppo_core.models.weights import weight_hash
 from zppo_core.store.checkpoint import checkpoint_of, latest_checkpoint, save_checkpoint, steps
 from zppo_core.store.objects import DamagedObjectError, LocalStore, MissingObjectError
@@ -116,6 +117,43 @@ def test_every_kind_of_damage_goes_back_one(tmp_path: Path, how: str) -> None:
         found = latest_checkpoint(store, "run")
     assert found is not None
     assert found.read("state.json") == b"again"
+
+
+COPIES = ("step-7", "step-0007", "step-0000007", "step-0007 (copy)", "step-000007 (copy)")
+
+
+def test_only_the_names_that_the_store_writes_are_checkpoints(store) -> None:
+    for step in (4, 7, 1_234_567):
+        save_checkpoint(store, "run", step, write(f"at {step}"), keep=3)
+    for name in (*COPIES, "step-000007.old", "step-+00007", "step- 00007", "step-" + "9" * 30):
+        for file in ("state.json", "manifest.json"):
+            copied = store.get(f"run/checkpoints/step-000007/{file}")
+            store.put(f"run/checkpoints/{name}/{file}", copied)
+    assert steps(store, "run") == [4, 7, 1_234_567]
+    save_checkpoint(store, "run", 8, write("at 8"), keep=2)  # copies take no real one's place
+    assert steps(store, "run") == [8, 1_234_567]
+
+
+def test_a_copy_under_another_steps_name_is_passed_over(store) -> None:
+    """Its counters would be of another step than its name."""
+    save_checkpoint(store, "run", 4, write("at 4"), keep=2)
+    for key in store.list("run/checkpoints/step-000004/"):
+        store.put(key.replace("000004", "000009"), store.get(key))
+    with pytest.warns(UserWarning, match="step-000009 is a copy"):
+        found = latest_checkpoint(store, "run")
+    assert found is not None
+    assert found.step == 4
+
+
+@pytest.mark.parametrize("name", [*COPIES, "step-", "step-²"])
+def test_a_copied_folder_is_not_exported_as_the_checkpoint_itself(tmp_path: Path, name) -> None:
+    from zppo_core.run.export import export
+
+    save_checkpoint(LocalStore(tmp_path / "run"), "", 7, write("at 7"), keep=2)
+    with pytest.raises(UserError, match=r"no checkpoint's own name.*step-000007"):
+        export(f"{tmp_path}/run/checkpoints/{name}", str(tmp_path / "out"), whole=True)
+    done = export(f"{tmp_path}/run/checkpoints/step-000007", str(tmp_path / "out"), whole=True)
+    assert done.step == 7
 
 
 def test_a_rewritten_checkpoint_keeps_nothing_of_the_old(store, tmp_path: Path) -> None:

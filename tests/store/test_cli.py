@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from zppo_core.cli import main
+from steps.cli import main
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.protocols import Sampling
 from zppo_core.store.cache_tools import prune, usage, verify

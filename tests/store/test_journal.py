@@ -75,6 +75,33 @@ def test_damage_is_refused_by_name(store, how: str) -> None:
     assert journal.read("step-000007/plain") == {"f.parquet": b"5678"}
 
 
+MANIFESTS = (
+    "{}",
+    "[]",
+    "null",
+    "7",
+    '{"files": {"f": ',
+    "",
+    '{"files": []}',
+    '{"files": null}',
+    '{"files": {"../f": "x"}}',
+    '{"files": {"f": 7}}',
+    '{"files": {}, "at": []}',
+    '{"files": {"f": "x"}, "at": {"f": "../../x"}}',
+    "[" * 100_000,
+)
+
+
+@pytest.mark.parametrize("text", MANIFESTS)
+def test_a_manifest_of_a_foreign_shape_is_damage(tmp_path: Path, text: str) -> None:
+    journal = Journal(LocalStore(tmp_path), "j")
+    journal.commit("u", {"f": b"1"})
+    (tmp_path / "j/u/manifest.json").unlink()
+    (tmp_path / "j/u/manifest.json").write_text(text)
+    with pytest.raises(DamagedObjectError, match=r"manifest is damaged; delete .*j/u/manifest"):
+        journal.read("u")
+
+
 def test_results_that_runs_share_are_the_first_writers(tmp_path: Path) -> None:
     journal = Journal(LocalStore(tmp_path), "evaluations")
     assert journal.keep("base/vlm", {"scores": b"first"}) == {"scores": b"first"}

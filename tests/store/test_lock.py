@@ -59,6 +59,45 @@ def test_a_process_that_only_took_over_the_number_is_not_the_holder(tmp_path: Pa
         pass
 
 
+@pytest.mark.parametrize("began", ["", None, 7, "missing", [1]])
+def test_a_dead_holder_without_a_start_is_replaced_at_once(tmp_path: Path, began: object) -> None:
+    store = LocalStore(tmp_path)
+    found = {**json.loads(dead_here()), "started": began}
+    if began == "missing":
+        del found["started"]
+    store.put("run/lock.json", json.dumps(found).encode())
+    with RunLock(store, "run", stale=60):
+        assert json.loads(store.get("run/lock.json"))["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("began", ["", None, 7, "alive"])
+def test_a_number_in_use_whose_start_nobody_wrote_down_is_watched(tmp_path: Path, began) -> None:
+    """It may be the holder's, or another's since: only signs of life can tell."""
+    store = LocalStore(tmp_path)
+    here = {"pid": os.getppid(), "machine": machine(), "started": began}
+    store.put("run/lock.json", record(**here))
+    started = time.monotonic()
+    with RunLock(store, "run", stale=0.3):
+        assert time.monotonic() - started >= 0.3
+    store.put("run/lock.json", record(**here))
+    beat = threading.Timer(0.3, lambda: store.put("run/lock.json", record(**here, time=1)))
+    beat.start()
+    with (
+        pytest.raises(UserError, match=f"process {os.getppid()} .*wait for it or stop it"),
+        RunLock(store, "run", stale=5),
+    ):
+        pass
+    beat.join()
+
+
+@pytest.mark.parametrize("pid", [0, -1, 10**30])
+def test_a_number_that_no_process_has_is_a_dead_holders(tmp_path: Path, pid: int) -> None:
+    store = LocalStore(tmp_path)
+    store.put("run/lock.json", record(pid=pid, machine=machine(), started="alive"))
+    with RunLock(store, "run", stale=60):
+        assert json.loads(store.get("run/lock.json"))["pid"] == os.getpid()
+
+
 def test_of_many_that_find_a_dead_holder_one_takes_over(store) -> None:
     found = dead_here()
     for round in range(5):

@@ -1,6 +1,7 @@
 """What an update says of itself, and what its optimizer is, by value."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import world
 
 from zppo_core.algorithm.train_groups import NO_UPDATE
 from zppo_core.config import LossConfig, OptimizerConfig
+from zppo_core.training.metrics import PartLoss, PassSums
 from zppo_core.training.updater import Trainer, adamw
 
 MIXED = [2, 1, 4, 3, 2]
@@ -251,3 +253,31 @@ def test_distillation_is_the_token_mean_over_what_counts(budget: int) -> None:
     assert metrics.entropy == pytest.approx(entropy[mask].mean().item(), rel=1e-5)
     assert metrics.tokens == int(mask.sum()) < len(mask)
     assert metrics.grad_norm == pytest.approx(float(world.gradient(student).norm()), rel=1e-5)
+
+
+def test_metrics_are_put_together_in_one_place_from_sums_over_passes() -> None:
+    groups, _ = given()
+    own = sum(g.tokens for g in groups)
+    parts = [(0.25, [8.0, 2.0, 4.0, 1.0, 16.0, 3.0, 0.5], 40), (0.5, [1.0] * 6 + [0.75], 24)]
+    sums = PassSums()
+    for loss, (*statistics, worst), computed in parts:
+        sums.add(PartLoss(torch.tensor(loss), (loss, *statistics), worst, computed))
+    metrics = sums.metrics(groups, 999)
+    assert (metrics.loss, metrics.entropy, metrics.ratio_mean) == (0.75, 9 / own, 17 / own)
+    shares = (metrics.clip_low_share, metrics.clip_high_share, metrics.dual_clip_share)
+    assert shares == (3 / own, 5 / own, 2 / own)
+    assert (metrics.mismatch_mean, metrics.mismatch_max) == (4 / own, 0.75)
+    assert (metrics.tokens, metrics.groups, metrics.micro_batches) == (own, len(groups), 2)
+    assert (metrics.computed_tokens, metrics.divisor) == (64, 999)
+    assert (metrics.grad_norm, metrics.skipped, metrics.seconds) == (0.0, False, 0.0)
+    after = metrics.stepped(float("nan"), 2.0)
+    assert after.skipped
+    assert after.seconds == 2.0
+    assert replace(after, grad_norm=0.0, skipped=False, seconds=0.0) == metrics
+    assert not metrics.stepped(1.0, 2.0).skipped
+
+
+def test_no_other_place_puts_metrics_together() -> None:
+    root = Path(__file__).parents[2] / "zppo_core"
+    made = [p.name for p in sorted(root.rglob("*.py")) if "UpdateMetrics(\n" in p.read_text()]
+    assert made == ["metrics.py"]

@@ -26,7 +26,7 @@ from zppo_core.algorithm.step_types import (
 )
 from zppo_core.algorithm.student_update import distill_student, dynamic_groups, update_student
 from zppo_core.config import Config
-from zppo_core.config.methods import method_of
+from zppo_core.config.schema import method_of
 from zppo_core.processes.background import Ahead, slices
 from zppo_core.protocols import Sampling
 from zppo_core.rewards.where import whole_turn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -82,6 +83,11 @@ class UpdateMetrics:
     mismatch_max: float
     divisor: int = 0  # tokens that the loss is divided by: groups with equal rewards included
     skipped: bool = False  # the gradient was not finite: no step was taken, nothing moved
+
+    def stepped(self, norm: float, seconds: float) -> UpdateMetrics:
+        """These, of passes alone, after a step with a gradient of that norm, before clipping."""
+        skipped = not math.isfinite(norm)
+        return replace(self, grad_norm=norm, skipped=skipped, seconds=seconds)
 
 
 NO_UPDATE = UpdateMetrics(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0, 0, 0, 0, 0.0, 0.0, 0.0)

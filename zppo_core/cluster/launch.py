@@ -1,7 +1,7 @@
 """Starts the update's ranks of one host and ends them together.
 
-    python -m zppo_core.cluster.launch --processes 6
-    python -m zppo_core.cluster.launch --processes 6 --hosts 2 --host 1 --master HOST:29500
+    zppo launch --processes 6
+    zppo launch --processes 6 --hosts 2 --host 1 --master HOST:29500
 
 On one host the ranks meet in a file of a folder that nobody else can read, and their sockets are
 bound to the loopback interface: nothing can be reached from outside. Over several hosts rank 0
@@ -11,7 +11,6 @@ that nor the ranks' own traffic is authenticated, so such hosts must share a tru
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import subprocess
@@ -21,6 +20,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from zppo_core.processes.command_line import command, reported
 
 WORKER = "zppo_core.cluster.worker"
 MEETING = "ZPPO_MEETING"  # the file in which the ranks of a single host meet
@@ -92,9 +93,10 @@ def end(processes: Sequence[subprocess.Popen[Any]]) -> None:
             process.wait()
 
 
+@reported
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; the exit code of `serve`."""
-    parser = argparse.ArgumentParser(prog="python -m zppo_core.cluster.launch")
+    parser = command("launch", __doc__ or "", "zppo launch --processes 6")
     parser.add_argument("--processes", type=int, required=True, help="ranks on each host")
     parser.add_argument("--hosts", type=int, default=1)
     parser.add_argument("--host", type=int, default=0, help="number of this host")

@@ -1,10 +1,6 @@
 """The configuration: presets, layouts of machines, overrides, and the methods by name."""
 
-from zppo_core.config.load import (
-    from_dict,
-    load,
-    parse_override,
-)
+from zppo_core.config.load import Source, from_dict, load, parse_override
 from zppo_core.config.schema import (
     LAYOUTS,
     SCALES,
@@ -41,6 +37,7 @@ __all__ = [
     "ReplayConfig",
     "RolloutConfig",
     "RunConfig",
+    "Source",
     "StoreConfig",
     "StudentConfig",
     "TeacherConfig",

@@ -1,90 +1,55 @@
-"""Reads a configuration: a preset, the layout of a machine, overrides, a recorded dictionary."""
+"""Reads a configuration: preset, layout of a machine, a file of one's own, options, overrides."""
 
 from __future__ import annotations
 
 import tomllib
-import types
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from pathlib import Path
+from typing import Any
 
-from zppo_core.config.methods import METHODS
+from zppo_core.config.reading import read
 from zppo_core.config.rules import validate
 from zppo_core.config.schema import LAYOUTS, SCALES, Config
 from zppo_core.errors import UserError, suggestion
 
 
-def _describe(annotation: Any) -> str:
-    if get_origin(annotation) is Literal:
-        return "one of " + ", ".join(map(str, get_args(annotation)))
-    return getattr(annotation, "__name__", str(annotation))
+@dataclass(frozen=True)
+class Source:
+    """A TOML file of the user's own: its name, for errors, and its text."""
 
+    name: str
+    text: str
 
-def _convert(where: str, value: Any, annotation: Any) -> Any:
-    """`value` as `annotation`, from TOML or the text of `--set`; UserError if it cannot be."""
-    fault = UserError(f"{where}: {value!r} is not {_describe(annotation)}")
-    origin = get_origin(annotation)
-    if origin in (Union, types.UnionType):
-        raise TypeError(f"{where}: unions are not used in configuration")
-    if origin is Literal:
-        if value not in get_args(annotation):
-            raise fault
-        return value
-    if origin is tuple:
-        parts = value.split(",") if isinstance(value, str) else list(value)
-        if len(parts) != len(get_args(annotation)):
-            raise fault
-        return tuple(
-            _convert(where, p, a) for p, a in zip(parts, get_args(annotation), strict=True)
-        )
-    if annotation is bool:
-        named = {"true": True, "1": True, "false": False, "0": False}
-        if isinstance(value, bool):
-            return value
-        if isinstance(value, str) and value.lower() in named:
-            return named[value.lower()]
-        raise fault
-    if annotation in (int, float):
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            raise fault
-        if annotation is int and isinstance(value, float):
-            raise fault
+    @classmethod
+    def at(cls, path: str) -> Source:
+        """The file at `path`; UserError if it cannot be read."""
         try:
-            return annotation(value.replace("_", "") if isinstance(value, str) else value)
-        except ValueError:
-            raise fault from None
-    if not isinstance(value, str):
-        raise fault
-    return value
+            return cls(path, Path(path).read_text("utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise UserError(f"--config {path}: {why}; give a TOML file") from None
+
+    def values(self) -> dict[str, Any]:
+        """What it sets; UserError with the line if it is no TOML."""
+        try:
+            return tomllib.loads(self.text)
+        except tomllib.TOMLDecodeError as error:
+            raise UserError(f"{self.name}: {error}") from None
 
 
-def _section(cls: type, name: str, values: Mapping[str, Any]) -> Any:
-    hints = get_type_hints(cls)
-    for key in values:
-        if key not in hints:
-            remedy = suggestion(key, hints, lambda field: f"{name}.{field}")
-            raise UserError(f"unknown field {name}.{key}; {remedy}")
-    return cls(**{k: _convert(f"{name}.{k}", v, hints[k]) for k, v in values.items()})
+@dataclass(frozen=True)
+class Resolved:
+    """A configuration, and where each `section.field` that was set comes from."""
+
+    config: Config
+    origins: Mapping[str, str]
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
-    """Build and validate a `Config` from nested mappings; raises UserError on the first fault."""
-    hints = get_type_hints(Config)
-    sections: dict[str, Any] = {}
-    for name, content in values.items():
-        if name == "scale":
-            sections[name] = _convert(name, content, str)
-        elif name not in hints:
-            raise UserError(f"unknown section {name!r}; {suggestion(name, hints)}")
-        elif not isinstance(content, Mapping):
-            raise UserError(f"{name} is a section; set a field of it, like {name}.<field>=<value>")
-        else:
-            sections[name] = _section(hints[name], name, content)
-    config = Config(**sections)
-    method = config.run.method.strip().casefold()  # GRPO is what papers write
-    if method in METHODS:
-        config = replace(config, run=replace(config.run, method=method))
+    """Build and validate a `Config` from nested mappings; UserError names all faults."""
+    config = read(Config, values)
     validate(config)
     return config
 
@@ -93,30 +58,92 @@ def parse_override(text: str) -> tuple[str, str, str]:
     """Split `section.field=value`; raises UserError with the right form."""
     key, equals, value = text.partition("=")
     section, dot, name = key.strip().partition(".")
+    if section == "scale" and dot:
+        raise UserError(f"--set {text!r}: scale is no section; name it by --scale")
     if not (equals and dot and section and name):
         raise UserError(f"--set {text!r}: write it as section.field=value, e.g. optimizer.lr=1e-6")
     return section, name, value.strip()
 
 
-def load(scale: str = "nano", overrides: Iterable[str] = ()) -> Config:
-    """The preset `presets/<scale>.toml` with `section.field=value` overrides applied in order.
+def load(
+    scale: str = "", overrides: Iterable[str] | Mapping[str, Any] = (), file: str = ""
+) -> Config:
+    """The preset of `scale`, the TOML `file` over it, and overrides in order.
 
-    "4B@one-gpu" is the preset 4B on the machine of `config/layouts/one-gpu.toml`.
+    "4B@one-gpu" is the preset 4B on the machine of `config/layouts/one-gpu.toml`. Overrides are
+    texts "section.field=value", or a mapping of "section.field" to a value. Without a scale it is
+    the file's, or nano.
     """
-    scale, at, layout = scale.partition("@")
-    if scale not in SCALES:
-        raise UserError(f"unknown scale {scale!r}; {suggestion(scale, SCALES)}")
+    return resolved(scale, overrides, Source.at(file) if file else None).config
+
+
+def resolved(
+    scale: str = "",
+    overrides: Iterable[str] | Mapping[str, Any] = (),
+    source: Source | None = None,
+    options: Mapping[str, tuple[str, str]] | None = None,
+) -> Resolved:
+    """As `load`, with the origin of each field.
+
+    `options` are those of the command line that name a field: "--seed" -> ("run.seed", "3"). They
+    go over the file and under the overrides. UserError names all faults, those of a file with its
+    name.
+    """
+    mine = source.values() if source else {}
+    label = source.name if source else ""
+    mine.pop("scale", None)
+    preset, at, layout = (scale_named(scale, source) or "nano").partition("@")
+    if preset not in SCALES:
+        raise UserError(f"unknown scale {preset!r}; {suggestion(preset, SCALES)}")
     if at and layout not in LAYOUTS:
         raise UserError(f"unknown layout {layout!r}; {suggestion(layout, LAYOUTS)}")
-    folder = resources.files("zppo_core.config")
-    values: dict[str, Any] = {}
-    for name in [f"presets/{scale}", *([f"layouts/{layout}"] if at else [])]:
-        for section, fields in tomllib.loads((folder / f"{name}.toml").read_text("utf-8")).items():
-            values.setdefault(section, {}).update(fields)
-    values["scale"] = scale
-    for text in overrides:
-        section, name, value = parse_override(text)
-        if not isinstance(values.setdefault(section, {}), dict):
-            raise UserError(f"--set {text!r}: {section} is not a section")
-        values[section][name] = value
-    return from_dict(values)
+    layers: list[tuple[str, Mapping[str, Any]]] = [
+        (f"preset {preset}", _shipped(f"presets/{preset}")),
+        (f"layout {layout}", _shipped(f"layouts/{layout}") if at else {}),
+        (label, mine),
+    ]
+    for option, (field, text) in (options or {}).items():
+        section, _, name = field.partition(".")
+        layers.append((option, {section: {name: text}}))
+    layers += [("--set", {section: {name: value}}) for section, name, value in _sets(overrides)]
+    values: dict[str, Any] = {"scale": preset}
+    origins: dict[str, str] = {}
+    for origin, layer in layers:
+        for section, fields in layer.items():
+            if isinstance(fields, Mapping) and isinstance(values.setdefault(section, {}), dict):
+                values[section].update(fields)
+                origins.setdefault(section, origin)
+                origins.update({f"{section}.{name}": origin for name in fields})
+            else:
+                values[section], origins[section] = fields, origin
+
+    def where(name: str) -> str:
+        known = origins.get(name, origins.get(name.partition(".")[0], ""))
+        return f"{label}: " if label and known == label else ""
+
+    config = read(Config, values, where=where)
+    validate(config)
+    return Resolved(config, origins)
+
+
+def scale_named(scale: str, source: Source | None) -> str:
+    """The scale of the command line, else of the file; "" if neither names one."""
+    named = source.values().get("scale", "") if source else ""
+    if not isinstance(named, str):
+        label = source.name if source else ""
+        raise UserError(f'{label}: scale is a text, like scale = "4B@one-gpu"')
+    return scale or named
+
+
+def _sets(overrides: Iterable[str] | Mapping[str, Any]) -> Iterable[tuple[str, str, Any]]:
+    if not isinstance(overrides, Mapping):
+        yield from map(parse_override, overrides)
+        return
+    for field, value in overrides.items():
+        section, name, _ = parse_override(f"{field}=")
+        yield section, name, value
+
+
+def _shipped(name: str) -> dict[str, Any]:
+    path = resources.files("zppo_core.config") / f"{name}.toml"
+    return tomllib.loads(path.read_text("utf-8"))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zppo_core.config.schema import Config
 from zppo_core.errors import UserError, suggestion
 from zppo_core.extensions import imported, is_outside, load
 
@@ -123,8 +122,3 @@ def find_method(name: str) -> Method:
     if name not in METHODS:
         raise UserError(f"unknown method {name!r}; {suggestion(name, METHODS)}")
     return METHODS[name]
-
-
-def method_of(config: Config) -> Method:
-    """The method of a run."""
-    return find_method(config.run.method)

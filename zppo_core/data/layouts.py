@@ -241,14 +241,11 @@ _ALIASES = {
 }
 
 
-def parse_columns(text: str) -> dict[str, str]:
-    """`question=prompt,answer=solution` as a mapping; UserError names an unknown role."""
-    columns = {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        role, equals, column = part.partition("=")
-        if not equals or role not in ROLES:
-            raise UserError(f"data.columns: {part!r}; write role=column with {', '.join(ROLES)}")
-        columns[role] = column
+def parse_columns(columns: Mapping[str, str]) -> dict[str, str]:
+    """role -> column, with the two that every table has; UserError names an unknown role."""
+    for role in columns:
+        if role not in ROLES:
+            raise UserError(f"data.columns: {role!r} is no role; it is one of {', '.join(ROLES)}")
     return {"question": "question", "answer": "answer", **columns}
 
 

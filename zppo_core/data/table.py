@@ -114,7 +114,7 @@ def open_rows(source: str) -> Iterator[tuple[Place, Mapping[str, Any]]]:
 
 def read_table(
     source: str,
-    columns: str,
+    columns: Mapping[str, str],
     bounds: Bounds = ANY_SIZE,
     fault: Callable[[Question], str] = lambda _: "",
     layout: str = "",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from zppo_core.config import Config
-from zppo_core.config.methods import method_of
+from zppo_core.config.schema import method_of
 from zppo_core.engines.base import find_kind, kind_of
 from zppo_core.protocols import Engine
 
@@ -68,8 +68,8 @@ def teachers(
     method = method_of(config)
     if not method.uses_teacher:
         return [_teacher(config, config.teacher.model, student_renderer, False)] if judging else []
-    names = [config.teacher.model, *filter(None, config.teacher.more_models.split(","))]
-    return [_teacher(config, name.strip(), student_renderer, near) for name in names]
+    names = [config.teacher.model, *config.teacher.more_models]
+    return [_teacher(config, name, student_renderer, near) for name in names]
 
 
 def _teacher(

@@ -2,18 +2,20 @@
 
 Weights, gradients and optimizer follow from the shape and from who shares what. Activations are
 those of a micro-batch of `trainer.token_budget` tokens with every layer's input kept and one layer
-computed again. docs/scale.md has the table that `python -m zppo_core.models.memory` prints.
+computed again. docs/scale.md has the table that `zppo memory` prints.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from zppo_core.config import Config, load
-from zppo_core.config.methods import method_of
+from zppo_core.config.schema import method_of
 from zppo_core.models.families import Shape, families
+from zppo_core.processes.command_line import command, reported
 
 GIB = 2**30
 BUCKET = 200_000_000  # gradients that ranks exchange at once, as in training/deepspeed.py
@@ -197,5 +199,15 @@ def table() -> str:
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
+@reported
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`zppo memory`: the table; 0."""
+    command(
+        "memory", "Memory of the presets on the paper's GPUs, in GiB.", "zppo memory"
+    ).parse_args(arguments)
     print(table())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable
@@ -22,7 +21,8 @@ from zppo_core.rewards.custom import OwnReward
 from zppo_core.rewards.grading import RuleGrading
 from zppo_core.run.spec import Run
 from zppo_core.run.timing import record_stage, stopwatch
-from zppo_core.store.objects import get_tree, open_store, put_tree
+from zppo_core.store.objects import DamagedObjectError, get_tree, open_store, put_tree
+from zppo_core.store.small_json import damaged, read_object
 from zppo_core.types import Prompt, Question
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from zppo_core.data.zppo77k.sources import Recipe
 
 MANIFEST = "manifest.json"
+ANEW = "delete it, and prepare_data builds the corpus anew"  # what helps where it is damaged
 EXTRAS = ("card.md", "card.png", "rejects.parquet")
 
 
@@ -115,7 +116,7 @@ def _check_recipe(config: Config, folder: Path) -> None:
     """UserError if the finished corpus in `folder` is not what the run's settings make."""
     from zppo_core.data.zppo77k.sources import differences
 
-    before = json.loads((folder / MANIFEST).read_text())["recipe"]
+    before = _manifest(config, folder)["recipe"]
     theirs, ours = differences(before, recipe_of(config).settings())
     if theirs or ours:
         raise UserError(
@@ -128,12 +129,18 @@ def _check_version(config: Config, folder: Path) -> None:
     """UserError if the corpus in `folder` was made by a builder that kept less, or otherwise."""
     from zppo_core.data.zppo77k.build import VERSION
 
-    path = folder / MANIFEST
-    if path.is_file() and (made := json.loads(path.read_text()).get("version", 1)) != VERSION:
+    made = _manifest(config, folder).get("version", 1)
+    if made != VERSION:
         raise UserError(
             f"the corpus in {config.data.corpus} was built by version {made} of the builder, and "
             f"this is version {VERSION}; delete it, or set another data.corpus, to build one anew"
         )
+
+
+def _manifest(config: Config, folder: Path) -> dict[str, Any]:
+    """What the builder wrote last beside the corpus in `folder`; UserError if it is damaged."""
+    place, data = f"{config.data.corpus}/{MANIFEST}", (folder / MANIFEST).read_bytes()
+    return read_object(data, place, ANEW, {"recipe": (dict, str), "questions": int})
 
 
 def corpus_here(place: str) -> Path:
@@ -146,7 +153,10 @@ def corpus_here(place: str) -> Path:
     store = open_store(place)
     if not store.exists(MANIFEST):
         raise UserError(f"no finished corpus in {place}; run prepare_data, or build it there")
-    folder = _copy_of(place, store.get(MANIFEST))
+    try:
+        folder = _copy_of(place, store.get(MANIFEST))
+    except DamagedObjectError:
+        raise damaged(f"{place}/{MANIFEST}", "it is not what was put there", ANEW) from None
     if folder.is_dir():
         return folder
     print(f"corpus: copied from {place} to {folder}", flush=True)

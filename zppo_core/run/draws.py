@@ -7,7 +7,7 @@ from typing import Any
 
 from zppo_core.algorithm.reformulation import share
 from zppo_core.algorithm.rollout_step import teacher_request
-from zppo_core.config.methods import method_of
+from zppo_core.config.schema import method_of
 from zppo_core.protocols import Sampling
 from zppo_core.run.heartbeat import Heartbeat
 from zppo_core.run.session import open_session

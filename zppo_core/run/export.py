@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from zppo_core.errors import UserError
 from zppo_core.protocols import Progress
-from zppo_core.store.checkpoint import Checkpoint, checkpoint_of, latest_checkpoint, steps
+from zppo_core.store.checkpoint import Checkpoint, checkpoint_of, latest_checkpoint, step_of, steps
 from zppo_core.store.objects import (
     DamagedObjectError,
     MissingObjectError,
@@ -17,7 +17,7 @@ from zppo_core.store.objects import (
     open_store,
 )
 
-_PLACE = re.compile(r"(?P<run>.*?)/*checkpoints(/step-(?P<step>\d+))?/*")
+_PLACE = re.compile(r"(?P<run>.*?)/*checkpoints(/(?P<unit>step-[^/]*))?/*")
 LAST = "config.json"  # loaders look for it first: until it is there, the folder is no model
 
 
@@ -45,7 +45,13 @@ def export(
     """
     if match := _PLACE.fullmatch(checkpoint):
         checkpoint = match["run"] or "."
-        step = int(match["step"]) if match["step"] and step is None else step
+        named = step_of(match["unit"]) if match["unit"] else step
+        if named is None and match["unit"]:
+            raise UserError(
+                f"{match['unit']} is no checkpoint's own name, as step-000007 is; give one of "
+                "those, or the run's folder and --step"
+            )
+        step = named if step is None else step
     source, target = open_store(checkpoint), open_store(to)
     found = _find(source, step)
     if next(iter(target.entries()), None) is not None:

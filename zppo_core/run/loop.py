@@ -10,7 +10,7 @@ from typing import Any
 from zppo_core.algorithm.rollout_step import rollout_step
 from zppo_core.algorithm.step_types import StepResult
 from zppo_core.algorithm.student_update import NotFiniteError
-from zppo_core.config.methods import method_of
+from zppo_core.config.schema import method_of
 from zppo_core.errors import UserError
 from zppo_core.records.codecs import AsksCodec, GroupsCodec, RecordContext, TeacherCodec, step_files
 from zppo_core.records.phases import Codec, PhaseRecorder, step_unit

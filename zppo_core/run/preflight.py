@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from zppo_core.config import Config
-from zppo_core.config.methods import method_of
+from zppo_core.config.schema import method_of
 from zppo_core.errors import UserError
 from zppo_core.extensions import is_outside
 from zppo_core.run.spec import Run

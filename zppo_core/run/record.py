@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from zppo_core.config.methods import method_of
+from zppo_core.config.schema import method_of
 from zppo_core.engines.factory import Teacher
 from zppo_core.processes.machine import code_version, machine
 from zppo_core.records.phases import RUN_UNIT

@@ -15,6 +15,7 @@ from zppo_core.run.session import Session
 from zppo_core.run.spec import Run
 from zppo_core.store.checkpoint import Checkpoint, save_checkpoint
 from zppo_core.store.objects import DamagedObjectError
+from zppo_core.store.small_json import damaged, read_object
 
 
 def checkpoint(session: Session, run: Run) -> None:
@@ -52,17 +53,16 @@ def same_beginning(session: Session, run: Run) -> None:
             )
     key, now = f"{run.key}/corpus.json", {"sha256": session.corpus.digest()}
     run.store.put_new(key, json.dumps(now).encode())
+    place = f"{run.store_url}/{key}, which says what corpus the run began with,"
+    remedy = "delete it if the corpus is still the same, then `resume`"
     try:
-        began = json.loads(run.store.get(key))
-    except (DamagedObjectError, ValueError):
-        raise UserError(
-            f"{run.store_url}/{key}, which says what corpus the run began with, is damaged; delete "
-            "it if the corpus is still the same, then `resume`"
-        ) from None
-    if began != now:
+        began = read_object(run.store.get(key), place, remedy, {"sha256": str})["sha256"]
+    except DamagedObjectError:
+        raise damaged(place, "it is not what was put there", remedy) from None
+    if began != now["sha256"]:
         raise UserError(
             f"the corpus is not the one that the run began with (SHA-256 {now['sha256'][:16]}, it "
-            f"was {began['sha256'][:16]}); bring that back, or start a new run"
+            f"was {began[:16]}); bring that back, or start a new run"
         )
 
 

@@ -14,7 +14,7 @@ from zppo_core.algorithm.step_types import Roles, RolloutState
 from zppo_core.cluster.hosts import Hosts
 from zppo_core.cluster.remote import RemoteTrainer, workers_of
 from zppo_core.config import Config
-from zppo_core.config.methods import method_of
+from zppo_core.config.schema import method_of
 from zppo_core.data.corpus import ListCorpus
 from zppo_core.engines.base import ForwardingEngine, kind_of
 from zppo_core.engines.factory import Teacher, student_engine, teachers

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from zppo_core.config import Config
-from zppo_core.config.methods import method_of
+from zppo_core.config.schema import method_of
 from zppo_core.errors import UserError
 from zppo_core.run.changes import (
     CHANGEABLE,
@@ -95,10 +97,11 @@ def same_configuration(
     first = {s: known | began.get(s, {}) for s, known in usual.items() if isinstance(known, dict)}
     other = []
     for field in (f"{s}.{f}" for s in first for f in usual[s]):
-        allowed = [value_of(first, field)]
+        allowed = [_tight(value_of(first, field))]
         if field in CHANGEABLE:
             allowed.append(value_of(since, field))
-        if field not in HARMLESS and field not in wanted and value_of(mine, field) not in allowed:
+        named = _tight(value_of(mine, field))
+        if field not in HARMLESS and field not in wanted and named not in allowed:
             other.append(field)
     if other:
         raise UserError(
@@ -111,6 +114,11 @@ def same_configuration(
         if stays != value_of(mine, field):
             print(f"{field} stays {stays}, as the run has changed it", flush=True)
     return goes_on, wanted
+
+
+def _tight(value: Any) -> Any:
+    """Text without the spaces around separators, which tables of before were stored with."""
+    return re.sub(r"\s*([,;=])\s*", r"\1", value).strip() if isinstance(value, str) else value
 
 
 def absolute(path: str) -> str:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     pass
 
 FOLDER = "checkpoints"
+LONGEST = 18  # digits of a step
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,18 @@ def unit_of(step: int) -> str:
     return f"step-{step:06d}"
 
 
+def step_of(unit: str) -> int | None:
+    """The step of a checkpoint's name as `unit_of` writes it; None for any other: `step-7`."""
+    digits = unit.removeprefix("step-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= LONGEST):
+        return None
+    return int(digits) if unit == unit_of(int(digits)) else None
+
+
 def steps(store: ObjectStore, prefix: str) -> list[int]:
     """Steps with a committed checkpoint, ascending."""
     units = Journal(store, join(prefix, FOLDER)).units("step-")
-    numbers = [u.removeprefix("step-") for u in units]
-    return sorted(int(n) for n in numbers if n.isascii() and n.isdigit())
+    return sorted(step for step in map(step_of, units) if step is not None)
 
 
 def checkpoint_of(store: ObjectStore, prefix: str, step: int) -> Checkpoint:
@@ -153,6 +161,8 @@ def checkpoint_of(store: ObjectStore, prefix: str, step: int) -> Checkpoint:
     manifest = Journal(store, join(prefix, FOLDER)).manifest(unit)
     if manifest is None:
         raise MissingObjectError(join(prefix, FOLDER, unit))
+    if manifest.get("step") != step:
+        raise DamagedObjectError(f"{unit} is a copy: its manifest is of another step")
     found = Checkpoint(store, join(prefix, FOLDER, unit), step, manifest["files"])
     found.verify()
     return found

@@ -100,11 +100,22 @@ class Journal:
         key = check_key(self._key(unit, MANIFEST))  # here, for a ValueError below means damage
         try:
             manifest: dict[str, Any] = json.loads(self.store.get(key))
-            if not isinstance(manifest["files"], dict):
-                raise TypeError
+            for places in (manifest["files"], manifest.get("at", {})):
+                for name, value in places.items():
+                    check_key(name)
+                    if not isinstance(value, str):
+                        raise TypeError
+            list(map(check_key, manifest.get("at", {}).values()))
         except MissingObjectError:
             return None
-        except (ValueError, KeyError, TypeError, DamagedObjectError):
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+            DamagedObjectError,
+        ):
             raise self._damaged(unit, "its manifest is damaged") from None
         return manifest
 

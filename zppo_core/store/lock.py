@@ -23,6 +23,7 @@ from zppo_core.store.base import DamagedObjectError, MissingObjectError, ObjectS
 BEAT = 20.0  # seconds between signs of life
 # interrupts the task that lost its lock; SIGINT is ignored where a script started it with `&`
 ALARM = signal.SIGUSR2
+UNKNOWN = "alive"  # when a process started, where only that it exists can be known
 STALE = 120.0  # seconds without one after which a holder elsewhere is taken for dead
 
 
@@ -33,8 +34,9 @@ def _interrupt(number: int, frame: Any) -> None:
 class RunLock:
     """Holds `<prefix>/lock.json` while a task writes; a context manager.
 
-    A holder whose process is gone on this machine is replaced at once; one elsewhere, when it has
-    given no sign of life for `stale` seconds of watching (no clocks are compared). UserError names
+    A holder whose process is gone on this machine is replaced at once; one elsewhere, or whose
+    record does not tell, when it has given no sign of life for `stale` seconds of watching (no
+    clocks are compared). UserError names
     a live one. A task that loses its lock, because it slept too long or someone deleted it, is
     interrupted and ends with a UserError.
     """
@@ -94,9 +96,11 @@ class RunLock:
         """Whether the holder is dead; UserError if it lives, False if the lock changed hands."""
         holder = parse(record)
         if holder.get("machine") == machine():
-            if process_start(int(holder["pid"])) == holder.get("started"):
+            lives = is_alive(holder)
+            if lives:
                 raise held_by(holder)
-            return True
+            if lives is not None:
+                return True
         print(f"the run is held by {named(holder)}: looking for a sign of life", flush=True)
         end = time.monotonic() + self.stale
         while time.monotonic() < end:
@@ -168,10 +172,25 @@ def parse(record: bytes) -> dict[str, Any]:
     """A lock's record; empty if it is none."""
     try:
         holder = json.loads(record)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     sound = isinstance(holder, dict) and isinstance(holder.get("pid"), int)
     return holder if sound else {}
+
+
+def is_alive(holder: dict[str, Any]) -> bool | None:
+    """Whether a holder of this machine lives; None if its record does not tell.
+
+    It does not where the number is in use, but not when its process started: the holder may be
+    dead, and the number another's.
+    """
+    now, began = process_start(int(holder["pid"])), holder.get("started")
+    if not now:
+        return False
+    if now == began:
+        return True
+    known = isinstance(began, str) and began not in ("", UNKNOWN) and now != UNKNOWN
+    return False if known else None
 
 
 def named(holder: dict[str, Any]) -> str:
@@ -200,8 +219,12 @@ def process_start(pid: int) -> str:
             return "" if fields[0] in "ZX" else fields[19]  # a zombie writes no more
     except OSError:
         pass
+    if pid <= 0:  # to `kill` these mean groups of processes
+        return ""
     try:  # no /proc, as on macOS: that the process exists is all that can be known
         os.kill(pid, 0)
-    except OSError:
+    except PermissionError:  # another user's
+        return UNKNOWN
+    except (OSError, OverflowError):
         return ""
-    return "alive"
+    return UNKNOWN

@@ -12,7 +12,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -26,9 +26,9 @@ from zppo_core.config import OptimizerConfig
 from zppo_core.errors import UserError
 from zppo_core.training.fp32_params import Precise
 from zppo_core.training.lm_head import jensen_shannon, log_probs
+from zppo_core.training.metrics import PartLoss, PassSums
 from zppo_core.training.rank_plan import Round, rounds
-from zppo_core.training.token_batch import STATISTICS, metrics_of
-from zppo_core.training.updater import PartLoss, Trainer, adamw
+from zppo_core.training.updater import Trainer, adamw
 from zppo_core.types import EncodedPrompt
 
 BUCKET = 200_000_000  # entries that are exchanged at once
@@ -278,30 +278,29 @@ class ShardedTrainer(Trainer):
             return NO_UPDATE
         started = time.perf_counter()
         divisor = float(sum(g.tokens for g in groups) if tokens is None else tokens)
-        sums, worst, computed = np.zeros(STATISTICS), 0.0, 0
+        sums = PassSums()
 
         def loss_of(turn: Round) -> torch.Tensor:
-            nonlocal sums, worst, computed
             part = PartLoss(*self.engine(turn.parts, turn.seen, divisor))
             if not turn.idle:
-                computed += part.computed
-                sums += part.sums
-                worst = max(worst, part.worst)
+                sums.add(part)
             return part.loss
 
-        norm, passes = self._step_over(self._rounds(groups), loss_of)
-        seen = torch.tensor([*sums, computed, passes], dtype=torch.float64)
-        high = torch.tensor([worst], dtype=torch.float64)
-        seen, high = self._over_ranks(seen, dist.ReduceOp.SUM), self._over_ranks(high)
-        total, (computed, passes) = seen[:STATISTICS].numpy(), map(int, seen[STATISTICS:].tolist())
-        seconds = time.perf_counter() - started
-        metrics = metrics_of(groups, total, float(high[0]), passes, computed, divisor, seconds)
-        return replace(metrics, grad_norm=norm, skipped=not math.isfinite(norm))
+        norm = self._step_over(self._rounds(groups), loss_of)
+        metrics = self._summed(sums).metrics(groups, int(divisor))
+        return metrics.stepped(norm, time.perf_counter() - started)
+
+    def _summed(self, sums: PassSums) -> PassSums:
+        """The sums of all ranks together."""
+        parts = torch.tensor([*sums.values_S, sums.computed, sums.passes], dtype=torch.float64)
+        *values, computed, passes = self._over_ranks(parts, dist.ReduceOp.SUM).tolist()
+        worst = self._over_ranks(torch.tensor([sums.worst], dtype=torch.float64))
+        return PassSums(np.array(values), float(worst[0]), int(computed), int(passes))
 
     def _step_over(
         self, rounds: Sequence[Round], loss_of: Callable[[Round], torch.Tensor]
-    ) -> tuple[float, int]:
-        """One step on the sum of all ranks' losses; the gradient's norm and this rank's passes.
+    ) -> float:
+        """One step on the sum of all ranks' losses; the gradient's norm.
 
         No rank steps if the norm of all gradients is not finite.
         """
@@ -315,7 +314,7 @@ class ShardedTrainer(Trainer):
         norm = self.precise.together(float(self.engine.get_global_grad_norm() or 0.0))
         if math.isfinite(norm):
             self.precise.step(norm)
-        return norm, sum(not turn.idle for turn in rounds)
+        return norm
 
     def _zero_grad(self) -> None:
         """Forget all gradients: DeepSpeed would take those of the step before where none is new."""

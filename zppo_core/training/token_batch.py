@@ -8,11 +8,10 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from zppo_core.algorithm.train_groups import TrainGroup, UpdateMetrics
+from zppo_core.algorithm.train_groups import TrainGroup
 from zppo_core.config import LossConfig
 
 Head = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-STATISTICS = 7  # loss, entropy, three clipped shares, ratio, mismatch: sums over tokens
 
 
 class TokenBatch:
@@ -79,7 +78,7 @@ class TokenBatch:
 
 @torch.no_grad()
 def statistics(tokens: TokenBatch, settings: LossConfig) -> tuple[list[float], float]:
-    """Sums over the tokens of a micro-batch for `metrics_of`, without its loss; the worst mismatch.
+    """Sums over the tokens of a micro-batch for `PassSums`, without its loss; the worst mismatch.
 
     A loss that reads no log-probability clips nothing, and its ratios are 1.
     """
@@ -98,34 +97,3 @@ def statistics(tokens: TokenBatch, settings: LossConfig) -> tuple[list[float], f
         gap.sum(),
     ]
     return [s.item() for s in sums], gap.max().item() if len(gap) else 0.0
-
-
-def metrics_of(
-    groups: Sequence[TrainGroup],
-    sums: np.ndarray,
-    worst: float,
-    micro_batches: int,
-    computed: int,
-    divisor: float,
-    seconds: float,
-) -> UpdateMetrics:
-    """The metrics of a mini-batch from its `STATISTICS` sums; the gradient's norm is left 0."""
-    count = sum(g.tokens for g in groups)
-    entropy, low, high, dual, ratio, mismatch = (float(s) for s in sums[1:] / max(count, 1))
-    return UpdateMetrics(
-        loss=float(sums[0]),
-        grad_norm=0.0,
-        entropy=entropy,
-        clip_low_share=low,
-        clip_high_share=high,
-        dual_clip_share=dual,
-        ratio_mean=ratio,
-        tokens=count,
-        groups=len(groups),
-        micro_batches=micro_batches,
-        computed_tokens=computed,
-        seconds=seconds,
-        mismatch_mean=mismatch,
-        mismatch_max=worst,
-        divisor=int(divisor),
-    )

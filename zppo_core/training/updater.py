@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,21 +25,10 @@ from zppo_core.training.batching import micro_batches
 from zppo_core.training.forward import choose
 from zppo_core.training.fp32_masters import Masters
 from zppo_core.training.lm_head import jensen_shannon, log_probs
+from zppo_core.training.metrics import PartLoss, PassSums
 from zppo_core.training.moments import LowAdamW
 from zppo_core.training.optimizer_state import read_optimizer, write_optimizer
-from zppo_core.training.token_batch import STATISTICS, TokenBatch, metrics_of, statistics
-
-
-class PartLoss(NamedTuple):
-    """A micro-batch's part of the loss, and `STATISTICS` sums over its tokens for metrics.
-
-    A plain tuple to DeepSpeed, which wraps the tensors that a module returns.
-    """
-
-    loss: torch.Tensor
-    sums: tuple[float, ...]
-    worst: float  # |log-prob of sampler - of trainer|, nats
-    computed: int  # tokens through the models
+from zppo_core.training.token_batch import TokenBatch, statistics
 
 
 class Trainer:
@@ -164,26 +152,20 @@ class Trainer:
             return NO_UPDATE
         started = time.perf_counter()
         passes = self.accumulate(groups, tokens)
-        norm = self._step()
-        seconds = time.perf_counter() - started
-        return replace(passes, grad_norm=norm, skipped=not math.isfinite(norm), seconds=seconds)
+        return passes.stepped(self._step(), time.perf_counter() - started)
 
     def accumulate(self, groups: Sequence[TrainGroup], tokens: int | None = None) -> UpdateMetrics:
         """The gradient of `update`, summed in the masters, without a step; its norm is left 0."""
         started = time.perf_counter()
         divisor = float(sum(g.tokens for g in groups) if tokens is None else tokens)
         self.masters.zero_grad()
-        sums, worst, computed = np.zeros(STATISTICS), 0.0, 0
-        batches = self._batches(groups)
-        for batch in batches:
+        sums = PassSums()
+        for batch in self._batches(groups):
             part = self.part_loss([part for _, part in batch], divisor)
             part.loss.backward()
             self.masters.collect()
-            computed += part.computed
-            sums += part.sums
-            worst = max(worst, part.worst)
-        seconds = time.perf_counter() - started
-        return metrics_of(groups, sums, worst, len(batches), computed, divisor, seconds)
+            sums.add(part)
+        return sums.metrics(groups, int(divisor)).stepped(0.0, time.perf_counter() - started)
 
     def part_loss(self, groups: Sequence[TrainGroup], divisor: float) -> PartLoss:
         """What `groups` add to a mini-batch's loss: the sum of its terms over sampled tokens."""

@@ -205,19 +205,18 @@ def _config(name: str) -> str:
     return plain
 
 
-def parse_more(text: str) -> tuple[tuple[str, int], ...]:
-    """`ecd_vqa=2,reachqa=2` as ((config, tier), ...), sorted; UserError if it cannot be read."""
+def parse_more(tiers: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """Further configs and their tiers as ((config, tier), ...), sorted; UserError on a fault."""
     more: dict[str, int] = {}
     taken = {_config(v) for s in SUB_DATASETS for v in (*s.vero, s.name)}
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        name, _, tier = (p.strip() for p in part.partition("="))
-        if not name or tier not in map(str, CAPS):
-            raise UserError(f"data.more_configs: {part!r}; write config=tier, with tier 1 or 2")
+    for name, tier in tiers.items():
+        if tier not in CAPS:
+            raise UserError(f"data.more_configs: {name}={tier} is no tier; it is 1 or 2")
         config = _config(name)
         if config in taken:
             raise UserError(f"data.more_configs: {name!r} is taken already; leave it out")
         taken.add(config)
-        more[config] = int(tier)
+        more[config] = tier
     return tuple(sorted(more.items()))
 
 

@@ -1,0 +1,36 @@
+"""`zppo plan`: the configuration that a run would have, as TOML that `--config` reads back.
+
+A value that is not the schema's default says where it comes from: the preset, the layout, the
+file, or the command line. Nothing is started.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from steps.early import parse
+from zppo_core.config.overrides import OPTIONS
+from zppo_core.config.plan import plan_text
+from zppo_core.processes.command_line import command, reported
+
+_HELP = {"scale": "4B, or 4B@one-gpu for that layout", "config": "a TOML of your own"}
+
+
+@reported
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the plan; 0, or 2 with a line for each fault."""
+    example = "zppo plan --scale 4B@one-gpu --set optimizer.lr=2e-6 > my.toml"
+    reader = command("plan", __doc__ or "", example)
+    for name in ("scale", "config", *OPTIONS):
+        about = _HELP.get(name) or f"as --set {OPTIONS[name]}="
+        reader.add_argument(f"--{name}", help=about, default=argparse.SUPPRESS)
+    reader.add_argument(
+        "--set", action="append", metavar="SECTION.FIELD=VALUE", default=argparse.SUPPRESS
+    )
+    given = reader.parse_args(arguments)
+    argv = ["run"]
+    for name, value in vars(given).items():
+        argv += [f"--{name}={text}" for text in (value if isinstance(value, list) else [value])]
+    print(plan_text(parse(argv).resolved), end="")
+    return 0
