@@ -17,6 +17,7 @@ class Dialect(BaseHTTPRequestHandler):
     """Objects in memory; `checksums` and `conditions` say what the store understands."""
 
     checksums = conditions = True
+    refusal = (400, "InvalidArgument", "Unsupported header x-amz-sdk-checksum-algorithm")
     objects: dict[str, tuple[bytes, dict[str, str]]]
 
     def answer(self, status: int, body: bytes = b"", headers: Any = None) -> None:
@@ -36,7 +37,7 @@ class Dialect(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         names = [name.lower() for name in self.headers]
         if not self.checksums and any(n.startswith("x-amz-sdk-checksum") for n in names):
-            self.fault(400, "InvalidArgument", "Unsupported header x-amz-sdk-checksum-algorithm")
+            self.fault(*self.refusal)
             return
         if self.conditions and self.headers.get("If-None-Match") and self.path in self.objects:
             self.fault(412, "PreconditionFailed", "it exists")
@@ -70,7 +71,7 @@ def speaking(monkeypatch) -> Iterator[Any]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     servers = []
 
-    def store(**dialect: bool) -> S3Store:
+    def store(**dialect: Any) -> S3Store:
         handler = type("Handler", (Dialect,), {**dialect, "objects": {}})
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         servers.append(server)
@@ -89,6 +90,35 @@ def test_a_store_that_refuses_checksum_headers_is_asked_without(speaking, capsys
     store.put("k", b"value")
     assert store.get("k") == b"value"
     assert capsys.readouterr().out == ""  # said once
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        (501, "NotImplemented", "A header you provided implies functionality not implemented."),
+        (400, "InvalidArgument", "Unsupported value for x-amz-content-sha256"),
+        (400, "InvalidRequest", "Content-Encoding aws-chunked is not supported"),
+        (400, "XAmzContentSHA256Mismatch", "The provided hash does not match what was computed."),
+        (403, "AccessDenied", "STREAMING-UNSIGNED-PAYLOAD-TRAILER is not supported"),
+        (411, "MissingContentLength", "You must provide the Content-Length HTTP header."),
+    ],
+)
+def test_every_way_to_refuse_checksums_is_understood_by_all_first_writers(
+    speaking, capsys, monkeypatch, refusal
+) -> None:
+    monkeypatch.setattr("zppo_core.store.s3.FIRST_PAUSE", 0.001)
+    store = speaking(checksums=False, refusal=refusal)
+    values = {f"k{i}": b"value %d" % i for i in range(24)}
+    assert store.put_many(values, new=True) == []
+    assert {key: store.get(key) for key in values} == values
+    assert capsys.readouterr().out.count("refuses checksum headers") == 1
+
+
+def test_a_refusal_of_something_else_is_a_fault_at_once(speaking) -> None:
+    store = speaking(checksums=False, refusal=(403, "AccessDenied", "not yours"))
+    with pytest.raises(UserError, match="AccessDenied") as said:
+        store.put("k", b"value")
+    assert len(str(said.value).splitlines()) == 1
 
 
 def test_a_store_that_lets_a_second_writer_in_is_refused(speaking) -> None:

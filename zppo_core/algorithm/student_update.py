@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -138,6 +139,11 @@ def count_skipped(metrics: UpdateMetrics, state: RolloutState) -> None:
 
 def refuse_mismatch(mean: float, step: int, config: Config) -> None:
     """Stop a run whose sampler and trainer disagree from the start: its ratios would be noise."""
+    if step == 0 and not math.isfinite(mean):
+        raise UserError(
+            "log-probabilities of sampler or trainer are not finite at the first step; check the "
+            "student's weights, or compute with student.dtype=float32"
+        )
     if step == 0 and mean > config.trainer.max_mismatch:
         raise UserError(
             f"sampler and trainer disagree by {mean:.2g} nats a token at the first step (allowed: "

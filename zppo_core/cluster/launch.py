@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from zppo_core.processes.command_line import command, reported
+from zppo_core.processes.loopback import LOOPBACK
 
 WORKER = "zppo_core.cluster.worker"
 MEETING = "ZPPO_MEETING"  # the file in which the ranks of a single host meet
 GRACE = 30.0  # seconds that a rank has to end by itself
-LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,7 @@ class Ranks:
         }
         own = os.environ | {name: str(value) for name, value in about.items()}
         if self.hosts == 1:
-            own |= {MEETING: os.path.join(folder, "meeting")}
-            return own | {"GLOO_SOCKET_IFNAME": LOOPBACK, "NCCL_SOCKET_IFNAME": LOOPBACK}
+            return own | {MEETING: os.path.join(folder, "meeting")} | LOOPBACK
         address, _, port = self.master.rpartition(":")
         return own | {"MASTER_ADDR": address, "MASTER_PORT": port}
 

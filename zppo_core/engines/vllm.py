@@ -26,6 +26,7 @@ from zppo_core.engines.vllm_weights import (
 )
 from zppo_core.errors import UserError
 from zppo_core.models.nano import resolve
+from zppo_core.processes.loopback import on_loopback
 from zppo_core.protocols import Progress, Sampling
 from zppo_core.types import Completion, Prompt
 
@@ -102,7 +103,7 @@ class VllmEngine(BaseEngine):
         if "max_model_len" in settings:  # at most what the model was made for
             own = AutoConfig.from_pretrained(folder).get_text_config().max_position_embeddings
             settings["max_model_len"] = min(settings["max_model_len"], own)
-        with _visible(devices):
+        with _visible(devices), on_loopback():
             self.llm: Any = LLM(
                 model=folder,
                 **(given | settings),

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 from zppo_core.errors import UserError
@@ -48,7 +49,30 @@ AGAIN = {
     "ConditionalRequestConflict",
     "OperationAborted",
 }
+# how stores without checksum headers say so: by the code, or by a word of the message
+DIALECT = {"NotImplemented", "XAmzContentSHA256Mismatch", "MissingContentLength"}
+OF_CHECKSUMS = (
+    "checksum",
+    "aws-chunked",
+    "trailer",
+    "transfer-encoding",
+    "content-encoding",
+    "x-amz-content-sha256",
+    "x-amz-sdk",
+)
 T = TypeVar("T")
+
+
+def refuses_checksums(status: int, code: str, message: str) -> bool:
+    """Whether an answer may be to the headers of a checksum rather than to the request.
+
+    Stores that do not know them speak of the header, of its trailer, of the chunks that carry the
+    trailer, or say that something is not implemented. Being asked without them does no harm.
+    """
+    if status not in (400, 403, 411, 501):
+        return False
+    told = message.lower()
+    return code in DIALECT or any(word in told for word in OF_CHECKSUMS)
 
 
 class RefusedError(Exception):
@@ -67,7 +91,7 @@ class S3Store:
             raise UserError("store s3:// names no bucket; give s3://bucket/prefix")
         self.bucket, self.prefix = bucket, prefix.strip("/")
         self.url = f"s3://{join(bucket, self.prefix)}"
-        self._endpoint, self._plain = endpoint_url, False
+        self._endpoint, self._plain, self._dialect = endpoint_url, False, Lock()
         self._client = self._connected()
 
     def _connected(self) -> Any:
@@ -115,6 +139,25 @@ class S3Store:
                 "other; use one with conditional writes (AWS S3, MinIO, Ceph 18 or newer, R2)"
             )
 
+    def _without_checksums(self, asked: Any) -> bool:
+        """From now on ask without checksum headers; False if the client `asked` sent none already.
+
+        Of threads that meet the refusal at once, one says it and all ask again.
+        """
+        with self._dialect:
+            if self._client is not asked:
+                return True  # another thread has met the refusal first
+            if self._plain:
+                return False
+            self._plain = True
+            self._client = self._connected()
+        print(
+            f"store {self.url} refuses checksum headers and is asked without; for Metaflow's own "
+            "datastore set AWS_REQUEST_CHECKSUM_CALCULATION=when_required",
+            flush=True,
+        )
+        return True
+
     def _at(self, key: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": join(self.prefix, check_key(key))}
 
@@ -128,6 +171,7 @@ class S3Store:
             if attempt:
                 pause = min(FIRST_PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE)
                 time.sleep(pause * random.uniform(0.5, 1.0))
+            client = self._client
             try:
                 return call()
             except s3.ClientError as error:
@@ -138,15 +182,7 @@ class S3Store:
                     raise RefusedError(attempt > 0) from error
                 if status == 404 and code != "NoSuchBucket":
                     raise MissingObjectError(key) from None
-                if status in (400, 501) and not self._plain and "checksum" in str(error).lower():
-                    self._plain = True
-                    self._client = self._connected()
-                    print(
-                        f"store {self.url} refuses checksum headers and is asked without; for "
-                        "Metaflow's own datastore set AWS_REQUEST_CHECKSUM_CALCULATION="
-                        "when_required",
-                        flush=True,
-                    )
+                if refuses_checksums(status, code, str(error)) and self._without_checksums(client):
                     continue
                 if status < 500 and status != 429 and code not in AGAIN:
                     break
