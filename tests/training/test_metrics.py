@@ -277,6 +277,29 @@ def test_metrics_are_put_together_in_one_place_from_sums_over_passes() -> None:
     assert not metrics.stepped(1.0, 2.0).skipped
 
 
+def test_a_distillation_s_metrics_are_means_and_nothing_of_the_surrogate() -> None:
+    groups, _ = given()
+    r, base = world.renderer(), world.trainer(world.model())
+    trainer = Trainer(
+        base.model,
+        r.forbidden_ids,
+        r.pad_id,
+        base.trainer,
+        world.FREE,
+        base.loss,
+        teacher=world.model(),
+        objective="on_distill",
+    )
+    metrics = trainer.update(groups)
+    own = sum(g.tokens for g in groups)
+    assert (metrics.tokens, metrics.divisor, metrics.groups) == (own, own, len(groups))
+    assert metrics.entropy > 0.0
+    nothing = replace(
+        metrics, clip_low_share=0.0, clip_high_share=0.0, dual_clip_share=0.0, ratio_mean=1.0
+    )
+    assert metrics == replace(nothing, mismatch_mean=0.0, mismatch_max=0.0)
+
+
 def test_no_other_place_puts_metrics_together() -> None:
     root = Path(__file__).parents[2] / "zppo_core"
     made = [p.name for p in sorted(root.rglob("*.py")) if "UpdateMetrics(\n" in p.read_text()]
