@@ -321,12 +321,27 @@ def test_one_workers_death_ends_the_step_with_one_line_and_leaves_no_process() -
     ranks = [c for c in children if any("worker" in part for part in c.cmdline())]
     os.kill(ranks[-1].pid, signal.SIGKILL)
     begin = time.monotonic()
-    with pytest.raises(UserError, match=r"the update workers died .*resume"):
+    with pytest.raises(UserError, match=r"died \(rank \d ended by SIGKILL.*resume"):
         trainer.update(groups())
     assert time.monotonic() - begin < 60
     trainer.close()
     psutil.wait_procs(children, timeout=20)
     assert not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize("what", ["weights", "optimizer"])
+def test_ranks_that_find_no_room_say_so_in_one_line(what: str, tmp_path: Path) -> None:
+    trainer = remote(2, 2)
+    try:
+        trainer.update(texts())
+        for process in psutil.Process(trainer._process.pid).children():
+            process.rlimit(psutil.RLIMIT_FSIZE, (100_000, psutil.RLIM_INFINITY))
+        hand_over = trainer.publish if what == "weights" else lambda: trainer.write_state(tmp_path)
+        with pytest.raises(UserError, match=r"cannot write what rank 0 .*free space") as said:
+            hand_over()
+        assert len(str(said.value).splitlines()) == 1
+    finally:
+        trainer.close()
 
 
 def test_workers_that_do_not_stop_by_themselves_end_with_the_launcher(monkeypatch) -> None:

@@ -38,10 +38,14 @@ class Ranks:
     host: int = 0
     master: str = ""  # host:port where they meet; of one host: nowhere
 
+    def number(self, local: int) -> int:
+        """The rank, over all hosts, of this host's number `local`."""
+        return self.host * self.processes + local
+
     def environment(self, local: int, folder: str) -> dict[str, str]:
         """What rank number `local` of this host is told."""
         about = {
-            "RANK": self.host * self.processes + local,
+            "RANK": self.number(local),
             "LOCAL_RANK": local,
             "WORLD_SIZE": self.processes * self.hosts,
             "LOCAL_WORLD_SIZE": self.processes,
@@ -70,13 +74,23 @@ def serve(ranks: Ranks) -> int:
         try:
             while True:
                 codes = [p.poll() for p in processes]
-                if stopping or any(codes):
+                failed = next((i for i, code in enumerate(codes) if code), None)
+                if failed is not None:
+                    print(ended(ranks.number(failed), codes[failed] or 0), flush=True)
+                if stopping or failed is not None:
                     return 1
                 if all(code == 0 for code in codes):
                     return 0
                 time.sleep(0.1)
         finally:
             end(processes)
+
+
+def ended(rank: int, code: int) -> str:
+    """How a rank ended, as `RemoteTrainer` looks for it in the log."""
+    if code >= 0:
+        return f"rank {rank} ended with exit code {code}"
+    return f"rank {rank} ended by {signal.Signals(-code).name}"
 
 
 def end(processes: Sequence[subprocess.Popen[Any]]) -> None:

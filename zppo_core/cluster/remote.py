@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -28,9 +29,11 @@ from zppo_core.errors import UserError
 from zppo_core.models import lora
 from zppo_core.processes.shm import quick_folder
 from zppo_core.store.checkpoint import Checkpoint
+from zppo_core.store.disk import writing
 from zppo_core.training.deepspeed import PATIENCE
 from zppo_core.training.updater import adamw
 
+_ENDED = re.compile(r"rank \d+ ended .+")
 TAIL = 20_000  # characters at the end of the workers' log that are looked through
 
 
@@ -146,12 +149,11 @@ class RemoteTrainer:
         return self._process.poll() is None
 
     def _dead(self, what: str) -> UserError:
-        lines = [
-            line
-            for line in self._log.read_text(errors="replace")[-TAIL:].splitlines()
-            if "Error" in line
-        ]
-        why = lines[-1].strip() if lines else "no error in their log"
+        lines = self._log.read_text(errors="replace")[-TAIL:].splitlines()
+        errors = [line.strip() for line in lines if "Error" in line]
+        ends = [line for line in lines if _ENDED.fullmatch(line)]
+        # the first rank to end; others fail after it for want of it
+        why = "; ".join([*ends[:1], *errors[-1:]]) or "no error in their log"
         return UserError(f"the update workers {what} ({why}); resume goes on at the last phase")
 
     def _ask(self, message: bytes) -> bytes:
@@ -214,8 +216,9 @@ class RemoteTrainer:
         place = quick_folder(len(state) + _size(weights.values()))
         with tempfile.TemporaryDirectory(prefix="zppo-state-", dir=place) as folder:
             student, optimizer = Path(folder) / "student", Path(folder) / "optimizer"
-            save_file({n: w.contiguous() for n, w in weights.items()}, student)
-            optimizer.write_bytes(state)
+            with writing("the state for the update workers", folder):
+                save_file({n: w.contiguous() for n, w in weights.items()}, student)
+                optimizer.write_bytes(state)
             self._ask(
                 wire.pack({"command": "load", "student": str(student), "optimizer": str(optimizer)})
             )

@@ -26,10 +26,11 @@ from zppo_core import models
 from zppo_core.cluster import messages as wire
 from zppo_core.cluster.listener import connect
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
-from zppo_core.errors import UserError
+from zppo_core.errors import UserError, complain
 from zppo_core.models import lora
 from zppo_core.processes.shm import quick_folder
 from zppo_core.processes.startup import hurry
+from zppo_core.store.disk import writing
 from zppo_core.training.deepspeed import MOMENTS, ShardedTrainer, Sharding, join
 from zppo_core.training.optimizer_state import MASTER
 
@@ -136,7 +137,8 @@ def obey(
         own = {n: w for n, w in found.items() if not low_rank or n in learning}
         _write(trainer, own, header["path"])
         if program is not None:
-            save_file(lora.merge(found, lora.scaling(trainer.model)), program.weights)
+            with writing(f"the weights of rank {trainer.rank}", program.weights):
+                save_file(lora.merge(found, lora.scaling(trainer.model)), program.weights)
         dist.barrier(group)  # all hosts have theirs before the step says "load"
         return wire.pack({})
     if command == "save":
@@ -214,7 +216,8 @@ def load(trainer: ShardedTrainer, student: str, optimizer: str) -> None:
 
 def _write(trainer: ShardedTrainer, tensors: Mapping[str, torch.Tensor], path: str) -> None:
     if trainer.rank == 0:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, path)
+        with writing("what rank 0 of the update hands over", path):
+            save_file({k: v.contiguous() for k, v in tensors.items()}, path)
 
 
 def main() -> int:
@@ -246,9 +249,11 @@ def main() -> int:
             answer = obey(trainer, message, commands, program)
             if connection:
                 connection.send_bytes(answer)
-    except UserError as error:  # every rank has it: what raises one is the same on all
+    except UserError as error:  # of one rank or of all: the launcher ends those that are left
         if connection:
             connection.send_bytes(wire.pack({"error": str(error)}))
+        else:
+            complain(error)
         return 2
     finally:
         if program is not None:
