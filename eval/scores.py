@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
+from urllib.parse import quote, unquote
 
 from eval import harness, suite
 from eval.benchmark import Benchmark
@@ -116,7 +117,7 @@ class Desk:
         if files is not None:
             score = decode("eval_scores", files["eval_scores.parquet"]).to_pylist()[0]
             return score, decode("eval_samples", files["eval_samples.parquet"]).to_pylist()
-        unit = f"parts/{rival.role}/{self.benchmark.name}/{self.part.index}-of-{self.part.of}"
+        unit = part_unit(rival.role, self.benchmark.name, self.part)
         files = self.journal.read(unit)
         if files is None:
             about = {"key": rival.key, "protocol": self.exam.key(rival.thinking)}
@@ -200,7 +201,7 @@ def conclude(run: Run) -> None:
     found: dict[tuple[str, str], list[list[str]]] = {}
     for unit in journal.units("parts/"):
         _, role, name, place = unit.split("/")
-        found.setdefault((role, name), []).append([unit, *place.split("-of-")])
+        found.setdefault((unquote(role), name), []).append([unit, *place.split("-of-")])
     if not found:
         return
     exam, _ = exam_of(run.config, run.cache)
@@ -217,7 +218,19 @@ def conclude(run: Run) -> None:
 
 
 def whole_unit(role: str, benchmark: str) -> str:
-    return f"eval/{role}/{benchmark}"
+    """Where a score is filed."""
+    return f"eval/{_key_part(role)}/{benchmark}"
+
+
+def part_unit(role: str, benchmark: str, part: Part) -> str:
+    """Where a part of a benchmark is filed until the whole is there."""
+    return f"parts/{_key_part(role)}/{benchmark}/{part.index}-of-{part.of}"
+
+
+def _key_part(role: str) -> str:
+    """A role, which may be an address or a path, as one part of a key; `unquote` gives it back."""
+    text = quote(role, safe="")
+    return f"%2E{text[1:]}" if text.startswith(".") else text
 
 
 def sound(marked: Marked) -> bool:

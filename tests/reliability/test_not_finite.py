@@ -15,9 +15,15 @@ import numpy as np
 import pytest
 import torch
 import world
+from hypothesis import given
+from hypothesis import strategies as st
 from whole_run import concluded, opened, trained
 
 from steps.epoch import epoch
+from zppo_core.algorithm.replay_buffer import PromptReplayBuffer
+from zppo_core.algorithm.step_types import RolloutState
+from zppo_core.algorithm.student_update import NotFiniteError, count_skipped, refuse_mismatch
+from zppo_core.algorithm.train_groups import NO_UPDATE
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig, load
 from zppo_core.errors import UserError
 from zppo_core.models.weights import weight_hash
@@ -302,3 +308,35 @@ def test_a_change_holds_from_the_first_step_without_updates_on(tmp_path, capsys)
         assert settle(run, began, 2).until == 3
     assert [(c.step, c.after) for c in changes(journal)] == [(1, 2e-5), (3, 1e-5)]
     assert settle(run, began, 3).config.optimizer.lr == 1e-5
+
+
+@given(st.lists(st.sampled_from(["finite", "not finite", "no groups"]), max_size=14), st.data())
+def test_three_in_a_row_end_a_run_however_steps_and_resumes_cut_the_row(kinds, data) -> None:
+    row, ends = 0, None
+    for place, kind in enumerate(kinds):
+        row = row + 1 if kind == "not finite" else 0 if kind == "finite" else row
+        if row == 3:
+            ends = place
+            break
+    state = RolloutState(PromptReplayBuffer(4))
+    ended = None
+    for place, kind in enumerate(kinds):
+        if data.draw(st.booleans()):  # a checkpoint is written, and a task begins with it
+            kept, state = state.state_dict(), RolloutState(PromptReplayBuffer(4))
+            state.load_state_dict(kept)
+        metrics = replace(NO_UPDATE, groups=int(kind != "no groups"))
+        metrics = metrics.stepped(float("nan") if kind == "not finite" else 1.0, 0.0)
+        try:
+            count_skipped(metrics, state)
+        except NotFiniteError:
+            ended = place
+            break
+    assert ended == ends
+
+
+@pytest.mark.parametrize("mean", [float("nan"), float("inf")])
+def test_a_sampler_without_finite_log_probabilities_ends_the_first_step(mean: float) -> None:
+    config = load("nano")
+    with pytest.raises(UserError, match="not finite at the first step"):
+        refuse_mismatch(mean, 0, config)
+    refuse_mismatch(mean, 1, config)  # later it is the gradient that is looked at
