@@ -10,6 +10,7 @@ from typing import Any
 
 from eval.engines import LazyEngine, ModelSpec
 from eval.judges import Judge
+from eval.pins import pinned
 from eval.protocol import Exam
 from eval.settings import parse
 from eval.suite import benchmarks
@@ -51,8 +52,9 @@ class Contestant:
 def exam_of(config: Config, cache: ObjectStore) -> tuple[Exam, LazyEngine]:
     """The run's exam and its teacher, who also judges unless the configuration names another."""
     teacher = LazyEngine(lambda: teacher_engine(config))
-    templates, settings = Templates(config.data.prompts), parse(config.evaluation.settings)
-    exam = Exam(config.evaluation, templates, Grader())
+    protocol = pinned(config.evaluation, cache)
+    templates, settings = Templates(config.data.prompts), parse(protocol.settings)
+    exam = Exam(protocol, templates, Grader())
     named = config.evaluation.judge
     if named == "none" or all(b.kind == "rule" for b in benchmarks(config.evaluation.suite)):
         return exam, teacher
@@ -64,7 +66,7 @@ def exam_of(config: Config, cache: ObjectStore) -> tuple[Exam, LazyEngine]:
         settings.prompts,
         label=named or config.teacher.model,
     )
-    return Exam(config.evaluation, templates, exam.grader, judge), teacher
+    return Exam(protocol, templates, exam.grader, judge), teacher
 
 
 def judge_engine(config: Config, name: str) -> LazyEngine:
