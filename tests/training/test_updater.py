@@ -13,7 +13,8 @@ from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.errors import UserError
 from zppo_core.models.collate import right_pad
 from zppo_core.models.qwen3_5.forward import Packed
-from zppo_core.models.qwen3_5.hybrid import HybridText, each_head, whole_heads
+from zppo_core.models.qwen3_5.hybrid import HybridText
+from zppo_core.models.qwen3_5.layers import each_head, whole_heads
 from zppo_core.models.qwen3_5.packing import REFERENCE
 from zppo_core.training.batching import micro_batches, padded_tokens
 from zppo_core.training.updater import Trainer

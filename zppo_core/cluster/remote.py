@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -32,6 +32,9 @@ from zppo_core.store.checkpoint import Checkpoint
 from zppo_core.store.disk import writing
 from zppo_core.training.deepspeed import PATIENCE
 from zppo_core.training.updater import adamw
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _ENDED = re.compile(r"rank \d+ ended .+")
 TAIL = 20_000  # characters at the end of the workers' log that are looked through
@@ -79,7 +82,7 @@ class RemoteTrainer:
 
     def __init__(
         self,
-        model: Any,
+        model: PreTrainedModel,
         name: str,
         workers: Workers,
         trainer: TrainerConfig,

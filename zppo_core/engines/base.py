@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zppo_core.config import Config
 from zppo_core.extensions import is_outside, load
@@ -14,6 +14,9 @@ from zppo_core.types import Completion, Prompt
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
+
+    from zppo_core.models.renderer import Renderer
 
 # what `compute.engine` may name beside a kind of one's own
 KINDS = {"hf": "zppo_core.engines.hf:KIND", "vllm": "zppo_core.engines.vllm_kind:KIND"}
@@ -30,7 +33,11 @@ class EngineKind(ABC):
 
     @abstractmethod
     def student(
-        self, config: Config, model: Any, renderer: Any, evaluating: bool = False
+        self,
+        config: Config,
+        model: PreTrainedModel | None,
+        renderer: Renderer,
+        evaluating: bool = False,
     ) -> Engine:
         """The student's engine: for rollouts, or for benchmarks alone if `evaluating`.
 
@@ -39,7 +46,12 @@ class EngineKind(ABC):
 
     @abstractmethod
     def teacher(
-        self, config: Config, name: str, model: Any, renderer: Any, evaluating: bool = False
+        self,
+        config: Config,
+        name: str,
+        model: PreTrainedModel | None,
+        renderer: Renderer,
+        evaluating: bool = False,
     ) -> Engine:
         """The engine of the teacher `name`; `model` is its own, None unless `in_process`."""
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from zppo_core.config import Config
 from zppo_core.config.schema import method_of
 from zppo_core.engines.base import find_kind, kind_of
 from zppo_core.protocols import Engine
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from zppo_core.models.renderer import Renderer
 
 
 @dataclass(frozen=True)
@@ -16,17 +21,17 @@ class Teacher:
     """A teacher at work; `model` is there where its weights are in this process."""
 
     engine: Engine
-    renderer: Any  # None behind an endpoint
-    model: Any
+    renderer: Renderer | None  # None behind an endpoint
+    model: PreTrainedModel | None
     parameters: int  # 0 where they are not known
 
 
-def student_engine(config: Config, model: Any, renderer: Any) -> Engine:
+def student_engine(config: Config, model: PreTrainedModel | None, renderer: Renderer) -> Engine:
     """The engine of rollouts; `model` is the trainer's own."""
     return kind_of(config).student(config, model, renderer)
 
 
-def evaluation_engine(config: Config, model: Any = None) -> Engine:
+def evaluation_engine(config: Config, model: PreTrainedModel | None = None) -> Engine:
     """The student's engine for benchmarks: the base's weights, or those of `model`."""
     from zppo_core import models
 
@@ -58,7 +63,7 @@ def teacher_engine(config: Config, judge: str = "") -> Engine:
 
 
 def teachers(
-    config: Config, student_renderer: Any, judging: bool = False, near: bool = False
+    config: Config, student_renderer: Renderer, judging: bool = False, near: bool = False
 ) -> list[Teacher]:
     """The teachers of the run's method, in order; none if it has no use for one.
 
@@ -73,7 +78,7 @@ def teachers(
 
 
 def _teacher(
-    config: Config, name: str, student_renderer: Any, near: bool, evaluating: bool = False
+    config: Config, name: str, student_renderer: Renderer, near: bool, evaluating: bool = False
 ) -> Teacher:
     from zppo_core import models
 

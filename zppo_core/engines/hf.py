@@ -8,7 +8,7 @@ forward pass and cache.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from zppo_core.models.renderer import Renderer
 from zppo_core.protocols import Engine, Progress, Sampling
 from zppo_core.types import Completion, EncodedPrompt, Prompt
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 MAX_ROWS = 512  # rows decoded together
 MAX_TOKENS = 65_536  # prompt tokens of a batch's rows, padding included
 KEEP = 0.75  # rows leave the batch when fewer than this share of it goes on
@@ -36,7 +39,12 @@ class HfEngine(BaseEngine):
     """
 
     def __init__(
-        self, model: Any, renderer: Renderer, name: str, version: int = 0, max_rows: int = MAX_ROWS
+        self,
+        model: PreTrainedModel,
+        renderer: Renderer,
+        name: str,
+        version: int = 0,
+        max_rows: int = MAX_ROWS,
     ) -> None:
         self.model, self.renderer, self.name, self.version = model, renderer, name, version
         self.max_rows = max_rows
@@ -194,7 +202,7 @@ class CacheDecoder:
 
     def __init__(
         self,
-        model: Any,
+        model: PreTrainedModel,
         encoded: Sequence[EncodedPrompt],
         texts: Sequence[np.ndarray],
         n: int,
@@ -230,11 +238,19 @@ class CacheDecoder:
             position_ids=self.position.unsqueeze(1),
         )
         self.position = self.position + 1
-        return out.logits[:, -1]
+        logits: torch.Tensor = out.logits[:, -1]
+        return logits
 
     def keep(self, rows: torch.Tensor) -> None:
         reindex(self.cache, rows)
         self.mask, self.position = self.mask[rows], self.position[rows]
+
+
+def in_this_process(model: PreTrainedModel | None) -> PreTrainedModel:
+    """`model`; ValueError if whoever opens the engine did not load one."""
+    if model is None:
+        raise ValueError("the transformers engine runs a model of this process: load one first")
+    return model
 
 
 def reindex(cache: Any, rows: torch.Tensor) -> None:
@@ -255,13 +271,23 @@ class HfKind(EngineKind):
     in_process = True
 
     def student(
-        self, config: Config, model: Any, renderer: Any, evaluating: bool = False
+        self,
+        config: Config,
+        model: PreTrainedModel | None,
+        renderer: Renderer,
+        evaluating: bool = False,
     ) -> Engine:
-        return HfEngine(model, renderer, "student")
+        return HfEngine(in_this_process(model), renderer, "student")
 
     def teacher(
-        self, config: Config, name: str, model: Any, renderer: Any, evaluating: bool = False
+        self,
+        config: Config,
+        name: str,
+        model: PreTrainedModel | None,
+        renderer: Renderer,
+        evaluating: bool = False,
     ) -> Engine:
+        model = in_this_process(model)
         return HfEngine(model, renderer, weights_name(model))
 
 

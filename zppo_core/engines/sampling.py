@@ -26,7 +26,8 @@ class RowStreams:
         if column == 0:
             for row in rows:
                 self._block[row] = self._streams[row].random(BLOCK)
-        return self._block[rows, column]
+        uniforms: np.ndarray = self._block[rows, column]
+        return uniforms
 
 
 class Penalties:

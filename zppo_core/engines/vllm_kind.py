@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zppo_core import models
 from zppo_core.config import Config
@@ -10,6 +10,11 @@ from zppo_core.engines import vllm
 from zppo_core.engines.base import EngineKind, is_address
 from zppo_core.engines.pool import EnginePool
 from zppo_core.protocols import Engine
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from zppo_core.models.renderer import Renderer
 
 ROOM = 512  # tokens of templates and tags around a prompt's parts
 ALONE = 0.9  # share of a GPU that an engine takes which has it to itself
@@ -19,7 +24,11 @@ class VllmKind(EngineKind):
     """One engine a student GPU; the teacher's split over its own GPUs, or beside the student."""
 
     def student(
-        self, config: Config, model: Any, renderer: Any, evaluating: bool = False
+        self,
+        config: Config,
+        model: PreTrainedModel | None,
+        renderer: Renderer,
+        evaluating: bool = False,
     ) -> Engine:
         name = config.student.model
         settings = vllm_settings(config, config.compute.engine_memory)
@@ -37,7 +46,12 @@ class VllmKind(EngineKind):
         )
 
     def teacher(
-        self, config: Config, name: str, model: Any, renderer: Any, evaluating: bool = False
+        self,
+        config: Config,
+        name: str,
+        model: PreTrainedModel | None,
+        renderer: Renderer,
+        evaluating: bool = False,
     ) -> Engine:
         first, gpus = config.compute.student_gpus, config.compute.teacher_gpus
         # on GPUs of its own if it has any, else beside the student

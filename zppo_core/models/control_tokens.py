@@ -11,11 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zppo_core.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # the format that every prompt asks for, whatever a tokenizer thinks of them
 THINK_TAGS = ("<think>", "</think>")
@@ -39,9 +42,9 @@ class ControlTokens:
 
 
 def control_tokens(
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     vocab_size: int,
-    generation: Mapping[str, Any] | None = None,
+    generation: Mapping[str, object] | None = None,
     media_ids: Sequence[int] = (),
 ) -> ControlTokens:
     """The control tokens of a model whose logits have `vocab_size` entries.
@@ -75,12 +78,12 @@ def control_tokens(
     )
 
 
-def media_ids(config: Mapping[str, Any]) -> tuple[int, ...]:
+def media_ids(config: Mapping[str, object]) -> tuple[int, ...]:
     """The ids that a model's configuration (as a dictionary) gives to pictures, videos, sounds."""
     return tuple(sorted(set(_media(config))))
 
 
-def _media(config: Mapping[str, Any]) -> Iterator[int]:
+def _media(config: Mapping[str, object]) -> Iterator[int]:
     for name, value in config.items():
         if isinstance(value, Mapping):
             yield from _media(value)
@@ -88,14 +91,15 @@ def _media(config: Mapping[str, Any]) -> Iterator[int]:
             yield from _ids(value)
 
 
-def _ids(value: Any) -> list[int]:
+def _ids(value: object) -> list[int]:
     """The ids in a field that holds none, one or several."""
-    if value is None or isinstance(value, bool):
-        return []
-    return [int(i) for i in value] if isinstance(value, (list, tuple)) else [int(value)]
+    several = value if isinstance(value, (list, tuple)) else [value]
+    return [int(i) for i in several if isinstance(i, (int, float)) and not isinstance(i, bool)]
 
 
-def _written(tokenizer: Any, special: Mapping[int, str]) -> tuple[list[int], set[int]]:
+def _written(
+    tokenizer: PreTrainedTokenizerBase, special: Mapping[int, str]
+) -> tuple[list[int], set[int]]:
     """The end of an assistant's turn in the chat template, and the control tokens inside of it.
 
     Where the template ends a turn by nothing, as GLM's, the start of the user's next one ends it.
@@ -134,7 +138,9 @@ def _leading(text: str, special: Mapping[int, str]) -> list[int]:
     )[:1]
 
 
-def _rendered(tokenizer: Any, messages: list[dict[str, str]], opening: bool) -> str:
+def _rendered(
+    tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], opening: bool
+) -> str:
     """The conversation as text; "" where the template takes no such conversation."""
     from jinja2 import TemplateError
 

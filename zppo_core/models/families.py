@@ -18,6 +18,7 @@ from zppo_core.models.control_tokens import media_ids
 if TYPE_CHECKING:
     import numpy as np
     import torch
+    from transformers import PreTrainedModel
 
     from zppo_core.algorithm.train_groups import TrainGroup
     from zppo_core.models.renderer import Renderer
@@ -78,12 +79,13 @@ class Family:
     name: str = "any"
     model_types: tuple[str, ...] = ()  # `model_type` of configurations
 
-    def load(self, folder: str, images: bool, dtype: torch.dtype) -> Any:
+    def load(self, folder: str, images: bool, dtype: torch.dtype) -> PreTrainedModel:
         """The model of a checkpoint, on the CPU."""
         from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
-        auto: Any = AutoModelForImageTextToText if images else AutoModelForCausalLM
-        return auto.from_pretrained(folder, dtype=dtype)
+        auto = AutoModelForImageTextToText if images else AutoModelForCausalLM
+        model: PreTrainedModel = auto.from_pretrained(folder, dtype=dtype)
+        return model
 
     def renderer(self, folder: str, vocab_size: int, images: bool) -> Renderer:
         """Tokenizer and, for a model that takes images, its image processor on the PIL backend."""
@@ -104,7 +106,12 @@ class Family:
         return {}
 
     def forward(
-        self, model: Any, wanted: str, pad_id: int, checkpointing: bool, device: torch.device
+        self,
+        model: PreTrainedModel,
+        wanted: str,
+        pad_id: int,
+        checkpointing: bool,
+        device: torch.device,
     ) -> tuple[str, str, Forward] | None:
         """(mode, why, forward pass) of training; None: padded rows by transformers.
 
@@ -114,7 +121,7 @@ class Family:
 
     def decoder(
         self,
-        model: Any,
+        model: PreTrainedModel,
         encoded: Sequence[EncodedPrompt],
         texts: Sequence[np.ndarray],
         n: int,

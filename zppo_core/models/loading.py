@@ -13,13 +13,14 @@ from zppo_core.models.weights import MTP
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedConfig, PreTrainedModel
 
     from zppo_core.models.renderer import Renderer
 
 
 def load(
     name: str, dtype: torch.dtype, device: str = "cpu", tokenizer_from: str = ""
-) -> tuple[Any, Renderer]:
+) -> tuple[PreTrainedModel, Renderer]:
     """The model in evaluation mode and its renderer.
 
     `tokenizer_from` names another checkpoint for tokenizer and image processor. UserError if the
@@ -34,7 +35,8 @@ def load(
             f"cannot load model {name!r} ({str(error).splitlines()[0]}); give a Hugging Face folder"
         ) from error
     is_vlm = hasattr(config, "vision_config")
-    model = family_of(config.model_type).load(folder, is_vlm, dtype).to(device).eval()
+    model = family_of(config.model_type).load(folder, is_vlm, dtype).eval()
+    model.to(device)
     vocab = model.get_output_embeddings().weight.shape[0]
     return model, load_renderer(tokenizer_from or name, vocab, is_vlm)
 
@@ -98,12 +100,13 @@ def load_renderer(name: str, vocab_size: int, images: bool) -> Renderer:
     return family.renderer(_locate(name), vocab_size, images)
 
 
-def _configuration(name: str) -> Any:
+def _configuration(name: str) -> PreTrainedConfig:
     """The configuration of a checkpoint; families may teach transformers new ones."""
     from transformers import AutoConfig
 
     families()
-    return AutoConfig.from_pretrained(_locate(name))
+    config: PreTrainedConfig = AutoConfig.from_pretrained(_locate(name))
+    return config
 
 
 def _locate(name: str) -> str:
@@ -117,7 +120,7 @@ def _locate(name: str) -> str:
     return str(path) if path.exists() else name
 
 
-def weights_name(model: Any) -> str:
+def weights_name(model: PreTrainedModel) -> str:
     """The identity of the weights in caches: SHA-256 (hex) over names and bytes, in name order."""
     import torch
 

@@ -7,9 +7,12 @@ other processes, checkpoints and evaluation see the merged weights, under the na
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 # of attention, gated delta layers and feed-forward; not the vision tower, embeddings or head
 TARGETS = (
@@ -27,7 +30,7 @@ TARGETS = (
 ADAPTER = "student"
 
 
-def add(model: Any, rank: int, alpha: int, seed: int = 0) -> None:
+def add(model: PreTrainedModel, rank: int, alpha: int, seed: int = 0) -> None:
     """Put adapters of `rank` into the text stack, scaled by alpha / rank, and freeze the rest.
 
     B is zero, so that the model is what it was; A is drawn from `seed`, float32 as all adapters.
@@ -54,13 +57,13 @@ def add(model: Any, rank: int, alpha: int, seed: int = 0) -> None:
             parameter.data = parameter.data.float()
 
 
-def adapted(model: Any) -> bool:
+def adapted(model: PreTrainedModel) -> bool:
     """Whether the model has adapters."""
     return any("lora_" in name for name, _ in model.named_parameters())
 
 
 @torch.no_grad()
-def merged(model: Any) -> dict[str, torch.Tensor]:
+def merged(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     """The state dict of the model without adapters, their products added to the base."""
     return merge(model.state_dict(), scaling(model))
 
@@ -79,15 +82,17 @@ def merge(state: Mapping[str, torch.Tensor], factor: float) -> dict[str, torch.T
     return found
 
 
-def scaling(model: Any) -> float:
+def scaling(model: PreTrainedModel) -> float:
     """What products of adapters are multiplied by: alpha / rank; 1 without adapters."""
-    factors = (m.scaling[ADAPTER] for m in model.modules() if ADAPTER in getattr(m, "lora_A", {}))
-    return float(next(factors, 1.0))
+    from peft.tuners.lora import LoraLayer
+
+    layers = (m for m in model.modules() if isinstance(m, LoraLayer) and ADAPTER in m.lora_A)
+    return next((float(layer.scaling[ADAPTER]) for layer in layers), 1.0)
 
 
-def parameters(model: Any) -> dict[str, torch.Tensor]:
+def parameters(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     """The model's parameters as an engine of its base knows them; merged if there are adapters."""
-    named = dict(model.named_parameters())
+    named: dict[str, torch.Tensor] = dict(model.named_parameters())
     if not adapted(model):
         return named
     names = {n.replace(".base_layer.", ".") for n in named if "lora_" not in n}

@@ -14,6 +14,8 @@ from zppo_core.models.control_tokens import control_tokens
 from zppo_core.types import EncodedPrompt, Prompt
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     pass
 
 # bytes of encoded prompts kept: a step asks for each one at sampling and at training, and an image
@@ -32,10 +34,10 @@ class Renderer:
 
     def __init__(
         self,
-        tokenizer: Any,
+        tokenizer: PreTrainedTokenizerBase,
         image_processor: Any = None,
         vocab_size: int = 0,
-        generation: Mapping[str, Any] | None = None,
+        generation: Mapping[str, object] | None = None,
         media_ids: Sequence[int] = (),
     ) -> None:
         self.tokenizer = tokenizer

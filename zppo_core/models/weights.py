@@ -13,6 +13,7 @@ from zppo_core.models import lora
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MTP = "mtp."  # what names of multi-token prediction begin with
 
@@ -31,8 +32,8 @@ def weight_hash(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
 
 def write_student(
     folder: Path,
-    model: Any,
-    tokenizer: Any,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
     image_processor: Any = None,
     mtp: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
@@ -42,8 +43,8 @@ def write_student(
     """
     from safetensors.torch import save_file
 
-    own = {"state_dict": lora.merged(model)} if lora.adapted(model) else {}
-    model.save_pretrained(folder, safe_serialization=True, **own)
+    weights = lora.merged(model) if lora.adapted(model) else None  # None: the model's own
+    model.save_pretrained(folder, safe_serialization=True, state_dict=weights)
     if mtp:
         save_file(dict(mtp), folder / "mtp.safetensors", metadata={"format": "pt"})
         index = folder / "model.safetensors.index.json"
@@ -56,7 +57,7 @@ def write_student(
         image_processor.save_pretrained(folder)
 
 
-def load_weights(folder: Path, model: Any) -> None:
+def load_weights(folder: Path, model: PreTrainedModel) -> None:
     """Read the *.safetensors of a Hugging Face folder into `model`, bit for bit.
 
     UserError if a tensor of the model is missing there, or one there is none of the model's.

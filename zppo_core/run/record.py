@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from zppo_core.config.schema import method_of
 from zppo_core.engines.factory import Teacher
@@ -12,8 +12,11 @@ from zppo_core.records.phases import RUN_UNIT
 from zppo_core.records.schema import encode
 from zppo_core.run.spec import Run
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
-def record_run(run: Run, student: Any, teacher: Teacher | None) -> None:
+
+def record_run(run: Run, student: PreTrainedModel, teacher: Teacher | None) -> None:
     """Commit the row of `runs` once, before the first update changes the student."""
     from zppo_core.models.loading import weights_name
 

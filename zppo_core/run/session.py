@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from zppo_core.algorithm.compression import Compressor
 from zppo_core.algorithm.replay_buffer import PromptReplayBuffer
@@ -31,6 +31,11 @@ from zppo_core.store.teacher_cache import Memo, TeacherCache
 from zppo_core.types import Completion, Prompt
 
 if TYPE_CHECKING:
+    import numpy as np
+    from transformers import PreTrainedModel
+
+    from zppo_core.algorithm.train_groups import TrainGroup, UpdateMetrics
+    from zppo_core.models.renderer import Renderer
     from zppo_core.training.updater import Trainer
 
 
@@ -44,7 +49,7 @@ class TimedEngine(ForwardingEngine):
     inner: Engine
     clock: Clock
     role: Role
-    lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def _inner(self) -> Engine:
         return self.inner
@@ -68,12 +73,12 @@ class TimedLearner:
     clock: Clock
     sharers: Sequence[Engine] = ()  # they wake by themselves
 
-    def score(self, groups: Any) -> Any:
+    def score(self, groups: Sequence[TrainGroup]) -> list[tuple[np.ndarray, ...]]:
         self._make_room()
         with self.clock.model("learner"):
             return self.inner.score(groups)
 
-    def update(self, groups: Any, tokens: int | None = None) -> Any:
+    def update(self, groups: Sequence[TrainGroup], tokens: int | None = None) -> UpdateMetrics:
         self._make_room()
         with self.clock.model("learner"):
             return self.inner.update(groups, tokens)
@@ -92,8 +97,8 @@ class Session:
     roles: Roles
     state: RolloutState
     trainer: Trainer | RemoteTrainer
-    model: Any
-    renderer: Any
+    model: PreTrainedModel
+    renderer: Renderer
     teacher: Teacher | None  # the first, None where no teacher takes part
     clock: Clock = field(default_factory=Clock)
     hosts: Hosts | None = None  # those beside this one
@@ -130,7 +135,11 @@ class Session:
 
 
 def build_trainer(
-    config: Config, student: Any, renderer: Any, teacher: Any = None, hosts: Hosts | None = None
+    config: Config,
+    student: PreTrainedModel,
+    renderer: Renderer,
+    teacher: PreTrainedModel | None = None,
+    hosts: Hosts | None = None,
 ) -> Trainer | RemoteTrainer:
     """The student's trainer: in this process, or in workers that DeepSpeed shares it among."""
     workers, method = workers_of(config), method_of(config)

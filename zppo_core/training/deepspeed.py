@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,6 +30,9 @@ from zppo_core.training.metrics import PartLoss, PassSums
 from zppo_core.training.rank_plan import Round, rounds
 from zppo_core.training.updater import Trainer, adamw
 from zppo_core.types import EncodedPrompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 BUCKET = 200_000_000  # entries that are exchanged at once
 PERSISTENT = 100_000  # entries: norms, gates and convolutions stay whole on every rank in ZeRO-3
@@ -101,7 +104,7 @@ class Gathered(nn.Module):
 class Whole(nn.Module):
     """What DeepSpeed wraps: the model, and the passes over it."""
 
-    def __init__(self, model: Any, trainer: ShardedTrainer) -> None:
+    def __init__(self, model: PreTrainedModel, trainer: ShardedTrainer) -> None:
         super().__init__()
         self.model = model
         self.text: Any = getattr(trainer.forward, "text", None)
@@ -219,7 +222,9 @@ class ShardedTrainer(Trainer):
         self, hidden: torch.Tensor, chosen: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         # the tensor is handed through, for ZeRO-3 finds by it where the backward pass begins
-        def through(head: Any, hidden_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        def through(
+            head: torch.nn.Linear, hidden_: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor]:
             return log_probs(hidden_, head.weight, head.bias, chosen, self.forbidden)
 
         found: tuple[torch.Tensor, torch.Tensor] = self.engine.module.head(through, hidden)
@@ -228,9 +233,11 @@ class ShardedTrainer(Trainer):
     def _compare(
         self, hidden: torch.Tensor, seen: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        other = self.teacher.get_output_embeddings().weight
+        other = self.seen_head()
 
-        def through(head: Any, hidden_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        def through(
+            head: torch.nn.Linear, hidden_: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor]:
             return jensen_shannon(hidden_, head.weight, seen, other, self.forbidden)
 
         found: tuple[torch.Tensor, torch.Tensor] = self.engine.module.head(through, hidden)

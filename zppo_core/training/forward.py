@@ -6,7 +6,7 @@ Where it has none, every response runs with its own copy of the prompt through t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,9 +15,12 @@ from zppo_core.errors import UserError
 from zppo_core.models.collate import right_pad
 from zppo_core.models.families import Forward, family_of
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 def choose(
-    model: Any, wanted: str, pad_id: int, checkpointing: bool, device: torch.device
+    model: PreTrainedModel, wanted: str, pad_id: int, checkpointing: bool, device: torch.device
 ) -> tuple[str, str, Forward]:
     """(mode, why, forward) for `model`; UserError where the wanted mode cannot be exact."""
     model_type = model.config.model_type
@@ -35,7 +38,9 @@ def choose(
 class PaddedForeign:
     """Padded rows through a Hugging Face model's own forward pass, whatever the model is."""
 
-    def __init__(self, model: Any, pad_id: int, checkpointing: bool, device: torch.device) -> None:
+    def __init__(
+        self, model: PreTrainedModel, pad_id: int, checkpointing: bool, device: torch.device
+    ) -> None:
         self.model, self.pad_id, self.device = model, pad_id, device
         if checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 
 from zppo_core.config import OptimizerConfig
 from zppo_core.training.updater import adamw
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class Precise:
@@ -24,7 +27,7 @@ class Precise:
     Layers find them where they were, as plain tensors: DeepSpeed does not see them.
     """
 
-    def __init__(self, model: Any, settings: OptimizerConfig) -> None:
+    def __init__(self, model: PreTrainedModel, settings: OptimizerConfig) -> None:
         named = {n: p for n, p in model.named_parameters() if p.requires_grad}
         mixed = any(p.dtype != torch.float32 for p in named.values())
         self.tensors: dict[str, torch.Tensor] = {}
@@ -111,10 +114,12 @@ class Precise:
             self.optimizer.state[tensor] = {"step": torch.tensor(float(steps)), **on}
 
 
-def _hide(model: Any, name: str) -> torch.Tensor:
+def _hide(model: PreTrainedModel, name: str) -> torch.Tensor:
     """Turn a parameter into a plain tensor of the same name that still learns."""
     path, _, leaf = name.rpartition(".")
     module = model.get_submodule(path)
-    tensor = module._parameters.pop(leaf).detach().clone().requires_grad_()
+    parameter = module.get_parameter(leaf)
+    del module._parameters[leaf]
+    tensor = parameter.detach().clone().requires_grad_()
     setattr(module, leaf, tensor)
     return tensor

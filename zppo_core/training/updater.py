@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,6 +30,9 @@ from zppo_core.training.moments import LowAdamW
 from zppo_core.training.optimizer_state import read_optimizer, write_optimizer
 from zppo_core.training.token_batch import TokenBatch, statistics
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 class Trainer:
     """The student's weights and optimizer in one process; it knows no method.
@@ -41,14 +44,14 @@ class Trainer:
 
     def __init__(
         self,
-        model: Any,
+        model: PreTrainedModel,
         forbidden_ids: np.ndarray,
         pad_id: int,
         trainer: TrainerConfig,
         optimizer: OptimizerConfig,
         loss: LossConfig,
         device: str | torch.device = "cpu",
-        teacher: Any = None,
+        teacher: PreTrainedModel | None = None,
         objective: str = "surrogate",
     ) -> None:
         self.model, self.trainer, self.loss = model, trainer, loss
@@ -200,8 +203,15 @@ class Trainer:
     def _compare(
         self, hidden: torch.Tensor, seen: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        head, other = (m.get_output_embeddings().weight for m in (self.model, self.teacher))
-        return jensen_shannon(hidden, head, seen, other, self.forbidden)
+        head = self.model.get_output_embeddings().weight
+        return jensen_shannon(hidden, head, seen, self.seen_head(), self.forbidden)
+
+    def seen_head(self) -> torch.Tensor:
+        """The teacher's output embeddings (vocabulary, hidden); UserError without a teacher."""
+        if self.teacher is None:
+            raise UserError("distillation needs a teacher with weights; set teacher.model")
+        weight: torch.Tensor = self.teacher.get_output_embeddings().weight
+        return weight
 
 
 def adamw(weights: Iterable[torch.Tensor], settings: OptimizerConfig) -> torch.optim.Optimizer:

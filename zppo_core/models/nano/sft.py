@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -38,6 +38,9 @@ from zppo_core.models.renderer import Renderer
 from zppo_core.prompts import OURS
 from zppo_core.streams import derive_seed, stream
 from zppo_core.types import EncodedPrompt, Prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 MICRO_BATCH = 32
 LAYOUT_SHARES: dict[Layout, float] = {
@@ -136,7 +139,7 @@ def make_pool(renderer: Renderer, recipe: Recipe, clean: bool, n: int) -> list[E
     return [make_example(rng, renderer, recipe, clean) for _ in range(n)]
 
 
-def learn_batch(model: Any, examples: Sequence[Example], pad_id: int) -> float:
+def learn_batch(model: PreTrainedModel, examples: Sequence[Example], pad_id: int) -> float:
     """Backward of the mean cross-entropy over response tokens (nats), returned too.
 
     Examples of like length go together: prompts with many candidates would pad all others.
@@ -157,7 +160,7 @@ def learn_batch(model: Any, examples: Sequence[Example], pad_id: int) -> float:
 
 
 def train(
-    model: Any,
+    model: PreTrainedModel,
     pool: Sequence[Example],
     recipe: Recipe,
     steps: int,
@@ -225,7 +228,7 @@ def build_checkpoints(out: Path, recipe: Recipe) -> None:
     save(model, renderer, out / "student", recipe)
 
 
-def save(model: Any, renderer: Renderer, folder: Path, recipe: Recipe) -> None:
+def save(model: PreTrainedModel, renderer: Renderer, folder: Path, recipe: Recipe) -> None:
     """Model, tokenizer, image processor and the recipe that made them."""
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder, safe_serialization=True)

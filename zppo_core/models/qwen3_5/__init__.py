@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zppo_core.models.families import Decoder, Family, Forward, Shape
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+    from transformers import PreTrainedModel
 
     from zppo_core.types import EncodedPrompt
 
@@ -20,7 +21,7 @@ class Qwen35(Family):
     name = "Qwen3.5"
     model_types = ("qwen3_5", "qwen3_5_text")
 
-    def load(self, folder: str, images: bool, dtype: torch.dtype) -> Any:
+    def load(self, folder: str, images: bool, dtype: torch.dtype) -> PreTrainedModel:
         """With decays and norms in float32."""
         from zppo_core.models.qwen3_5.precise import precise_layers
 
@@ -33,7 +34,12 @@ class Qwen35(Family):
         return known()
 
     def forward(
-        self, model: Any, wanted: str, pad_id: int, checkpointing: bool, device: torch.device
+        self,
+        model: PreTrainedModel,
+        wanted: str,
+        pad_id: int,
+        checkpointing: bool,
+        device: torch.device,
     ) -> tuple[str, str, Forward] | None:
         from zppo_core.models.qwen3_5.forward import choose
 
@@ -41,7 +47,7 @@ class Qwen35(Family):
 
     def decoder(
         self,
-        model: Any,
+        model: PreTrainedModel,
         encoded: Sequence[EncodedPrompt],
         texts: Sequence[np.ndarray],
         n: int,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,13 +11,16 @@ import torch
 from zppo_core.models.qwen3_5 import hybrid
 from zppo_core.types import EncodedPrompt
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 class HybridDecoder:
     """Qwen3.5 through the functional stack, with room for the responses set aside in blocks."""
 
     def __init__(
         self,
-        model: Any,
+        model: PreTrainedModel,
         encoded: Sequence[EncodedPrompt],
         texts: Sequence[np.ndarray],
         n: int,
@@ -47,7 +50,8 @@ class HybridDecoder:
         ones = torch.ones_like(tokens)
         segment = self.text.continuation(tokens.unsqueeze(1), ones, self.state.position)
         hidden, self.state = self.text.run(segment, self.state, self.state.position + 1)
-        return self.head(hidden[:, 0])
+        logits: torch.Tensor = self.head(hidden[:, 0])
+        return logits
 
     def keep(self, rows: torch.Tensor) -> None:
         self.state = self.state.rows(rows)

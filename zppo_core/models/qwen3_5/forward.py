@@ -9,7 +9,7 @@ response with its own copy of the prompt.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,9 +20,12 @@ from zppo_core.models.families import Forward
 from zppo_core.models.qwen3_5 import hybrid
 from zppo_core.models.qwen3_5.packing import Bounds, PackedKernels, cuda_kernels
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 def choose(
-    model: Any, wanted: str, pad_id: int, checkpointing: bool, device: torch.device
+    model: PreTrainedModel, wanted: str, pad_id: int, checkpointing: bool, device: torch.device
 ) -> tuple[str, str, Forward]:
     """(mode, why, forward) for `model`; UserError where the wanted mode cannot be exact."""
     if wanted == "packed" and device.type != "cuda":

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -18,10 +18,24 @@ from torch.utils.checkpoint import checkpoint
 
 from zppo_core.models.qwen3_5.gated_delta import choose_kernel, gated_delta_step, working_dtype
 from zppo_core.models.qwen3_5.joined_attention import Stretch, joined_attention
+from zppo_core.models.qwen3_5.layers import (
+    LayerState,
+    attend,
+    attention_heads,
+    attention_mask,
+    delta_gates,
+    delta_heads,
+    delta_output,
+    feed_forward,
+    is_delta,
+    rms_norm,
+)
 from zppo_core.models.qwen3_5.packing import Bounds, PackedKernels
 
-# (convolution tail, recurrent state) or (keys, values)
-LayerState = tuple[torch.Tensor, torch.Tensor]
+if TYPE_CHECKING:
+    import numpy as np
+    from transformers import PreTrainedModel
+    from transformers.models.qwen3_5 import modeling_qwen3_5 as qwen
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +76,7 @@ class HybridText:
     `checkpointing` recomputes each layer's segment in the backward pass.
     """
 
-    def __init__(self, model: Any, checkpointing: bool = False) -> None:
+    def __init__(self, model: PreTrainedModel, checkpointing: bool = False) -> None:
         self.model = model
         inner = model.model
         self.text = inner.language_model if hasattr(inner, "language_model") else inner
@@ -148,7 +162,7 @@ class HybridText:
 
     def _layer(
         self,
-        layer: Any,
+        layer: qwen.Qwen3_5DecoderLayer,
         hidden: torch.Tensor,
         rotary: tuple[torch.Tensor, torch.Tensor],
         real: torch.Tensor,
@@ -158,7 +172,7 @@ class HybridText:
         needed: bool,
     ) -> tuple[torch.Tensor, LayerState]:
         x = rms_norm(hidden, layer.input_layernorm)
-        if hasattr(layer, "linear_attn"):
+        if is_delta(layer):
             mixed, state = self._delta(layer.linear_attn, x, real, lengths, before, needed)
         else:
             mixed, state = attend(layer.self_attn, x, rotary, mask, before, needed)
@@ -168,7 +182,7 @@ class HybridText:
 
     def _delta(
         self,
-        m: Any,
+        m: qwen.Qwen3_5GatedDeltaNet,
         x: torch.Tensor,
         real: torch.Tensor,
         lengths: torch.Tensor,
@@ -246,7 +260,7 @@ class Link:
 
 
 def packed_layer(
-    layer: Any,
+    layer: qwen.Qwen3_5DecoderLayer,
     hidden: torch.Tensor,
     rotary: tuple[torch.Tensor, torch.Tensor],
     bounds: Bounds,
@@ -257,7 +271,7 @@ def packed_layer(
 ) -> tuple[torch.Tensor, LayerState]:
     """One layer over a packed row; nothing in it looks over a bound."""
     x = rms_norm(hidden, layer.input_layernorm)
-    if hasattr(layer, "linear_attn"):
+    if is_delta(layer):
         mixed, state = delta_packed(layer.linear_attn, x, bounds, kernels, past, before, needed)
     else:
         mixed, state = attend_packed(layer.self_attn, x, rotary, bounds, past, before, needed)
@@ -267,7 +281,7 @@ def packed_layer(
 
 
 def delta_packed(
-    m: Any,
+    m: qwen.Qwen3_5GatedDeltaNet,
     x: torch.Tensor,
     bounds: Bounds,
     kernels: PackedKernels,
@@ -291,7 +305,7 @@ def delta_packed(
 
 
 def attend_packed(
-    m: Any,
+    m: qwen.Qwen3_5Attention,
     x: torch.Tensor,
     rotary: tuple[torch.Tensor, torch.Tensor],
     bounds: Bounds,
@@ -312,134 +326,8 @@ def attend_packed(
     return m.o_proj(out.flatten(1).unsqueeze(0) * gate.sigmoid()), (k, v)
 
 
-def feed_forward(layer: Any, hidden: torch.Tensor) -> torch.Tensor:
-    """The second half of a layer."""
-    mlp, x = layer.mlp, rms_norm(hidden, layer.post_attention_layernorm)
-    out: torch.Tensor = hidden + mlp.down_proj(mlp.act_fn(mlp.gate_proj(x)) * mlp.up_proj(x))
-    return out
-
-
-def delta_heads(m: Any, convolved: torch.Tensor, repeat: bool = True) -> tuple[torch.Tensor, ...]:
-    """q, k, v (rows, T, heads, dim) of a gated delta layer from its convolution's silu.
-
-    With `repeat` q and k have a head for each of v's.
-    """
-    rows, length, _ = convolved.shape
-    q, k, v = convolved.split([m.key_dim, m.key_dim, m.value_dim], -1)
-    q, k = (t.reshape(rows, length, m.num_k_heads, m.head_k_dim) for t in (q, k))
-    v = v.reshape(rows, length, m.num_v_heads, m.head_v_dim)
-    if repeat and m.num_v_heads > m.num_k_heads:
-        q, k = (t.repeat_interleave(m.num_v_heads // m.num_k_heads, dim=2) for t in (q, k))
-    return q, k, v
-
-
-def delta_gates(m: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """beta and g (log decay), both (rows, T, heads); the latter in float32 or float64."""
-    dtype = working_dtype(x.dtype)
-    step = F.softplus(m.in_proj_a(x).to(dtype) + m.dt_bias)
-    return m.in_proj_b(x).sigmoid(), -m.A_log.to(dtype).exp() * step
-
-
-def delta_output(m: Any, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-    """What a gated delta layer adds to the residual stream."""
-    gate = m.in_proj_z(x).reshape(out.shape)
-    projected: torch.Tensor = m.out_proj(gated_norm(out, gate, m.norm).flatten(2))
-    return projected
-
-
-def attention_heads(
-    m: Any, x: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor]
-) -> tuple[torch.Tensor, ...]:
-    """Rotated q and k, and v, (rows, heads, T, dim); the output's gate (rows, T, heads * dim)."""
-    rows, length, _ = x.shape
-    shape = (rows, length, -1, m.head_dim)
-    q, gate = m.q_proj(x).view(rows, length, -1, 2 * m.head_dim).chunk(2, dim=-1)
-    q = rotate(rms_norm(q, m.q_norm).transpose(1, 2), rotary)
-    k = rotate(rms_norm(m.k_proj(x).view(shape), m.k_norm).transpose(1, 2), rotary)
-    return q, k, m.v_proj(x).view(shape).transpose(1, 2), gate.flatten(2)
-
-
-def attend(
-    m: Any,
-    x: torch.Tensor,
-    rotary: tuple[torch.Tensor, torch.Tensor],
-    mask: torch.Tensor | None,
-    before: LayerState | None,
-    needed: bool,
-) -> tuple[torch.Tensor | None, LayerState]:
-    """A full-attention layer over past and own keys; `mask` None means plainly causal."""
-    q, k, v, gate = attention_heads(m, x, rotary)
-    if before is not None:
-        k, v = torch.cat([before[0], k], dim=2), torch.cat([before[1], v], dim=2)
-    if not needed:
-        return None, (k, v)
-    out = F.scaled_dot_product_attention(
-        q,
-        *whole_heads(q, k, v, mask),
-        attn_mask=mask,
-        is_causal=mask is None,
-        scale=m.scaling,
-        enable_gqa=True,
-    )
-    return m.o_proj(out.transpose(1, 2).flatten(2) * gate.sigmoid()), (k, v)
-
-
-def whole_heads(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Keys and values with a head for each of `q`'s, where CUDA would else form all T x T scores.
-
-    Of its kernels none but the last resort takes both a mask and heads that are shared.
-    """
-    if mask is None or q.device.type == "cpu":
-        return k, v
-    return each_head(k, v, q.shape[1] // k.shape[1])
-
-
-def each_head(k: torch.Tensor, v: torch.Tensor, times: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Heads of keys and values, each `times` times in a row."""
-    return k.repeat_interleave(times, dim=1), v.repeat_interleave(times, dim=1)
-
-
-def attention_mask(real: torch.Tensor, past_real: torch.Tensor | None) -> torch.Tensor | None:
-    """(rows, 1, T, past + T) booleans, true where a query may look; None if causal says it all.
-
-    Right padding needs no mask of its own within a segment: what is real never looks at it.
-    """
-    if past_real is None:
-        return None
-    rows, length = real.shape
-    causal = torch.ones(length, length, dtype=torch.bool, device=real.device).tril()
-    before = past_real.unsqueeze(1).expand(rows, length, -1)
-    return torch.cat([before, causal.expand(rows, -1, -1)], dim=-1).unsqueeze(1)
-
-
-def rms_norm(x: torch.Tensor, module: Any) -> torch.Tensor:
-    """Qwen3.5's zero-centred RMS norm, in float32 or float64."""
-    y = x.to(working_dtype(x.dtype))
-    y = y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + module.eps)
-    return (y * (1.0 + module.weight.to(y.dtype))).to(x.dtype)
-
-
-def gated_norm(x: torch.Tensor, gate: torch.Tensor, module: Any) -> torch.Tensor:
-    """The norm behind a gated delta layer: normalised, weighted, then gated by silu."""
-    dtype = working_dtype(x.dtype)
-    y = x.to(dtype)
-    y = y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + module.variance_epsilon)
-    return (module.weight * y.to(x.dtype) * F.silu(gate.to(dtype))).to(x.dtype)
-
-
-def rotate(x: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    """Rotary embedding on the leading part of each head, (rows, heads, T, head_dim)."""
-    cos, sin = (t.unsqueeze(1) for t in rotary)
-    width = cos.shape[-1]
-    turned, rest = x[..., :width], x[..., width:]
-    half = torch.cat([-turned[..., width // 2 :], turned[..., : width // 2]], dim=-1)
-    return torch.cat([turned * cos + half * sin, rest], dim=-1)
-
-
 def pad_rows(
-    rows: Sequence[Any], fill: int, device: torch.device
+    rows: Sequence[Sequence[int] | np.ndarray], fill: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Integer rows right-padded to one width: ids (rows, T) and lengths (rows,)."""
     lengths = [len(r) for r in rows]
