@@ -8,7 +8,7 @@ from eval.rows import COMMIT, commit_of
 from eval.settings import parse
 from eval.suite import benchmarks
 from zppo_core.config import EvaluationConfig
-from zppo_core.config.fields import settings_of, table_of
+from zppo_core.config.fields import settings_table
 from zppo_core.store.journal import Journal
 from zppo_core.store.objects import ObjectStore
 
@@ -36,7 +36,6 @@ def pinned(protocol: EvaluationConfig, cache: ObjectStore) -> EvaluationConfig:
         chosen[benchmark.name] = f"{benchmark.dataset}@{kept['commit'].decode()}"
     if not chosen:
         return protocol
-    table = dict(settings_of(protocol.settings))
-    return replace(
-        protocol, settings=table | {"datasets": table_of(table.get("datasets", "")) | chosen}
-    )
+    table = settings_table(protocol.settings)
+    named = dict(entry.partition("=")[::2] for entry in settings.datasets)
+    return replace(protocol, settings=table | {"datasets": named | chosen})

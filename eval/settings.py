@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
-from zppo_core.config.fields import Count, Text, Whole, list_of, settings_of
+from zppo_core.config.fields import Count, Setting, Text, Whole, list_of, settings_table
 from zppo_core.config.reading import read
 from zppo_core.config.schema import section
 from zppo_core.errors import UserError
@@ -15,7 +15,7 @@ from zppo_core.errors import UserError
 REPAIRED, ORIGINAL = "repaired", "original"
 
 
-def _pairs(value: Any) -> Any:
+def _pairs(value: object) -> object:
     """A table as its pairs, "name=value"; text and lists as `list_of`."""
     if isinstance(value, Mapping):
         return [f"{name}={content}" for name, content in value.items()]
@@ -59,10 +59,10 @@ class Settings:
         return name
 
 
-def parse(settings: str | Mapping[str, Any]) -> Settings:
+def parse(settings: str | Mapping[str, Setting]) -> Settings:
     """Settings from `evaluation.settings`, a table or its text; UserError names all faults."""
     try:
-        values = settings_of(settings)
+        values = settings_table(settings)
     except ValueError as error:
         raise UserError(f"evaluation.settings: {error}") from None
     return read(Settings, values, "evaluation.settings")

@@ -25,7 +25,7 @@ _STORE = re.compile(r"s3://[^/]+(/.*)?|(?!.*://).+")
 _MODEL = re.compile(r"https?://.+|(?!.*://).*")
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> object:
     """Text as a number; anything else, and text that is none, as it is."""
     if not isinstance(value, str):
         return value
@@ -38,7 +38,7 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _toml(text: str) -> Any:
+def _toml(text: str) -> object:
     """The value that TOML writes as `text`; ValueError if it cannot be read."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
@@ -46,7 +46,7 @@ def _toml(text: str) -> Any:
         raise ValueError(f"{text!r} is no TOML: {str(error).partition(' (')[0]}") from None
 
 
-def list_of(value: Any) -> Any:
+def list_of(value: object) -> object:
     """A list from text: "[1, 2]" as in TOML, or "1,2"; what is no text as it is."""
     if not isinstance(value, str):
         return value
@@ -55,7 +55,7 @@ def list_of(value: Any) -> Any:
     return [part for part in map(str.strip, value.split(",")) if part]
 
 
-def table_of(value: Any, separator: str = ",") -> Any:
+def table_of(value: object, separator: str = ",") -> object:
     """A table from text: "{a = 1}" as in TOML, or "a=1,b=2"; what is no text as it is.
 
     ValueError if a part has no value.
@@ -73,18 +73,24 @@ def table_of(value: Any, separator: str = ",") -> Any:
     return table
 
 
-def _listed(value: Any) -> Any:
+def settings_table(settings: str | Mapping[str, Setting]) -> dict[str, Setting]:
+    """Settings as a table, whatever they are written as; ValueError if they cannot be read."""
+    table = settings_of(settings)
+    return dict(table) if isinstance(table, Mapping) else {}
+
+
+def _listed(value: object) -> object:
     """A list as the text "a,b"; other text as it is."""
     bracket = isinstance(value, str) and value.lstrip().startswith("[")
     return as_text(list_of(value)) if bracket or isinstance(value, list) else value
 
 
-def settings_of(value: Any) -> Any:
+def settings_of(value: object) -> object:
     """As `table_of`, of settings that have commas of their own: "frames=16;totals=DynaM=pooled"."""
     return table_of(value, ";")
 
 
-def as_text(value: Any, separator: str = ",") -> str:
+def as_text(value: object, separator: str = ",") -> str:
     """A list or table as the text that `list_of` and `table_of` read; text as it is."""
     if isinstance(value, str):
         return value
@@ -97,7 +103,7 @@ def as_text(value: Any, separator: str = ",") -> str:
     return str(value)
 
 
-def settings_text(value: Any) -> str:
+def settings_text(value: object) -> str:
     """As `as_text`, for `settings_of`."""
     return as_text(value, ";")
 
@@ -105,7 +111,7 @@ def settings_text(value: Any) -> str:
 def _rule(check: Callable[[Any], object]) -> AfterValidator:
     """A check that refuses by UserError, as pydantic wants it."""
 
-    def checked(value: Any) -> Any:
+    def checked(value: object) -> object:
         try:
             check(value)
         except UserError as error:

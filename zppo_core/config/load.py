@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from zppo_core.config.reading import read
 from zppo_core.config.rules import validate
@@ -31,7 +30,7 @@ class Source:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise UserError(f"--config {path}: {why}; give a TOML file") from None
 
-    def values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, object]:
         """What it sets; UserError with the line if it is no TOML."""
         try:
             return tomllib.loads(self.text)
@@ -47,7 +46,7 @@ class Resolved:
     origins: Mapping[str, str]
 
 
-def from_dict(values: Mapping[str, Any]) -> Config:
+def from_dict(values: Mapping[str, object]) -> Config:
     """Build and validate a `Config` from nested mappings; UserError names all faults."""
     config = read(Config, values)
     validate(config)
@@ -66,7 +65,7 @@ def parse_override(text: str) -> tuple[str, str, str]:
 
 
 def load(
-    scale: str = "", overrides: Iterable[str] | Mapping[str, Any] = (), file: str = ""
+    scale: str = "", overrides: Iterable[str] | Mapping[str, object] = (), file: str = ""
 ) -> Config:
     """The preset of `scale`, the TOML `file` over it, and overrides in order.
 
@@ -79,7 +78,7 @@ def load(
 
 def resolved(
     scale: str = "",
-    overrides: Iterable[str] | Mapping[str, Any] = (),
+    overrides: Iterable[str] | Mapping[str, object] = (),
     source: Source | None = None,
     options: Mapping[str, tuple[str, str]] | None = None,
 ) -> Resolved:
@@ -97,7 +96,7 @@ def resolved(
         raise UserError(f"unknown scale {preset!r}; {suggestion(preset, SCALES)}")
     if at and layout not in LAYOUTS:
         raise UserError(f"unknown layout {layout!r}; {suggestion(layout, LAYOUTS)}")
-    layers: list[tuple[str, Mapping[str, Any]]] = [
+    layers: list[tuple[str, Mapping[str, object]]] = [
         (f"preset {preset}", _shipped(f"presets/{preset}")),
         (f"layout {layout}", _shipped(f"layouts/{layout}") if at else {}),
         (label, mine),
@@ -106,12 +105,13 @@ def resolved(
         section, _, name = field.partition(".")
         layers.append((option, {section: {name: text}}))
     layers += [("--set", {section: {name: value}}) for section, name, value in _sets(overrides)]
-    values: dict[str, Any] = {"scale": preset}
+    values: dict[str, object] = {"scale": preset}
     origins: dict[str, str] = {}
     for origin, layer in layers:
         for section, fields in layer.items():
-            if isinstance(fields, Mapping) and isinstance(values.setdefault(section, {}), dict):
-                values[section].update(fields)
+            before = values.setdefault(section, {})
+            if isinstance(fields, Mapping) and isinstance(before, dict):
+                before.update(fields)
                 origins.setdefault(section, origin)
                 origins.update({f"{section}.{name}": origin for name in fields})
             else:
@@ -135,7 +135,7 @@ def scale_named(scale: str, source: Source | None) -> str:
     return scale or named
 
 
-def _sets(overrides: Iterable[str] | Mapping[str, Any]) -> Iterable[tuple[str, str, Any]]:
+def _sets(overrides: Iterable[str] | Mapping[str, object]) -> Iterable[tuple[str, str, object]]:
     if not isinstance(overrides, Mapping):
         yield from map(parse_override, overrides)
         return
@@ -144,6 +144,6 @@ def _sets(overrides: Iterable[str] | Mapping[str, Any]) -> Iterable[tuple[str, s
         yield section, name, value
 
 
-def _shipped(name: str) -> dict[str, Any]:
+def _shipped(name: str) -> dict[str, object]:
     path = resources.files("zppo_core.config") / f"{name}.toml"
     return tomllib.loads(path.read_text("utf-8"))

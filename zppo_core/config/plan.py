@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any
 
 from zppo_core.config.load import Resolved
 from zppo_core.config.schema import Config
@@ -32,7 +31,7 @@ def plan_text(resolved: Resolved) -> str:
     return "\n".join(lines) + "\n"
 
 
-def toml(value: Any) -> str:
+def toml(value: object) -> str:
     """A value as TOML writes it; TypeError if it has no such value."""
     if isinstance(value, bool):
         return str(value).lower()

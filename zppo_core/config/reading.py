@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from zppo_core.errors import UserError, suggestion
 
@@ -23,7 +24,7 @@ def adapter(cls: Any) -> TypeAdapter[Any]:
     return TypeAdapter(cls)
 
 
-def stored(section: Any) -> dict[str, Any]:
+def stored(section: object) -> dict[str, Any]:
     """A section, or a whole configuration, as the plain values that are stored."""
     kind: Any = type(section)
     values: dict[str, Any] = adapter(kind).dump_python(section, warnings=False)
@@ -32,7 +33,7 @@ def stored(section: Any) -> dict[str, Any]:
 
 def read(
     cls: type[T],
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     within: str = "",
     where: Callable[[str], str] = lambda name: "",
 ) -> T:
@@ -52,7 +53,7 @@ def read(
     return made
 
 
-def _line(cls: type, path: list[str], within: str, fault: Mapping[str, Any]) -> str:
+def _line(cls: type, path: list[str], within: str, fault: ErrorDetails) -> str:
     """One fault: the field, what is wrong with it, and the remedy."""
     names, annotation = _field(cls, path)
     name = ".".join(filter(None, [within, *names]))
@@ -72,12 +73,12 @@ def _line(cls: type, path: list[str], within: str, fault: Mapping[str, Any]) -> 
     return f"{name}: {given!r} is not {_described(annotation, inside)}"
 
 
-def _field(cls: type, path: list[str]) -> tuple[list[str], Any]:
+def _field(cls: type, path: list[str]) -> tuple[list[str], object]:
     """The names on the way to the field at `path`, and what it is annotated with.
 
     An index into a list and the key of a table belong to their field.
     """
-    annotation: Any = cls
+    annotation: object = cls
     for i, name in enumerate(path):
         if not is_dataclass(annotation):
             return path[:i], annotation
@@ -88,7 +89,7 @@ def _field(cls: type, path: list[str]) -> tuple[list[str], Any]:
     return path, annotation
 
 
-def _unknown(section: Any, path: list[str], within: str) -> str:
+def _unknown(section: object, path: list[str], within: str) -> str:
     """An unknown field, and the one that is most like it."""
     known = list(get_type_hints(section))
     if not within:
@@ -97,7 +98,7 @@ def _unknown(section: Any, path: list[str], within: str) -> str:
     return f"unknown field {within}.{path[0]}; {remedy}"
 
 
-def _inner(annotation: Any, path: list[str]) -> Any:
+def _inner(annotation: object, path: list[str]) -> object:
     """The annotation of an element of a tuple, or of the values of a table."""
     for part in path:
         plain = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
@@ -108,9 +109,9 @@ def _inner(annotation: Any, path: list[str]) -> Any:
     return annotation
 
 
-def _range(annotation: Any, path: list[str]) -> str:
+def _range(annotation: object, path: list[str]) -> str:
     """The interval that a number must be in, and why. A bracket takes its end in."""
-    ends: dict[str, Any] = {}
+    ends: dict[str, object] = {}
     why = ""
     for part in get_args(_inner(annotation, path))[1:]:
         if isinstance(part, FieldInfo):
@@ -128,7 +129,7 @@ def _range(annotation: Any, path: list[str]) -> str:
     return interval + (f" ({why})" if why else "")
 
 
-def _described(annotation: Any, path: list[str]) -> str:
+def _described(annotation: object, path: list[str]) -> str:
     """What a field takes, in words."""
     annotation = _inner(annotation, path)
     plain = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
@@ -139,4 +140,5 @@ def _described(annotation: Any, path: list[str]) -> str:
         return f"{len(arguments)} numbers"
     if origin is tuple or origin is list:
         return "a list"
-    return KINDS.get(plain, "a table" if origin else "of the right kind")
+    known = KINDS.get(plain) if isinstance(plain, type) else None
+    return known or ("a table" if origin else "of the right kind")
