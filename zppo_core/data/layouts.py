@@ -30,7 +30,9 @@ class Asked:
     answer: object
     images: object = None
     category: object = ""
-    facts: Mapping[str, object] = field(default_factory=dict)  # reward_type, options, tolerance, ...
+    facts: Mapping[str, object] = field(
+        default_factory=dict
+    )  # reward_type, options, tolerance, ...
     reply: bool = False  # the answer is an assistant's reply, with more in it
     system: bool = False  # a system message was left aside
 
