@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from common import seconds
 
-from zppo_core.models.qwen3_5 import gated_delta, hybrid
+from zppo_core.models.qwen3_5 import gated_delta, layers
 from zppo_core.models.qwen3_5.joined_attention import Stretch, joined_attention
 from zppo_core.models.qwen3_5.packing import Bounds, bounded_conv
 from zppo_core.training import lm_head
@@ -148,11 +148,11 @@ def attention_table(
         )
         real = torch.ones(members, response, dtype=torch.bool, device=where)
         past = torch.ones(members, prompt, dtype=torch.bool, device=where)
-        mask = hybrid.attention_mask(real, past)
+        mask = layers.attention_mask(real, past)
         keys, values = whole(pk, k), whole(pv, v)
         out = F.scaled_dot_product_attention(
             rows(q),
-            *hybrid.each_head(keys, values, heads // key_heads),
+            *layers.each_head(keys, values, heads // key_heads),
             attn_mask=mask,
             scale=scale,
         )
@@ -248,11 +248,11 @@ def small_table(device: str, dtype: torch.dtype, tokens: int, hidden: int, ffn: 
             lambda: bounded_conv(wide, conv, bounds, None),
             [wide, conv],
         ),
-        ("norm", "ours", lambda: hybrid.rms_norm(x, Norm), [x, Norm.weight]),
+        ("norm", "ours", lambda: layers.rms_norm(x, Norm), [x, Norm.weight]),
         (
             "gated norm",
             "ours",
-            lambda: hybrid.gated_norm(heads, gates, Gated),
+            lambda: layers.gated_norm(heads, gates, Gated),
             [heads, gates, Gated.weight],
         ),
         ("gate", "ours", lambda: F.silu(gate) * up, [gate, up]),
@@ -296,7 +296,7 @@ def _flash_small(
     def convolved() -> Any:
         return causal_conv1d(wide, conv, activation="silu", cu_seqlens=bounds.starts.long())[0]
 
-    compiled = torch.compile(hybrid.rms_norm)
+    compiled = torch.compile(layers.rms_norm)
     name = "flash-linear-attention"
     return [
         ("convolution, silu", name, convolved, [wide, conv]),

@@ -63,14 +63,14 @@ def build(name: str, device: str, dtype: torch.dtype) -> Any:
     text.hidden_size = vision.out_hidden_size = shape.hidden
     text.intermediate_size, text.num_hidden_layers = shape.ffn, shape.layers
     text.layer_types = [
-        "full_attention" if i % memory.EVERY == memory.EVERY - 1 else "linear_attention"
+        "full_attention" if i % qwen.EVERY == qwen.EVERY - 1 else "linear_attention"
         for i in range(shape.layers)
     ]
     text.num_attention_heads, text.num_key_value_heads = shape.heads, shape.kv_heads
     text.head_dim, text.vocab_size = qwen.HEAD_DIM, qwen.VOCAB if name != "tiny" else 1024
-    text.linear_num_key_heads = min(memory.KEY_HEADS, shape.value_heads)
+    text.linear_num_key_heads = min(qwen.KEY_HEADS, shape.value_heads)
     text.linear_num_value_heads = shape.value_heads
-    text.linear_key_head_dim = text.linear_value_head_dim = memory.LINEAR_DIM
+    text.linear_key_head_dim = text.linear_value_head_dim = qwen.LINEAR_DIM
     text.rope_parameters |= {"mrope_section": [11, 11, 10], "partial_rotary_factor": 0.25}
     text.tie_word_embeddings = config.tie_word_embeddings = shape.tied
     text.max_position_embeddings = 1 << 17

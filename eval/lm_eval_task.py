@@ -10,7 +10,6 @@ once, where lm-eval applies its filters, so that algebra and judge work in batch
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -32,6 +31,7 @@ from zppo_core.config import EvaluationConfig
 from zppo_core.data.pixels import read_picture
 from zppo_core.errors import UserError
 from zppo_core.extensions import is_outside
+from zppo_core.processes.command_line import command, reported
 from zppo_core.streams import derive_seed
 from zppo_core.types import Prompt
 
@@ -281,18 +281,17 @@ def _exam(about: dict[str, Any]) -> Exam:
     return Exam(protocol, templates, exam.grader, judge)
 
 
-def main() -> int:
-    """Write lm-eval's files."""
-    parser = argparse.ArgumentParser(description="write the files of lm-eval's tasks")
+@reported
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`zppo tasks`: write lm-eval's files."""
+    parser = command(
+        "tasks", "Write the benchmarks as lm-eval's task files.", "zppo tasks --out tasks"
+    )
     parser.add_argument("--out", type=Path, required=True, help="a folder for --include_path")
     parser.add_argument("--suite", default="paper31", help="suites and benchmarks with commas")
-    o = parser.parse_args()
-    try:
-        paths = write_tasks(o.out, o.suite)
-    except UserError as error:
-        print(f"zppo: {error}")
-        return 2
-    print(f"{len(paths)} tasks in {o.out}")
+    asked = parser.parse_args(arguments)
+    paths = write_tasks(asked.out, asked.suite)
+    print(f"{len(paths)} tasks in {asked.out}")
     return 0
 
 

@@ -60,6 +60,7 @@ COMMANDS = {
     "cache": Command("zppo_core.cli:cache_main", "look after the teacher cache", ""),
     "memory": Command("zppo_core.models.memory:main", "GiB of each GPU, by preset", ""),
     "fixtures": Command("eval.fixtures.__main__:main", "small copies of the benchmarks", ""),
+    "tasks": Command("eval.lm_eval_task:main", "the benchmarks as lm-eval's task files", ""),
     "nano": Command("zppo_core.models.nano.__main__:main", "build the nano checkpoints", ""),
     "launch": Command("zppo_core.cluster.launch:main", "update ranks of one host, by hand", ""),
 }

@@ -109,9 +109,10 @@ def _by_ocrbench(items: Sequence[Item]) -> dict[int, float | str]:
 
 
 def _result(outcome: Outcome) -> float | str:
-    if not outcome.fault:
+    if isinstance(outcome.value, (int, float)):
         return float(outcome.value)
-    return outcome.fault if outcome.fault == "timeout" else _fault(outcome.fault)
+    why = outcome.fault or f"{outcome.value!r} is no score"
+    return why if why == "timeout" else _fault(why)
 
 
 def _fault(why: str) -> str:

@@ -207,7 +207,7 @@ def test_a_table_tells_what_it_knows_of_its_answers(tmp_path: Path) -> None:
         "type": "choice",
     }
     path = write(tmp_path / "t.jsonl", row)
-    mapping = "options=options,accepted=other,tolerance=tol,kind=type"
+    mapping = {"options": "options", "accepted": "other", "tolerance": "tol", "kind": "type"}
     ((question,), _) = read_table(path, mapping)
     assert (question.kind, question.options) == ("choice", ("1", "2"))
     assert (question.accepted, question.tolerance) == (("b.",), 0.1)
@@ -242,7 +242,7 @@ def test_a_hub_id_is_read_by_datasets_and_its_faults_are_one_line(
     path = write(tmp_path / "t.jsonl", *rows)
     local = datasets.load_dataset("json", data_files=path, split="train", streaming=True)
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: local)
-    assert [q.gold for q in read_table("me/mine", "")[0]] == ["A", "7", "1/2"]
+    assert [q.gold for q in read_table("me/mine", {})[0]] == ["A", "7", "1/2"]
     kept = tmp_path / "kept.parquet"
     datasets.Dataset.from_list(rows, on_mixed_types="use_json").to_parquet(kept)
     assert [q.gold for q in read_table(str(kept), {})[0]] == ["A", "7", "1/2"]
@@ -262,7 +262,7 @@ def test_a_hub_id_is_read_by_datasets_and_its_faults_are_one_line(
         "parquet", data_files=str(tmp_path / "p.parquet"), split="train", streaming=True
     )
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: stream)
-    ((question,), _) = read_table("me/mine", "")
+    ((question,), _) = read_table("me/mine", {})
     assert question.images == (png(),)
 
     def gone(*_: object, **__: object) -> None:
@@ -270,5 +270,5 @@ def test_a_hub_id_is_read_by_datasets_and_its_faults_are_one_line(
 
     monkeypatch.setattr(datasets, "load_dataset", gone)
     with pytest.raises(UserError, match="me/mine, row 1: Dataset scripts are no longer") as refused:
-        read_table("me/mine", "")
+        read_table("me/mine", {})
     assert "\n" not in str(refused.value)

@@ -274,7 +274,7 @@ def test_the_hub_is_read_at_the_records_commit_and_a_branch_at_what_it_is_now(mo
     assert hub.asked == ["OpenEvals/IMO-AnswerBench@main"]  # once: all parts are of one commit
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert f"datasets=IMO-AB=OpenEvals/IMO-AnswerBench@{'d' * 40}" in said
+    assert f'{{IMO-AB = "OpenEvals/IMO-AnswerBench@{"d" * 40}"}}' in said
     own = Source("", PAPER["MMLU"], "me/mmlu@" + "e" * 40)
     list(own.rows(["q"]))
     assert hub.loaded[-1] == ("me/mmlu", "e" * 40)

@@ -164,5 +164,6 @@ def test_the_cost_of_a_long_answer_grows_no_faster_than_its_length(unit: str) ->
 
     cost(1000)
     small = min(cost(40_000) for _ in range(3))
-    large = min(cost(320_000) for _ in range(3))
-    assert large < 8 * 4 * max(small, 1e-3)
+    bound = 8 * 4 * max(small, 1e-3)
+    # the least of a few: a busy machine makes one dear, a quadratic cost makes all of them dear
+    assert any(cost(320_000) < bound for _ in range(8))

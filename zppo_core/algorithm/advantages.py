@@ -22,13 +22,12 @@ def group_advantages(rewards: ArrayLike, norm: Norm = "nonzero", eps: float = 1e
         return np.zeros_like(rewards_BG)
     # equality is decided on the rewards themselves: a rounded mean leaves dust in r - mean
     active_B = (rewards_BG != rewards_BG[:, :1]).any(axis=1)
-    centred_BG: np.ndarray = rewards_BG - rewards_BG.mean(axis=1, keepdims=True)
+    centred_BG = rewards_BG - rewards_BG.mean(axis=1, keepdims=True)
     centred_BG[~active_B] = 0.0
     if norm == "none":
-        return centred_BG
+        return np.asarray(centred_BG)
     if norm == "grpo":
-        each_BG: np.ndarray = centred_BG / (rewards_BG.std(axis=1, keepdims=True) + eps)
-        return each_BG
+        return np.asarray(centred_BG / (rewards_BG.std(axis=1, keepdims=True) + eps))
     if norm == "all":
         pool = centred_BG
     elif norm == "nonzero":
@@ -36,7 +35,7 @@ def group_advantages(rewards: ArrayLike, norm: Norm = "nonzero", eps: float = 1e
     else:
         raise ValueError(f"norm must be nonzero, all, none or grpo, not {norm!r}")
     if pool.size == 0:
-        return centred_BG
-    advantages_BG: np.ndarray = (centred_BG - pool.mean()) / (pool.std() + eps)
+        return np.asarray(centred_BG)
+    advantages_BG = (centred_BG - pool.mean()) / (pool.std() + eps)
     advantages_BG[~active_B] = 0.0
-    return advantages_BG
+    return np.asarray(advantages_BG)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -26,7 +26,7 @@ class Rng(Protocol):
     """What these functions need of a generator; `numpy.random.Generator` has it."""
 
     def random(self) -> float: ...
-    def shuffle(self, x: Any) -> None: ...
+    def shuffle(self, x: list[int]) -> None: ...
 
 
 def share(ratio: float, n: int) -> int:

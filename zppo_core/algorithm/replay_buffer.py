@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol, TypedDict
 
 EventKind = Literal["admit", "stay", "graduate", "evict"]
 
@@ -16,7 +16,7 @@ EventKind = Literal["admit", "stay", "graduate", "evict"]
 class Shuffler(Protocol):
     """What the buffer needs of a generator; `numpy.random.Generator` has it."""
 
-    def shuffle(self, x: Any) -> None: ...
+    def shuffle(self, x: list[str]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,24 @@ class Entry:
     entry_accuracy: float
     entry_step: int
     visits: int = 0  # times it was asked again since admission
+
+
+class EntryState(TypedDict):
+    """An `Entry` as JSON."""
+
+    question_id: str
+    entry_accuracy: float
+    entry_step: int
+    visits: int
+
+
+class BufferState(TypedDict):
+    """A buffer as JSON, its entries oldest first."""
+
+    capacity: int
+    threshold: float
+    refresh: bool
+    entries: list[EntryState]
 
 
 @dataclass(frozen=True)
@@ -108,22 +126,34 @@ class PromptReplayBuffer:
             events.append(_event("evict", entry, step, accuracies.get(question_id, float("nan"))))
         return events
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> BufferState:
         """JSON-ready state; `load_state_dict` restores it exactly."""
         return {
             "capacity": self.capacity,
             "threshold": self.threshold,
             "refresh": self.refresh,
-            "entries": [asdict(e) for e in self._entries.values()],
+            "entries": [
+                {
+                    "question_id": e.question_id,
+                    "entry_accuracy": e.entry_accuracy,
+                    "entry_step": e.entry_step,
+                    "visits": e.visits,
+                }
+                for e in self._entries.values()
+            ],
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: BufferState) -> None:
         """Take the entries of `state`; ValueError if it belongs to another kind of buffer."""
-        for name in ("capacity", "threshold", "refresh"):
-            if state[name] != getattr(self, name):
+        for name, theirs, ours in (
+            ("capacity", state["capacity"], self.capacity),
+            ("threshold", state["threshold"], self.threshold),
+            ("refresh", state["refresh"], self.refresh),
+        ):
+            if theirs != ours:
                 raise ValueError(
-                    f"buffer state has {name}={state[name]}, this run {getattr(self, name)}; "
-                    "resume with the configuration that wrote it"
+                    f"buffer state has {name}={theirs}, this run {ours}; resume with the "
+                    "configuration that wrote it"
                 )
         self._entries = OrderedDict((e["question_id"], Entry(**e)) for e in state["entries"])
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import NotRequired, Protocol, TypedDict, TypeVar
 
 import numpy as np
 
 from zppo_core.algorithm.compression import Compressed, Compressor
-from zppo_core.algorithm.replay_buffer import BufferEvent, PromptReplayBuffer
+from zppo_core.algorithm.replay_buffer import BufferEvent, BufferState, PromptReplayBuffer
 from zppo_core.algorithm.train_groups import TrainGroup, UpdateMetrics
 from zppo_core.prompts import Templates
 from zppo_core.protocols import Engine, Progress
 from zppo_core.store.teacher_cache import Draw, TeacherCache
-from zppo_core.types import Grade, Group, Kind, Prompt, Question
+from zppo_core.types import EncodedPrompt, Grade, Group, Kind, Prompt, Question
+
+T = TypeVar("T")
 
 
 class Corpus(Protocol):
@@ -38,7 +40,7 @@ class Learner(Protocol):
 class Record(Protocol):
     """Runs a phase once: a committed result is read back instead of computed again."""
 
-    def __call__(self, phase: str, compute: Callable[[], Any]) -> Any: ...
+    def __call__(self, phase: str, compute: Callable[[], T]) -> T: ...
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,18 @@ class Roles:
     grading: Grading
     compressor: Compressor
     draws: TeacherCache
-    encode: Callable[[Prompt], Any]
+    encode: Callable[[Prompt], EncodedPrompt]
     templates: Templates
     progress: Callable[[str], Progress] = lambda phase: lambda done, total: None
+
+
+class StepState(TypedDict):
+    """A `RolloutState` as JSON."""
+
+    buffer: BufferState
+    step: int
+    visits: dict[str, int]
+    skipped: NotRequired[int]  # checkpoints of before have none
 
 
 @dataclass
@@ -65,7 +76,7 @@ class RolloutState:
     visits: dict[str, int] = field(default_factory=dict)  # times each question was asked plainly
     skipped: int = 0  # mini-batches without a finite gradient, in a row until now
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StepState:
         return {
             "buffer": self.buffer.state_dict(),
             "step": self.step,
@@ -73,11 +84,11 @@ class RolloutState:
             "skipped": self.skipped,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: StepState) -> None:
         self.buffer.load_state_dict(state["buffer"])
         self.step = int(state["step"])
         self.visits = {str(k): int(v) for k, v in state["visits"].items()}
-        self.skipped = int(state.get("skipped", 0))  # checkpoints of before have none
+        self.skipped = int(state.get("skipped", 0))
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,8 @@ def table_of(value: object, separator: str = ",") -> object:
         key, equals, content = (text.strip() for text in part.partition("="))
         if not (key and equals):
             raise ValueError(f"{part!r} has no value; write name=value")
+        if key in table:
+            raise ValueError(f"{key!r} comes twice; leave one out")
         table[key] = content
     return table
 

@@ -120,7 +120,7 @@ def _range(annotation: object, path: list[str]) -> str:
                 ends |= {
                     k: getattr(bound, k) for k in ("gt", "ge", "lt", "le") if hasattr(bound, k)
                 }
-    if ends.get("ge", 0) == ends.get("le", 1):
+    if "ge" in ends and ends["ge"] == ends.get("le"):
         interval = str(ends["ge"])
     else:
         low = f"[{ends['ge']}" if "ge" in ends else f"({ends.get('gt', '-inf')}"

@@ -7,7 +7,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from zppo_core.data.directives import with_form
 from zppo_core.errors import UserError
@@ -120,7 +120,23 @@ TEXTS = [
 ]
 
 
-def _question(row: Mapping[str, Any]) -> Question:
+class StoredQuestion(TypedDict):
+    """A row of a corpus file, by the columns `TEXTS`; `image` where it was asked for."""
+
+    id: str
+    question: str
+    answer: str
+    canonical: str
+    judged: bool
+    kind: str
+    options: list[str]
+    accepted: list[str]
+    tolerance: float | None
+    form: str
+    image: NotRequired[bytes]
+
+
+def _question(row: StoredQuestion) -> Question:
     """A row of a corpus file, with the form of answer that is wanted said below its text."""
     text, gold = with_form(row["question"], row["form"], row["answer"]), row["answer"]
     images = (row["image"],) if "image" in row else ()
@@ -154,7 +170,7 @@ class _OnDisk(Mapping[str, Question]):
                 ids = file.read_row_group(group, columns=["id"]).column("id").to_pylist()
                 for row, question_id in enumerate(ids):
                     self._places[question_id] = (i, group, row)
-        self._held: OrderedDict[tuple[int, int], list[dict[str, Any]]] = OrderedDict()
+        self._held: OrderedDict[tuple[int, int], list[StoredQuestion]] = OrderedDict()
 
     def __getitem__(self, question_id: str) -> Question:
         i, group, row = self._places[question_id]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zppo_core.data.readers import RowError, numbered
 from zppo_core.errors import UserError
@@ -16,6 +16,8 @@ from zppo_core.store.objects import open_store
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+
+    from datasets import IterableDataset
 
     from zppo_core.store.base import ObjectStore
 
@@ -49,7 +51,7 @@ class TableFile:
 
     def numbered(
         self, columns: Iterable[str] = (), start: int = 0
-    ) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    ) -> Iterator[tuple[int, Mapping[str, object]]]:
         """(number from 1, row) from number `start` + 1 on; only `columns` if any are named.
 
         UserError names the file and the row that cannot be read.
@@ -62,7 +64,7 @@ class TableFile:
                     f"{self.label}, row {error.row}: {error}; mend the file, or leave it out"
                 ) from error
 
-    def rows(self, columns: Iterable[str] = (), start: int = 0) -> Iterator[Mapping[str, Any]]:
+    def rows(self, columns: Iterable[str] = (), start: int = 0) -> Iterator[Mapping[str, object]]:
         """The rows from number `start` on, images as they are stored."""
         return (row for _, row in self.numbered(columns, start))
 
@@ -80,7 +82,7 @@ def read_file(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def undecoded(stream: Any, columns: Iterable[str]) -> Any:
+def undecoded(stream: IterableDataset, columns: Iterable[str]) -> IterableDataset:
     """A stream of `datasets` with images as they are stored, and those of `columns` that it has.
 
     All columns if none are named. Other types stay decoded: where a JSON column mixes numbers and

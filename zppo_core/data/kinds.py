@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from zppo_core.data.values import answer_text, is_missing, text_list, texts_of
 from zppo_core.types import Question
@@ -40,13 +39,13 @@ class Told:
     fault: str = ""
 
 
-def plain_type(reward_type: Any) -> str:
+def plain_type(reward_type: object) -> str:
     """A reward type in lower case with underscores: "LLM-Judge" is "llm_judge"."""
     text = "" if is_missing(reward_type) else str(reward_type)
     return re.sub(r"[\s-]+", "_", text.strip().lower())
 
 
-def told(answer: Any, reward_type: Any = "") -> Told:
+def told(answer: object, reward_type: object = "") -> Told:
     """The gold of a source's `answer` under its reward type.
 
     A list of accepted texts gives its first as the gold and the others beside it; other lists are

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
 
 from zppo_core.data.values import UnusableError, is_missing, text_list
 from zppo_core.errors import UserError
@@ -19,22 +19,25 @@ SOLUTIONS = ("solution", "answer", "ground_truth", "final_answer", "target")
 ASSISTANTS = ("assistant", "gpt", "model", "bot")
 USERS = ("user", "human")
 MEDIA = ("videos", "video", "audios", "audio")
+NO_FACTS: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Asked:
     """What a row asks, not yet read: cells as they are."""
 
-    question: Any
-    answer: Any
-    images: Any = None
-    category: Any = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)  # reward_type, options, tolerance, ...
+    question: object
+    answer: object
+    images: object = None
+    category: object = ""
+    facts: Mapping[str, object] = field(
+        default_factory=dict
+    )  # reward_type, options, tolerance, ...
     reply: bool = False  # the answer is an assistant's reply, with more in it
     system: bool = False  # a system message was left aside
 
 
-Read = Callable[[Mapping[str, Any]], Asked]
+Read = Callable[[Mapping[str, object]], Asked]
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Layout:
         return " or ".join(map(repr, lacking[0])) if lacking else ""
 
 
-def images_of(row: Mapping[str, Any]) -> Any:
+def images_of(row: Mapping[str, object]) -> object:
     """The picture cell of a row, by its usual names; UnusableError if it has videos or sound."""
     for name in MEDIA:
         if not is_missing(row.get(name)):
@@ -60,7 +63,7 @@ def images_of(row: Mapping[str, Any]) -> Any:
     return next((row[name] for name in IMAGES if not is_missing(row.get(name))), None)
 
 
-def messages_of(value: Any) -> list[Mapping[str, Any]] | None:
+def messages_of(value: object) -> list[Mapping[str, object]] | None:
     """A cell as messages: a list of them, Parquet's struct of two lists, or either as JSON text.
 
     None if it is no chat. ShareGPT's `from` and `value` are read as `role` and `content`.
@@ -83,14 +86,20 @@ def messages_of(value: Any) -> list[Mapping[str, Any]] | None:
     ]
 
 
-def chat(value: Any, answer: Any = None, images: Any = None, **more: Any) -> Asked:
+def chat(
+    value: object,
+    answer: object = None,
+    images: object = None,
+    category: object = "",
+    facts: Mapping[str, object] = NO_FACTS,
+) -> Asked:
     """What messages ask: one user turn; without an `answer` the assistant's reply is the answer.
 
     UnusableError on several turns: a question here is one.
     """
     messages = messages_of(value)
     if messages is None:
-        return Asked(value, answer, images, **more)
+        return Asked(value, answer, images, category, facts)
     system = any(m["role"] == "system" for m in messages)
     turns = [m for m in messages if m["role"] != "system"]
     reply = None
@@ -102,12 +111,12 @@ def chat(value: Any, answer: Any = None, images: Any = None, **more: Any) -> Ask
     inline = [i for part in _parts(content) if (i := _picture(part)) is not None]
     if inline and is_missing(images):
         images = inline
-    if is_missing(answer):
-        return Asked(content_text(content), reply, images, reply=True, system=system, **more)
-    return Asked(content_text(content), answer, images, system=system, **more)
+    by_reply = is_missing(answer)
+    told = reply if by_reply else answer
+    return Asked(content_text(content), told, images, category, facts, by_reply, system)
 
 
-def content_text(content: Any) -> str:
+def content_text(content: object) -> str:
     """A message's text: itself, or its text parts one below the other."""
     if isinstance(content, (list, tuple)):
         parts = [p.get("text") if isinstance(p, Mapping) else p for p in content]
@@ -115,12 +124,12 @@ def content_text(content: Any) -> str:
     return "" if content is None else str(content)
 
 
-def _parts(content: Any) -> list[Mapping[str, Any]]:
+def _parts(content: object) -> list[Mapping[str, object]]:
     parts = content if isinstance(content, (list, tuple)) else []
     return [p for p in parts if isinstance(p, Mapping)]
 
 
-def _picture(part: Mapping[str, Any]) -> Any:
+def _picture(part: Mapping[str, object]) -> object:
     """The picture that stands in a message's part, if there is one and not only its place."""
     for name in ("image", "image_url", "path", "url"):
         if not is_missing(found := part.get(name)):
@@ -129,34 +138,35 @@ def _picture(part: Mapping[str, Any]) -> Any:
     return None
 
 
-def _first(row: Mapping[str, Any], names: Sequence[str]) -> Any:
+def _first(row: Mapping[str, object], names: Sequence[str]) -> object:
     return next((row[name] for name in names if not is_missing(row.get(name))), None)
 
 
-def _ground_truth(row: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _ground_truth(row: Mapping[str, object]) -> tuple[object, dict[str, object]]:
     """verl's gold and what it says of it; `{"target": [...]}` lists accepted answers."""
     model, extra = (_mapping(row.get(name)) for name in ("reward_model", "extra_info"))
     truth = model.get("ground_truth")
     if is_missing(truth):
         truth = _first({**row, **extra}, SOLUTIONS)
-    facts = {n: extra.get(n) for n in ("reward_type", "tolerance") if not is_missing(extra.get(n))}
+    facts = {n: extra[n] for n in ("reward_type", "tolerance") if not is_missing(extra.get(n))}
     if isinstance(truth, Mapping) and isinstance(truth.get("target"), (list, tuple, str)):
         target = truth["target"]
-        facts["accepted"] = [target] if isinstance(target, str) else list(target)
-        truth = facts["accepted"][0] if facts["accepted"] else None
+        accepted = [target] if isinstance(target, str) else list(target)
+        facts["accepted"] = accepted
+        truth = accepted[0] if accepted else None
     return truth, facts
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def _mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _verl(row: Mapping[str, Any]) -> Asked:
+def _verl(row: Mapping[str, object]) -> Asked:
     truth, facts = _ground_truth(row)
     return chat(row["prompt"], truth, images_of(row), category=row.get("data_source"), facts=facts)
 
 
-def _trl(row: Mapping[str, Any]) -> Asked:
+def _trl(row: Mapping[str, object]) -> Asked:
     completion = row.get("completion")
     prompt, answer = row["prompt"], _first(row, SOLUTIONS)
     if is_missing(answer) and not is_missing(completion):
@@ -167,11 +177,11 @@ def _trl(row: Mapping[str, Any]) -> Asked:
     return chat(prompt, answer, images_of(row))
 
 
-def _easyr1(row: Mapping[str, Any]) -> Asked:
+def _easyr1(row: Mapping[str, object]) -> Asked:
     return chat(row["problem"], _first(row, ("answer", "solution")), images_of(row))
 
 
-def _swift(row: Mapping[str, Any]) -> Asked:
+def _swift(row: Mapping[str, object]) -> Asked:
     if "messages" in row:
         return chat(row["messages"], _first(row, SOLUTIONS), images_of(row))
     if not is_missing(row.get("history")):
@@ -187,7 +197,7 @@ def _swift(row: Mapping[str, Any]) -> Asked:
     )
 
 
-def _factory(row: Mapping[str, Any]) -> Asked:
+def _factory(row: Mapping[str, object]) -> Asked:
     for name in ("conversations", "messages"):
         if name in row:
             return chat(row[name], _first(row, SOLUTIONS), images_of(row))
@@ -258,7 +268,7 @@ def parse_format(text: str) -> str:
     return known[plain]
 
 
-def guess(row: Mapping[str, Any]) -> str:
+def guess(row: Mapping[str, object]) -> str:
     """The layout of a table by its first row, "" if it has none that is known."""
     if "question" in row and "answer" in row:
         return COLUMNS

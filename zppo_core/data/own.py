@@ -5,18 +5,30 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from zppo_core.data.pixels import plain_bytes
 from zppo_core.errors import UserError
 
+Rows = Iterable[Mapping[str, object]]
 
-def table_of(questions: str | Path | Iterable[Mapping[str, Any]], folder: Path) -> str:
+
+@runtime_checkable
+class Frame(Protocol):
+    """What is asked of a table of pandas, which is not imported for it."""
+
+    @property
+    def columns(self) -> Iterable[Hashable]: ...
+    def to_dict(self, orient: Literal["records"], /) -> Rows: ...
+
+
+def table_of(questions: str | Path | Rows | Frame, folder: Path) -> str:
     """Where the questions are: the path or hub id itself, or a Parquet file below `folder`.
 
     The file is named after its content, so the same questions are the same file and a run finds
@@ -24,9 +36,7 @@ def table_of(questions: str | Path | Iterable[Mapping[str, Any]], folder: Path) 
     """
     if isinstance(questions, (str, Path)):
         return str(questions)
-    given: Any = questions
-    if hasattr(given, "to_dict") and hasattr(given, "columns"):  # a pandas frame
-        given = given.to_dict("records")
+    given = questions.to_dict("records") if isinstance(questions, Frame) else questions
     rows = [{name: plain(value) for name, value in row.items()} for row in given]
     if not rows:
         raise UserError("no questions were given; give rows with a question and an answer each")
@@ -47,9 +57,9 @@ def table_of(questions: str | Path | Iterable[Mapping[str, Any]], folder: Path) 
     return str(path.resolve())
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """A cell as Parquet holds it: pictures as PNG or JPEG bytes, lists of them likewise."""
-    if hasattr(value, "save") and hasattr(value, "mode"):  # a PIL image
+    if isinstance(value, Image.Image):
         buffer = io.BytesIO()
         value.save(buffer, "PNG")
         return plain_bytes(buffer.getvalue())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import SupportsFloat
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +17,7 @@ from zppo_core.data.values import Decimals
 
 BATCH = 64  # rows decoded at once: they may hold pictures
 MOST_LINE = 1 << 28  # bytes of a line
-Numbered = Iterator[tuple[int, Mapping[str, Any]]]
+Numbered = Iterator[tuple[int, Mapping[str, object]]]
 
 
 class RowError(Exception):
@@ -115,12 +115,12 @@ def _rows_of(batch: pa.RecordBatch, number: int, start: int) -> Numbered:
         yield here, row
 
 
-def _converter(kind: pa.DataType) -> Callable[[Any], Any] | None:
+def _converter(kind: pa.DataType) -> Callable[[object], object] | None:
     """What makes the Python value of a cell what was meant; None: it is so already."""
     if pa.types.is_float32(kind) or pa.types.is_float16(kind):
         return _shortest
     if isinstance(kind, pa.JsonType):
-        return lambda value: None if value is None else json.loads(value, parse_float=Decimals)
+        return _json_cell
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         inner = _converter(kind.value_type)
         return None if inner is None else partial(_each, inner)
@@ -130,20 +130,24 @@ def _converter(kind: pa.DataType) -> Callable[[Any], Any] | None:
     return None
 
 
-def _shortest(value: Any) -> Any:
+def _json_cell(value: object) -> object:
+    return json.loads(value, parse_float=Decimals) if isinstance(value, str) else value
+
+
+def _shortest(value: object) -> object:
     """A float32 by the fewest digits that name it: 0.1, not 0.10000000149."""
     import numpy as np
 
-    return None if value is None else float(str(np.float32(value)))
+    return float(str(np.float32(value))) if isinstance(value, SupportsFloat) else value
 
 
-def _each(change: Callable[[Any], Any], values: Any) -> Any:
-    return None if values is None else [change(v) for v in values]
+def _each(change: Callable[[object], object], values: object) -> object:
+    return [change(v) for v in values] if isinstance(values, list) else values
 
 
-def _fields(changes: Mapping[str, Callable[[Any], Any]], value: Any) -> Any:
-    if value is None:
-        return None
+def _fields(changes: Mapping[str, Callable[[object], object]], value: object) -> object:
+    if not isinstance(value, Mapping):
+        return value
     return {k: changes[k](v) if k in changes else v for k, v in value.items()}
 
 
@@ -170,7 +174,7 @@ def _json(path: Path, columns: Collection[str], start: int) -> Numbered:
             yield at, _object(value, at, columns)
 
 
-def _json_values(path: Path) -> Iterator[tuple[int, Any]]:
+def _json_values(path: Path) -> Iterator[tuple[int, object]]:
     lines = ((number, line) for number, line in _lines(path) if line.strip())
     number, line = next(lines, (0, ""))
     if not line:
@@ -190,7 +194,7 @@ def _json_values(path: Path) -> Iterator[tuple[int, Any]]:
         yield at, _parsed(more, at)
 
 
-def _array(text: str) -> Iterator[tuple[int, Any]]:
+def _array(text: str) -> Iterator[tuple[int, object]]:
     """The elements of a JSON array, counted from 1."""
     decoder = json.JSONDecoder(object_pairs_hook=_distinct, parse_float=Decimals)
     at, number = 1, 1
@@ -219,7 +223,7 @@ def _past_space(text: str, at: int) -> int:
     return at
 
 
-def _only_list(value: Any, number: int) -> Iterator[tuple[int, Any]]:
+def _only_list(value: object, number: int) -> Iterator[tuple[int, object]]:
     """The rows of `{"data": [{...}, ...]}`, whatever it calls them; else the object as one row."""
     cells = value.values() if isinstance(value, dict) and len(value) == 1 else ()
     lists = [v for v in cells if isinstance(v, list) and v and isinstance(v[0], dict)]
@@ -229,7 +233,7 @@ def _only_list(value: Any, number: int) -> Iterator[tuple[int, Any]]:
     yield from enumerate(lists[0], 1)
 
 
-def _parsed(text: str, number: int) -> Any:
+def _parsed(text: str, number: int) -> object:
     try:
         return json.loads(text, object_pairs_hook=_distinct, parse_float=Decimals)
     except (ValueError, RecursionError) as error:
@@ -242,7 +246,7 @@ def _json_reason(error: Exception) -> str:
     return _reason(error)
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
     value = dict(pairs)
     if len(value) < len(pairs):
         names = [name for name, _ in pairs]
@@ -250,7 +254,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def _object(value: Any, number: int, columns: Collection[str]) -> Mapping[str, Any]:
+def _object(value: object, number: int, columns: Collection[str]) -> Mapping[str, object]:
     if not isinstance(value, dict):
         what = "null" if value is None else type(value).__name__
         raise RowError(number, f"{what}, not an object with named values")

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from zppo_core.data.directives import answer_form, strip_directives, with_form
 from zppo_core.data.files import is_place, read_file, table_files, undecoded
@@ -83,7 +82,7 @@ class Place:
     beside: Callable[[str], bytes]
 
 
-def open_rows(source: str) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+def open_rows(source: str) -> Iterator[tuple[Place, Mapping[str, object]]]:
     """The rows of a file, a folder of files, an S3 prefix or a hub id, each with its place.
 
     UserError on what cannot be read, with its file and row.
@@ -185,7 +184,7 @@ class _Reader:
         self._columns_of: dict[str, None] = {}  # that the layout wants, or the first row has
         self._unseen = set(mapping.values()) if layout == COLUMNS else set()
 
-    def check(self, row: Mapping[str, Any]) -> None:
+    def check(self, row: Mapping[str, object]) -> None:
         """UserError if the first row has not what the layout needs."""
         if self.name == COLUMNS:
             self._refuse([self.mapping[r] for r in ("question", "answer")], row)
@@ -215,12 +214,12 @@ class _Reader:
                 "data.columns"
             )
 
-    def whole(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    def whole(self, row: Mapping[str, object]) -> Mapping[str, object]:
         """The row with None for what JSON leaves out."""
         self._unseen -= row.keys()
         return {**self._columns_of, **row}
 
-    def id_of(self, row: Mapping[str, Any], number: int) -> str:
+    def id_of(self, row: Mapping[str, object], number: int) -> str:
         """The row's id, its number if no column holds ids."""
         self._detail = ""
         if "id" not in self.mapping:
@@ -231,7 +230,7 @@ class _Reader:
         """The row's place with what was found there."""
         return place.label + (f": {self._detail}" if self._detail else "")
 
-    def question(self, question_id: str, row: Mapping[str, Any], place: Place) -> Question:
+    def question(self, question_id: str, row: Mapping[str, object], place: Place) -> Question:
         """The row as a question; UnusableError says why it cannot be one."""
         asked = self._columns(row) if self.name == COLUMNS else LAYOUTS[self.name].read(row)
         text = text_of(asked.question)
@@ -279,7 +278,7 @@ class _Reader:
             self.notes["with a system message left aside"] += 1
         return question
 
-    def _columns(self, row: Mapping[str, Any]) -> Asked:
+    def _columns(self, row: Mapping[str, object]) -> Asked:
         """The row by the mapping; a cell of messages is read as a chat."""
         facts = {role: row[column] for role, column in self.mapping.items() if role in ROLES[4:]}
         images = row[self.mapping["image"]] if "image" in self.mapping else images_of(row)
@@ -288,7 +287,7 @@ class _Reader:
             return chat(question, answer, images, facts=facts)
         return Asked(question, answer, images, facts=facts)
 
-    def _images(self, value: Any, place: Place) -> tuple[bytes, ...]:
+    def _images(self, value: object, place: Place) -> tuple[bytes, ...]:
         try:
             given = encode_images(value, place.beside)
             return tuple(self.bounds.scaled(data, small=True) for data in given)
@@ -315,13 +314,13 @@ class _Reader:
         return stripped, answer_form(text)
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     """A cell as a name, whatever it holds."""
     return str(value).encode(errors="replace").decode()
 
 
 def encode_images(
-    value: Any, beside: Callable[[str], bytes] = lambda name: read_file(Path(name))
+    value: object, beside: Callable[[str], bytes] = lambda name: read_file(Path(name))
 ) -> tuple[bytes, ...]:
     """PNG or JPEG bytes of one image or a list: PIL images, bytes, {"bytes": ...} or paths.
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import SupportsFloat, SupportsIndex
 
 
 class Decimals(float):
@@ -30,7 +30,7 @@ class UnusableError(ValueError):
     """Why a row cannot be asked, as its rows are counted: "with ..."."""
 
 
-def is_missing(value: Any) -> bool:
+def is_missing(value: object) -> bool:
     """Whether a cell holds nothing: none, NaN (as pandas writes it), or nothing but space."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return True
@@ -39,7 +39,7 @@ def is_missing(value: Any) -> bool:
     )
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """A cell of text, without space around it; "" if it is missing."""
     if is_missing(value):
         return ""
@@ -50,7 +50,7 @@ def text_of(value: Any) -> str:
     raise UnusableError(f"with a question of type {type(value).__name__}")
 
 
-def answer_text(value: Any) -> str:
+def answer_text(value: object) -> str:
     """An answer's text: numbers as they are written, lists with commas; "" if it is missing."""
     if is_missing(value):
         return ""
@@ -88,7 +88,17 @@ def number_text(value: float | Decimal | Fraction) -> str:
     return str(value)
 
 
-def answer_kind(value: Any) -> str:
+def number_of(value: object) -> float | None:
+    """The number that a cell is or spells out; None if it is none."""
+    if not isinstance(value, (str, bytes, bytearray, SupportsFloat, SupportsIndex)):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def answer_kind(value: object) -> str:
     """The kind of answer that a cell's type alone tells; "" where it tells none."""
     if isinstance(value, bool):
         return "boolean"
@@ -97,7 +107,7 @@ def answer_kind(value: Any) -> str:
     return "date" if isinstance(value, datetime.date) else ""
 
 
-def _nested(value: Any) -> str:
+def _nested(value: object) -> str:
     text = answer_text(value)
     return f"({text})" if isinstance(value, (list, tuple)) else text
 
@@ -109,7 +119,7 @@ def _unlisted(text: str) -> str:
     return answer_text(items) if quoted else text
 
 
-def text_list(text: str) -> list[Any] | None:
+def text_list(text: str) -> list[object] | None:
     """The list that `text` spells out as Python or JSON do; None if it spells none."""
     text = text.strip()
     if not (text.startswith("[") and text.endswith("]")) or len(text) > 100_000:
@@ -133,7 +143,7 @@ def _checked(text: str) -> str:
     return text
 
 
-def texts_of(value: Any) -> tuple[str, ...]:
+def texts_of(value: object) -> tuple[str, ...]:
     """A list of texts: of a list, of letters with their texts, or of a list written as text."""
     if is_missing(value):
         return ()
@@ -147,7 +157,7 @@ def texts_of(value: Any) -> tuple[str, ...]:
     return tuple(answer_text(v) for v in value if not is_missing(v))
 
 
-def truth_of(value: Any) -> bool:
+def truth_of(value: object) -> bool:
     """A flag: true or false, 1 or 0, or one of them as text; a missing one is false."""
     if is_missing(value):
         return False
@@ -159,14 +169,11 @@ def truth_of(value: Any) -> bool:
     raise UnusableError("with a flag that is neither true nor false")
 
 
-def tolerance_of(value: Any) -> float | None:
+def tolerance_of(value: object) -> float | None:
     """A relative tolerance of at least 0, or none."""
     if is_missing(value):
         return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = -1.0
-    if not 0 <= number < math.inf:
+    number = number_of(value)
+    if number is None or not 0 <= number < math.inf:
         raise UnusableError("with a tolerance that is no number >= 0")
     return number

@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import LifoQueue
-from typing import Any
 
 from zppo_core.errors import UserError
 from zppo_core.extensions import imported, one_line
@@ -34,7 +33,7 @@ class Outcome:
     `fault` is "" for a value, "timeout" for a passed limit of time, else the error in one line.
     """
 
-    value: Any = None
+    value: object = None
     fault: str = ""
 
 
@@ -66,7 +65,7 @@ class _Process:
             raise UserError(f"cannot run {self.arguments[0]!r} in a worker: {why}")
         return process
 
-    def run(self, arguments: Sequence[Any], timeout: float) -> Outcome:
+    def run(self, arguments: Sequence[object], timeout: float) -> Outcome:
         line = json.dumps([timeout, *arguments]).encode() + b"\n"
         process = self._hand(line) or self._hand(line)
         if process is None:
@@ -80,7 +79,7 @@ class _Process:
         self.done += 1
         if self.done >= self.jobs:
             self.kill()
-        return Outcome(answer.get("value"), answer.get("fault", ""))
+        return Outcome(answer.get("value"), str(answer.get("fault", "")))
 
     def _hand(self, line: bytes) -> subprocess.Popen[bytes] | None:
         """The worker that has the job now; None if it had died before, which no job caused."""
@@ -95,7 +94,7 @@ class _Process:
             return None
         return process
 
-    def _read_line(self, deadline: float) -> dict[str, Any] | None:
+    def _read_line(self, deadline: float) -> dict[str, object] | None:
         assert self.process is not None
         assert self.process.stdout is not None
         descriptor, received = self.process.stdout.fileno(), b""
@@ -109,7 +108,7 @@ class _Process:
                     self.process.wait(1)
                 return None
             received += part
-        parsed: dict[str, Any] = json.loads(received)
+        parsed: dict[str, object] = json.loads(received)
         return parsed
 
     def kill(self) -> None:
@@ -157,14 +156,14 @@ class WorkerPool:
         self._workers = workers
         self.close = weakref.finalize(self, _kill_all, processes)
 
-    def map(self, jobs: Sequence[Sequence[Any]]) -> list[Outcome]:
+    def map(self, jobs: Sequence[Sequence[object]]) -> list[Outcome]:
         """One outcome for each job (JSON-ready positional arguments), in order."""
         if not jobs:
             return []
         with ThreadPoolExecutor(self._workers) as threads:
             return list(threads.map(self._one, jobs))
 
-    def _one(self, arguments: Sequence[Any]) -> Outcome:
+    def _one(self, arguments: Sequence[object]) -> Outcome:
         process = self._idle.get()
         try:
             return process.run(arguments, self.timeout)
@@ -172,7 +171,7 @@ class WorkerPool:
             self._idle.put(process)
 
 
-def resolve(path: str) -> Callable[..., Any]:
+def resolve(path: str) -> Callable[..., object]:
     """The function at "package.module:name"; UserError if there is none or its import fails."""
     function = imported(path)
     if not callable(function):
@@ -205,7 +204,7 @@ def _serve(path: str, memory_mb: int, prepare: Sequence[str] = ()) -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the function prints must not stand between the answers
 
-    def answer(content: dict[str, Any]) -> None:
+    def answer(content: dict[str, object]) -> None:
         answers.write(json.dumps(content).encode() + b"\n")
         answers.flush()
 

@@ -7,9 +7,8 @@ ingests, and what a resumed step reads back. Images are not stored: they come fr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
@@ -33,7 +32,7 @@ class RecordContext:
     step: int
     corpus: Corpus
     thinking: bool
-    prompt_tokens: Any  # Prompt -> int
+    prompt_tokens: Callable[[Prompt], int]
     student_params: int
     teacher_params: int  # 0 without a teacher
     max_tokens: int  # the cap on a response
@@ -47,7 +46,7 @@ class RecordContext:
         return self.max_tokens + self.prompt_tokens_cap
 
     @property
-    def key(self) -> dict[str, Any]:
+    def key(self) -> dict[str, object]:
         return {"run_key": self.run_key, "step": self.step}
 
     def phase(self, name: str, spent: Spent, **more: float) -> Files:
@@ -69,7 +68,7 @@ class GroupsCodec:
         for g in value:
             question = c.corpus[g.question_id]
             ask = (self.asks or {}).get(g.uid)
-            row: dict[str, Any] = {
+            row: dict[str, object] = {
                 **c.key,
                 "uid": g.uid,
                 "question_id": g.question_id,
@@ -135,7 +134,7 @@ class GroupsCodec:
         return groups
 
 
-def candidate_columns(ask: Ask) -> dict[str, Any]:
+def candidate_columns(ask: Ask) -> dict[str, object]:
     """What the audits need to know of a reformulated prompt."""
     negatives = list(ask.negatives)
     shown = [c.text for c in ([ask.positive] if ask.positive else []) + negatives]
@@ -229,7 +228,7 @@ class AsksCodec:
             **self.context.phase("reformulate", spent),
         }
 
-    def _compressions(self, asks: Sequence[Ask]) -> Iterable[dict[str, Any]]:
+    def _compressions(self, asks: Sequence[Ask]) -> Iterable[dict[str, object]]:
         counts: dict[str, int] = {}
         for ask in asks:
             for c in ([ask.positive] if ask.positive else []) + list(ask.negatives):
@@ -362,8 +361,11 @@ def step_files(
 
 
 def kind_row(
-    key: Mapping[str, Any], kind: str, groups: Sequence[Group], advantages: Mapping[str, np.ndarray]
-) -> dict[str, Any]:
+    key: Mapping[str, object],
+    kind: str,
+    groups: Sequence[Group],
+    advantages: Mapping[str, np.ndarray],
+) -> dict[str, object]:
     """One kind's share of a step: how many groups, how many trivial, how right."""
     own = [g for g in groups if g.kind == kind]
     return {
@@ -380,7 +382,7 @@ def kind_row(
     }
 
 
-def cost_rows(context: RecordContext, result: StepResult) -> list[dict[str, Any]]:
+def cost_rows(context: RecordContext, result: StepResult) -> list[dict[str, object]]:
     """Tokens by model and activity; `tokens_cap` is the paper's account of them (App. D.3).
 
     It takes every sequence for the longest there may be, trains on all groups (those with equal

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
+T = TypeVar("T")
 Role = Literal["student", "teacher", "learner"]
 
 
@@ -27,11 +28,11 @@ class Spent:
         return Spent(**{name: mine[name] - theirs[name] for name in mine})
 
 
-class Codec(Protocol):
+class Codec(Protocol[T]):
     """Turns a phase's result into files and back, without loss."""
 
-    def encode(self, value: Any, spent: Spent) -> dict[str, bytes]: ...
-    def decode(self, files: Mapping[str, bytes]) -> Any: ...
+    def encode(self, value: T, spent: Spent) -> dict[str, bytes]: ...
+    def decode(self, files: Mapping[str, bytes]) -> T: ...
 
 
 class PhaseJournal(Protocol):
@@ -98,7 +99,7 @@ class PhaseRecorder:
         self,
         journal: PhaseJournal,
         step: int,
-        codecs: Mapping[str, Codec],
+        codecs: Mapping[str, Codec[Any]],  # by phase: each of the type that its phase computes
         clock: Clock,
         after: Callable[[str], None] = lambda phase: None,
     ) -> None:
@@ -108,8 +109,9 @@ class PhaseRecorder:
         self.clock = clock
         self.after = after
 
-    def __call__(self, phase: str, compute: Callable[[], Any]) -> Any:
-        unit, codec = step_unit(self.step, phase), self.codecs[phase]
+    def __call__(self, phase: str, compute: Callable[[], T]) -> T:
+        unit = step_unit(self.step, phase)
+        codec: Codec[T] = self.codecs[phase]
         files = self.journal.read(unit)
         if files is None:
             before = self.clock.now()

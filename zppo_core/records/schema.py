@@ -10,7 +10,6 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -142,7 +141,7 @@ def conform(table: str, data: pa.Table) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def encode(table: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
+def encode(table: str, rows: Sequence[Mapping[str, object]]) -> bytes:
     """The bytes of `<table>.parquet` for `rows` (dicts; nullable columns may be left out).
 
     The same rows give the same bytes, so that committing a journal unit again is a no-op. Raises

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import random
 from fractions import Fraction
-from typing import Any
 
 import mpmath
 
 from zppo_core.rewards.expressions import parse, symbols
-from zppo_core.rewards.parser import Tree
+from zppo_core.rewards.parser import Tree, name_of, number_of, operands_of
 from zppo_core.rewards.values import MAX_BITS, Complex, Real, TooLargeError, UndefinedError
 
 DIGITS = 50  # beyond those that the expressions show
@@ -40,7 +39,7 @@ def proportional(answer: tuple[str, str], gold: tuple[str, str]) -> bool:
     if not names:
         return False
     # f/g is a constant other than 0 if f(p) g(q) = f(q) g(p) for all p, q
-    shift = {name: ("sym", name + "#") for name in names}
+    shift: dict[str, Tree] = {name: ("sym", name + "#") for name in names}
     crossed = ("mul", first, _renamed(second, shift)), ("mul", _renamed(first, shift), second)
     return trees_equal(*crossed) and not _is_zero(first) and not _is_zero(second)
 
@@ -81,7 +80,7 @@ def _constant(text: str) -> Fraction | None:
         return Fraction(*_ratio(mpmath.mpf(value)))
 
 
-def _ratio(value: Any) -> tuple[int, int]:
+def _ratio(value: mpmath.mpf) -> tuple[int, int]:
     sign, mantissa, exponent, _ = value._mpf_
     mantissa = -int(mantissa) if sign else int(mantissa)
     return (mantissa << exponent, 1) if exponent >= 0 else (mantissa, 1 << -exponent)
@@ -89,7 +88,7 @@ def _ratio(value: Any) -> tuple[int, int]:
 
 def _renamed(tree: Tree, names: dict[str, Tree]) -> Tree:
     if tree[0] == "sym":
-        return names[tree[1]]
+        return names[name_of(tree)]
     return tuple(_renamed(part, names) if isinstance(part, tuple) else part for part in tree)
 
 
@@ -141,32 +140,31 @@ def _rational(tree: Tree) -> bool:
     if tree[0] in ("num", "sym"):
         return True
     if tree[0] == "pow":
-        exponent = _integer(tree[2])
-        return exponent is not None and abs(exponent) <= 64 and _rational(tree[1])
-    return tree[0] in ("neg", "add", "mul", "div") and all(
-        _rational(part) for part in tree[1:] if isinstance(part, tuple)
-    )
+        exponent = _integer(operands_of(tree)[1])
+        return exponent is not None and abs(exponent) <= 64 and _rational(operands_of(tree)[0])
+    return tree[0] in ("neg", "add", "mul", "div") and all(map(_rational, operands_of(tree)))
 
 
 def _integer(tree: Tree) -> int | None:
     if tree[0] == "neg":
-        inner = _integer(tree[1])
+        inner = _integer(operands_of(tree)[0])
         return None if inner is None else -inner
-    return int(tree[1]) if tree[0] == "num" and tree[1].denominator == 1 else None
+    return int(number_of(tree)) if tree[0] == "num" and number_of(tree).denominator == 1 else None
 
 
 def _rational_value(tree: Tree, point: dict[str, Fraction]) -> Fraction:
     kind = tree[0]
     if kind == "num":
-        return Fraction(tree[1])
+        return number_of(tree)
     if kind == "sym":
-        return point[tree[1]]
+        return point[name_of(tree)]
     if kind == "pow":
-        exponent = _integer(tree[2])
+        base, power = operands_of(tree)
+        exponent = _integer(power)
         assert exponent is not None
-        value = _rational_value(tree[1], point) ** exponent
+        value = _rational_value(base, point) ** exponent
     else:
-        parts = [_rational_value(part, point) for part in tree[1:] if isinstance(part, tuple)]
+        parts = [_rational_value(part, point) for part in operands_of(tree)]
         if kind == "neg":
             return -parts[0]
         if kind == "add":
@@ -179,7 +177,7 @@ def _rational_value(tree: Tree, point: dict[str, Fraction]) -> Fraction:
 
 
 def _complex(tree: Tree) -> bool:
-    return tree[0] == "i" or any(_complex(part) for part in tree[1:] if isinstance(part, tuple))
+    return tree[0] == "i" or any(map(_complex, operands_of(tree)))
 
 
 def _precision(trees: tuple[Tree, ...]) -> int:
@@ -192,16 +190,17 @@ def _precision(trees: tuple[Tree, ...]) -> int:
 
 def _shown(tree: Tree) -> float:
     if tree[0] == "num":
-        value: Fraction = tree[1]
+        value = number_of(tree)
         return 0.302 * (value.numerator.bit_length() + value.denominator.bit_length())
     if tree[0] == "pow":
-        exponent = _integer(tree[2])
+        base, power = operands_of(tree)
+        exponent = _integer(power)
         if exponent is not None:
-            return min(1e9, abs(exponent) * max(0.5, _shown(tree[1])))
-    return sum(_shown(part) for part in tree[1:] if isinstance(part, tuple))
+            return min(1e9, abs(exponent) * max(0.5, _shown(base)))
+    return sum(map(_shown, operands_of(tree)))
 
 
-def _points(names: list[str], rng: random.Random) -> list[dict[str, Any]]:
+def _points(names: list[str], rng: random.Random) -> list[dict[str, mpmath.mpf]]:
     if not names:
         return [{}]
     ranges = [(0.2, 3.0), (-3.0, 3.0), (0.02, 0.98), (1.5, 9.0)]

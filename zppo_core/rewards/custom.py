@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
-from typing import Any, get_args
+from typing import TypedDict, cast, get_args
 
 from zppo_core.errors import UserError
 from zppo_core.processes.killable import WorkerPool, resolve
@@ -27,7 +27,7 @@ class OwnReward:
 
     def grade_all(self, pairs: Sequence[tuple[Question, str]]) -> list[Grade]:
         """A grade for each (question, response), in order."""
-        jobs = [[self.function, asdict(replace(q, images=())), r] for q, r in pairs]
+        jobs = [[self.function, _sent(q), r] for q, r in pairs]
         grades = []
         for (question, _), outcome in zip(pairs, self._pool.map(jobs), strict=True):
             if outcome.fault == "timeout" or outcome.fault.startswith("the worker died"):
@@ -37,18 +37,41 @@ class OwnReward:
                     f"data.reward={self.function} failed on question {question.id}: {outcome.fault}"
                 )
             else:
-                grades.append(Grade(*outcome.value))
+                # `call` has seen to it in the worker
+                grade = cast("tuple[float, Outcome, str | None]", outcome.value)
+                grades.append(Grade(*grade))
         return grades
 
 
+class SentQuestion(TypedDict):
+    """A question as it goes to a worker: without its pictures, tuples as JSON's lists."""
+
+    id: str
+    text: str
+    gold: str
+    family: str
+    category: str
+    judged: bool
+    kind: str
+    options: tuple[str, ...]
+    accepted: tuple[str, ...]
+    tolerance: float | None
+
+
+def _sent(question: Question) -> dict[str, object]:
+    fields = asdict(replace(question, images=()))
+    del fields["images"]
+    return fields
+
+
 @lru_cache(maxsize=8)
-def _function(path: str) -> Any:
+def _function(path: str) -> Callable[..., object]:
     return resolve(path)
 
 
-def call(path: str, question: dict[str, Any], response: str) -> list[Any]:
+def call(path: str, question: SentQuestion, response: str) -> list[object]:
     """The worker's side of `OwnReward`: the grade as a list; TypeError if it is none."""
-    grade = _function(path)(Question(**{**question, "images": ()}), response)
+    grade = _function(path)(Question(**question), response)
     if not isinstance(grade, Grade) or grade.reward not in (0.0, 1.0):
         raise TypeError(f"it returned {grade!r}, not a Grade with reward 0 or 1")
     if grade.outcome not in get_args(Outcome):

@@ -9,7 +9,15 @@ from fractions import Fraction
 from functools import lru_cache
 from math import comb, factorial, isqrt
 
-from zppo_core.rewards.parser import LONGEST, NotMathsError, Parser, Tree
+from zppo_core.rewards.parser import (
+    LONGEST,
+    NotMathsError,
+    Parser,
+    Tree,
+    name_of,
+    number_of,
+    operands_of,
+)
 
 EXACT_BITS = 4096
 
@@ -36,8 +44,8 @@ def has_symbols(tree: Tree) -> bool:
 def symbols(tree: Tree) -> set[str]:
     """The names of the variables in a tree."""
     if tree[0] == "sym":
-        return {str(tree[1])}
-    return {name for part in tree[1:] if isinstance(part, tuple) for name in symbols(part)}
+        return {name_of(tree)}
+    return {name for part in operands_of(tree) for name in symbols(part)}
 
 
 def is_word(text: str) -> bool:
@@ -47,12 +55,12 @@ def is_word(text: str) -> bool:
 
 def exact(tree: Tree) -> Fraction | None:
     """The rational value of a tree of small rational arithmetic; None for anything else."""
-    kind = tree[0]
+    kind = str(tree[0])
     if kind == "num":
-        return Fraction(tree[1])
+        return number_of(tree)
     if kind not in ("neg", "add", "mul", "div", "pow", "abs", "root", "fac", "binom"):
         return None
-    operands = [exact(t) for t in tree[1:] if t != "group"]
+    operands = [exact(part) for part in operands_of(tree)]
     if any(o is None for o in operands):
         return None
     return _arithmetic(kind, [o for o in operands if o is not None])

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from typing import Any
 
 from zppo_core.rewards.numbers import read_number
 from zppo_core.rewards.tables import spellings, words
 
-Tree = tuple[Any, ...]
+Tree = tuple["str | Fraction | Tree", ...]  # the operator, its operands
 DEEPEST = 40  # nested brackets
 MOST_FACTORS = 200
 LONGEST = 1000  # characters
@@ -145,7 +144,7 @@ class Parser:
                 tree = ("div", tree, ("num", Fraction(100)))
             elif self.peek() == "'" and tree[0] == "sym":
                 self.take("'")
-                tree = ("sym", tree[1] + "'")
+                tree = ("sym", name_of(tree) + "'")
             else:
                 return tree
 
@@ -386,6 +385,25 @@ class Parser:
     def at_function(self) -> bool:
         match = re.compile(r"\\?([A-Za-z]+)").match(self.text, self.place)
         return match is not None and match.group(1) in _FUNCTIONS
+
+
+def number_of(tree: Tree) -> Fraction:
+    """The number of a "num"; TypeError if the tree is none."""
+    if not isinstance(tree[1], Fraction):
+        raise TypeError(f"{tree[0]} holds no number")
+    return tree[1]
+
+
+def name_of(tree: Tree) -> str:
+    """The name of a "sym" or of an "fn"; TypeError if the tree has none."""
+    if not isinstance(tree[1], str):
+        raise TypeError(f"{tree[0]} holds no name")
+    return tree[1]
+
+
+def operands_of(tree: Tree) -> list[Tree]:
+    """The trees that a tree is made of, in order."""
+    return [part for part in tree[1:] if isinstance(part, tuple)]
 
 
 def bare(tree: Tree) -> Tree:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import tomllib
 from functools import lru_cache
 from importlib import resources
-from typing import Any
 
 
 @lru_cache(maxsize=1)
-def _tables() -> dict[str, dict[str, Any]]:
+def _tables() -> dict[str, dict[str, str]]:
     text = resources.files("zppo_core.rewards").joinpath("tables.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
 
@@ -23,4 +22,4 @@ def spellings(section: str) -> dict[str, str]:
 
 def words(name: str) -> list[str]:
     """The words of one line of the section "words", in order."""
-    return str(_tables()["words"][name]).split()
+    return _tables()["words"][name].split()

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 from zppo_core.rewards.tables import spellings, words
+
+if TYPE_CHECKING:
+    from pint import UnitRegistry
 
 Dimensions = tuple[tuple[str, int], ...]
 
@@ -75,7 +79,7 @@ def singular(word: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _registry() -> Any:
+def _registry() -> UnitRegistry[Fraction]:
     import pint
 
     return pint.UnitRegistry(non_int_type=Fraction, cache_folder=None)
@@ -138,13 +142,19 @@ def _of_alias(alias: str) -> Unit | None:
     return unit
 
 
+def _exact(number: object) -> Fraction:
+    if not isinstance(number, (int, float, Decimal, Fraction)):
+        raise TypeError(f"{number!r} is no real number")
+    return Fraction(number)
+
+
 def _of_pint(word: str) -> Unit | None:
     """pint's base units of one plain word; its own grammar never sees more than that."""
     registry = _registry()
     try:
         factor, units = registry.get_base_units(word.replace("μ", "µ"))
-        dimensions = tuple(sorted((str(k), int(n)) for k, n in units._units.items()))
-        return Unit(Fraction(factor).limit_denominator(10**30), dimensions)
+        dimensions = tuple(sorted((str(k), int(_exact(n))) for k, n in units._units.items()))
+        return Unit(_exact(factor).limit_denominator(10**30), dimensions)
     except Exception:  # pint has a dozen ways to say that it does not know a word
         return None
 

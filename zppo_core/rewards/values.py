@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import mpmath
 
-from zppo_core.rewards.parser import Tree
+from zppo_core.rewards.parser import Tree, name_of, number_of, operands_of
 
 MAX_BITS = 200_000  # of any value on the way
 
@@ -22,16 +22,18 @@ class UndefinedError(ArithmeticError):
 class Real:
     """Values at one point among the real numbers."""
 
-    def __init__(self, point: dict[str, Any]) -> None:
+    def __init__(self, point: Mapping[str, mpmath.mpf]) -> None:
         self.point = point
-        self.largest: Any = 0  # of the values that were added: what cancellation leaves is dust
+        # of the values that were added: what cancellation leaves is dust
+        self.largest: mpmath.mpf | int = 0
 
-    def value(self, tree: Tree) -> Any:
-        kind = tree[0]
+    def value(self, tree: Tree) -> mpmath.mpf:
+        kind = str(tree[0])
         if kind == "num":
-            return mpmath.mpf(tree[1].numerator) / tree[1].denominator
+            number = number_of(tree)
+            return mpmath.mpf(number.numerator) / number.denominator
         if kind == "sym":
-            return self.point[tree[1]]
+            return self.point[name_of(tree)]
         if kind in ("pi", "e"):
             return +(mpmath.pi if kind == "pi" else mpmath.e)
         if kind == "inf":
@@ -39,17 +41,17 @@ class Real:
         if kind == "i":
             return self.imaginary()
         if kind == "fn":
-            return self.function(tree[1], self.value(tree[2]))
-        parts = [self.value(part) for part in tree[1:] if isinstance(part, tuple)]
+            return self.function(name_of(tree), self.value(operands_of(tree)[0]))
+        parts = [self.value(part) for part in operands_of(tree)]
         result = self.combine(kind, parts)
         if mpmath.isfinite(result) and _log2(result) > MAX_BITS:
             raise TooLargeError
         return result
 
-    def imaginary(self) -> Any:
+    def imaginary(self) -> mpmath.mpf:
         raise UndefinedError
 
-    def combine(self, kind: str, parts: list[Any]) -> Any:
+    def combine(self, kind: str, parts: list[mpmath.mpf]) -> mpmath.mpf:
         x, y = parts[0], parts[-1]
         if kind == "neg":
             return -x
@@ -74,7 +76,7 @@ class Real:
             return self.logarithm(x) / self.logarithm(y)
         return _counted(kind, x, y)
 
-    def power(self, x: Any, y: Any) -> Any:
+    def power(self, x: mpmath.mpf, y: mpmath.mpf) -> mpmath.mpf:
         if x == 0 and y <= 0:
             raise UndefinedError
         if x < 0 and y != mpmath.floor(y):
@@ -84,7 +86,7 @@ class Real:
             raise TooLargeError
         return mpmath.power(x, y)
 
-    def root(self, x: Any, degree: Any) -> Any:
+    def root(self, x: mpmath.mpf, degree: mpmath.mpf) -> mpmath.mpf:
         if degree == 0:
             raise UndefinedError
         if x < 0:
@@ -93,12 +95,12 @@ class Real:
             raise UndefinedError
         return mpmath.sqrt(x) if degree == 2 else mpmath.power(x, 1 / degree)
 
-    def logarithm(self, x: Any) -> Any:
+    def logarithm(self, x: mpmath.mpf) -> mpmath.mpf:
         if x <= 0:
             raise UndefinedError
         return mpmath.log(x)
 
-    def function(self, name: str, x: Any) -> Any:
+    def function(self, name: str, x: mpmath.mpf) -> mpmath.mpf:
         if name in ("ln", "log"):
             return self.logarithm(x)
         if name in ("arcsin", "arccos") and abs(x) > 1:
@@ -116,33 +118,33 @@ class Real:
 class Complex(Real):
     """Values at one point among the complex numbers, on principal branches."""
 
-    def value(self, tree: Tree) -> Any:
+    def value(self, tree: Tree) -> mpmath.mpc:
         return mpmath.mpmathify(super().value(tree))
 
-    def imaginary(self) -> Any:
+    def imaginary(self) -> mpmath.mpc:
         return mpmath.mpc(0, 1)
 
-    def power(self, x: Any, y: Any) -> Any:
+    def power(self, x: mpmath.mpc, y: mpmath.mpc) -> mpmath.mpc:
         if x == 0:
             raise UndefinedError
         if abs(y) > MAX_BITS or abs(y * mpmath.log(x)) > MAX_BITS:
             raise TooLargeError
         return mpmath.power(x, y)
 
-    def root(self, x: Any, degree: Any) -> Any:
+    def root(self, x: mpmath.mpc, degree: mpmath.mpc) -> mpmath.mpc:
         return mpmath.sqrt(x) if degree == 2 else mpmath.power(x, 1 / degree)
 
-    def logarithm(self, x: Any) -> Any:
+    def logarithm(self, x: mpmath.mpc) -> mpmath.mpc:
         if x == 0:
             raise UndefinedError
         return mpmath.log(x)
 
 
-def _log2(x: Any) -> float:
+def _log2(x: mpmath.mpf) -> float:
     return 0.0 if x == 0 else float(mpmath.mag(x))
 
 
-def _counted(kind: str, n: Any, k: Any) -> Any:
+def _counted(kind: str, n: mpmath.mpf, k: mpmath.mpf) -> mpmath.mpf:
     if n.imag != 0 or n < 0 or n != mpmath.floor(n):
         raise UndefinedError
     if n > 3000:
@@ -159,5 +161,6 @@ def _counted(kind: str, n: Any, k: Any) -> Any:
 _INVERSE = {"arcsin": "asin", "arccos": "acos", "arctan": "atan"}
 
 
-def _function(name: str) -> Any:
-    return getattr(mpmath, _INVERSE.get(name, name))
+def _function(name: str) -> Callable[[mpmath.mpf], mpmath.mpf]:
+    function: Callable[[mpmath.mpf], mpmath.mpf] = getattr(mpmath, _INVERSE.get(name, name))
+    return function

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 _THOUGHT = "think|thinking|thought|reasoning|analysis"
 _OPENED = re.compile(rf"<(?:{_THOUGHT})>|\[THINK\]", re.IGNORECASE)
@@ -63,7 +62,7 @@ def _after_thinking(reply: str) -> Iterator[str | None]:
     yield None if _OPENED.search(last) else last
 
 
-def json_object(reply: str, keys: Sequence[str]) -> dict[str, Any] | None:
+def json_object(reply: str, keys: Sequence[str]) -> dict[str, object] | None:
     r"""The one JSON object that a reply is after its thinking, with exactly `keys`; else None.
 
     Bare or in one code fence. Letter case of the keys is forgiven, and so are line breaks and
@@ -74,7 +73,7 @@ def json_object(reply: str, keys: Sequence[str]) -> dict[str, Any] | None:
     return said if said is not None and said.keys() == set(keys) else None
 
 
-def _object(text: str) -> dict[str, Any] | None:
+def _object(text: str) -> dict[str, object] | None:
     body = _unfenced(text.removeprefix("\ufeff"))
     if not body.startswith("{"):
         return None
@@ -97,7 +96,7 @@ def _unfenced(text: str) -> str:
     return inside.removesuffix(fence).strip() if inside.endswith(fence) else text
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = {key.strip().casefold(): value for key, value in pairs}
     if len(found) < len(pairs):
         raise ValueError("a key comes twice")
@@ -137,7 +136,8 @@ def yes_or_no(reply: str, cut: bool = False) -> bool | None:
 
 def _verdict_line(line: str) -> bool | None:
     """The verdict that a line is: YES or NO in any dress, alone or after words like "Verdict:"."""
-    *lead, last = _WORD.findall(line.casefold()) or [""]
+    words: list[str] = _WORD.findall(line.casefold())
+    *lead, last = words or [""]
     named = any(_NAME.fullmatch(word) for word in lead) or set(lead) <= {"boxed"}
     led = named and all(_LEAD.fullmatch(word) or _NAME.fullmatch(word) for word in lead)
     if last not in ("yes", "no") or not led or "?" in line:

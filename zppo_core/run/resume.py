@@ -56,7 +56,7 @@ def same_beginning(session: Session, run: Run) -> None:
     place = f"{run.store_url}/{key}, which says what corpus the run began with,"
     remedy = "delete it if the corpus is still the same, then `resume`"
     try:
-        began = read_object(run.store.get(key), place, remedy, {"sha256": str})["sha256"]
+        began = str(read_object(run.store.get(key), place, remedy, {"sha256": str})["sha256"])
     except DamagedObjectError:
         raise damaged(place, "it is not what was put there", remedy) from None
     if began != now["sha256"]:

@@ -18,7 +18,7 @@ from zppo_core.store.objects import (
     in_parallel,
     join,
 )
-from zppo_core.store.teacher_cache import DRAWS, MEMO, USAGE, unseal
+from zppo_core.store.teacher_cache import DRAWS, MEMO, USAGE, stored_draws, unseal
 
 EVALUATIONS = "evaluations"  # a journal of scored weights, written by the `evaluate` step
 
@@ -78,7 +78,8 @@ def verify(store: ObjectStore, prefix: str = "", progress: Progress | None = Non
             return _Found(len(data), sound=False)
         if f"/{MEMO}/" in f"/{key.removeprefix(prefix)}":
             return _Found(len(data))
-        return _Found(len(data), len(content), sum(len(d["ids"]) for d in content))
+        draws = stored_draws(content)
+        return _Found(len(data), len(draws), sum(len(d["ids"]) for d in draws))
 
     found = in_parallel(look, keys, progress)
     size, broken = (
@@ -108,9 +109,10 @@ def usage(store: ObjectStore, prefix: str = "") -> CacheUsage:
 
     def read(key: str) -> dict[str, int]:
         try:
-            return unseal(store.get(key)) or {}
+            record = unseal(store.get(key))
         except (MissingObjectError, DamagedObjectError):
             return {}
+        return record if isinstance(record, dict) else {}
 
     records = [r for r in in_parallel(read, _sealed(store, prefix, USAGE)) if r]
     return CacheUsage(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from zppo_core.errors import UserError
 from zppo_core.store.base import (
@@ -22,6 +22,13 @@ from zppo_core.store.base import (
 )
 
 MANIFEST = "manifest.json"
+
+
+class Manifest(TypedDict):
+    """What a committed unit holds: the SHA-256 of each file, and the place of those moved aside."""
+
+    files: dict[str, str]
+    at: NotRequired[dict[str, str]]
 
 
 class Journal:
@@ -56,7 +63,7 @@ class Journal:
             raise DamagedObjectError(f"journal unit {unit}: deleted while it was read")
         return kept
 
-    def _write(self, unit: str, files: Mapping[str, bytes]) -> dict[str, Any]:
+    def _write(self, unit: str, files: Mapping[str, bytes]) -> Manifest:
         """The manifest that stands in the end: of `files`, or of who came first."""
         if reserved := [name for name in files if name.rpartition("/")[2] == MANIFEST]:
             raise ValueError(f"{reserved[0]} is the manifest's own name")
@@ -66,7 +73,7 @@ class Journal:
         digests = digests_of(files)
         keys = {self._key(unit, name): name for name in files}
         taken = self.store.put_many({key: files[name] for key, name in keys.items()}, new=True)
-        manifest: dict[str, Any] = {"files": digests}
+        manifest: Manifest = {"files": digests}
         if elsewhere := self._move_aside(unit, files, [keys[key] for key in taken]):
             manifest["at"] = elsewhere
         text = json.dumps(manifest, indent=1, sort_keys=True)
@@ -92,14 +99,14 @@ class Journal:
             self.store.put(self._key(unit, elsewhere[name]), files[name])
         return elsewhere
 
-    def manifest(self, unit: str) -> dict[str, Any] | None:
+    def manifest(self, unit: str) -> Manifest | None:
         """The unit's manifest, {"files": {name: SHA-256}}; None if it is not committed.
 
         DamagedObjectError if it is damaged, ValueError if `unit` makes an unsafe key.
         """
         key = check_key(self._key(unit, MANIFEST))  # here, for a ValueError below means damage
         try:
-            manifest: dict[str, Any] = json.loads(self.store.get(key))
+            manifest: Manifest = json.loads(self.store.get(key))
             for places in (manifest["files"], manifest.get("at", {})):
                 for name, value in places.items():
                     check_key(name)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from zppo_core.errors import UserError
 
 
 def read_object(
     data: bytes, place: str, remedy: str, fields: Mapping[str, type | tuple[type, ...]]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The JSON object in `data`, which has the `fields`, each of its type.
 
     UserError otherwise: one line with the file's `place`, what is wrong with it, and the `remedy`.

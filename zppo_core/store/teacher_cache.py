@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TypedDict, cast
 
 import numpy as np
 
@@ -186,29 +186,46 @@ def _shifted(progress: Progress, before: int, total: int) -> Progress:
     return lambda done, _: progress(before + done, total)
 
 
-def encode(draws: Sequence[Draw]) -> list[dict[str, Any]]:
+class StoredDraw(TypedDict):
+    """A draw as its object holds it."""
+
+    text: str
+    ids: list[int]
+    finish: Finish
+
+
+def encode(draws: Sequence[Draw]) -> list[StoredDraw]:
     return [{"text": d.text, "ids": d.token_ids_T.tolist(), "finish": d.finish} for d in draws]
 
 
-def decode(content: Sequence[dict[str, Any]]) -> list[Draw]:
-    return [Draw(d["text"], np.array(d["ids"], np.int32), d["finish"], True) for d in content]
+def stored_draws(content: object) -> list[StoredDraw]:
+    """What `encode` wrote: the checksum of the object that held it has said so."""
+    return cast("list[StoredDraw]", content)
 
 
-def seal(content: Any) -> bytes:
+def decode(content: object) -> list[Draw]:
+    return [
+        Draw(d["text"], np.array(d["ids"], np.int32), d["finish"], True)
+        for d in stored_draws(content)
+    ]
+
+
+def seal(content: object) -> bytes:
     """JSON with its own checksum."""
     body = json.dumps(content, ensure_ascii=True, sort_keys=True)
     return json.dumps([hashlib.sha256(body.encode()).hexdigest(), body]).encode()
 
 
-def unseal(data: bytes) -> Any:
+def unseal(data: bytes) -> object:
     """What `seal` closed; None if it was damaged since."""
     try:
         digest, body = json.loads(data)
         if hashlib.sha256(body.encode()).hexdigest() != digest:
             return None
-        return json.loads(body)
+        content: object = json.loads(body)
     except (ValueError, AttributeError, TypeError):
         return None
+    return content
 
 
 @dataclass
@@ -219,11 +236,11 @@ class Memo:
     prefix: str = ""
     counters: Counters = field(default_factory=Counters)
 
-    def _key(self, kind: str, parts: Sequence[Any]) -> str:
+    def _key(self, kind: str, parts: Sequence[object]) -> str:
         digest = hashlib.sha256(json.dumps([kind, *parts]).encode()).hexdigest()
         return join(self.prefix, MEMO, kind, digest[:2], f"{digest}.json")
 
-    def get(self, kind: str, *parts: Any) -> Any:
+    def get(self, kind: str, *parts: object) -> object:
         """The value kept for `parts` (JSON-ready); None if there is none or it is damaged."""
         try:
             value = unseal(self.store.get(self._key(kind, parts)))
@@ -238,7 +255,7 @@ class Memo:
         self.counters.hits += 1
         return value
 
-    def put(self, value: Any, kind: str, *parts: Any) -> None:
+    def put(self, value: object, kind: str, *parts: object) -> None:
         """Keep `value` (JSON-ready, not None) for `parts`."""
         if value is None:
             raise ValueError("None says that there is no value")

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -150,7 +149,7 @@ class Builder:
         ):
             heapq.heappush(self.heaps[name], (-int(priority), key))
 
-    def _begin(self, now: dict[str, Any]) -> None:
+    def _begin(self, now: Mapping[str, object]) -> None:
         before = self.db.execute("SELECT text FROM recipe").fetchone()
         if before is None:
             self.db.execute("INSERT INTO recipe VALUES (?)", [json.dumps(now)])
@@ -369,7 +368,8 @@ class Builder:
                         rows = list(pool.map(self._scaled, map(self._row, places)))
                         writer.write_table(pa.Table.from_pylist(rows, schema=CORPUS))
 
-    def _row(self, place: tuple[str, str, str]) -> dict[str, Any]:
+    def _row(self, place: tuple[str, str, str]) -> tuple[dict[str, object], bytes]:
+        """A chosen question as a row of the corpus, and its picture as the source has it."""
         names = (
             "id",
             "question",
@@ -384,13 +384,14 @@ class Builder:
             "judged",
             "told",
         )
-        row = self.db.execute(
+        cells = self.db.execute(
             f"SELECT key, {', '.join(names[1:])} FROM candidates WHERE canonical = ? "
             "AND priority = ? AND key = ?",
             place,
         ).fetchone()
-        row = dict(zip(names, row, strict=True))
-        told = json.loads(row.pop("told"))
+        row = dict(zip(names, cells, strict=True))
+        image: bytes = row["image"]
+        told: dict[str, object] = json.loads(row.pop("told"))
         about = {
             "canonical": place[0],
             "tier": self.names.by_name[place[0]].tier,
@@ -398,10 +399,11 @@ class Builder:
             "answer_kind": answer_kind(row["answer"]),
             "judged": bool(row["judged"]),
         }
-        return row | told | about
+        return row | told | about, image
 
-    def _scaled(self, row: dict[str, Any]) -> dict[str, Any]:
-        return row | {"image": self.recipe.bounds.scaled(row["image"], small=True)}
+    def _scaled(self, chosen: tuple[dict[str, object], bytes]) -> dict[str, object]:
+        row, image = chosen
+        return row | {"image": self.recipe.bounds.scaled(image, small=True)}
 
     def _write_rejects(self) -> None:
         cursor = self.db.execute(

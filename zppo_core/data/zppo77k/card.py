@@ -6,12 +6,15 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zppo_core.data.zppo77k.sources import as_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COLUMNS = [
     "source",
@@ -32,7 +35,7 @@ def write_card(folder: str | Path, new_prompts: int, rollout_steps: int) -> Path
     `new_prompts` a step and `rollout_steps` are what the card holds against one pass.
     """
     folder = Path(folder)
-    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest: Manifest = json.loads((folder / "manifest.json").read_text())
     files = sorted((folder / "corpus").glob("*.parquet"))
     rows = pa.concat_tables([pq.read_table(f, columns=COLUMNS) for f in files])
     draw(rows, folder / "card.png")
@@ -92,7 +95,21 @@ def _passes(questions: int, n: int, steps: int) -> list[str]:
     ]
 
 
-def _alike(manifest: dict[str, Any]) -> list[str]:
+class Manifest(TypedDict):
+    """What the card reads of `manifest.json`, which `Builder.finish` writes."""
+
+    recipe: dict[str, object]
+    questions: int
+    rows: int
+    rejects: dict[str, int]
+    duplicates: int
+    overlaps: int
+    compared: int
+    short: str
+    counted: dict[str, int]
+
+
+def _alike(manifest: Manifest) -> list[str]:
     """What was found twice, kept or not, and which names a larger reserve would fill."""
 
     def fate(setting: str) -> str:
@@ -144,6 +161,6 @@ def draw(rows: pa.Table, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _histogram(axes: Any, values: Sequence[int], title: str, unit: str) -> None:
+def _histogram(axes: Axes, values: Sequence[int], title: str, unit: str) -> None:
     axes.hist(values, bins=50, color="#0072B2")
     axes.set(title=title, xlabel=unit, ylabel="questions")

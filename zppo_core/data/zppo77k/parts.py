@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
-from typing import Any
 
 from zppo_core.data.files import is_place, table_files, undecoded
 from zppo_core.data.zppo77k.rows import COLUMNS, RENAMED
@@ -20,7 +19,7 @@ class Part:
     source: Source
     name: str
     config: str
-    rows: Callable[[int], Iterable[Mapping[str, Any]]]  # from a row number on
+    rows: Callable[[int], Iterable[Mapping[str, object]]]  # from a row number on
 
 
 def parts_of(source: Source, place: str) -> Iterator[Part]:
@@ -46,10 +45,12 @@ def parts_of(source: Source, place: str) -> Iterator[Part]:
         yield Part(source, config, named, partial(hub_rows, place, config, columns))
 
 
-def hub_rows(name: str, config: str, columns: set[str], start: int) -> Iterable[Mapping[str, Any]]:
+def hub_rows(
+    name: str, config: str, columns: set[str], start: int
+) -> Iterable[Mapping[str, object]]:
     """The rows of a hub data set's config from number `start` on, images undecoded."""
     from datasets import load_dataset
 
     stream = load_dataset(name, name=config, split="train", streaming=True)
-    result: Iterable[Mapping[str, Any]] = undecoded(stream, columns).skip(start)
+    result: Iterable[Mapping[str, object]] = undecoded(stream, columns).skip(start)
     return result

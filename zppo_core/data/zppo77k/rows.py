@@ -6,13 +6,19 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from zppo_core.data.directives import answer_form, strip_directives, with_form
 from zppo_core.data.kinds import Told, options_for, plain_type, told
 from zppo_core.data.layouts import content_text, messages_of
 from zppo_core.data.pixels import opened, upright_size
-from zppo_core.data.values import UnusableError, answer_text, is_missing, text_of, tolerance_of
+from zppo_core.data.values import (
+    UnusableError,
+    answer_text,
+    is_missing,
+    number_of,
+    text_of,
+    tolerance_of,
+)
 from zppo_core.data.zppo77k.similar import plain_gold
 from zppo_core.data.zppo77k.sources import (
     MAX_ANSWER,
@@ -73,7 +79,7 @@ class Row:
 
 
 def read_row(
-    source: Source, raw: Mapping[str, Any], place: str, config: str = "", names: Names = PAPER
+    source: Source, raw: Mapping[str, object], place: str, config: str = "", names: Names = PAPER
 ) -> Row:
     """`raw` as a `Row`; `place`, its file and number, is its id if it has none.
 
@@ -94,7 +100,7 @@ def read_row(
     return _checked(row, image)
 
 
-def name_of(source: Source, raw: Mapping[str, Any], config: str = "") -> str:
+def name_of(source: Source, raw: Mapping[str, object], config: str = "") -> str:
     """The sub-dataset as the source names it; UserError if the row names none."""
     column = "data_source" if source == "vero" else "source"
     name = config or str(raw.get(column) or "")
@@ -106,7 +112,7 @@ def name_of(source: Source, raw: Mapping[str, Any], config: str = "") -> str:
     return name
 
 
-def _vero(row: Row, raw: Mapping[str, Any]) -> Row:
+def _vero(row: Row, raw: Mapping[str, object]) -> Row:
     """A row of Vero; its gold is what its own verifier grades, `reward_model.ground_truth`."""
     extra, model = _mapping(raw.get("extra_info")), _mapping(raw.get("reward_model"))
     question = content_text(extra.get("question")) or user_text(raw.get("prompt"))
@@ -131,7 +137,7 @@ def _vero(row: Row, raw: Mapping[str, Any]) -> Row:
     )
 
 
-def _agree(known: Told, answer: Any, reward_type: str) -> bool:
+def _agree(known: Told, answer: object, reward_type: str) -> bool:
     """Whether the answer that nobody grades is the gold one, or one that is accepted too."""
     try:
         other = told(answer, reward_type)
@@ -141,7 +147,7 @@ def _agree(known: Told, answer: Any, reward_type: str) -> bool:
     return not given.isdisjoint(plain_gold(a) for a in (known.gold, *known.accepted))
 
 
-def _mmfine(row: Row, raw: Mapping[str, Any], names: Names) -> Row:
+def _mmfine(row: Row, raw: Mapping[str, object], names: Names) -> Row:
     rate = _rate(raw)
     fault = ""
     if names.by_name[row.canonical].vero:
@@ -159,14 +165,11 @@ def _mmfine(row: Row, raw: Mapping[str, Any], names: Names) -> Row:
     )
 
 
-def _rate(raw: Mapping[str, Any]) -> float | None:
+def _rate(raw: Mapping[str, object]) -> float | None:
     """The row's pass rate, None if it has none that is a number."""
     rate = raw.get("pass_rate")
     rate = raw.get("qwen3vl_4b_pass_rate") if is_missing(rate) else rate
-    try:
-        return None if rate is None or is_missing(rate) else float(rate)
-    except (TypeError, ValueError):
-        return None
+    return None if is_missing(rate) else number_of(rate)
 
 
 def _asked(row: Row, question: str, gold: str) -> Row:
@@ -179,11 +182,11 @@ def _asked(row: Row, question: str, gold: str) -> Row:
     return replace(row, question=clean, answer=gold, form=form)
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def _mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
 
 
-def user_text(prompt: Any) -> str:
+def user_text(prompt: object) -> str:
     """The user's text of a list of messages, or of the struct of two lists that Parquet makes."""
     for message in messages_of(prompt) or ():
         if message["role"] == "user":
@@ -202,7 +205,7 @@ def answer_kind(answer: str) -> str:
     return "number"
 
 
-def image_bytes(image: Any) -> bytes:
+def image_bytes(image: object) -> bytes:
     """The encoded bytes of an image cell, b"" if there are none or more than one image."""
     if isinstance(image, list):
         image = image[0] if len(image) == 1 else None
@@ -211,7 +214,7 @@ def image_bytes(image: Any) -> bytes:
     return image if isinstance(image, bytes) else b""
 
 
-def _checked(row: Row, image: Any) -> Row:
+def _checked(row: Row, image: object) -> Row:
     """`row` with its first fault among those that cost nothing to find."""
     fault = row.fault
     if not fault and not row.question:

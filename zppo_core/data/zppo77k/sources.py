@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 from zppo_core.data.pixels import ANY_SIZE, Bounds
 from zppo_core.errors import UserError
@@ -160,7 +160,7 @@ class Recipe:
     more: tuple[tuple[str, int], ...] = ()  # further Vero configs with their tiers
     reserve: float = 1.25  # candidates kept a sub-dataset, over its cap
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """It as settings of a run, by name."""
         return {
             "data.seed": self.seed,
@@ -174,7 +174,7 @@ class Recipe:
         }
 
 
-def differences(before: Any, now: Mapping[str, Any]) -> tuple[str, str]:
+def differences(before: object, now: Mapping[str, object]) -> tuple[str, str]:
     """The settings in which a recorded recipe and `now` differ, of either as text; "" if none."""
     if not isinstance(before, Mapping):
         return f"an older version's recipe ({before})", as_text(now)
@@ -182,7 +182,7 @@ def differences(before: Any, now: Mapping[str, Any]) -> tuple[str, str]:
     return (as_text({n: before.get(n) for n in names}), as_text({n: now.get(n) for n in names}))
 
 
-def as_text(settings: Mapping[str, Any]) -> str:
+def as_text(settings: Mapping[str, object]) -> str:
     """Settings as `--set` takes them, separated by commas."""
     return ", ".join(
         f"{n}={str(v).lower() if isinstance(v, bool) else v}" for n, v in settings.items()
