@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
@@ -15,7 +15,7 @@ from zppo_core.errors import UserError
 REPAIRED, ORIGINAL = "repaired", "original"
 
 
-def _pairs(value: Any) -> Any:
+def _pairs(value: object) -> object:
     """A table as its pairs, "name=value"; text and lists as `list_of`."""
     if isinstance(value, Mapping):
         return [f"{name}={content}" for name, content in value.items()]
@@ -59,7 +59,7 @@ class Settings:
         return name
 
 
-def parse(settings: str | Mapping[str, Any]) -> Settings:
+def parse(settings: str | Mapping[str, object]) -> Settings:
     """Settings from `evaluation.settings`, a table or its text; UserError names all faults."""
     try:
         values = settings_of(settings)
