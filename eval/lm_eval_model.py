@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypedDict, runtime_checkable
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
@@ -89,7 +89,7 @@ class EngineLM(LM):
         return [replies[i] for i in range(len(requests))]
 
     def _generate(self, requests: Sequence[Instance], before: int, total: int) -> list[Reply]:
-        arguments = dict(requests[0].args[1])
+        arguments = requests[0].args[1]
         until = arguments.get("until") or []
         replies: dict[int, Reply] = {}
         prompts: dict[int, Prompt] = {}
@@ -141,7 +141,20 @@ class EngineLM(LM):
         return "\n".join(turn["content"] for turn in chat_history)
 
 
-def sampling_of(arguments: dict[str, Any]) -> Sampling:
+class GenerationArguments(TypedDict, total=False):
+    """What is read of lm-eval's generation arguments."""
+
+    do_sample: bool
+    temperature: float
+    max_gen_toks: int
+    top_p: float
+    top_k: int
+    min_p: float
+    presence_penalty: float
+    repetition_penalty: float
+
+
+def sampling_of(arguments: GenerationArguments) -> Sampling:
     """Decoding from lm-eval's generation arguments; greedy unless they sample."""
     a = arguments
     temperature = float(a.get("temperature", 1.0)) if a.get("do_sample", True) else 0.0
