@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TypedDict
 
 from eval.benchmark import Benchmark, Sample
 from eval.protocol import EvalSample, Exam
@@ -219,9 +219,38 @@ class Scored:
     family: str
 
 
+class ScoreRow(TypedDict):
+    """A row of eval_scores: whose it is, and an `EvalScore`."""
+
+    model_key: str
+    run_key: str | None  # None: a model outside any run
+    role: str
+    suite: str
+    protocol_key: str
+    benchmark: str
+    family: str
+    n: int
+    expected_n: int
+    score: float | None
+    stderr: float | None
+    low: float | None
+    high: float | None
+    unparsed: int
+    missing_reason: str | None
+    malformed: int | None
+
+
+class SampleRow(TypedDict):
+    """What is read of a row of eval_samples."""
+
+    sample_id: str
+    output: str
+    outcome: str
+
+
 def rows_of(
     whose: Scored, samples: Sequence[EvalSample], score: EvalScore
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+) -> tuple[list[dict[str, object]], dict[str, object]]:
     """Rows of eval_samples, and the row of eval_scores."""
     key = asdict(whose)
     return [key | asdict(s) for s in samples], key | asdict(score)

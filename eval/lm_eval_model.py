@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypedDict, runtime_checkable
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
@@ -25,7 +25,19 @@ from zppo_core.protocols import Engine, Progress, Sampling
 from zppo_core.streams import derive_seed
 from zppo_core.types import Prompt
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 CHUNK = 256  # requests whose media are in memory at once
+
+
+@runtime_checkable
+class Asking(Protocol):
+    """A document of ours: it makes its prompt itself, and has its own seed."""
+
+    seed: int
+
+    def ask(self, thinking: bool) -> Prompt: ...
 
 
 @register_model("zppo")
@@ -41,13 +53,13 @@ class EngineLM(LM):
         self.engine, self.thinking, self.progress = engine, thinking, progress
 
     @classmethod
-    def create_from_arg_string(cls, arg_string: str, additional_config: Any = None) -> EngineLM:
+    def create_from_arg_string(cls, arg_string: str, additional_config: object = None) -> EngineLM:
         """From "model=nano:student,dtype=float32,device=cpu,thinking=false"."""
         return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
 
     @classmethod
     def create_from_arg_obj(
-        cls, arg_dict: dict[str, Any], additional_config: Any = None
+        cls, arg_dict: dict[str, Any], additional_config: object = None
     ) -> EngineLM:
         """From the fields of `ModelSpec` and `thinking`; UserError on any other."""
         from eval.engines import ModelSpec
@@ -77,7 +89,7 @@ class EngineLM(LM):
         return [replies[i] for i in range(len(requests))]
 
     def _generate(self, requests: Sequence[Instance], before: int, total: int) -> list[Reply]:
-        arguments = dict(requests[0].args[1])
+        arguments = requests[0].args[1]
         until = arguments.get("until") or []
         replies: dict[int, Reply] = {}
         prompts: dict[int, Prompt] = {}
@@ -107,13 +119,12 @@ class EngineLM(LM):
         return [replies[i] for i in range(len(requests))]
 
     def _prompt(self, request: Instance) -> Prompt:
-        ask = getattr(request.doc, "ask", None)
-        if ask is not None:
-            return ask(self.thinking)
+        if isinstance(request.doc, Asking):
+            return request.doc.ask(self.thinking)
         visual = request.args[2]["visual"] if len(request.args) > 2 else ()
         return Prompt(str(request.args[0]), tuple(map(_png, visual)), self.thinking)
 
-    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> Any:
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> NoReturn:
         """Refuse: engines generate."""
         raise UserError("the model zppo generates only; take a task of type generate_until")
 
@@ -130,7 +141,20 @@ class EngineLM(LM):
         return "\n".join(turn["content"] for turn in chat_history)
 
 
-def sampling_of(arguments: dict[str, Any]) -> Sampling:
+class GenerationArguments(TypedDict, total=False):
+    """What is read of lm-eval's generation arguments."""
+
+    do_sample: bool
+    temperature: float
+    max_gen_toks: int
+    top_p: float
+    top_k: int
+    min_p: float
+    presence_penalty: float
+    repetition_penalty: float
+
+
+def sampling_of(arguments: GenerationArguments) -> Sampling:
     """Decoding from lm-eval's generation arguments; greedy unless they sample."""
     a = arguments
     temperature = float(a.get("temperature", 1.0)) if a.get("do_sample", True) else 0.0
@@ -147,8 +171,9 @@ def sampling_of(arguments: dict[str, Any]) -> Sampling:
 
 
 def _seed(request: Instance, prompt: Prompt) -> int:
-    seed = getattr(request.doc, "seed", None)
-    return seed if seed is not None else derive_seed(0, "evaluation", prompt.digest(), request.idx)
+    if isinstance(request.doc, Asking):
+        return request.doc.seed
+    return derive_seed(0, "evaluation", prompt.digest(), request.idx)
 
 
 def _cut(text: str, until: Sequence[str] | str) -> str:
@@ -157,7 +182,7 @@ def _cut(text: str, until: Sequence[str] | str) -> str:
     return text[: min(ends)] if ends else text
 
 
-def _png(picture: Any) -> bytes:
+def _png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.convert("RGB").save(buffer, "PNG")
     return buffer.getvalue()

@@ -11,10 +11,10 @@ once, where lm-eval applies its filters, so that algebra and judge work in batch
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex, overload
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.metrics import mean
@@ -81,7 +81,7 @@ class Doc(dict[str, str]):
         return self._exam.ask(self.sample, thinking)
 
 
-class Pictures(list[Any]):
+class Pictures(list[object]):
     """A document's pictures, read when a model of lm-eval's own looks at them.
 
     What the list itself holds is the document's identity: lm-eval's cache of responses makes its
@@ -95,11 +95,18 @@ class Pictures(list[Any]):
     def __len__(self) -> int:
         return len(self._sample.images())
 
-    def __getitem__(self, index: Any) -> Any:
-        return [read_picture(data) for data in self._sample.images()][index]
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Image.Image: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[object]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> object:
+        return self._read()[index]
 
     def __iter__(self) -> Iterator[Image.Image]:
-        return iter(self[:])
+        return iter(self._read())
+
+    def _read(self) -> list[Image.Image]:
+        return [read_picture(data) for data in self._sample.images()]
 
 
 class BenchmarkTask(Task):
@@ -117,7 +124,7 @@ class BenchmarkTask(Task):
 
     def __init__(
         self,
-        config: dict[str, Any] | None = None,
+        config: Mapping[str, Any] | None = None,
         benchmark: Benchmark | None = None,
         exam: Exam | None = None,
         samples: Sequence[Sample] | None = None,
@@ -189,7 +196,7 @@ class BenchmarkTask(Task):
         rank: int = 0,
         world_size: int = 1,
         chat_template: Callable[..., str] | None = None,
-        **_: Any,
+        **_: object,
     ) -> None:
         """A request for each document; a chat template is for models that want the whole text."""
         self.marked, self.unreadable, self._unasked = [], [], {}
@@ -206,7 +213,7 @@ class BenchmarkTask(Task):
             about = (self.config.task, doc_id, 1)
             self._instances.append(self.construct_requests(doc, text, metadata=about))
 
-    def construct_requests(self, doc: Doc, ctx: str, **about: Any) -> Instance:
+    def construct_requests(self, doc: Doc, ctx: str, **about: object) -> Instance:
         """One request; lm-eval's text models take two arguments, its others three."""
         media = ({"visual": Pictures(doc)},) if doc.sample.pictures else ()
         arguments = (ctx, dict(self.config.generation_kwargs), *media)
@@ -229,7 +236,7 @@ class BenchmarkTask(Task):
         text = instance.resps[0]
         return text if isinstance(text, Reply) else Reply.of(text, thinking=self.thinking)
 
-    def process_results(self, doc: Doc, results: Sequence[EvalSample | None]) -> dict[str, Any]:
+    def process_results(self, doc: Doc, results: Sequence[EvalSample | None]) -> dict[str, object]:
         """The document's score, and whether it had an answer; nothing if it was unreadable."""
         sample = results[0]
         if sample is None:
@@ -242,7 +249,7 @@ class BenchmarkTask(Task):
     def _total(self) -> str:
         return self.exam.settings.total_of(self.benchmark.name, self.benchmark.totals)
 
-    def aggregation(self) -> dict[str, Callable[[Any], Any]]:
+    def aggregation(self) -> dict[str, Callable[..., float]]:
         """The benchmark's total; lm-eval knows the standard error of a plain mean itself."""
         return {
             "score": mean if self._total == "pooled" else self._aggregate,
@@ -259,7 +266,7 @@ class BenchmarkTask(Task):
         return {"score": True, "unparsed": False, "unreadable": False, "detail": True}
 
 
-def _exam(about: dict[str, Any]) -> Exam:
+def _exam(about: Mapping[str, Any]) -> Exam:
     """The paper's protocol, with what a command line may set."""
     from eval.engines import ModelSpec
     from eval.judges import Judge

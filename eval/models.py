@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from eval.engines import LazyEngine, ModelSpec
 from eval.judges import Judge
@@ -30,6 +30,10 @@ from zppo_core.store.checkpoint import latest_checkpoint
 from zppo_core.store.journal import Journal
 from zppo_core.store.objects import ObjectStore
 from zppo_core.store.teacher_cache import Memo
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def contestants(run: Run, teacher: LazyEngine) -> Iterator[Contestant]:
     thinking = config.student.thinking
     dtype = getattr(torch, config.student.dtype)
 
-    def base(model: Any = None) -> Callable[[], Engine]:
+    def base(model: PreTrainedModel | None = None) -> Callable[[], Engine]:
         return lambda: evaluation_engine(config, model)
 
     key = known.get("base_model_key")
@@ -121,15 +125,22 @@ def contestants(run: Run, teacher: LazyEngine) -> Iterator[Contestant]:
         yield Contestant("teacher", key, config.teacher.thinking, teacher)
 
 
-def known_keys(journal: Journal) -> dict[str, Any]:
+class KnownKeys(TypedDict, total=False):
+    """What is read of the run's own row."""
+
+    base_model_key: str
+    teacher_model_key: str | None
+
+
+def known_keys(journal: Journal) -> KnownKeys:
     """The run's own row, which names its models' weights; empty before training."""
     unit = journal.read("run")
     if unit is None:
         return {}
-    row: dict[str, Any] = decode("runs", unit["runs.parquet"]).to_pylist()[0]
+    row: KnownKeys = decode("runs", unit["runs.parquet"]).to_pylist()[0]
     return row
 
 
-def name_of(model: str, dtype: Any) -> str:
+def name_of(model: str, dtype: torch.dtype) -> str:
     """The identity of a model's weights in `dtype`."""
     return models.weights_name(models.load(model, dtype, "cpu")[0])

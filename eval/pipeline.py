@@ -7,12 +7,11 @@ its `name`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
@@ -21,8 +20,9 @@ from eval.overlap import evaluation_signatures
 from eval.preflight import check
 from eval.report import database, tables
 from eval.report.connection import open_database
+from eval.report.rows import Summary
 from zppo_core.config import Config, from_dict, load
-from zppo_core.data.own import table_of
+from zppo_core.data.own import Frame, Rows, table_of
 from zppo_core.errors import UserError
 from zppo_core.run import corpus
 from zppo_core.run.draws import draw_beforehand
@@ -35,7 +35,7 @@ from zppo_core.store.checkpoint import latest_checkpoint
 from zppo_core.types import Grade, Question
 
 Reward = str | Callable[[Question, str], Grade]
-Questions = str | Path | Iterable[Mapping[str, Any]]
+Questions = str | Path | Rows | Frame
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,20 @@ class Trained:
     """What a run came to: its summary, and where everything is."""
 
     run: Run
-    summary: Mapping[str, Any]  # see `eval.report.summary.summary`
+    summary: Summary
 
     @property
     def accuracy(self) -> dict[str, dict[str, float | None]]:
         """Percent by family of benchmarks: base, student, gain, teacher; None if not measured."""
-        names = ("base", "student", "gain", "teacher")
-        return {row["family"]: {n: row[n] for n in names} for row in self.summary["accuracy"]}
+        return {
+            row["family"]: {
+                "base": row["base"],
+                "student": row["student"],
+                "gain": row["gain"],
+                "teacher": row["teacher"],
+            }
+            for row in self.summary["accuracy"]
+        }
 
     @property
     def checkpoint(self) -> str:
@@ -123,7 +130,7 @@ def given(
     return from_dict(config.to_dict())  # what was changed is checked as what was loaded
 
 
-def path_of(function: Callable[..., Any]) -> str:
+def path_of(function: Callable[..., object]) -> str:
     """The dotted path of a function; UserError if another process could not import it by that."""
     module, name = function.__module__, function.__qualname__
     if module == "__main__" or not name.isidentifier():

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from eval.archives import Archives, Found, Index, Stills, UnreadableError, walked
 from eval.benchmark import Benchmark, Picture
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import datasets
 
 
+T = TypeVar("T")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -170,7 +171,7 @@ class Source:
             h.update(f"{path}\0{about.st_size}\0{about.st_mtime_ns}\0".encode())
         return str(Path(datasets.config.HF_DATASETS_CACHE) / "folders" / h.hexdigest()[:32])
 
-    def _try(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    def _try(self, function: Callable[..., T], *arguments: object, **options: object) -> T:
         import datasets
 
         if self.folder is not None:

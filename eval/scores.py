@@ -7,14 +7,14 @@ under the same protocol are found by their content.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TypedDict
 from urllib.parse import quote, unquote
 
 from eval import harness, suite
 from eval.benchmark import Benchmark
-from eval.harness import Marked, Part
+from eval.harness import Marked, Part, SampleRow, ScoreRow
 from eval.models import Contestant, contestants, exam_of
 from eval.protocol import EvalSample, Exam
 from zppo_core.models.threads import set_threads
@@ -26,12 +26,19 @@ from zppo_core.run.timing import record_stage, stopwatch
 from zppo_core.store.journal import Journal
 
 Files = dict[str, bytes]
-Item = dict[str, Any]  # {"benchmark", "index", "of"}: what one task of the fan-out does
-Show = Callable[[Benchmark, list[dict[str, Any]], list[dict[str, Any]]], None]
+Show = Callable[[Benchmark, list[ScoreRow], list[SampleRow]], None]
 EXAMPLES = 6
 
 
-def nothing(record: Benchmark, rows: list[dict[str, Any]], samples: list[dict[str, Any]]) -> None:
+class Item(TypedDict):
+    """What one task of the fan-out does: part `index` of `of` of a benchmark."""
+
+    benchmark: str
+    index: int
+    of: int
+
+
+def nothing(record: Benchmark, rows: list[ScoreRow], samples: list[SampleRow]) -> None:
     """Shows nothing."""
 
 
@@ -45,9 +52,7 @@ def plan(run: Run) -> list[Item]:
     ]
 
 
-def evaluate(
-    run: Run, item: Item, show: Show = nothing, alone: bool = True
-) -> list[dict[str, Any]]:
+def evaluate(run: Run, item: Item, show: Show = nothing, alone: bool = True) -> list[ScoreRow]:
     """Score base, student and teacher on the item; a row of eval_scores each.
 
     `alone`: the process does nothing else, and its start counts as this stage's.
@@ -65,14 +70,15 @@ def evaluate(
 
 def run_item(
     run: Run, exam: Exam, rivals: Iterator[Contestant], item: Item, show: Show = nothing
-) -> list[dict[str, Any]]:
+) -> list[ScoreRow]:
     """Every contestant on the item; a row of eval_scores each, of the part alone if it is one.
 
     `show` is given the benchmark, the rows and some of the student's samples.
     """
     record = suite.find(exam.protocol.suite, item["benchmark"])
     desk = desk_of(run, exam, record, Part(item["index"], item["of"]))
-    rows, examples = [], []
+    rows: list[ScoreRow] = []
+    examples: list[SampleRow] = []
     for rival in rivals:
         row, samples = desk.take(rival)
         rows.append(row)
@@ -89,7 +95,7 @@ def desk_of(run: Run, exam: Exam, benchmark: Benchmark, part: Part) -> Desk:
     return Desk(exam, run.journal, kept, run.recorded_key, benchmark, part)
 
 
-def line(row: dict[str, Any]) -> str:
+def line(row: ScoreRow) -> str:
     """A score in one line."""
     shown = "no score" if row["score"] is None else f"{100 * row['score']:.1f} %"
     missing = f": {row['missing_reason']}" if row["missing_reason"] else ""
@@ -107,7 +113,7 @@ class Desk:
     benchmark: Benchmark
     part: Part
 
-    def take(self, rival: Contestant) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def take(self, rival: Contestant) -> tuple[ScoreRow, list[SampleRow]]:
         """The contestant's row of eval_scores and rows of eval_samples."""
         unit = whole_unit(rival.role, self.benchmark.name)
         files = self.journal.read(unit)
@@ -115,8 +121,7 @@ class Desk:
             files = stamped(self._files(rival), self.run_key, rival.role)
             self.journal.commit(unit, files)
         if files is not None:
-            score = decode("eval_scores", files["eval_scores.parquet"]).to_pylist()[0]
-            return score, decode("eval_samples", files["eval_samples.parquet"]).to_pylist()
+            return rows_in(files)
         unit = part_unit(rival.role, self.benchmark.name, self.part)
         files = self.journal.read(unit)
         if files is None:
@@ -126,8 +131,7 @@ class Desk:
         marked = unpack(files["marked.json"])
         tables = self._tables(rival.key, self.exam.key(rival.thinking), [marked])
         tables = stamped(tables, self.run_key, rival.role)
-        score = decode("eval_scores", tables["eval_scores.parquet"]).to_pylist()[0]
-        return score, decode("eval_samples", tables["eval_samples.parquet"]).to_pylist()
+        return rows_in(tables)
 
     def conclude(self, role: str, parts: Sequence[Marked], key: str, protocol: str) -> None:
         """File the whole of a benchmark that was run in parts."""
@@ -217,6 +221,12 @@ def conclude(run: Run) -> None:
         desk.conclude(role, marked, about["key"], about["protocol"])
 
 
+def rows_in(files: Mapping[str, bytes]) -> tuple[ScoreRow, list[SampleRow]]:
+    """The one row of eval_scores, and the rows of eval_samples, of a unit of the journal."""
+    (score,) = decode("eval_scores", files["eval_scores.parquet"]).to_pylist()
+    return score, decode("eval_samples", files["eval_samples.parquet"]).to_pylist()
+
+
 def whole_unit(role: str, benchmark: str) -> str:
     """Where a score is filed."""
     return f"eval/{_key_part(role)}/{benchmark}"
@@ -240,11 +250,11 @@ def sound(marked: Marked) -> bool:
 
 def complete(tables: Files) -> bool:
     """Whether nothing is missing: a copy of the data with some of its rows may be whole later."""
-    (row,) = decode("eval_scores", tables["eval_scores.parquet"]).to_pylist()
-    return row["missing_reason"] is None
+    score, _ = rows_in(tables)
+    return score["missing_reason"] is None
 
 
-def dump(value: Any) -> bytes:
+def dump(value: object) -> bytes:
     return json.dumps(value, sort_keys=True).encode()
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from eval.archives import Found, Stills, UnreadableError
 from eval.benchmark import Picture
 from eval.settings import Settings
 from zppo_core.data.pixels import Bounds, read_picture
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+    from PIL import Image
 
 SEEK_AHEAD = 4.0  # seconds of video that are decoded through rather than jumped over
 QUALITY = 92  # of the JPEG frames
@@ -54,7 +60,7 @@ def duration_of(file: Found) -> float:
     if isinstance(file, Stills):
         raise UnreadableError(f"{file.name} is a folder of stills, whose length is unknown")
     try:
-        with av.open(_handle(file)) as container:
+        with av.open(_handle(file), "r") as container:
             return _duration(container, container.streams.video[0])
     except (OSError, IndexError, ValueError) as error:  # PyAV's errors are among these
         raise UnreadableError(f"{_name(file)} is no readable video: {error}") from None
@@ -66,7 +72,7 @@ def _decoded(
     import av
 
     try:
-        with av.open(_handle(file)) as container:
+        with av.open(_handle(file), "r") as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             times = frame_times(_duration(container, stream), settings.frames, start, end)
@@ -78,14 +84,18 @@ def _decoded(
     return tuple(_jpeg(f.to_image(), settings.frame_pixels) for f in frames)
 
 
-def _at(container: Any, stream: Any, times: list[float]) -> list[Any]:
+def _at(container: InputContainer, stream: VideoStream, times: list[float]) -> list[VideoFrame]:
     """The first frame at or after each of `times`, in order; the last one stands in at the end."""
-    found: list[Any] = []
-    frames, frame = container.decode(stream), None
+    base = stream.time_base
+    if base is None:
+        raise ValueError("its unit of time is unknown")
+    found: list[VideoFrame] = []
+    frames: Iterator[VideoFrame] = container.decode(stream)
+    frame: VideoFrame | None = None
     for time in times:
         now = frame.time if frame is not None and frame.time is not None else 0.0
         if time > now + SEEK_AHEAD:
-            container.seek(int(time / stream.time_base), stream=stream)
+            container.seek(int(time / base), stream=stream)
             frames = container.decode(stream)
         while frame is None or frame.time is None or frame.time < time - 1e-6:
             following = next(frames, None)
@@ -97,8 +107,8 @@ def _at(container: Any, stream: Any, times: list[float]) -> list[Any]:
     return found
 
 
-def _duration(container: Any, stream: Any) -> float:
-    if stream.duration is not None:
+def _duration(container: InputContainer, stream: VideoStream) -> float:
+    if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     if container.duration is not None:
         return float(container.duration) / 1e6
@@ -118,7 +128,7 @@ def _stills(
         raise UnreadableError(f"broken frame in {folder.name}: {error}") from None
 
 
-def _jpeg(image: Any, most: int) -> bytes:
+def _jpeg(image: Image.Image, most: int) -> bytes:
     size = Bounds(0, most).size(image.size)
     if size != image.size:
         image = image.resize(size)
@@ -127,7 +137,7 @@ def _jpeg(image: Any, most: int) -> bytes:
     return buffer.getvalue()
 
 
-def _handle(file: Path | io.BytesIO) -> Any:
+def _handle(file: Path | io.BytesIO) -> str | io.BytesIO:
     if isinstance(file, Path):
         return str(file)
     file.seek(0)

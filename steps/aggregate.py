@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from eval.report import database, tables
 from eval.scores import conclude
+from steps.cards.blocks import Card
 from steps.cards.summary import draw
 from zppo_core.run.spec import Artifact, Run
 
 
-def aggregate(setup: Artifact, card: Any = None) -> dict[str, Any]:
+def aggregate(setup: Artifact, card: Card | None = None) -> dict[str, object]:
     """Ingest every committed unit (twice changes nothing); the run's tables as text and data."""
     run = Run.of(setup)
     conclude(run)

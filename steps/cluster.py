@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import Any, Protocol
+from typing import Protocol
 
+from steps.cards.blocks import Card
 from steps.epoch import epoch
 from zppo_core.cluster.remote import workers_of
 from zppo_core.errors import UserError
@@ -24,7 +25,7 @@ class Node(Protocol):
     node_index: int
 
 
-def train(setup: Artifact, node: Node, card: Any = None) -> int:
+def train(setup: Artifact, node: Node, card: Card | None = None) -> int:
     """Take the run to its last rollout step, together with the tasks of the other hosts.
 
     Returns the steps done. UserError on a further host if its workers fail: the whole step then

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from steps.cards.blocks import Card
 from steps.cards.epoch import EpochCard
 from zppo_core.errors import UserError
 from zppo_core.run.loop import After, advance, nobody
@@ -15,7 +14,7 @@ from zppo_core.store.checkpoint import latest_checkpoint
 def epoch(
     setup: Artifact,
     steps_done: int,
-    card: Any = None,
+    card: Card | None = None,
     after: After = nobody,
     rendezvous: str = "",
     fresh: bool = True,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
 
 from eval.engines import LazyEngine
+from eval.harness import ScoreRow
 from eval.models import Contestant, endpoint, exam_of, name_of
 from eval.preflight import check_suite
 from eval.render import MISSING, number, table
 from eval.report import database
 from eval.scores import Item, conclude, run_item
-from steps.cards.blocks import note, safe_text
+from steps.cards.blocks import Card, note, safe_text
 from steps.cards.evaluation import interval_chart
 from steps.early import scale_of
 from steps.evaluate import drawing
@@ -74,7 +74,7 @@ def open_evaluation(
     ).artifact()
 
 
-def evaluate_model(setup: Artifact, item: Item, card: Any = None) -> list[dict[str, Any]]:
+def evaluate_model(setup: Artifact, item: Item, card: Card | None = None) -> list[ScoreRow]:
     """The model's row of eval_scores for the item."""
     run = Run.of(setup)
     set_threads(run.config, alone=False)
@@ -95,13 +95,13 @@ def rival_of(name: str, config: Config) -> Contestant:
     return Contestant(name, key, thinking, LazyEngine(lambda: evaluation_engine(config)))
 
 
-def aggregate_model(setup: Artifact, card: Any = None) -> str:
+def aggregate_model(setup: Artifact, card: Card | None = None) -> str:
     """Take the journal into the database; the scores as text."""
     run = Run.of(setup)
     conclude(run)
     journal = run.journal
     database.ingest(journal, run.key, run.database)
-    rows = [
+    rows: list[ScoreRow] = [
         row
         for unit in journal.units("eval/")
         for row in decode(
@@ -116,7 +116,7 @@ def aggregate_model(setup: Artifact, card: Any = None) -> str:
     return f"{text}\ndatabase: {run.database}"
 
 
-def scores_text(name: str, rows: list[dict[str, Any]]) -> str:
+def scores_text(name: str, rows: list[ScoreRow]) -> str:
     """A line for each benchmark, and for each family the plain mean if none is missing."""
     cells = [
         [
@@ -132,8 +132,8 @@ def scores_text(name: str, rows: list[dict[str, Any]]) -> str:
     ]
     for family in sorted({r["family"] for r in rows}):
         own = [r for r in rows if r["family"] == family]
-        there = [r for r in own if r["score"] is not None and r["n"] >= r["expected_n"]]
-        mean = sum(r["score"] for r in there) / len(there) if len(there) == len(own) else None
+        there = [s for r in own if (s := r["score"]) is not None and r["n"] >= r["expected_n"]]
+        mean = sum(there) / len(there) if len(there) == len(own) else None
         cells.append(
             [family, "mean", _percent(mean), "", f"{len(there)} of {len(own)} benchmarks", "", ""]
         )

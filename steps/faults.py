@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from metaflow import FlowSpec, user_step_decorator
 from metaflow.exception import MetaflowException
@@ -22,8 +21,8 @@ class StepFault(MetaflowException):
 def one_line(
     step_name: str,
     flow: FlowSpec,
-    inputs: Any = None,
-    attributes: Mapping[str, Any] | None = None,
+    inputs: object = None,
+    attributes: Mapping[str, object] | None = None,
 ) -> Iterator[None]:
     """A step whose UserError ends its task with the error's own line; the exit code stays 1.
 

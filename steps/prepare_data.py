@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from eval.overlap import evaluation_signatures
 from zppo_core.run import corpus
 from zppo_core.run.heartbeat import Heartbeat
 from zppo_core.run.spec import Artifact, Run
 
 
-def prepare_data(setup: Artifact) -> dict[str, Any]:
+def prepare_data(setup: Artifact) -> dict[str, object]:
     """The corpus's size, hash and make-up; raises UserError if it cannot serve the run."""
     run = Run.of(setup)
     return corpus.prepare(run, evaluation_signatures(run.config), Heartbeat().progress("corpus"))

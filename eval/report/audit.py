@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import duckdb
 import numpy as np
 
 from eval.render import number, table
 from eval.report.connection import DEFAULT_DATABASE, open_database
-from eval.report.summary import find_run, records
+from eval.report.rows import Compression, Lost, Match, records, typed
+from eval.report.summary import find_run
 from zppo_core.errors import UserError
 from zppo_core.processes.command_line import command, reported
 from zppo_core.streams import stream
@@ -171,7 +172,9 @@ def share(hits: np.ndarray, groups: np.ndarray, seed: int = 0) -> Share:
     return Share(float(hits.mean()), float(low), float(high), len(hits))
 
 
-def bcq_pairs(connection: duckdb.DuckDBPyConnection, run: str) -> list[Any]:
+def bcq_pairs(
+    connection: duckdb.DuckDBPyConnection, run: str
+) -> list[tuple[str, str, str, str, bool]]:
     """The run's BCQ prompts as `probe` wants them; the question is what stands before them."""
     rows = connection.execute(
         "SELECT question_id, prompt_text, candidate_texts, right_first FROM groups "
@@ -209,31 +212,81 @@ WHERE audited AND NOT kept ORDER BY step, question_id, draw
 NAMED = 5  # candidates without their answer that the text shows
 
 
-def audit(database: str | Path = DEFAULT_DATABASE, run: str | None = None) -> dict[str, Any]:
+class ShareData(TypedDict):
+    """A `Share` as JSON."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+class ProbeData(TypedDict):
+    """A `Probe` as JSON."""
+
+    pairs: int
+    questions: int
+    right_first: ShareData
+    accuracy: ShareData
+    features: dict[str, ShareData]
+    leaks: list[str]
+    verdict: str
+
+
+class AuditData(TypedDict):
+    """All three audits; `reason` says why there is no probe."""
+
+    run_key: str
+    match: list[Match]
+    compression: Compression
+    probe: ProbeData | None
+    reason: str
+
+
+def audit(database: str | Path = DEFAULT_DATABASE, run: str | None = None) -> AuditData:
     """All three audits of a run as JSON-ready data; `probe` is None with a reason if too few."""
     with open_database(database) as connection:
         key = find_run(connection, run)["run_key"]
-        match = records(
+        matched = records(
             connection,
             "SELECT * EXCLUDE (run_key) FROM candidate_audit WHERE run_key = ? "
             "ORDER BY kind, subset",
             [key],
         )
         pairs = bcq_pairs(connection, key)
-        compression = records(connection, COMPRESSION, [key])[0]
-        compression["lost"] = records(connection, LOST, [key])
-    found: dict[str, Any] = {"run_key": key, "match": match, "compression": compression}
-    try:
-        result = probe(pairs)
-    except UserError as few:
-        return found | {"probe": None, "reason": str(few)}
-    return found | {
-        "probe": asdict(result) | {"leaks": result.leaks, "verdict": result.verdict},
+        (compression,) = records(connection, COMPRESSION, [key])
+        lost = records(connection, LOST, [key])
+    found: AuditData = {
+        "run_key": key,
+        "match": typed(Match, matched),
+        "compression": typed(Compression, [compression | {"lost": typed(Lost, lost)}])[0],
+        "probe": None,
         "reason": "",
+    }
+    try:
+        found["probe"] = _data_of(probe(pairs))
+    except UserError as few:
+        found["reason"] = str(few)
+    return found
+
+
+def _data_of(result: Probe) -> ProbeData:
+    return {
+        "pairs": result.pairs,
+        "questions": result.questions,
+        "right_first": _share_data(result.right_first),
+        "accuracy": _share_data(result.accuracy),
+        "features": {name: _share_data(s) for name, s in result.features.items()},
+        "leaks": result.leaks,
+        "verdict": result.verdict,
     }
 
 
-def audit_text(data: dict[str, Any]) -> str:
+def _share_data(s: Share) -> ShareData:
+    return {"value": s.value, "low": s.low, "high": s.high, "n": s.n}
+
+
+def audit_text(data: AuditData) -> str:
     """The audits as text."""
     parts = [f"Run {data['run_key']}\n"]
     if data["match"]:
@@ -241,7 +294,10 @@ def audit_text(data: dict[str, Any]) -> str:
             [
                 f"{r['kind']} {r['subset']}",
                 f"{r['n']:,}",
-                *(number(r[c]) for c in ("match_pos", "match_neg", "other", "accuracy")),
+                number(r["match_pos"]),
+                number(r["match_neg"]),
+                number(r["other"]),
+                number(r["accuracy"]),
             ]
             for r in data["match"]
         ]
@@ -264,7 +320,7 @@ def audit_text(data: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def _compression(c: dict[str, Any]) -> list[str]:
+def _compression(c: Compression) -> list[str]:
     if not c["candidates"]:
         return []
     text = (
@@ -296,7 +352,7 @@ def _percent(share: float | None) -> float | None:
     return None if share is None else 100 * share
 
 
-def _share(s: dict[str, Any]) -> str:
+def _share(s: ShareData) -> str:
     return str(Share(**s))
 
 

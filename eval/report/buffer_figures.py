@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TypedDict
 
 from eval.report.plot import Beside, Panel, Points, series_of
 from eval.report.published import numbers
+from eval.report.rows import typed
 from eval.report.selection import Ours
 
 REPLAYED = ("zppo", "grpo_replay")  # the methods of the paper's buffer figures
 FATES = ("graduate", "evict", "held")
 OFTEN = 6  # visits from which the paper counts "6 or more resample attempts"
 
-Rows = Sequence[Mapping[str, Any]]
+
+class Stays(TypedDict):
+    """How many stays in the buffer had one fate, by method, accuracy at admission and visits."""
+
+    method: str
+    entry_bin: float
+    visits: int
+    fate: str
+    n: int
+
+
+class Runs(TypedDict):
+    method: str
+    n: int
+
+
+class Taken(TypedDict):
+    taken: int
+
+
+Rows = Sequence[Stays]
 
 
 def _sum(rows: Rows, fate: str = "", bin_: float | None = None, visits: int = 0) -> float:
@@ -67,9 +88,10 @@ def _beside(ours: Ours, figure: int, scale: str) -> tuple[Beside, ...]:
     printed = numbers(figure, scale)
     if not printed:
         return ()
-    rows = ours.at(
+    stays = ours.at(
         scale, "method, entry_bin, visits, fate, count(*) AS n", "buffer_entries", "GROUP BY ALL"
     )
+    rows = typed(Stays, stays)
     runs = _runs(ours, scale)
     for p in printed:
         method, quantity, at = p["method"], p["quantity"], p["entry_accuracy_percent"]
@@ -93,13 +115,13 @@ def _beside(ours: Ours, figure: int, scale: str) -> tuple[Beside, ...]:
 def _runs(ours: Ours, scale: str) -> dict[str, int]:
     """method -> runs that are shown."""
     rows = ours.at(scale, "run_settings.method, count(*) AS n", "runs", "GROUP BY ALL")
-    return {r["method"]: r["n"] for r in rows}
+    return {r["method"]: r["n"] for r in typed(Runs, rows)}
 
 
 def _full(ours: Ours, scale: str, method: str) -> float | None:
     """Rollout steps until the buffer held its capacity, mean of the runs; None if none did."""
     full = f"AND method = '{method}' AND buffer_size >= capacity GROUP BY run_key"
-    rows = ours.at(scale, "run_key, min(step) + 1 AS taken", "steps", full)
+    rows = typed(Taken, ours.at(scale, "run_key, min(step) + 1 AS taken", "steps", full))
     return sum(r["taken"] for r in rows) / len(rows) if rows else None
 
 
@@ -222,7 +244,7 @@ def revisits(ours: Ours, scales: Sequence[str]) -> list[Panel]:
     """
     panels = []
     for scale in scales:
-        rows = ours.at(
+        stays = ours.at(
             scale,
             f"method, entry_bin, fate, least(visits, {OFTEN}) AS visits, count(*) AS n",
             "buffer_entries",
@@ -230,17 +252,18 @@ def revisits(ours: Ours, scales: Sequence[str]) -> list[Panel]:
         )
         pairs = _beside(ours, 24, scale)
         runs = _runs(ours, scale)
-        rows = [
-            r
-            | {
-                "times": f"{r['visits']}{'+' if r['visits'] == OFTEN else ''}",
-                "n": r["n"] / runs[r["method"]],
-            }
-            for r in rows
-        ]
+        rows = typed(Stays, stays)
         for method in REPLAYED:
             for bin_ in (0.0, 12.5):
-                own = [r for r in rows if (r["method"], r["entry_bin"]) == (method, bin_)]
+                own = [
+                    {
+                        "fate": r["fate"],
+                        "times": f"{r['visits']}{'+' if r['visits'] == OFTEN else ''}",
+                        "n": r["n"] / runs[method],
+                    }
+                    for r in rows
+                    if (r["method"], r["entry_bin"]) == (method, bin_)
+                ]
                 if own:
                     title = f"{scale}: {method}, admitted at {bin_:g} %"
                     found = series_of(own, "fate", "times", "n")

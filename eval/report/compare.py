@@ -16,7 +16,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -24,7 +23,8 @@ import numpy as np
 from eval import suite as suites
 from eval.render import number, signed, table
 from eval.report.connection import DEFAULT_DATABASE, open_database
-from eval.report.summary import family_order, find_run, records
+from eval.report.rows import Evaluated, Pair, Place, Sample, Stored, records, typed
+from eval.report.summary import family_order, find_run
 from eval.scoring import totals
 from eval.scoring.totals import Scored, Total
 from zppo_core.errors import UserError
@@ -101,17 +101,15 @@ WHERE run_key = ? AND role = 'student' GROUP BY ALL
 """
 
 
-def _evaluated(
-    connection: duckdb.DuckDBPyConnection, name: str
-) -> tuple[str, list[dict[str, Any]]]:
+def _evaluated(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[str, list[Evaluated]]:
     """(full name, evaluations) of a model that eval_flow.py scored, else of a run's student."""
-    outside = records(connection, OUTSIDE, [name])
+    outside = typed(Evaluated, records(connection, OUTSIDE, [name]))
     if outside:
         if len({r["model_key"] for r in outside}) > 1:
             raise UserError(f"several models were evaluated as {name!r}; give each its own --name")
         return name, outside
     key = find_run(connection, name)["run_key"]
-    found = records(connection, OF_RUN, [key])
+    found = typed(Evaluated, records(connection, OF_RUN, [key]))
     if not found:
         raise UserError(f"{key} was not evaluated")
     return key, found
@@ -131,7 +129,8 @@ def compare(connection: duckdb.DuckDBPyConnection, run_a: str, run_b: str) -> li
         raise UserError(f"{a} and {b} were evaluated by other suites or protocols; evaluate again")
     one = common[0]
     models = [one["model_key"], others[one["suite"], one["protocol_key"]]["model_key"]]
-    rows = records(connection, PAIRS, [one["suite"], one["protocol_key"], *models, *models])
+    how = [one["suite"], one["protocol_key"], *models, *models]
+    rows = typed(Pair, records(connection, PAIRS, how))
     places = sorted(
         {(r["family"], r["benchmark"]) for r in rows}, key=lambda p: (family_order(p[0]), p[1])
     )
@@ -141,7 +140,10 @@ def compare(connection: duckdb.DuckDBPyConnection, run_a: str, run_b: str) -> li
         own = [r for r in rows if r["benchmark"] == benchmark]
         names = _totals(one["suite"], benchmark)
         marks = [stored.get((model, family, benchmark)) for model in models]
-        answered = [[(r["id"], r[x]) for r in own if r[x] is not None] for x in "ab"]
+        answered = [
+            [(r["id"], score) for r in own if (score := r["a"]) is not None],
+            [(r["id"], score) for r in own if (score := r["b"]) is not None],
+        ]
         name = _total_of(names, list(zip(marks, answered, strict=True)))
         if name is None:
             raise UserError(
@@ -149,7 +151,11 @@ def compare(connection: duckdb.DuckDBPyConnection, run_a: str, run_b: str) -> li
                 f"({', '.join(names)}) of the stored samples; forget the runs and ingest "
                 "them again (zppo database)"
             )
-        pairs = [r for r in own if None not in (r["a"], r["b"])]
+        pairs = [
+            (r["id"], at_a, at_b)
+            for r in own
+            if (at_a := r["a"]) is not None and (at_b := r["b"]) is not None
+        ]
         part = _paired(name, pairs)
         if not part.strata:
             raise UserError(f"{a} and {b} share no question of {benchmark}")
@@ -174,7 +180,7 @@ def _stored(
         "WHERE suite = ? AND protocol_key = ?",
         [suite, protocol],
     )
-    return {(r["model_key"], r["family"], r["benchmark"]): r["score"] for r in rows}
+    return {(r["model_key"], r["family"], r["benchmark"]): r["score"] for r in typed(Stored, rows)}
 
 
 def _totals(suite: str, benchmark: str) -> tuple[str, ...]:
@@ -218,14 +224,15 @@ class _Part:
     worse: int
 
 
-def _paired(name: str, pairs: Sequence[dict[str, Any]]) -> _Part:
+def _paired(name: str, pairs: Sequence[tuple[str, float, float]]) -> _Part:
     # strata and units follow the order of the ids, which is the same on both sides
-    a, b = (_strata(name, [(r["id"], r[x]) for r in pairs]) for x in "ab")
+    a = _strata(name, [(sample, score) for sample, score, _ in pairs])
+    b = _strata(name, [(sample, score) for sample, _, score in pairs])
     return _Part(
         [100 * np.stack(units, axis=1) for units in zip(a, b, strict=True)],
         len(pairs),
-        sum(r["a"] > r["b"] for r in pairs),
-        sum(r["a"] < r["b"] for r in pairs),
+        sum(at_a > at_b for _, at_a, at_b in pairs),
+        sum(at_a < at_b for _, at_a, at_b in pairs),
     )
 
 
@@ -330,7 +337,7 @@ def all_totals(connection: duckdb.DuckDBPyConnection, name: str) -> list[ModelTo
             if own == model
         }
         scored: dict[str, list[tuple[str, float]]] = {}
-        for r in records(connection, SAMPLES, [suite, protocol, model]):
+        for r in typed(Sample, records(connection, SAMPLES, [suite, protocol, model])):
             scored.setdefault(r["benchmark"], []).append((r["id"], r["score"]))
         for family, benchmark in sorted(stored, key=lambda p: (family_order(p[0]), p[1])):
             own, names = scored.get(benchmark, []), _totals(suite, benchmark)
@@ -427,7 +434,7 @@ def leaderboard_text(connection: duckdb.DuckDBPyConnection, suite: str) -> str:
             str(r["unparsed"]),
             r["missing_reason"] or "",
         ]
-        for r in rows
+        for r in typed(Place, rows)
     ]
     columns = ["benchmark", "model", "place", "score", "95 %", "questions", "unparsed", "missing"]
     return table(columns, cells, left=2)

@@ -26,7 +26,7 @@ DEFAULT_DATABASE = "results/zppo.duckdb"
 
 
 def query(
-    connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any] = ()
+    connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[object] = ()
 ) -> list[tuple[Any, ...]]:
     """All rows of a statement; fetching them to the end frees the connection for the next."""
     return connection.execute(sql, list(parameters)).fetchall()
@@ -162,7 +162,8 @@ def _version(connection: duckdb.DuckDBPyConnection) -> int | None:
     exists = "SELECT 1 FROM information_schema.tables WHERE table_name = 'schema_version'"
     if not query(connection, exists):
         return None
-    return query(connection, "SELECT max(version) FROM schema_version")[0][0]
+    version: int | None = query(connection, "SELECT max(version) FROM schema_version")[0][0]
+    return version
 
 
 def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool) -> None:

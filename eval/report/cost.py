@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 from eval.render import duration, scientific, table
 from eval.report.connection import DEFAULT_DATABASE, open_database
 from eval.report.published import reference
-from eval.report.summary import find_run, records
+from eval.report.rows import CostRow, records, typed
+from eval.report.summary import find_run
 from zppo_core.config import Config, load
 from zppo_core.config.methods import Method
 from zppo_core.config.schema import method_of
@@ -112,14 +114,19 @@ def plan_text(scale: str, method: str) -> str:
     return shown + f"\nThe paper's run took {hours[0]} hours (Table 9)" if hours else shown
 
 
+class Hours(TypedDict):
+    hours: float | None
+
+
 def run_text(database: str, run: str | None) -> str:
     """A run's cost as a table: true tokens and FLOPs, the paper's convention beside them."""
     with open_database(database) as connection:
         key = find_run(connection, run)["run_key"]
-        rows = records(
+        costs = records(
             connection, "SELECT * FROM run_costs WHERE run_key = ? ORDER BY role, activity", [key]
         )
-        hours = records(connection, "SELECT hours FROM run_cost_totals WHERE run_key = ?", [key])
+        total = records(connection, "SELECT hours FROM run_cost_totals WHERE run_key = ?", [key])
+    rows, hours = typed(CostRow, costs), typed(Hours, total)
     cells = [
         [
             f"{r['role']} {r['activity']}",
@@ -131,10 +138,15 @@ def run_text(database: str, run: str | None) -> str:
         ]
         for r in rows
     ]
-    total = {c: sum(r[c] for r in rows) for c in ("tokens", "tokens_cap")}
-    flops = [scientific(sum(r[c] for r in rows)) for c in ("flops_true", "flops_paper")]
     cells.append(
-        ["all", "", f"{total['tokens']:,}", flops[0], f"{total['tokens_cap']:,}", flops[1]]
+        [
+            "all",
+            "",
+            f"{sum(r['tokens'] for r in rows):,}",
+            scientific(sum(r["flops_true"] for r in rows)),
+            f"{sum(r['tokens_cap'] for r in rows):,}",
+            scientific(sum(r["flops_paper"] for r in rows)),
+        ]
     )
     columns = ["cost", "parameters", "tokens", "FLOPs", "tokens at the cap", "paper's FLOPs"]
     spent = hours[0]["hours"] if hours else None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import duckdb
 import pyarrow as pa
@@ -109,7 +109,7 @@ def _ingest(
         del known[unit, file]
     source_id = query(connection, "SELECT coalesce(max(source_id), 0) FROM ingested")[0][0]
     inserter = _Inserter(connection)
-    entries: list[list[Any]] = []
+    entries: list[list[object]] = []
     for unit in journal.units():
         files = journal.read(unit)
         if files is None:  # listed, but its manifest is not there yet: not committed

@@ -12,13 +12,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
 from eval.render import MISSING, number, signed, table
 from eval.report.connection import DEFAULT_DATABASE, open_database
-from eval.report.summary import FAMILIES, records
+from eval.report.rows import GraduatedShare, Graduation, Measured, TeacherTokens, records, typed
+from eval.report.summary import FAMILIES
 from zppo_core.errors import UserError
 from zppo_core.processes.command_line import command, reported
 
@@ -139,26 +139,30 @@ def gap(differences: Sequence[float]) -> Gap:
     return Gap(mean, mean - half, mean + half, n, (quantile + power) * error)
 
 
-def measured(connection: duckdb.DuckDBPyConnection, sweep: str) -> dict[tuple[str, str], Any]:
+def measured(
+    connection: duckdb.DuckDBPyConnection, sweep: str
+) -> dict[tuple[str, str], dict[int, float]]:
     """(method, quantity) -> {seed: percent} of a sweep: families, benchmarks, graduated shares."""
     cells: dict[tuple[str, str], dict[int, float]] = {}
     like = f"{sweep}-%"
-    for row in records(
+    scores = records(
         connection,
         "SELECT method, if(benchmark = 'Avg', family, benchmark) AS quantity, seed, "
         "avg(score) AS value FROM method_scores WHERE run_key LIKE ? AND complete GROUP BY ALL",
         [like],
-    ):
+    )
+    for row in typed(Measured, scores):
         cells.setdefault((row["method"], row["quantity"]), {})[row["seed"]] = row["value"]
     for quantity, bins in ((HARDEST, "entry_bin = 0"), (ENTRIES, "true")):
-        for row in records(
+        shares = records(
             connection,
             "SELECT method, seed, 100 * sum(graduated) / sum(admitted) AS value "
             f"FROM graduation JOIN runs USING (run_key) WHERE run_key LIKE ? AND {bins} "
             "GROUP BY ALL",
             [like],
-        ):
-            cells.setdefault((row["method"], quantity), {})[row["seed"]] = row["value"]
+        )
+        for share in typed(GraduatedShare, shares):
+            cells.setdefault((share["method"], quantity), {})[share["seed"]] = share["value"]
     if not cells:
         raise UserError(f"the database holds no run of a sweep {sweep!r}: make evidence")
     return cells
@@ -187,13 +191,14 @@ def _graduation(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:
         "ORDER BY entry_bin",
         [f"{sweep}-%"],
     )
-    bins = sorted({r["entry_bin"] for r in rows})
-    found = {(r["method"], r["entry_bin"]): r for r in rows}
+    counts = typed(Graduation, rows)
+    bins = sorted({r["entry_bin"] for r in counts})
+    found = {(r["method"], r["entry_bin"]): r for r in counts}
 
-    def cell(row: dict[str, Any] | None) -> str:
+    def cell(row: Graduation | None) -> str:
         if row is None:
             return MISSING
-        shares = (100 * row["g"] / max(row[k], 1) for k in ("a", "r"))
+        shares = (100 * row["g"] / max(of, 1) for of in (row["a"], row["r"]))
         return f"{row['g']:,} of {row['a']:,} (" + "; ".join(f"{s:.0f} %" for s in shares) + ")"
 
     methods = [m for m in ORDER if any((m, b) in found for b in bins)]
@@ -231,7 +236,7 @@ def _told(cells: Cells) -> str:
 
 
 def _teacher(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:
-    row = records(
+    rows = records(
         connection,
         """
         WITH drawn AS (
@@ -249,13 +254,14 @@ def _teacher(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:
         FROM (SELECT min(seed) AS first FROM drawn)
         """,
         [f"{sweep}-%"],
-    )[0]
+    )
+    (row,) = typed(TeacherTokens, rows)
     if not row["alone"]:
         return "No run drew from a teacher."
-    names = [["one seed", row["alone"], row["shared"]]]
-    names.append(["all seeds", row["all_alone"], row["all_shared"]])
-    rows = [[n, f"{a:,}", f"{s:,}", f"{100 * (1 - s / a):.0f} %"] for n, a, s in names]
-    return table(["", "each run by itself", "shared", "saved"], rows, "markdown")
+    names = [("one seed", row["alone"], row["shared"])]
+    names.append(("all seeds", row["all_alone"], row["all_shared"]))
+    lines = [[n, f"{a:,}", f"{s:,}", f"{100 * (1 - s / a):.0f} %"] for n, a, s in names]
+    return table(["", "each run by itself", "shared", "saved"], lines, "markdown")
 
 
 def page(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:

@@ -15,14 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TypedDict
 
 from eval.report.buffer_figures import REPLAYED, fates, graduated, graduates, occupancy, revisits
 from eval.report.connection import DEFAULT_DATABASE, open_database
 from eval.report.plot import Beside, Panel, Points, draw, notes_of, save, series_of
 from eval.report.published import AVERAGE, numbers, published, scale_order
+from eval.report.rows import Key, records, typed
 from eval.report.selection import LISTED, Ours
-from eval.report.summary import FAMILIES, records
+from eval.report.summary import FAMILIES
 from zppo_core.errors import UserError
 from zppo_core.processes.command_line import command, reported
 
@@ -39,7 +40,7 @@ def gains(ours: Ours, scales: Sequence[str]) -> list[Panel]:
             values, printed = [], []
             for family in FAMILIES:
                 keys = [(scale, family, m, AVERAGE) for m in (method, "base")]
-                values.append(_gap([ours.scores.get(k, {}).get("score") for k in keys]))
+                values.append(_gap([ours.value(k) for k in keys]))
                 printed.append(_gap([published().get(k) for k in keys]))
             if any(v == v for v in values):
                 series[method] = (FAMILIES, tuple(values))
@@ -49,8 +50,16 @@ def gains(ours: Ours, scales: Sequence[str]) -> list[Panel]:
     return panels
 
 
-def _gap(pair: Sequence[Any]) -> float:
-    return float("nan") if None in pair else float(pair[0]) - float(pair[1])
+def _gap(pair: Sequence[float | str | None]) -> float:
+    score, base = pair
+    return float("nan") if score is None or base is None else float(score) - float(base)
+
+
+class ShortOfScope(TypedDict):
+    """Runs, and those of them that asked their teacher only what could enter."""
+
+    runs: int
+    short: int
 
 
 def composition(ours: Ours, scales: Sequence[str]) -> list[Panel]:
@@ -69,12 +78,13 @@ def composition(ours: Ours, scales: Sequence[str]) -> list[Panel]:
             for key, name in (("easy", "easy"), ("BCQ", "BCQ possible"), ("NCQ", "NCQ possible"))
             for series in series_of([r | {"": ""} for r in rows], "", "step", key).values()
         }
-        (count,) = ours.at(
+        counts = ours.at(
             scale,
             "count(*) AS runs, count(*) FILTER (teacher_scope IS DISTINCT FROM 'hard') AS short",
             "(SELECT DISTINCT run_key FROM steps)",
             "AND method = 'zppo'",
         )
+        (count,) = typed(ShortOfScope, counts)
         note = (
             f"{scale}: 'BCQ possible' is too low: in {count['short']} of {count['runs']} runs the "
             "teacher was asked only for what could enter under the cap (not teacher.scope=hard)"
@@ -144,12 +154,19 @@ def recipe(ours: Ours, scales: Sequence[str]) -> list[Panel]:
     return panels
 
 
+class Gain(TypedDict):
+    """A run's gain over the base, mean of the families, in points."""
+
+    teacher_model: str
+    gain: float
+
+
 def teacher_size(ours: Ours, scales: Sequence[str]) -> list[Panel]:
     """Fig. 7: gain over the base, mean of the families, by the teacher, all else equal."""
     panels = []
     for scale in scales:
         keys = _differing(ours, scale, "but_teacher")
-        rows = records(
+        gained = records(
             ours.connection,
             "WITH gains AS (SELECT run_key, family, max(average) FILTER (role = 'student') "
             "- max(average) FILTER (role = 'base') AS gain FROM run_families "
@@ -161,6 +178,7 @@ def teacher_size(ours: Ours, scales: Sequence[str]) -> list[Panel]:
             "ORDER BY teacher_params, teacher_model, run_key",
             [keys],
         )
+        rows = typed(Gain, gained)
         teachers = dict.fromkeys(r["teacher_model"] for r in rows)
         if len(teachers) < 2:
             continue
@@ -216,7 +234,7 @@ def _differing(ours: Ours, scale: str, column: str) -> list[str]:
         "ORDER BY run_key",
         [scale, scale, ours.variants.get(scale)],
     )
-    return [r["run_key"] for r in rows]
+    return [r["run_key"] for r in typed(Key, rows)]
 
 
 def _others(ours: Ours, scale: str, used: set[str]) -> str:
@@ -225,7 +243,7 @@ def _others(ours: Ours, scale: str, used: set[str]) -> str:
         "SELECT run_key FROM run_settings WHERE scale = ? AND method = 'zppo'",
         [scale],
     )
-    keys = sorted({r["run_key"] for r in everything} - used)
+    keys = sorted({r["run_key"] for r in typed(Key, everything)} - used)
     if not keys:
         return ""
     named = ", ".join(keys[:LISTED]) + (", ..." if len(keys) > LISTED else "")

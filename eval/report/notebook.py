@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eval.report.connection import open_database
 from eval.report.figures import panels_of
 from eval.report.plot import draw
+from eval.report.rows import Setting, records, typed
 from eval.report.selection import Ours
-from eval.report.summary import find_run, records
+from eval.report.summary import find_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,7 @@ class Shown:
         return self.png
 
 
-def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def frame(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
     """Rows as a frame; columns that hold nothing are left out, numbers rounded to two places."""
     import pandas as pd
 
@@ -40,9 +41,9 @@ def show(database: str, number: int, run: str | None = None) -> Shown:
 
     with open_database(database) as connection:
         key = find_run(connection, run)["run_key"]
-        place = records(
-            connection, "SELECT scale, variant FROM run_settings WHERE run_key = ?", [key]
-        )[0]
+        (place,) = typed(
+            Setting, records(connection, "SELECT * FROM run_settings WHERE run_key = ?", [key])
+        )
         ours = Ours(connection, place["variant"])
         picture = draw(panels_of(ours, number, [place["scale"]]))
     buffer = io.BytesIO()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypedDict
 
 import duckdb
 
@@ -23,6 +23,7 @@ from eval.report.published import (
     reference,
     scale_order,
 )
+from eval.report.rows import typed
 from eval.report.selection import Ours
 from eval.report.summary import FAMILIES
 from zppo_core.errors import UserError
@@ -88,11 +89,11 @@ def _delta(ours: Ours, t: PaperTable, scale: str, family: str, benchmark: str) -
     Ours needs all of them: the best of some may not be the best. * as for a score.
     """
     others = [m for m in t.methods if m != OURS]
-    rows = [ours.scores.get((scale, family, m, benchmark), {}) for m in (OURS, *others)]
-    scores = [row["score"] for row in rows if row.get("score") is not None]
+    rows = [ours.scores.get((scale, family, m, benchmark)) for m in (OURS, *others)]
+    scores = [s for row in rows if row is not None and (s := row["score"]) is not None]
     mine = None
     if len(scores) == len(rows):
-        stars = "" if all(row["complete"] for row in rows) else "*"
+        stars = "" if all(row is not None and row["complete"] for row in rows) else "*"
         mine = signed(scores[0] - max(scores[1:])) + stars
     theirs = None
     if t.number in DELTAS_PRINTED:
@@ -158,34 +159,60 @@ def _taught(ours: Ours, group: Sequence[str], family: str, benchmark: str) -> Ce
     return Cell(next(filter(None, mine), None), paper)
 
 
+class Costs(TypedDict):
+    """Hours, FLOPs and tokens of a method's runs, on average."""
+
+    scale: str
+    method: str
+    hours: float | None
+    flops_paper: float | None
+    flops_true: float | None
+    tokens: float | None
+
+
+class Audited(TypedDict):
+    """What a kind's rollouts answer: how many, and shares in percent."""
+
+    scale: str
+    subset: str
+    n: int
+    match_pos: float
+    match_neg: float
+    other: float
+    accuracy: float
+
+
 def cost(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
     """Hours and FLOPs a run, in the paper's convention and by true token counts."""
     paper = {(r["scale"], r["method"]): r for r in reference("cost")}
     own = {
         (r["scale"], r["method"]): r
-        for r in ours.select(
-            "scale, method, avg(hours) AS hours, avg(flops_paper) AS flops_paper, "
-            "avg(flops_true) AS flops_true, avg(tokens) AS tokens",
-            "run_cost_totals JOIN run_settings USING (run_key)",
-            "GROUP BY scale, method",
+        for r in typed(
+            Costs,
+            ours.select(
+                "scale, method, avg(hours) AS hours, avg(flops_paper) AS flops_paper, "
+                "avg(flops_true) AS flops_true, avg(tokens) AS tokens",
+                "run_cost_totals JOIN run_settings USING (run_key)",
+                "GROUP BY scale, method",
+            ),
         )
     }
     rows = []
     for scale in scales:
         for method in t.methods:
-            o, p = own.get((scale, method), {}), paper.get((scale, method), {})
+            o, p = own.get((scale, method)), paper.get((scale, method), {})
             cells = [
-                Cell(_text(number, o.get("hours"), 2), p.get("hours")),
-                Cell(_text(scientific, o.get("flops_paper")), p.get("flops")),
-                Cell(_text(scientific, o.get("flops_true"))),
-                Cell(_text(scientific, o.get("tokens"))),
+                Cell(_text(number, o and o["hours"], 2), p.get("hours")),
+                Cell(_text(scientific, o and o["flops_paper"]), p.get("flops")),
+                Cell(_text(scientific, o and o["flops_true"])),
+                Cell(_text(scientific, o and o["tokens"])),
             ]
             rows.append(((scale, method), cells))
     columns = ("hours", "FLOPs, paper's convention", "FLOPs, true tokens", "tokens")
     return [Block(f"Table {t.number}: {t.title}", ("scale", "method"), columns, rows)]
 
 
-def _text(form: Callable[..., str], value: float | None, *how: Any) -> str | None:
+def _text(form: Callable[..., str], value: float | None, *how: int) -> str | None:
     return None if value is None else form(value, *how)
 
 
@@ -224,8 +251,12 @@ def _interval(mean: float, low: float, high: float, wins: int | str, n: int | st
 def _scores_of(ours: Ours, scale: str, family: str) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for (s, f, method, benchmark), row in ours.scores.items():
-        if (s, f) == (scale, family) and benchmark != AVERAGE and row["score"] is not None:
-            found.setdefault(method, {})[benchmark] = row["score"]
+        if (
+            (s, f) == (scale, family)
+            and benchmark != AVERAGE
+            and (score := row["score"]) is not None
+        ):
+            found.setdefault(method, {})[benchmark] = score
     return found
 
 
@@ -243,19 +274,26 @@ def audit(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
     paper = {(r["scale"], r.get("subset", "all")): r for r in reference(f"{kind}_audit")}
     own = {
         (r["scale"], r["subset"]): r
-        for r in ours.select(
-            AUDIT,
-            "candidate_audit JOIN run_settings USING (run_key)",
-            f"AND kind = '{kind}' AND method = 'zppo' GROUP BY scale, subset",
+        for r in typed(
+            Audited,
+            ours.select(
+                AUDIT,
+                "candidate_audit JOIN run_settings USING (run_key)",
+                f"AND kind = '{kind}' AND method = 'zppo' GROUP BY scale, subset",
+            ),
         )
     }
     rows = []
     for scale in scales:
         for subset in subsets:
-            o, p = own.get((scale, subset), {}), paper.get((scale, subset), {})
+            o, p = own.get((scale, subset)), paper.get((scale, subset), {})
             cells = [Cell(f"{o['n']:,}" if o else None, p.get("n"))]
-            shares = ("match_pos", "match_neg", "other")
-            cells += [Cell(_text(number, o.get(c)), p.get(c)) for c in shares]
+            shares = {
+                "match_pos": o and o["match_pos"],
+                "match_neg": o and o["match_neg"],
+                "other": o and o["other"],
+            }
+            cells += [Cell(_text(number, value), p.get(c)) for c, value in shares.items()]
             total = _accuracy(own, scale, subsets)
             cells.append(Cell(_text(number, total), p.get(f"{kind}_acc")))
             rows.append(((scale, subset), cells))
@@ -265,7 +303,7 @@ def audit(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
 
 
 def _accuracy(
-    own: Mapping[tuple[str, str], Any], scale: str, subsets: Sequence[str]
+    own: Mapping[tuple[str, str], Audited], scale: str, subsets: Sequence[str]
 ) -> float | None:
     found = [own[scale, s] for s in subsets if (scale, s) in own]
     n = sum(r["n"] for r in found)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, SupportsFloat
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +17,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 STYLES = ("-", "--", ":", "-.")  # lines beyond the eighth have a colour twice, and another style
 HATCHES = ("", "//", "xx", "..")
 CROWDED = 6  # series from which a legend is small
-Points = tuple[Sequence[Any], Sequence[float]]
+X = float | str  # a number, or the name of a bar
+Points = tuple[Sequence[X], Sequence[float]]
 Kind = Literal["line", "bar", "area"]
 
 
@@ -59,14 +60,18 @@ class Panel:
     beside: tuple[Beside, ...] = ()
 
 
-def series_of(rows: Sequence[Mapping[str, Any]], name: str, x: str, y: str) -> dict[str, Points]:
+def series_of(rows: Sequence[Mapping[str, object]], name: str, x: str, y: str) -> dict[str, Points]:
     """Rows in order as one series for each value of `name`; missing values are left out."""
-    found: dict[str, tuple[list[Any], list[float]]] = {}
+    found: dict[str, tuple[list[X], list[float]]] = {}
     for row in rows:
-        if row[y] is not None:
-            xs, ys = found.setdefault(str(row[name]), ([], []))
-            xs.append(row[x])
-            ys.append(float(row[y]))
+        at, height = row[x], row[y]
+        if height is None:
+            continue
+        if not isinstance(at, (int, float, str)) or not isinstance(height, SupportsFloat):
+            raise TypeError(f"{at!r}, {height!r} is no point")
+        xs, ys = found.setdefault(str(row[name]), ([], []))
+        xs.append(at)
+        ys.append(float(height))
     return {name: (tuple(xs), tuple(ys)) for name, (xs, ys) in found.items()}
 
 
@@ -195,6 +200,6 @@ def save(figure: Picture, path: Path) -> None:
 
     matplotlib.rcParams["svg.hashsalt"] = "zppo"
     path.parent.mkdir(parents=True, exist_ok=True)
-    metadata: dict[str, Any] = {"Date": None} if path.suffix == ".svg" else {}
+    metadata: dict[str, None] = {"Date": None} if path.suffix == ".svg" else {}
     figure.savefig(path, dpi=150, metadata=metadata)
     plt.close(figure)

@@ -7,13 +7,13 @@ hide the others: the note of a table or figure names them, and `--run` shows any
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import duckdb
 
 from eval.report.published import AVERAGE, PAPER_SCALES, reference
-from eval.report.summary import find_run, records
+from eval.report.rows import Score, Setting, records, typed
+from eval.report.summary import find_run
 from zppo_core.errors import UserError
 
 LISTED = 8  # run keys that a note names; the rest is counted
@@ -37,10 +37,13 @@ class Ours:
     ) -> None:
         self.connection, self.variant, self.runs = connection, variant, tuple(runs)
         self.methods = tuple(methods)
-        rows = records(
-            connection,
-            "SELECT run_key, scale, method, variant, recipe FROM run_settings "
-            "ORDER BY created_at, run_key",
+        rows = typed(
+            Setting,
+            records(
+                connection,
+                "SELECT run_key, scale, method, variant, recipe FROM run_settings "
+                "ORDER BY created_at, run_key",
+            ),
         )
         if runs:
             named = {find_run(connection, run)["run_key"] for run in runs}
@@ -102,7 +105,7 @@ class Ours:
                 )
         return found
 
-    def select(self, columns: str, view: str, rest: str = "") -> list[dict[str, Any]]:
+    def select(self, columns: str, view: str, rest: str = "") -> list[dict[str, object]]:
         """Rows of a view that has a run key, of the chosen runs alone."""
         return records(
             self.connection,
@@ -110,14 +113,14 @@ class Ours:
             [self.keys],
         )
 
-    def at(self, scale: str, columns: str, view: str, rest: str = "") -> list[dict[str, Any]]:
+    def at(self, scale: str, columns: str, view: str, rest: str = "") -> list[dict[str, object]]:
         """`select` at one scale, with the columns of run_settings."""
         name = scale.replace("'", "''")
         joined = f"{view} JOIN run_settings USING (run_key)"
         return self.select(columns, joined, f"AND run_settings.scale = '{name}' {rest}")
 
     @functools.cached_property
-    def scores(self) -> dict[tuple[str, str, str, str], dict[str, Any]]:
+    def scores(self) -> dict[tuple[str, str, str, str], Score]:
         """(scale, family, method, benchmark) -> score, sd, runs, complete."""
         rows = self.select(
             "scale, family, method, benchmark, avg(score) AS score, stddev_samp(score) AS sd, "
@@ -125,7 +128,13 @@ class Ours:
             "method_scores",
             "GROUP BY ALL",
         )
-        return {(r["scale"], r["family"], r["method"], r["benchmark"]): r for r in rows}
+        scores = typed(Score, rows)
+        return {(r["scale"], r["family"], r["method"], r["benchmark"]): r for r in scores}
+
+    def value(self, place: tuple[str, str, str, str]) -> float | None:
+        """The score [percent] at (scale, family, method, benchmark), None if there is none."""
+        row = self.scores.get(place)
+        return None if row is None else row["score"]
 
     def benchmarks(self, scale: str, family: str) -> list[str]:
         """Those of the paper for its scales, else what was evaluated; the average last."""
@@ -146,7 +155,7 @@ class Ours:
         return f"{row['score']:.1f}{spread}{'' if row['complete'] else '*'}"
 
 
-def _by_variant(rows: Sequence[Mapping[str, Any]]) -> str:
+def _by_variant(rows: Sequence[Setting]) -> str:
     """Run keys, each variant's together: "1a2b3c4d: key, key; ..."."""
     shown = rows[:LISTED]
     parts = [

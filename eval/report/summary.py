@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
 from eval.render import MISSING, duration, number, scientific, signed, table
 from eval.report.connection import DEFAULT_DATABASE, open_database
+from eval.report.rows import (
+    BenchmarkRow,
+    CostRow,
+    FamilyRow,
+    GraduationRow,
+    RunRow,
+    StepsRow,
+    Summary,
+    TimeRow,
+    records,
+    typed,
+)
 from zppo_core.errors import UserError
 
 FAMILIES = ("VLM", "LLM", "Video")  # the paper's order; others follow by name
 ROLES = ("student", "teacher", "learner")
 
 
-def records(
-    connection: duckdb.DuckDBPyConnection, sql: str, parameters: list[Any] | None = None
-) -> list[dict[str, Any]]:
-    """All rows of a query as dicts."""
-    cursor = connection.execute(sql, parameters or [])
-    names = [d[0] for d in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-
-def find_run(connection: duckdb.DuckDBPyConnection, run: str | None) -> dict[str, Any]:
+def find_run(connection: duckdb.DuckDBPyConnection, run: str | None) -> RunRow:
     """The run `run`, by key or a prefix that fits one alone; the latest if None.
 
     Raises UserError if there is none, or if the prefix fits several.
     """
-    rows = records(connection, "SELECT * FROM runs ORDER BY created_at DESC, run_key")
+    everything = records(connection, "SELECT * FROM runs ORDER BY created_at DESC, run_key")
+    rows = typed(RunRow, everything)
     if not rows:
         raise UserError("the database holds no run yet: make run")
     if run is None:
@@ -59,7 +63,7 @@ def _per_role(columns: dict[str, str]) -> str:
     )
 
 
-def summary(database: str | Path = DEFAULT_DATABASE, run: str | None = None) -> dict[str, Any]:
+def summary(database: str | Path = DEFAULT_DATABASE, run: str | None = None) -> Summary:
     """The run's results as JSON-ready data; accuracies in percent, times in seconds.
 
     Keys: run, accuracy (per family: base, student, gain, teacher), benchmarks, graduation (per
@@ -113,25 +117,34 @@ def summary(database: str | Path = DEFAULT_DATABASE, run: str | None = None) -> 
             "SELECT count(*) AS steps, max(buffer_size) FILTER (step = last) AS buffer_size "
             "FROM (SELECT *, max(step) OVER () AS last FROM steps WHERE run_key = ?)",
             key,
-        )[0]
-    accuracy.sort(key=lambda r: family_order(r["family"]))
-    benchmarks.sort(key=lambda r: (family_order(r["family"]), r["benchmark"]))
-    described = {
-        k: found[k]
-        for k in ("run_key", "scale", "method", "seed", "machine", "code_version", "student_params")
-    }
-    described |= {"created_at": found["created_at"].isoformat(sep=" ", timespec="seconds"), **steps}
+        )
+    families = sorted(typed(FamilyRow, accuracy), key=lambda r: family_order(r["family"]))
+    (counted,) = typed(StepsRow, steps)
     return {
-        "run": described,
-        "accuracy": accuracy,
-        "benchmarks": benchmarks,
-        "graduation": graduation,
-        "times": times,
-        "cost": cost,
+        "run": {
+            "run_key": found["run_key"],
+            "scale": found["scale"],
+            "method": found["method"],
+            "seed": found["seed"],
+            "machine": found["machine"],
+            "code_version": found["code_version"],
+            "student_params": found["student_params"],
+            "created_at": found["created_at"].isoformat(sep=" ", timespec="seconds"),
+            "steps": counted["steps"],
+            "buffer_size": counted["buffer_size"],
+        },
+        "accuracy": families,
+        "benchmarks": sorted(
+            typed(BenchmarkRow, benchmarks),
+            key=lambda r: (family_order(r["family"]), r["benchmark"]),
+        ),
+        "graduation": typed(GraduationRow, graduation),
+        "times": typed(TimeRow, times),
+        "cost": typed(CostRow, cost),
     }
 
 
-def summary_text(data: dict[str, Any]) -> str:
+def summary_text(data: Summary) -> str:
     """The summary as aligned text of at most 100 columns."""
     run = data["run"]
     parts = [
@@ -181,21 +194,20 @@ def summary_text(data: dict[str, Any]) -> str:
         own = [t for t in data["times"] if t["level"] == level]
         if own:
             rows = [
-                [t["phase"], duration(t["seconds"]), f"{t['share']:.0f} %", *_idle(t, level)]
+                [t["phase"], duration(t["seconds"]), f"{t['share']:.0f} %", *_idle([t], level)]
                 for t in own
             ]
-            spent = ("seconds", "model_seconds", *(f"{role}_seconds" for role in ROLES))
-            total = {k: _total(own, k) for k in spent}
-            rows.append(["all", duration(total["seconds"]), "100 %", *_idle(total, level)])
+            spent = sum(t["seconds"] for t in own)
+            rows.append(["all", duration(spent), "100 %", *_idle(own, level)])
             columns = [level, "time", "share", "outside model compute"]
             if level == "phase":
                 columns += [f"{role} idle" for role in ROLES]
             parts.append(title + "\n" + table(columns, rows))
             parts += [
-                f"New weights for the student's engine: {t['sync_bytes'] / 1e6:,.1f} MB copied "
+                f"New weights for the student's engine: {copied / 1e6:,.1f} MB copied "
                 f"in {duration(t['sync_seconds'])}\n"
                 for t in own
-                if t["sync_bytes"] is not None
+                if (copied := t["sync_bytes"]) is not None
             ]
     if data["cost"]:
         rows = [
@@ -208,26 +220,37 @@ def summary_text(data: dict[str, Any]) -> str:
             for r in data["cost"]
         ]
         rows.append(
-            ["all", f"{sum(r['tokens'] for r in data['cost']):,}"]
-            + [scientific(sum(r[k] for r in data["cost"])) for k in ("flops_true", "flops_paper")]
+            [
+                "all",
+                f"{sum(r['tokens'] for r in data['cost']):,}",
+                scientific(sum(r["flops_true"] for r in data["cost"])),
+                scientific(sum(r["flops_paper"] for r in data["cost"])),
+            ]
         )
         columns = ["cost", "tokens", "FLOPs", "FLOPs, paper's convention"]
         parts.append("Compute\n" + table(columns, rows))
     return "\n".join(parts)
 
 
-def _total(rows: list[dict[str, Any]], column: str) -> float | None:
-    values = [r[column] for r in rows]
-    return None if None in values else sum(values)
+def _idle(rows: Sequence[TimeRow], level: str) -> list[str]:
+    """The share of time outside of all models; of phases, also outside of each role's."""
+    inside = [[r["model_seconds"] for r in rows]]
+    if level == "phase":
+        inside += [
+            [r["student_seconds"] for r in rows],
+            [r["teacher_seconds"] for r in rows],
+            [r["learner_seconds"] for r in rows],
+        ]
+    whole = sum(r["seconds"] for r in rows)
+    return [_outside(_total(spent), whole) for spent in inside]
 
 
-def _idle(row: dict[str, Any], level: str) -> list[str]:
-    """The share of time outside of all models; of a phase, also outside of each role's."""
-    columns = ["model", *ROLES] if level == "phase" else ["model"]
-    return [_outside(row, f"{name}_seconds") for name in columns]
+def _total(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
-def _outside(row: dict[str, Any], inside: str) -> str:
-    if row[inside] is None or not row["seconds"]:
+def _outside(inside: float | None, whole: float) -> str:
+    if inside is None or not whole:
         return MISSING
-    return f"{100 * (1 - row[inside] / row['seconds']):.1f} %"
+    return f"{100 * (1 - inside / whole):.1f} %"

@@ -9,13 +9,19 @@ import ast
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from apted import APTED, Config
 from rapidfuzz.distance import Levenshtein
 
+if TYPE_CHECKING:
+    from lxml.html import HtmlElement
+
 MAX_LITERAL = 200_000  # characters
 _LITERAL_FAULTS = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError)
+
+
+Tag = tuple[str] | tuple[str, int, int]  # of a cell: with its spans
 
 
 class Node:
@@ -23,7 +29,7 @@ class Node:
 
     __slots__ = ("children", "tag", "tokens")
 
-    def __init__(self, tag: tuple[Any, ...], tokens: list[str] | None = None) -> None:
+    def __init__(self, tag: Tag, tokens: list[str] | None = None) -> None:
         self.tag, self.tokens = tag, tokens or []
         self.children: list[Node] = []
 
@@ -31,7 +37,7 @@ class Node:
         """Nodes of the tree, this one included."""
         return 1 + sum(child.size() for child in self.children)
 
-    def first(self, tag: tuple[Any, ...]) -> Node:
+    def first(self, tag: Tag) -> Node:
         """The first node with this tag, from the top; KeyError if there is none."""
         waiting = [self]
         while waiting:
@@ -69,7 +75,7 @@ def teds(answer: str, gold: str) -> float:
     given, right = parse_html(answer), parse_html(gold)
     if given is None or right is None:
         return 0.0
-    distance = APTED(given[0], right[0], TableCosts()).compute_edit_distance()
+    distance: float = APTED(given[0], right[0], TableCosts()).compute_edit_distance()
     return 1.0 - distance / max(given[1], right[1], 1)
 
 
@@ -112,7 +118,7 @@ def parse_html(text: str) -> tuple[Node, int] | None:
         return None
 
 
-def _node(element: Any) -> Node:
+def _node(element: HtmlElement) -> Node:
     if element.tag == "td":
         spans = (int(element.get("colspan", "1")), int(element.get("rowspan", "1")))
         return Node(("td", *spans), _inner(element))
@@ -121,7 +127,7 @@ def _node(element: Any) -> Node:
     return node
 
 
-def _inner(element: Any) -> list[str]:
+def _inner(element: HtmlElement) -> list[str]:
     """Characters and tags inside of a cell, each a token."""
     tokens = list(element.text or "")
     for child in element:
@@ -153,12 +159,12 @@ def chart(answer: str, gold: str) -> float:
     return teds(_chart_page(given), _chart_page(right))
 
 
-def _chart_page(data: Mapping[Any, Any]) -> str:
+def _chart_page(data: Mapping[object, object]) -> str:
     # the official script joins a value's characters by blanks, and so do we
     return page_of([[str(key), " ".join(str(value))] for key, value in data.items()])
 
 
-def _literal_dict(text: str) -> dict[Any, Any]:
+def _literal_dict(text: str) -> dict[object, object]:
     """A dictionary in the longest fence, after an assignment, with comments: {} if none."""
     content = max(_FENCE.findall(text), key=len, default=text).strip()
     content = re.sub(r"^\s*\w+\s*=\s*", "", content, count=1)
@@ -168,13 +174,14 @@ def _literal_dict(text: str) -> dict[Any, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _literal(text: str) -> Any:
+def _literal(text: str) -> object:
     if len(text) > MAX_LITERAL:
         return None
     try:
-        return ast.literal_eval(text)
+        value: object = ast.literal_eval(text)
     except _LITERAL_FAULTS:
         return None
+    return value
 
 
 _WORDS = re.compile(r"[\w\s]+")
@@ -231,14 +238,14 @@ def key_values(answer: str, gold: str) -> float:
     return hits / len(keys) if keys else 0.0
 
 
-def _tidy(value: Any) -> str:
+def _tidy(value: object) -> str:
     return str(value).lower().strip().replace("\n", " ").replace(" ", "")
 
 
 def document(answer: str, gold: str) -> float:
     """STEDS: 1 - tree edit distance / nodes of the larger tree of headings and lines."""
     one, two = _document_tree(answer), _document_tree(gold)
-    distance = APTED(one, two, DocumentCosts()).compute_edit_distance()
+    distance: float = APTED(one, two, DocumentCosts()).compute_edit_distance()
     return 1.0 - distance / max(one.size(), two.size())
 
 

@@ -6,7 +6,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Protocol
 
 from rapidfuzz.distance import Levenshtein
 
@@ -95,15 +95,21 @@ def f_measure(right: set[str], given: set[str]) -> float:
     return 2 * common / (len(right) + len(given)) if common else 0.0
 
 
+class Synonyms(Protocol):
+    """What METEOR asks of WordNet."""
+
+    def synsets(self, word: str) -> list[object]: ...
+
+
 class NoSynonyms:
     """Stands in for WordNet where its data is not installed: words match by form and stem alone."""
 
-    def synsets(self, word: str) -> list[Any]:
+    def synsets(self, word: str) -> list[object]:
         return []
 
 
 @lru_cache(maxsize=1)
-def synonyms() -> Any:
+def synonyms() -> Synonyms:
     """WordNet if its data is installed, else nothing; `has_wordnet` tells which."""
     from nltk.corpus import wordnet
 
@@ -111,7 +117,8 @@ def synonyms() -> Any:
         wordnet.ensure_loaded()
     except LookupError:
         return NoSynonyms()
-    return wordnet
+    found: Synonyms = wordnet
+    return found
 
 
 def has_wordnet() -> bool:

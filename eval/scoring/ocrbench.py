@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TypedDict
 
 from eval.scoring import ocr_boxes, ocr_tables, ocr_text
 from eval.scoring.dress import undressed
@@ -47,7 +47,17 @@ CATEGORIES: dict[str, str] = {
 }
 
 Answers = Sequence[str]
-Extra = Mapping[str, Any]
+
+
+class Extra(TypedDict, total=False):
+    """What a row says besides, by its type."""
+
+    type: str
+    question: str
+    eval: str
+    bbox: list[int]
+    bbox_list: list[list[int]]
+    content: list[str]
 
 
 def score(answer: str, golds: Answers, extra: Extra) -> float:
@@ -68,7 +78,7 @@ def score(answer: str, golds: Answers, extra: Extra) -> float:
     return best
 
 
-def uses_meteor(extra: Extra) -> bool:
+def uses_meteor(extra: Mapping[str, object]) -> bool:
     """Whether a row's metric may be that of a page, of which METEOR is a quarter."""
     kind = str(extra["type"]).rpartition(" ")[0]
     return _METRICS.get(kind) in (_page, _handwritten)

@@ -5,9 +5,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Protocol
 
-from metaflow.cards import Markdown
+from metaflow.cards import Markdown, MetaflowCardComponent
+
+
+class Card(Protocol):
+    """What is asked of Metaflow's `current.card[...]`."""
+
+    def append(self, component: MetaflowCardComponent, /) -> object: ...
+    def refresh(self) -> object: ...
+
 
 # colour-blind safe (Okabe and Ito)
 COLOURS = {
@@ -44,14 +52,14 @@ def media_type(image: bytes) -> str:
 
 
 def line_chart(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, object]],
     x: str,
     y: str,
     series: str,
     title: str,
     y_title: str,
     percent: bool = False,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """A Vega-Lite chart: lines of `y` over `x`, one per value of `series`."""
     names = list(dict.fromkeys(str(r[series]) for r in rows))
     fallback = list(COLOURS.values())
@@ -78,8 +86,8 @@ def line_chart(
 
 
 def stacked_bars(
-    rows: Sequence[Mapping[str, Any]], x: str, y: str, series: str, title: str, y_title: str
-) -> dict[str, Any]:
+    rows: Sequence[Mapping[str, object]], x: str, y: str, series: str, title: str, y_title: str
+) -> dict[str, object]:
     """A Vega-Lite chart: bars of `y` over `x`, stacked by `series` in order of appearance."""
     names = list(dict.fromkeys(str(r[series]) for r in rows))
     values = [{**r, "place": names.index(str(r[series]))} for r in rows]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from metaflow.cards import Markdown, ProgressBar, VegaChart
 
-from steps.cards.blocks import image_tags, line_chart, note, safe_text, stacked_bars
+from steps.cards.blocks import Card, image_tags, line_chart, note, safe_text, stacked_bars
 from zppo_core.algorithm.step_types import Corpus, StepResult
 from zppo_core.types import Group
 
@@ -19,12 +17,12 @@ class EpochCard:
     `card` is Metaflow's `current.card[...]`, or None to draw nothing (tests, scripts).
     """
 
-    def __init__(self, card: Any, corpus: Corpus, total: int, title: str) -> None:
+    def __init__(self, card: Card | None, corpus: Corpus, total: int, title: str) -> None:
         self.card = card
         self.corpus = corpus
-        self.rows: list[dict[str, Any]] = []
-        self.sizes: list[dict[str, Any]] = []
-        self.times: list[dict[str, Any]] = []
+        self.rows: list[dict[str, object]] = []
+        self.sizes: list[dict[str, object]] = []
+        self.times: list[dict[str, object]] = []
         if card is None:
             return
         self.bar = ProgressBar(max=total, label="rollout steps", value=0)
@@ -44,7 +42,7 @@ class EpochCard:
             card.append(block)
         card.refresh()
 
-    def _specs(self) -> tuple[dict[str, Any], ...]:
+    def _specs(self) -> tuple[dict[str, object], ...]:
         """The three charts over the rows so far."""
         return (
             line_chart(

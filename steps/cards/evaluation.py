@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from metaflow.cards import Markdown, Table, VegaChart
 
 from eval.benchmark import Benchmark
-from steps.cards.blocks import note, safe_text
+from eval.harness import SampleRow, ScoreRow
+from eval.scores import Item
+from steps.cards.blocks import Card, note, safe_text
 
 ROLE_COLOURS = {"base": "#999999", "student": "#0072B2", "teacher": "#E69F00"}
 OTHER = "#0072B2"  # of a model outside any run
 
 
 def draw(
-    card: Any,
+    card: Card,
     benchmark: Benchmark,
-    rows: Sequence[dict[str, Any]],
-    examples: Sequence[dict[str, Any]],
-    item: dict[str, Any],
+    rows: Sequence[ScoreRow],
+    examples: Sequence[SampleRow],
+    item: Item,
 ) -> None:
     """Scores with intervals as a chart and a table, and the student's first answers."""
     part = f", part {item['index'] + 1} of {item['of']}" if item["of"] > 1 else ""
@@ -33,8 +34,8 @@ def draw(
                     percent(r["score"]),
                     f"{percent(r['low'])} to {percent(r['high'])}",
                     f"{r['n']} of {r['expected_n']}",
-                    r["unparsed"],
-                    "no judge" if r["malformed"] is None else r["malformed"],
+                    str(r["unparsed"]),
+                    "no judge" if r["malformed"] is None else str(r["malformed"]),
                 ]
                 for r in rows
             ],
@@ -67,7 +68,7 @@ def percent(share: float | None) -> str:
 
 
 def interval_chart(
-    rows: Sequence[dict[str, Any]], y: str, title: str, order: Sequence[str]
+    rows: Sequence[Mapping[str, object]], y: str, title: str, order: Sequence[str]
 ) -> VegaChart:
     """Scores as points with their 95 % intervals, one row of the chart a value of `y`."""
     values = [
@@ -76,8 +77,9 @@ def interval_chart(
         if r["score"] is not None
     ]
     rows_of_chart = {"field": y, "type": "nominal", "sort": list(order), "title": None}
-    roles = ROLE_COLOURS | {r["role"]: OTHER for r in rows if r["role"] not in ROLE_COLOURS}
-    shown = {role: colour for role, colour in roles.items() if role in {r["role"] for r in rows}}
+    there = dict.fromkeys(str(r["role"]) for r in rows)
+    roles = ROLE_COLOURS | {role: OTHER for role in there if role not in ROLE_COLOURS}
+    shown = {role: colour for role, colour in roles.items() if role in there}
     colour = {
         "field": "role",
         "type": "nominal",

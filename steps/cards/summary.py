@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from metaflow.cards import Table, VegaChart
 
-from steps.cards.blocks import note
-from steps.cards.evaluation import ROLE_COLOURS, interval_chart
+from eval.report.rows import Summary, TimeRow
+from steps.cards.blocks import Card, note
+from steps.cards.evaluation import interval_chart
 
 
-def draw(card: Any, summary: dict[str, Any]) -> None:
+def draw(card: Card, summary: Summary) -> None:
     """Accuracy before and after by family and benchmark, the buffer, time and compute."""
     run = summary["run"]
     card.append(
@@ -42,13 +42,16 @@ def draw(card: Any, summary: dict[str, Any]) -> None:
         {
             "benchmark": b["benchmark"],
             "role": role,
-            **{
-                k: None if b[name] is None else b[name] / 100
-                for k, name in (("score", role), ("low", f"{role}_low"), ("high", f"{role}_high"))
-            },
+            "score": share(score),
+            "low": share(low),
+            "high": share(high),
         }
         for b in summary["benchmarks"]
-        for role in ROLE_COLOURS
+        for role, score, low, high in (
+            ("base", b["base"], b["base_low"], b["base_high"]),
+            ("student", b["student"], b["student_low"], b["student_high"]),
+            ("teacher", b["teacher"], b["teacher_low"], b["teacher_high"]),
+        )
     ]
     order = [b["benchmark"] for b in summary["benchmarks"]]
     card.append(interval_chart(points, "benchmark", "Accuracy by benchmark, 95 % intervals", order))
@@ -59,9 +62,9 @@ def draw(card: Any, summary: dict[str, Any]) -> None:
                 [
                     [
                         f"{g['entry_accuracy']:g} %",
-                        g["admitted"],
-                        g["revisited"],
-                        g["graduated"],
+                        str(g["admitted"]),
+                        str(g["revisited"]),
+                        str(g["graduated"]),
                         f"{g['share']:.1f} %",
                     ]
                     for g in summary["graduation"]
@@ -76,11 +79,15 @@ def draw(card: Any, summary: dict[str, Any]) -> None:
             card.append(bars(rows, title))
 
 
+def share(percent: float | None) -> float | None:
+    return None if percent is None else percent / 100
+
+
 def number(value: float | None, sign: str = "") -> str:
     return "none" if value is None else f"{value:{sign}.1f}"
 
 
-def bars(rows: Sequence[dict[str, Any]], title: str) -> VegaChart:
+def bars(rows: Sequence[TimeRow], title: str) -> VegaChart:
     """Seconds by stage or phase, longest first."""
     values = [{"phase": r["phase"], "seconds": r["seconds"]} for r in rows]
     return VegaChart(

@@ -218,8 +218,7 @@ def test_compared_values_are_the_stored_totals_on_shared_samples(data, benchmark
     values = st.lists(st.sampled_from([0.0, 0.3, 0.5, 1.0]), min_size=9, max_size=9)
     mine, yours = data.draw(values), data.draw(values)
     name = find("paper31", benchmark).totals[0]
-    pairs = [{"id": i, "a": a, "b": b} for i, a, b in zip(ids, mine, yours, strict=True)]
-    part = compare._paired(name, pairs)
+    part = compare._paired(name, list(zip(ids, mine, yours, strict=True)))
     made = compare._difference("VLM", benchmark, name, [part], 0)
     for value, scores in ((made.a, mine), (made.b, yours)):
         total = totals.total(name, list(zip(ids, scores, strict=True)))

@@ -10,6 +10,7 @@ from synthetic import NANO, Spec, build, simulate
 
 from eval.report import tables
 from eval.report.connection import connect, open_database, query
+from eval.report.rows import Key, Setting, typed
 from eval.report.summary import find_run
 from zppo_core.errors import UserError
 from zppo_core.records.schema import decode
@@ -130,3 +131,10 @@ def test_a_database_without_runs_or_results_says_so(tmp_path, capsys):
     text = tables.summary_text(tables.summary(tmp_path / "short"))
     assert "0 rollout steps" in text
     assert "Accuracy" not in text
+
+
+def test_a_query_that_lacks_a_column_which_is_relied_upon_is_refused_by_its_name():
+    row = {"run_key": "a", "scale": "nano", "method": "zppo", "variant": "1"}
+    assert typed(Key, [row]) == [row]
+    with pytest.raises(TypeError, match="Setting gives no column 'recipe'"):
+        typed(Setting, [row])

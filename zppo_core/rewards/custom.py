@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import lru_cache
 from typing import TypedDict, cast, get_args
 
@@ -59,7 +59,7 @@ class SentQuestion(TypedDict):
 
 
 def _sent(question: Question) -> dict[str, object]:
-    fields = asdict(replace(question, images=()))
+    fields = asdict(question)
     del fields["images"]
     return fields
 

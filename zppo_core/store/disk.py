@@ -28,7 +28,8 @@ def refusal(error: BaseException) -> str:
 
     safetensors, pyarrow and DuckDB raise errors of their own that quote the system's words.
     """
-    text = f"{getattr(error, 'strerror', '') or ''} {error}".lower()
+    words = error.strerror if isinstance(error, OSError) else None
+    text = f"{words or ''} {error}".lower()
     return next((reason for reason in REASONS if reason.lower() in text), "")
 
 
