@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 
 import eval as _packed  # noqa: F401 - Metaflow sends what is imported when the flow is read
+from steps import card_server
 from steps.early import Arguments, parse
 from steps.machine import workers
 from zppo_core.config import Config, from_dict
@@ -39,6 +40,8 @@ def prepare_process(flow: str, training: bool = True, scale: str = "") -> Argume
             raise SystemExit(0)
         if arguments.command in ("run", "resume") and not arguments.options.max_workers:
             sys.argv += ["--max-workers", str(workers(arguments, elsewhere))]
+        if card_server.wanted(sys.argv[1:]):
+            card_server.keep_on_loopback()
         if arguments.command == "run" and not arguments.helps:
             check_early(arguments, training, elsewhere)
     except UserError as error:
