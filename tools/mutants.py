@@ -24,6 +24,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import tomllib
 from collections import Counter
@@ -36,7 +37,8 @@ LISTS = ROOT / "tools" / "mutants"
 KEPT = ROOT / "results" / "mutants.jsonl"
 GOAL = 0.97
 _ROW = re.compile(r"^\| (\w+) \| `([^`]+)` \| (\d+) \| (\d+) \| \d+ \|$", re.MULTILINE)
-_SURVIVOR = re.compile(r"^- `(\w+)` \(.*$", re.MULTILINE)
+_SURVIVOR = re.compile(r"^- `(\w+)` \(.*$(?:\n  .*$)*", re.MULTILINE)
+WIDTH = 118  # of the page's rows
 HEAVY = ("hypothesis", "pandas", "pyarrow.parquet", "torch", "transformers")  # before any fork
 PYTEST = (
     "-x",
@@ -346,6 +348,18 @@ def stands(mutant: Mutant, result: Result | None) -> bool:
     )
 
 
+def _survivor(mutant: Mutant) -> str:
+    """The page's item of a mutant that no test kills, in rows of at most `WIDTH` characters."""
+    text = f"- `{mutant.name}` ({mutant.file}): {mutant.argued or '**not argued**'}"
+    return textwrap.fill(
+        text,
+        WIDTH,
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
 def report(mutants: Sequence[Mutant], results: Mapping[str, Result], before: str = "") -> str:
     """The page docs/mutants.md: a summary by file, then the survivors with their arguments.
 
@@ -353,10 +367,12 @@ def report(mutants: Sequence[Mutant], results: Mapping[str, Result], before: str
     any there.
     """
     lines = [
-        "# Wrong changes that the tests must mind",
+        "# Wrong changes that the tests must catch",
         "",
-        "Written by `make mutants` from `tools/mutants/*.toml`: each is one wrong change to the",
-        "method, made in a copy of the tree, where the tests that concern the file then run.",
+        "`make mutants` writes this page. Each entry of `tools/mutants/*.toml` is one wrong change to",
+        "the method. The change is made in a copy of the tree, and the tests that concern the file",
+        "run there. A change is killed if a test fails or does not end. It survives if all tests",
+        "pass. The reason why no test can fail is then given below.",
         "",
         "| part | file | tried | killed | survived |",
         "| --- | --- | ---: | ---: | ---: |",
@@ -369,7 +385,7 @@ def report(mutants: Sequence[Mutant], results: Mapping[str, Result], before: str
         if all(m.name in results for m in own):
             tried, killed = len(own), sum(results[m.name].killed for m in own)
             survivors = [m for m in own if not results[m.name].killed]
-            left += [f"- `{m.name}` ({file}): {m.argued or '**not argued**'}" for m in survivors]
+            left += [_survivor(m) for m in survivors]
         elif (section, file) in rows:
             tried, killed = rows[section, file]
             left += [said[m.name] for m in own if m.name in said]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ ORDER = (
     "on_distill_replay",
 )
 HARDEST, ENTRIES = "graduated of 0 %", "graduated of all"
+WIDTH = 118  # of the page's rows
 UNSEEN = "nano_text_new"  # kinds of question that no training asks
 
 Cells = Mapping[tuple[str, str], Mapping[int, float]]  # (method, quantity) -> seed -> percent
@@ -96,10 +98,10 @@ CLAIMS = (
     Claim("ZPPO is above replay with NCQ alone", _above("zppo", "grpo_replay_ncq")),
     Claim("replay alone helps GRPO", _above("grpo_replay", "grpo")),
     Claim("BCQ and NCQ alone help GRPO", _above("grpo_both", "grpo")),
-    Claim("BCQ helps beside replay", _above("grpo_replay_bcq", "grpo_replay")),
-    Claim("NCQ helps beside replay", _above("grpo_replay_ncq", "grpo_replay")),
+    Claim("BCQ helps when added to replay", _above("grpo_replay_bcq", "grpo_replay")),
+    Claim("NCQ helps when added to replay", _above("grpo_replay_ncq", "grpo_replay")),
     Claim(
-        "together more than the sum of both (super-additive)",
+        "replay with BCQ and NCQ gains more than the sum of both (super-additive)",
         ((1, "zppo"), (-1, "grpo_replay"), (-1, "grpo_both"), (1, "grpo")),
     ),
     Claim(
@@ -224,14 +226,14 @@ def _told(cells: Cells) -> str:
         if q in (*FAMILIES, UNSEEN) and len(c.terms) == 2 and (found := c.gap(cells, q))
     ]
     if not gaps:
-        return "Too few seeds to say which gap could be told from zero."
+        return "There are too few seeds to say how small a gap this sweep can find."
     worst = max(gaps, key=lambda g: g[2].detectable)
     middle = sorted(g[2].detectable for g in gaps)[len(gaps) // 2]
     return (
-        f"Which gap could be told from zero: in the {len(gaps)} comparisons of two methods above, "
-        f"a true gap of {middle:.1f} points (median) would be found four times out of five; the "
-        f"bluntest is “{worst[0]}” on {worst[1]}, {worst[2].detectable:.1f} points. Of so many "
-        "intervals one in twenty misses zero by luck."
+        f"How small a gap can this sweep find? Above are {len(gaps)} comparisons of two methods. A "
+        f"typical one finds a true gap of {middle:.1f} points (median) four times out of five. The "
+        f"least sensitive one is “{worst[0]}” on {worst[1]}, which needs "
+        f"{worst[2].detectable:.1f} points. By chance alone, one interval in twenty misses zero."
     )
 
 
@@ -261,7 +263,17 @@ def _teacher(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:
     names = [("one seed", row["alone"], row["shared"])]
     names.append(("all seeds", row["all_alone"], row["all_shared"]))
     lines = [[n, f"{a:,}", f"{s:,}", f"{100 * (1 - s / a):.0f} %"] for n, a, s in names]
-    return table(["", "each run by itself", "shared", "saved"], lines, "markdown")
+    return table(["", "each run alone", "shared", "saved"], lines, "markdown")
+
+
+def _wrapped(*paragraphs: str) -> str:
+    """Paragraphs or list items in rows of at most `WIDTH` characters, and an empty row."""
+    wrap = textwrap.TextWrapper(WIDTH, break_long_words=False, break_on_hyphens=False)
+    rows = []
+    for text in paragraphs:
+        wrap.subsequent_indent = "  " if text.startswith("- ") else ""
+        rows.append(wrap.fill(text))
+    return "\n".join(rows) + "\n"
 
 
 def page(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:
@@ -284,23 +296,40 @@ def page(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:
     asked = ", ".join(f"{r['family']} {r['n']:,.0f}" for r in n)
     return "\n".join(
         [
-            f"{about['runs']} runs of {about['steps']} rollout steps over {about['seeds']} seeds, "
-            f"{about['first']} to {about['last']}, {about['machine']}, code {about['code']}. "
-            f"Test questions a model: {asked}.\n",
+            _wrapped(
+                f"- {about['runs']} runs of {about['steps']} rollout steps over {about['seeds']} "
+                f"seeds, {about['first']} to {about['last']}.",
+                f"- Machine: {about['machine']}. Code: {about['code']}.",
+                f"- Test questions for each model: {asked}.",
+            ),
             "## Accuracy\n",
-            "Percent, mean over seeds ± half of the 95 % interval (t). "
-            f"`{UNSEEN}` is the benchmark of LLM whose kinds of question no training asks.\n",
+            _wrapped(
+                "Percent: the mean over seeds ± half of the 95 % interval (t). "
+                f"`{UNSEEN}` has kinds of question that no training asks. It is one of the LLM "
+                "benchmarks, so the column LLM includes it."
+            ),
             _accuracy(cells),
             "![Gains of ZPPO over the other methods](pictures/evidence.svg)\n",
             "## Claims\n",
+            _wrapped(
+                "Points are the left side of the claim minus the right side, so a positive number "
+                "agrees with the claim. Where distillation loses, they are the base minus the "
+                "method, so a positive number is a loss."
+            ),
             _claims(cells),
-            _told(cells) + "\n",
+            _wrapped(_told(cells)),
             "## Graduation by accuracy at entry\n",
-            "Graduated of admitted, all seeds; in brackets the share of the admitted, and of those "
-            "that were asked again.\n",
+            _wrapped(
+                "Each cell is graduated of admitted questions, over all seeds. The first share in "
+                "brackets is of the admitted questions. The second share is of those that were "
+                "asked again."
+            ),
             _graduation(connection, sweep),
             "## Teacher tokens\n",
-            "Tokens of the teacher's draws that the sweep used.\n",
+            _wrapped(
+                "Tokens of the teacher's draws that the sweep used. The column `each run alone` "
+                "counts a draw for each run that used it. The column `shared` counts it once."
+            ),
             _teacher(connection, sweep),
         ]
     )

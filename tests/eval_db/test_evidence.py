@@ -79,6 +79,7 @@ def test_the_page_agrees_with_the_database_and_marks_what_was_not_run(sweep, tmp
     assert text.endswith("Reading.\n")
     assert "stale words" not in text
     assert "12 runs of 6 rollout steps over 3 seeds" in text
+    assert max(map(len, text.splitlines())) <= 140
     with duckdb.connect(str(sweep), read_only=True) as c:
         rows = c.execute(
             "SELECT method, 100 * avg(score) FROM eval_scores JOIN runs USING (run_key) "

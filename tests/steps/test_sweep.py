@@ -68,7 +68,7 @@ def test_the_evidence_preset_asks_as_many_questions_as_its_page_says():
         f"{family} {n:,}" for family, n in sorted(asked.items(), key=lambda pair: pair[0].lower())
     )
     page = (Path(__file__).parents[2] / "docs" / "evidence.md").read_text(encoding="utf-8")
-    assert f"Test questions a model: {said}" in page
+    assert f"Test questions for each model: {said}" in page
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_the_evidence_preset_asks_as_many_questions_as_its_page_says():
         ({"sets": "optimizer.lrr=1"}, "lr"),
     ],
 )
-def PLACE_stops_the_sweep_before_its_first_run(folder, changes, fault):
+def test_a_fault_in_any_member_stops_the_sweep_before_its_first_run(folder, changes, fault):
     with pytest.raises(UserError, match=fault):
         two_methods(**changes)
     assert not (folder / "ran.txt").exists()

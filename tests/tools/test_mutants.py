@@ -94,6 +94,18 @@ def test_the_page_keeps_what_was_not_tried_again(tool, tmp_path) -> None:
     assert "half.py" not in tool.report(mutants, {})  # neither tried nor known
 
 
+def test_a_long_argument_is_wrapped_on_the_page_and_kept_whole(tool, tmp_path) -> None:
+    listed(tmp_path, ("said", "'two'", "'three'"))
+    words = " ".join(f"word{i}" for i in range(60))
+    path = tmp_path / "algorithm.toml"
+    path.write_text(path.read_text() + f"argued = '{words}'\n")
+    (mutant,) = tool.read_lists(tmp_path)
+    page = tool.report([mutant], {"said": tool.Result("", "said", "survived", "", 0.1)})
+    assert max(map(len, page.splitlines())) <= 140
+    assert words in " ".join(page.split())
+    assert tool.report([mutant], {}, page) == page
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
