@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -13,6 +14,7 @@ import tabulate
 Format = Literal["text", "markdown", "csv", "latex"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 MISSING = "–"  # a value of ours that is not there; never filled from elsewhere
+WIDTH = 118  # of rows of Markdown
 
 _SIGNS = {
     MISSING: "--",
@@ -155,3 +157,13 @@ def render_all(blocks: Sequence[Block], form: Format = "text") -> str:
 
 def _line(note: str, form: Format) -> str:
     return f"{'% ' if form == 'latex' else ''}{note}\n" if note else ""
+
+
+def wrapped(*paragraphs: str) -> str:
+    """Markdown paragraphs or list items in rows of at most `WIDTH` characters; an empty row ends."""
+    wrap = textwrap.TextWrapper(WIDTH, break_long_words=False, break_on_hyphens=False)
+    rows = []
+    for text in paragraphs:
+        wrap.subsequent_indent = "  " if text.startswith("- ") else ""
+        rows.append(wrap.fill(text))
+    return "\n".join(rows) + "\n"

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
-from eval.render import MISSING, number, signed, table
+from eval.render import MISSING, number, signed, table, wrapped
 from eval.report.connection import DEFAULT_DATABASE, open_database
 from eval.report.rows import GraduatedShare, Graduation, Measured, TeacherTokens, records, typed
 from eval.report.summary import FAMILIES
@@ -37,7 +36,6 @@ ORDER = (
     "on_distill_replay",
 )
 HARDEST, ENTRIES = "graduated of 0 %", "graduated of all"
-WIDTH = 118  # of the page's rows
 UNSEEN = "nano_text_new"  # kinds of question that no training asks
 
 Cells = Mapping[tuple[str, str], Mapping[int, float]]  # (method, quantity) -> seed -> percent
@@ -266,16 +264,6 @@ def _teacher(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:
     return table(["", "each run alone", "shared", "saved"], lines, "markdown")
 
 
-def _wrapped(*paragraphs: str) -> str:
-    """Paragraphs or list items in rows of at most `WIDTH` characters, and an empty row."""
-    wrap = textwrap.TextWrapper(WIDTH, break_long_words=False, break_on_hyphens=False)
-    rows = []
-    for text in paragraphs:
-        wrap.subsequent_indent = "  " if text.startswith("- ") else ""
-        rows.append(wrap.fill(text))
-    return "\n".join(rows) + "\n"
-
-
 def page(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:
     """The measured part of the evidence page, in Markdown."""
     cells = measured(connection, sweep)
@@ -296,14 +284,14 @@ def page(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:
     asked = ", ".join(f"{r['family']} {r['n']:,.0f}" for r in n)
     return "\n".join(
         [
-            _wrapped(
+            wrapped(
                 f"- {about['runs']} runs of {about['steps']} rollout steps over {about['seeds']} "
                 f"seeds, {about['first']} to {about['last']}.",
                 f"- Machine: {about['machine']}. Code: {about['code']}.",
                 f"- Test questions for each model: {asked}.",
             ),
             "## Accuracy\n",
-            _wrapped(
+            wrapped(
                 "Percent: the mean over seeds ± half of the 95 % interval (t). "
                 f"`{UNSEEN}` has kinds of question that no training asks. It is one of the LLM "
                 "benchmarks, so the column LLM includes it."
@@ -311,24 +299,23 @@ def page(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:
             _accuracy(cells),
             "![Gains of ZPPO over the other methods](pictures/evidence.svg)\n",
             "## Claims\n",
-            _wrapped(
+            wrapped(
                 "Points are the left side of the claim minus the right side, so a positive number "
                 "agrees with the claim. Where distillation loses, they are the base minus the "
                 "method, so a positive number is a loss."
             ),
             _claims(cells),
-            _wrapped(_told(cells)),
+            wrapped(_told(cells)),
             "## Graduation by accuracy at entry\n",
-            _wrapped(
-                "Each cell is graduated of admitted questions, over all seeds. The first share in "
-                "brackets is of the admitted questions. The second share is of those that were "
-                "asked again."
+            wrapped(
+                "Each cell is graduated of admitted questions, over all seeds. In brackets are the "
+                "shares of the admitted questions and of those that were asked again."
             ),
             _graduation(connection, sweep),
             "## Teacher tokens\n",
-            _wrapped(
-                "Tokens of the teacher's draws that the sweep used. The column `each run alone` "
-                "counts a draw for each run that used it. The column `shared` counts it once."
+            wrapped(
+                "Tokens of the teacher's draws in this sweep. `each run alone` counts a draw for "
+                "each run that used it; `shared` counts it once."
             ),
             _teacher(connection, sweep),
         ]
