@@ -160,7 +160,7 @@ def _line(note: str, form: Format) -> str:
 
 
 def wrapped(*paragraphs: str) -> str:
-    """Markdown paragraphs or list items in rows of at most `WIDTH` characters; an empty row ends."""
+    """Markdown paragraphs or list items in rows of at most `WIDTH` characters, each row ended."""
     wrap = textwrap.TextWrapper(WIDTH, break_long_words=False, break_on_hyphens=False)
     rows = []
     for text in paragraphs:

@@ -10,7 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from zppo_core.algorithm.reformulation import Chosen, Desk, Instance, Reformulation, wrong_rollouts
+from zppo_core.algorithm.reformulation import (
+    Chosen,
+    Instance,
+    PromptContext,
+    Reformulation,
+    wrong_rollouts,
+)
 from zppo_core.algorithm.step_types import Ask, TeacherDraw
 from zppo_core.config import ReformulationConfig
 from zppo_core.config.methods import Method
@@ -39,12 +45,12 @@ class OneWrong(Reformulation):
     def candidates(self, chosen: Chosen) -> tuple[str, ...]:
         return chosen.wrong
 
-    def write(self, instances: Sequence[Instance], desk: Desk) -> list[Ask]:
+    def write(self, instances: Sequence[Instance], context: PromptContext) -> list[Ask]:
         asks = []
         for one in instances:
-            wrong = desk.short[one.chosen.wrong[0]]
-            text = prompt_text(one.question.text, wrong.text, desk.templates)
-            asks.append(desk.ask(one, text, negatives=[wrong]))
+            wrong = context.short[one.chosen.wrong[0]]
+            text = prompt_text(one.question.text, wrong.text, context.templates)
+            asks.append(context.ask(one, text, negatives=[wrong]))
         return asks
 
     def example(self, templates: Templates) -> tuple[str, tuple[str, ...]]:

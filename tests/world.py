@@ -78,10 +78,21 @@ def trainer(
     optimizer: OptimizerConfig = FREE,
     loss: LossConfig | None = None,
     checkpointing: bool = False,
+    teacher: Any = None,
+    objective: str = "surrogate",
 ) -> Trainer:
     settings = TrainerConfig(mode=mode, token_budget=budget, checkpointing=checkpointing)  # type: ignore[arg-type]
     r = renderer()
-    return Trainer(on, r.forbidden_ids, r.pad_id, settings, optimizer, loss or LossConfig())
+    return Trainer(
+        on,
+        r.forbidden_ids,
+        r.pad_id,
+        settings,
+        optimizer,
+        loss or LossConfig(),
+        teacher=teacher,
+        objective=objective,
+    )
 
 
 def gradient(of: Any) -> torch.Tensor:

@@ -369,8 +369,8 @@ def report(mutants: Sequence[Mutant], results: Mapping[str, Result], before: str
     lines = [
         "# Wrong changes that the tests must catch",
         "",
-        "`make mutants` writes this page. Each entry of `tools/mutants/*.toml` is one wrong change to",
-        "the method. The change is made in a copy of the tree, and the tests that concern the file",
+        "`make mutants` writes this page. Each entry of `tools/mutants/*.toml` is one wrong change",
+        "to the method. It is made in a copy of the tree, and the tests that concern the file",
         "run there. A change is killed if a test fails or does not end. It survives if all tests",
         "pass. The reason why no test can fail is then given below.",
         "",

@@ -36,7 +36,6 @@ ROOMS = (
     "commands",
     "steps",
     "flows",
-    "zppo_core.__main__",  # the door of `python -m zppo_core`: what is behind it is steps/cli.py
 )
 COMMANDS = (
     "pipeline",

@@ -30,19 +30,13 @@ METHOD = Method("mixed", False, (), f"{__name__}:LOSS", "the surrogate and half 
 """
 
 
-def trainer(model: torch.nn.Module, objective: str) -> Trainer:
-    r, base = world.renderer(), world.trainer(world.model())
-    settings = base.trainer, world.FREE, base.loss
-    return Trainer(model, r.forbidden_ids, r.pad_id, *settings, objective=objective)
-
-
 def test_a_loss_of_ones_own_gives_the_gradient_of_its_definition() -> None:
     model, reference = world.model(torch.float64), world.model(torch.float64)
     groups = world.groups(world.prompts(), [2, 1, 3, 2, 2])
-    by_name = trainer(model, f"{FILE}:reinforce")
+    by_name = world.trainer(model, objective=f"{FILE}:reinforce")
     metrics = by_name.update(groups)
     # where a ratio is 1, the gradient of the unclipped surrogate is that of REINFORCE
-    same = trainer(reference, "surrogate")
+    same = world.trainer(reference, objective="surrogate")
     without_old = [
         replace(g, suffixes=tuple(replace(s, old_logp_T=None) for s in g.suffixes)) for g in groups
     ]
@@ -100,4 +94,4 @@ def test_an_unknown_loss_is_one_line() -> None:
     with pytest.raises(UserError, match=r"unknown loss 'surogate'; did you mean 'surrogate'\?"):
         find_loss("surogate")
     with pytest.raises(UserError, match="is no function of tokens"):
-        trainer(world.model(), "zppo_core.algorithm.losses:__name__")
+        world.trainer(world.model(), objective="zppo_core.algorithm.losses:__name__")

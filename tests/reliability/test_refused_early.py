@@ -13,6 +13,7 @@ from steps import sweep
 from steps.early import parse
 from steps.start import open_run
 from zppo_core.config import Config, load
+from zppo_core.config.fields import as_text
 from zppo_core.config.overrides import resolve
 from zppo_core.errors import UserError, suggestion
 from zppo_core.run.names import RESERVED, check_apart, check_name
@@ -109,8 +110,11 @@ def test_a_value_that_cannot_be_is_refused_and_its_field_named(override: str) ->
         "loss.importance_cap=0",
     ],
 )
-def test_what_can_be_is_taken(override: str) -> None:
-    load("nano", [override])
+def test_what_can_be_is_taken_and_read_back_from_what_is_stored(override: str) -> None:
+    section, name = override.partition("=")[0].split(".")
+    config = load("nano", [override])
+    stored = as_text(config.to_dict()[section][name])
+    assert load("nano", [f"{section}.{name}={stored}"]) == config
 
 
 NUMBERS = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from zppo_core.algorithm.reformulation import Desk
+from zppo_core.algorithm.reformulation import PromptContext
 from zppo_core.algorithm.reformulations.hint import writer_of
 from zppo_core.config import Config, load
 from zppo_core.rewards.grading import RuleGrading
@@ -42,7 +42,7 @@ def test_every_part_is_built_by_its_own_settings(tmp_path) -> None:
         buffer, roles, trainer = world.state.buffer, world.roles, world.trainer
         assert (buffer.capacity, buffer.threshold, buffer.refresh) == (7, 0.75, True)
         assert (roles.compressor.cap, roles.compressor.retries) == (33, 3)
-        hints = writer_of(Desk(roles, world.config, 0))
+        hints = writer_of(PromptContext(roles, world.config, 0))
         assert (hints.cap, hints.retries) == (33, 3)
         assert roles.compressor.engine is roles.teachers[0]
         assert roles.templates is roles.compressor.templates is hints.templates
@@ -87,7 +87,7 @@ def test_compression_by_extract_asks_nobody_and_an_own_reward_takes_the_rules_pl
     world = world_of(tmp_path, *sets)
     try:
         assert world.roles.compressor.engine is None
-        hints = writer_of(Desk(world.roles, world.config, 0))
+        hints = writer_of(PromptContext(world.roles, world.config, 0))
         assert hints.engine is world.roles.teachers[0]
         assert isinstance(world.roles.grading, OwnReward)
         assert world.roles.grading.function == "json:loads"

@@ -56,7 +56,7 @@ def test_a_process_that_only_took_over_the_number_is_not_the_holder(tmp_path: Pa
     store = LocalStore(tmp_path)
     store.put("run/lock.json", record(pid=os.getpid(), machine=machine(), started="1"))
     with RunLock(store, "run"):
-        pass
+        assert json.loads(store.get("run/lock.json"))["started"] != "1"
 
 
 @pytest.mark.parametrize("began", ["", None, 7, "missing", [1]])

@@ -7,7 +7,6 @@ import world
 from zppo_core.errors import UserError
 from zppo_core.training import lm_head
 from zppo_core.training.lm_head import jensen_shannon
-from zppo_core.training.updater import Trainer
 
 FORBIDDEN = torch.tensor([2, 11])
 
@@ -52,23 +51,12 @@ def test_divergence_is_zero_for_equal_models_and_at_most_ln_2() -> None:
 
 
 def test_distillation_moves_the_student_to_its_teacher() -> None:
-    r = world.renderer()
     student, teacher = world.model(), world.model()
     with torch.no_grad():
         for parameter in teacher.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
     frozen = [p.clone() for p in teacher.parameters()]
-    base = world.trainer(student)
-    trainer = Trainer(
-        student,
-        r.forbidden_ids,
-        r.pad_id,
-        base.trainer,
-        world.FREE,
-        base.loss,
-        teacher=teacher,
-        objective="on_distill",
-    )
+    trainer = world.trainer(student, teacher=teacher, objective="on_distill")
     groups = world.groups(world.prompts(), [2, 1, 3, 2, 2])
     losses = [trainer.update(groups).loss for _ in range(6)]
     assert 0 < losses[-1] < 0.8 * losses[0] < math.log(2)
@@ -78,24 +66,13 @@ def test_distillation_moves_the_student_to_its_teacher() -> None:
 
 @pytest.mark.parametrize("budget", [120, 400])
 def test_distillation_does_not_depend_on_micro_batches(budget: int) -> None:
-    r = world.renderer()
     gradients = []
     for tokens in (100_000, budget):
         student = world.model(torch.float64)
-        base = world.trainer(student, budget=tokens)
         teacher = world.model(torch.float64)
         with torch.no_grad():
             teacher.lm_head.weight.mul_(1.5)
-        trainer = Trainer(
-            student,
-            r.forbidden_ids,
-            r.pad_id,
-            base.trainer,
-            world.FREE,
-            base.loss,
-            teacher=teacher,
-            objective="on_distill",
-        )
+        trainer = world.trainer(student, budget=tokens, teacher=teacher, objective="on_distill")
         metrics = trainer.update(world.groups(world.prompts(), [2, 1, 3, 2, 2]))
         gradients.append(world.gradient(student))
     assert metrics.micro_batches > 1
@@ -103,16 +80,7 @@ def test_distillation_does_not_depend_on_micro_batches(budget: int) -> None:
 
 
 def test_distillation_without_a_teacher_is_an_error() -> None:
-    r, base = world.renderer(), world.trainer(world.model())
-    trainer = Trainer(
-        base.model,
-        r.forbidden_ids,
-        r.pad_id,
-        base.trainer,
-        world.FREE,
-        base.loss,
-        objective="on_distill",
-    )
+    trainer = world.trainer(world.model(), objective="on_distill")
     groups = world.groups(world.prompts(1, 0, 0), [1])
     with pytest.raises(UserError, match=r"teacher\.model"):
         trainer.update(groups)

@@ -12,7 +12,7 @@ import world
 from zppo_core.algorithm.train_groups import NO_UPDATE
 from zppo_core.config import LossConfig, OptimizerConfig
 from zppo_core.training.metrics import PartLoss, PassSums
-from zppo_core.training.updater import Trainer, adamw
+from zppo_core.training.updater import adamw
 
 MIXED = [2, 1, 4, 3, 2]
 BOUNDS = LossConfig(clip_low=0.1, clip_high=0.4, dual_clip=1.6)
@@ -222,17 +222,7 @@ def test_distillation_is_the_token_mean_over_what_counts(budget: int) -> None:
         teacher.lm_head.weight.mul_(1.5)
         for layer in teacher.model.language_model.layers:
             layer.mlp.down_proj.weight.mul_(1.2)
-    base = world.trainer(student, budget=budget)
-    trainer = Trainer(
-        student,
-        r.forbidden_ids,
-        r.pad_id,
-        base.trainer,
-        world.FREE,
-        base.loss,
-        teacher=teacher,
-        objective="on_distill",
-    )
+    trainer = world.trainer(student, budget=budget, teacher=teacher, objective="on_distill")
     hidden, seen = (t.forward(groups)[0].detach() for t in (trainer, world.trainer(teacher)))
     allowed = torch.ones(student.lm_head.weight.shape[0], dtype=torch.bool)
     allowed[r.forbidden_ids] = False
@@ -279,17 +269,7 @@ def test_metrics_are_put_together_in_one_place_from_sums_over_passes() -> None:
 
 def test_a_distillation_s_metrics_are_means_and_nothing_of_the_surrogate() -> None:
     groups, _ = given()
-    r, base = world.renderer(), world.trainer(world.model())
-    trainer = Trainer(
-        base.model,
-        r.forbidden_ids,
-        r.pad_id,
-        base.trainer,
-        world.FREE,
-        base.loss,
-        teacher=world.model(),
-        objective="on_distill",
-    )
+    trainer = world.trainer(world.model(), teacher=world.model(), objective="on_distill")
     metrics = trainer.update(groups)
     own = sum(g.tokens for g in groups)
     assert (metrics.tokens, metrics.divisor, metrics.groups) == (own, own, len(groups))

@@ -86,7 +86,7 @@ class Reformulation(ABC):
         return ()
 
     @abstractmethod
-    def write(self, instances: Sequence[Instance], desk: Desk) -> list[Ask]:
+    def write(self, instances: Sequence[Instance], context: PromptContext) -> list[Ask]:
         """The prompts of some instances of this kind, in order."""
 
     @abstractmethod
@@ -94,8 +94,21 @@ class Reformulation(ABC):
         """A prompt of a sample, and the texts that must stand in it: tried before a run begins."""
 
 
+class RightRollout(Reformulation):
+    """A kind that is made of one right teacher rollout, drawn uniformly, and nothing else."""
+
+    def choose(
+        self,
+        group: Group,
+        draws: Sequence[TeacherDraw],
+        rng: np.random.Generator,
+        settings: ReformulationConfig,
+    ) -> Chosen:
+        return Chosen(one_right(draws, rng))
+
+
 @dataclass(frozen=True)
-class Desk:
+class PromptContext:
     """What a kind writes its prompts with; `short` has each candidate compressed."""
 
     roles: Roles
@@ -131,19 +144,19 @@ class Desk:
 class PromptWriter:
     """Turns instances into prompts; a text that stands in two of a step is compressed once."""
 
-    desk: Desk
+    context: PromptContext
 
     def write(self, instances: Sequence[Instance]) -> list[Ask]:
         """The prompts of `instances`, in order: compressed, anonymised (section 5)."""
-        desk = self.desk
+        context = self.context
         texts = dict.fromkeys(t for one in instances for t in one.kind.candidates(one.chosen))
-        new = [t for t in texts if t not in desk.short]
-        summaries = desk.roles.compressor.compress(new, desk.seed)
-        desk.short.update(zip(new, summaries, strict=True))
+        new = [t for t in texts if t not in context.short]
+        summaries = context.roles.compressor.compress(new, context.seed)
+        context.short.update(zip(new, summaries, strict=True))
         written: dict[int, Ask] = {}
         for kind in dict.fromkeys(one.kind for one in instances):
             places = [i for i, one in enumerate(instances) if one.kind is kind]
-            asks = kind.write([instances[i] for i in places], desk)
+            asks = kind.write([instances[i] for i in places], context)
             written.update(zip(places, asks, strict=True))
         return [written[i] for i in range(len(instances))]
 

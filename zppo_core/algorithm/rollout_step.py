@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from zppo_core.algorithm.augmentation_plan import plan_augmentations
-from zppo_core.algorithm.reformulation import Desk, Instance, PromptWriter, share
+from zppo_core.algorithm.reformulation import Instance, PromptContext, PromptWriter, share
 from zppo_core.algorithm.reformulations import find
 from zppo_core.algorithm.replay_buffer import BufferEvent
 from zppo_core.algorithm.step_types import (
@@ -310,8 +310,8 @@ def reformulate(
         draws = teacher.draws.get(question_id, ())
         chosen = kinds[name].choose(groups[question_id], draws, rng, config.reformulation)
         instances.append(Instance(corpus[question_id], kinds[name], chosen, rng))
-    desk = Desk(roles, config, derive_seed(config.run.seed, "compression", step))
-    writer = PromptWriter(desk)
+    context = PromptContext(roles, config, derive_seed(config.run.seed, "compression", step))
+    writer = PromptWriter(context)
     asks: list[Ask] = []
     parts = slices(instances, config.compute.overlap)
     with Ahead[Sampled]() as student:

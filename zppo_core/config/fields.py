@@ -78,7 +78,9 @@ def table_of(value: object, separator: str = ",") -> object:
 def settings_table(settings: str | Mapping[str, Setting]) -> dict[str, Setting]:
     """Settings as a table, whatever they are written as; ValueError if they cannot be read."""
     table = settings_of(settings)
-    return dict(table) if isinstance(table, Mapping) else {}
+    if not isinstance(table, Mapping):
+        raise ValueError(f"{settings!r} is no table; write {{name = value}}")
+    return dict(table)
 
 
 def _listed(value: object) -> object:

@@ -8,8 +8,8 @@ import numpy as np
 
 from zppo_core.algorithm.reformulation import (
     Chosen,
-    Desk,
     Instance,
+    PromptContext,
     Reformulated,
     Reformulation,
     Rng,
@@ -23,7 +23,7 @@ from zppo_core.prompts import OURS, Templates
 from zppo_core.types import Group, Question
 
 
-class BinaryCandidates(Reformulation):
+class BinaryCandidateQuestion(Reformulation):
     """A right teacher rollout and a wrong one of the student, each drawn uniformly (section 2)."""
 
     name = "bcq"
@@ -43,12 +43,14 @@ class BinaryCandidates(Reformulation):
     def candidates(self, chosen: Chosen) -> tuple[str, ...]:
         return (*(() if chosen.right is None else (chosen.right.text,)), *chosen.wrong)
 
-    def write(self, instances: Sequence[Instance], desk: Desk) -> list[Ask]:
+    def write(self, instances: Sequence[Instance], context: PromptContext) -> list[Ask]:
         asks = []
         for one in instances:
-            right, wrong = desk.short[one.right.text], desk.short[one.chosen.wrong[0]]
-            prompt = reformulate_bcq(one.question, right.text, wrong.text, one.rng, desk.templates)
-            asks.append(desk.ask(one, prompt.text, right, [wrong], prompt.right_first))
+            right, wrong = context.short[one.right.text], context.short[one.chosen.wrong[0]]
+            prompt = reformulate_bcq(
+                one.question, right.text, wrong.text, one.rng, context.templates
+            )
+            asks.append(context.ask(one, prompt.text, right, [wrong], prompt.right_first))
         return asks
 
     def example(self, templates: Templates) -> tuple[str, tuple[str, ...]]:
@@ -56,7 +58,7 @@ class BinaryCandidates(Reformulation):
         return bcq_text(question, right, wrong, True, templates), (question, right, wrong)
 
 
-REFORMULATION = BinaryCandidates()
+REFORMULATION = BinaryCandidateQuestion()
 
 
 def reformulate_bcq(

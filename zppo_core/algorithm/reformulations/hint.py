@@ -6,43 +6,31 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from zppo_core.algorithm.compression import Compressed
-from zppo_core.algorithm.reformulation import Chosen, Desk, Instance, Reformulation, one_right
-from zppo_core.algorithm.step_types import Ask, TeacherDraw
-from zppo_core.config import ReformulationConfig
+from zppo_core.algorithm.reformulation import Instance, PromptContext, RightRollout
+from zppo_core.algorithm.step_types import Ask
 from zppo_core.prompts import OURS, Templates
 from zppo_core.protocols import Engine, Sampling
 from zppo_core.rewards.clean import clean
 from zppo_core.rewards.where import extract_boxed
 from zppo_core.streams import derive_seed
-from zppo_core.types import Group, Prompt
+from zppo_core.types import Prompt
 
 _HINT = re.compile(r"<hint>(.*?)</hint>", re.DOTALL)
 _TAG = re.compile(r"</?think>")
 
 
-class Hint(Reformulation):
+class Hint(RightRollout):
     """The question with a hint that a teacher wrote from one of its right rollouts."""
 
     name = "hint"
 
-    def choose(
-        self,
-        group: Group,
-        draws: Sequence[TeacherDraw],
-        rng: np.random.Generator,
-        settings: ReformulationConfig,
-    ) -> Chosen:
-        return Chosen(one_right(draws, rng))
-
-    def write(self, instances: Sequence[Instance], desk: Desk) -> list[Ask]:
-        hints = writer_of(desk).write(
-            [(one.question.text, one.right.text) for one in instances], desk.seed
+    def write(self, instances: Sequence[Instance], context: PromptContext) -> list[Ask]:
+        hints = writer_of(context).write(
+            [(one.question.text, one.right.text) for one in instances], context.seed
         )
         return [
-            desk.ask(one, hint_text(one.question.text, hint.text, desk.templates), hint)
+            context.ask(one, hint_text(one.question.text, hint.text, context.templates), hint)
             for one, hint in zip(instances, hints, strict=True)
         ]
 
@@ -54,11 +42,11 @@ class Hint(Reformulation):
 REFORMULATION = Hint()
 
 
-def writer_of(desk: Desk) -> HintWriter:
+def writer_of(context: PromptContext) -> HintWriter:
     """The writer of a run: its first teacher, with the cap and the retries of candidates."""
-    settings = desk.config.reformulation
-    teacher = desk.roles.teachers[0] if desk.roles.teachers else None
-    return HintWriter(teacher, desk.templates, settings.candidate_tokens, settings.retries)
+    settings = context.config.reformulation
+    teacher = context.roles.teachers[0] if context.roles.teachers else None
+    return HintWriter(teacher, context.templates, settings.candidate_tokens, settings.retries)
 
 
 def hint_text(question_text: str, hint: str, templates: Templates = OURS) -> str:

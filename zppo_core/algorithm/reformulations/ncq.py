@@ -8,8 +8,8 @@ import numpy as np
 
 from zppo_core.algorithm.reformulation import (
     Chosen,
-    Desk,
     Instance,
+    PromptContext,
     Reformulated,
     Reformulation,
     text_of,
@@ -22,7 +22,7 @@ from zppo_core.rewards.where import extract_boxed
 from zppo_core.types import Group, Question
 
 
-class NegativeCandidates(Reformulation):
+class NegativeCandidateQuestion(Reformulation):
     """All wrong rollouts of the student; no teacher rollout takes part (section 2)."""
 
     name = "ncq"
@@ -40,13 +40,13 @@ class NegativeCandidates(Reformulation):
     def candidates(self, chosen: Chosen) -> tuple[str, ...]:
         return chosen.wrong
 
-    def write(self, instances: Sequence[Instance], desk: Desk) -> list[Ask]:
+    def write(self, instances: Sequence[Instance], context: PromptContext) -> list[Ask]:
         asks = []
         for one in instances:
-            negatives = [desk.short[text] for text in one.chosen.wrong]
+            negatives = [context.short[text] for text in one.chosen.wrong]
             shown = [n.text for n in negatives]
-            prompt = reformulate_ncq(one.question, shown, desk.templates)
-            asks.append(desk.ask(one, prompt.text, negatives=negatives))
+            prompt = reformulate_ncq(one.question, shown, context.templates)
+            asks.append(context.ask(one, prompt.text, negatives=negatives))
         return asks
 
     def example(self, templates: Templates) -> tuple[str, tuple[str, ...]]:
@@ -54,7 +54,7 @@ class NegativeCandidates(Reformulation):
         return ncq_text(question, ["3", "4"], [wrong], templates), (question, wrong)
 
 
-REFORMULATION = NegativeCandidates()
+REFORMULATION = NegativeCandidateQuestion()
 
 
 def reformulate_ncq(
