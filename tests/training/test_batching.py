@@ -48,9 +48,9 @@ def test_groups_of_like_length_share_a_pass() -> None:
 def test_a_group_beyond_the_budget_is_halved_and_says_where_its_parts_belong() -> None:
     batches = micro_batches([group("a", 10, 8, 8, 8, 8, 8)], 30, shared=True)
     assert [[piece for piece, _ in batch] for batch in batches] == [
-        [(0, 0, 2)],
-        [(0, 2, 3)],
-        [(0, 3, 5)],
+        [(0, (0, 1))],
+        [(0, (2,))],
+        [(0, (3, 4))],
     ]
     assert [len(part.suffixes) for batch in batches for _, part in batch] == [2, 1, 2]
 

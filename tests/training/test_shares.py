@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from zppo_core.training.rank_plan import deal, rounds
 from zppo_core.types import EncodedPrompt
 
+MODES = ("shared_prefix", "packed")
 MIXED = [2, 1, 4, 3, 2]
 GROUPS = world.groups(world.prompts(), MIXED)
 TEXTS = world.groups(world.prompts(0, 3, 0), [3, 2, 4])
@@ -36,8 +37,11 @@ def test_the_costliest_group_goes_first_and_each_to_who_has_least(order, ranks: 
 @pytest.mark.parametrize("batch", [GROUPS, TEXTS])
 @pytest.mark.parametrize("ranks", [1, 2, 3, 7])
 @pytest.mark.parametrize("budget", [1, 200, 100_000])
-def test_all_ranks_together_pass_over_everything_once(batch, ranks: int, budget: int) -> None:
-    plans = [rounds(batch, ranks, r, budget, True, False) for r in range(ranks)]
+@pytest.mark.parametrize("mode", MODES)
+def test_all_ranks_together_pass_over_everything_once(
+    batch, ranks: int, budget: int, mode: str
+) -> None:
+    plans = [rounds(batch, ranks, r, budget, mode, False) for r in range(ranks)]
     assert len({len(plan) for plan in plans}) == 1  # every pass has collectives in it
     seen = []
     for plan in plans:
@@ -45,12 +49,12 @@ def test_all_ranks_together_pass_over_everything_once(batch, ranks: int, budget:
             assert turn.batch
             if turn.idle:
                 continue
-            for (index, first, end), part in turn.batch:
+            for (index, members), part in turn.batch:
                 assert part.uid == batch[index].uid
-                for k, suffix in enumerate(part.suffixes):
-                    own = batch[index].suffixes[first + k]
-                    np.testing.assert_array_equal(suffix.token_ids_T, own.token_ids_T)
-                seen += [(index, k) for k in range(first, end)]
+                for k, suffix in zip(members, part.suffixes, strict=True):
+                    whole = batch[index].suffixes[k]
+                    np.testing.assert_array_equal(suffix.token_ids_T, whole.token_ids_T)
+                seen += [(index, k) for k in members]
     assert sorted(seen) == [(i, k) for i, g in enumerate(batch) for k in range(len(g.suffixes))]
     assert not any(
         turn.idle for turn in plans[int(np.argmax([sum(not t.idle for t in p) for p in plans]))]
@@ -59,8 +63,9 @@ def test_all_ranks_together_pass_over_everything_once(batch, ranks: int, budget:
 
 @pytest.mark.parametrize("budget", [1, 200])
 @pytest.mark.parametrize("offload", [False, True])
-def test_a_pass_has_pictures_on_all_ranks_or_on_none(budget: int, offload: bool) -> None:
-    plans = [rounds(GROUPS, 3, r, budget, True, offload) for r in range(3)]
+@pytest.mark.parametrize("mode", MODES)
+def test_a_pass_has_pictures_on_all_ranks_or_on_none(budget: int, offload: bool, mode: str) -> None:
+    plans = [rounds(GROUPS, 3, r, budget, mode, offload) for r in range(3)]
     for turns in zip(*plans, strict=True):
         through = {
             t.seen is not None or any(p.prompt.pixel_values is not None for p in t.parts)
@@ -85,13 +90,13 @@ def test_with_the_optimizer_elsewhere_the_last_pass_goes_through_the_tower(ranks
     long = [replace(g, prompt=EncodedPrompt(ids, ids)) for g in TEXTS]
     for offload in (False, True):
         for rank in range(ranks):
-            plan = rounds([*GROUPS, *long], ranks, rank, 1000, True, offload)
+            plan = rounds([*GROUPS, *long], ranks, rank, 1000, "shared_prefix", offload)
             assert all(p.prompt.pixel_values is None for p in plan[-1].parts)
             assert (plan[-1].seen is not None) is offload
 
 
 def test_texts_alone_go_through_no_tower() -> None:
     for offload in (False, True):
-        turns = rounds(TEXTS, 2, 0, 100, True, offload) + rounds(TEXTS, 2, 1, 100, True, offload)
+        turns = [t for r in (0, 1) for t in rounds(TEXTS, 2, r, 100, "shared_prefix", offload)]
         assert all(t.seen is None for t in turns)
     assert isinstance(GROUPS[0].prompt.pixel_values, torch.Tensor)

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from zppo_core.algorithm.train_groups import TrainGroup
 
-# (index of the group, first and last + 1 of its suffixes)
-Piece = tuple[int, int, int]
+
+class Piece(NamedTuple):
+    """Some of the responses of one group: number of the group, numbers of its suffixes."""
+
+    group: int
+    members: tuple[int, ...]
+
+    def of(self, groups: Sequence[TrainGroup]) -> TrainGroup:
+        """The piece as a group of its own."""
+        whole = groups[self.group]
+        return replace(whole, suffixes=tuple(whole.suffixes[k] for k in self.members))
+
+
+Batch = list[tuple[Piece, TrainGroup]]
 
 
 def padded_tokens(groups: Sequence[TrainGroup], shared: bool) -> int:
@@ -26,7 +39,7 @@ def packed_tokens(groups: Sequence[TrainGroup]) -> int:
 
 def micro_batches(
     groups: Sequence[TrainGroup], budget: int, shared: bool, packed: bool = False
-) -> list[list[tuple[Piece, TrainGroup]]]:
+) -> list[Batch]:
     """`groups` cut into pieces of like length, each batch within `budget` computed tokens.
 
     A group too large by itself is halved until it fits or has one suffix left. Depends on the
@@ -36,11 +49,11 @@ def micro_batches(
     def size(some: Sequence[TrainGroup]) -> int:
         return packed_tokens(some) if packed else padded_tokens(some, shared)
 
-    pieces: list[tuple[Piece, TrainGroup]] = []
+    pieces: Batch = []
     for i, group in enumerate(groups):
-        pieces += _split((i, 0, len(group.suffixes)), group, budget, size)
+        pieces += _split(Piece(i, tuple(range(len(group.suffixes)))), groups, budget, size)
     pieces.sort(key=lambda p: (p[1].prompt.length, _longest(p[1]), p[0]))
-    batches: list[list[tuple[Piece, TrainGroup]]] = []
+    batches: list[Batch] = []
     for piece in pieces:
         together = [g for _, g in batches[-1]] + [piece[1]] if batches else []
         if together and size(together) <= budget:
@@ -55,12 +68,17 @@ def _longest(group: TrainGroup) -> int:
 
 
 def _split(
-    piece: Piece, group: TrainGroup, budget: int, size: Callable[[Sequence[TrainGroup]], int]
-) -> list[tuple[Piece, TrainGroup]]:
-    index, first, end = piece
-    part = replace(group, suffixes=group.suffixes[first:end])
-    if end - first == 1 or size([part]) <= budget:
+    piece: Piece,
+    groups: Sequence[TrainGroup],
+    budget: int,
+    size: Callable[[Sequence[TrainGroup]], int],
+) -> Batch:
+    part, count = piece.of(groups), len(piece.members)
+    if count == 1 or size([part]) <= budget:
         return [(piece, part)]
-    middle = (first + end) // 2
-    left = _split((index, first, middle), group, budget, size)
-    return left + _split((index, middle, end), group, budget, size)
+    left, right = piece.members[: count // 2], piece.members[count // 2 :]
+    return [
+        half
+        for members in (left, right)
+        for half in _split(Piece(piece.group, members), groups, budget, size)
+    ]

@@ -245,8 +245,8 @@ class ShardedTrainer(Trainer):
 
     def _rounds(self, groups: Sequence[TrainGroup]) -> list[Round]:
         """This rank's passes over `groups`; as many as the rank with most has."""
-        shared, offload = self.mode == "shared_prefix", self.sharding.offload
-        return rounds(groups, self.world, self.rank, self.trainer.token_budget, shared, offload)
+        budget, offload = self.trainer.token_budget, self.sharding.offload
+        return rounds(groups, self.world, self.rank, budget, self.mode, offload)
 
     @torch.no_grad()
     def score(self, groups: Sequence[TrainGroup]) -> list[tuple[np.ndarray, ...]]:
@@ -264,9 +264,9 @@ class ShardedTrainer(Trainer):
             if turn.idle:
                 continue
             at = 0
-            for (index, begin, _), part in turn.batch:
-                for k, suffix in enumerate(part.suffixes):
-                    n, start = len(suffix.token_ids_T), int(starts[first[index] + begin + k])
+            for piece, part in turn.batch:
+                for k, suffix in zip(piece.members, part.suffixes, strict=True):
+                    n, start = len(suffix.token_ids_T), int(starts[first[piece.group] + k])
                     flat[start : start + n] = logp[at : at + n].float()
                     at += n
         dist.all_reduce(flat)

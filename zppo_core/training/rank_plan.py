@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from zppo_core.algorithm.train_groups import TrainGroup
-from zppo_core.training.batching import Piece, micro_batches
+from zppo_core.training.balance import balanced
+from zppo_core.training.batching import Batch, Piece, micro_batches
 from zppo_core.types import EncodedPrompt
-
-Batch = list[tuple[Piece, TrainGroup]]
 
 
 @dataclass(frozen=True)
@@ -52,27 +51,41 @@ def deal(groups: Sequence[TrainGroup], ranks: int) -> list[int]:
 
 
 def rounds(
-    groups: Sequence[TrainGroup], ranks: int, rank: int, budget: int, shared: bool, offload: bool
+    groups: Sequence[TrainGroup], ranks: int, rank: int, budget: int, mode: str, offload: bool
 ) -> list[Round]:
     """The passes of `rank` over its share of `groups`; as many as the rank with most has.
 
-    `budget` [tokens] and `shared` prefixes: see `micro_batches`. With `offload` the last pass goes
-    through the vision tower if any does: the optimizer gets gradients of that pass's weights alone.
+    `budget` [tokens] and `mode` of the forward pass: see `shares`. With `offload` the last pass
+    goes through the vision tower if any does: the optimizer gets gradients of that pass's weights
+    alone.
     """
+    passes = shares(groups, ranks, budget, mode)
+    everything = [batch for row in passes for batch in row if batch]
+    shortest = min(everything, key=_length)
+    plan = []
+    for i, row in enumerate(passes):
+        taken = [batch or shortest for batch in row]
+        last = offload and i == len(passes) - 1
+        seen = _pictures(taken) or (_pictures(everything) if last else [])
+        lacks = seen and _picture(taken[rank]) is None
+        plan.append(Round(taken[rank], not row[rank], seen[0] if lacks else None))
+    return plan
+
+
+def shares(groups: Sequence[TrainGroup], ranks: int, budget: int, mode: str) -> list[list[Batch]]:
+    """A mini-batch as passes, and each rank's micro-batch of a pass; empty where it has none.
+
+    `packed` rows are dealt out by cost (`balanced`). Padded ones are wasted beside others of
+    another length: whole groups are dealt out, and each rank's longest micro-batches come first.
+    """
+    if mode == "packed":
+        return balanced(groups, ranks, budget)
     owners = deal(groups, ranks)
     plans: list[list[Batch]] = []
     for one in range(ranks):
         mine = [i for i, owner in enumerate(owners) if owner == one]
-        batches = micro_batches([groups[i] for i in mine], budget, shared) if mine else []
-        plans.append([[((mine[p[0]], p[1], p[2]), g) for p, g in batch] for batch in batches])
-    everything = [batch for plan in plans for batch in plan]
-    shortest, count = min(everything, key=_length), max(map(len, plans))
-    found = []
-    for i in range(count):
-        taken = [plan[i] if i < len(plan) else shortest for plan in plans]
-        last = offload and i == count - 1
-        seen = _pictures(taken) or (_pictures(everything) if last else [])
-        own = taken[rank]
-        lacks = seen and _picture(own) is None
-        found.append(Round(own, i >= len(plans[rank]), seen[0] if lacks else None))
-    return found
+        batches = micro_batches([groups[i] for i in mine], budget, mode == "shared_prefix")
+        plans.append([[(Piece(mine[p.group], p.members), g) for p, g in b] for b in batches])
+    return [
+        [plan[i] if i < len(plan) else [] for plan in plans] for i in range(max(map(len, plans)))
+    ]

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.errors import UserError
 from zppo_core.models import lora
 from zppo_core.store.checkpoint import Checkpoint
-from zppo_core.training.batching import micro_batches
+from zppo_core.training.batching import Batch, micro_batches
 from zppo_core.training.forward import choose
 from zppo_core.training.fp32_masters import Masters
 from zppo_core.training.lm_head import jensen_shannon, log_probs
@@ -124,7 +124,7 @@ class Trainer:
         head = self.model.get_output_embeddings()
         return log_probs(hidden, head.weight, head.bias, chosen, self.forbidden)
 
-    def _batches(self, groups: Sequence[TrainGroup]) -> list[list[Any]]:
+    def _batches(self, groups: Sequence[TrainGroup]) -> list[Batch]:
         shared, packed = self.mode == "shared_prefix", self.mode == "packed"
         return micro_batches(groups, self.trainer.token_budget, shared, packed)
 
@@ -136,10 +136,10 @@ class Trainer:
             parts = [part for _, part in batch]
             logp = self._log_probs(parts)[0].cpu().numpy()
             start = 0
-            for (index, first, _), part in batch:
-                for i, suffix in enumerate(part.suffixes):
+            for piece, part in batch:
+                for k, suffix in zip(piece.members, part.suffixes, strict=True):
                     end = start + len(suffix.token_ids_T)
-                    found[index][first + i] = logp[start:end].copy()
+                    found[piece.group][k] = logp[start:end].copy()
                     start = end
         return [tuple(f) for f in found]
 
