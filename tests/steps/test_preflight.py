@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import resource
 import subprocess
@@ -118,7 +119,16 @@ def node(folder: Path, gpus: int, mebibytes: int) -> str:
     return str(folder)
 
 
+def installed(folder: Path, *packages: str) -> str:
+    """A folder for Python's path in which `packages` are."""
+    for name in packages:
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").touch()
+    return str(folder)
+
+
 def test_the_machine_must_have_the_gpus_and_the_memory(tmp_path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(installed(tmp_path, "vllm", "fla"))
     monkeypatch.setenv("PATH", node(tmp_path, 8, 81_559) + ":/usr/bin:/bin")
     for scale in ("0.8B", "2B", "4B", "9B"):
         check_machine(load(scale))
@@ -128,6 +138,32 @@ def test_the_machine_must_have_the_gpus_and_the_memory(tmp_path, monkeypatch) ->
     with pytest.raises(UserError, match="scale 9B does not fit: vLLM gets 10 GiB"):
         check_machine(load("9B"))
     check_machine(load("nano"))
+
+
+@pytest.mark.parametrize(
+    ("missing", "overrides", "words"),
+    [
+        ("vllm", [], r"vLLM; pip install -e '\.\[gpu\]', or use --set compute\.engine=hf"),
+        ("fla", [], r"flash-linear-attention; .*--set trainer\.mode=shared_prefix"),
+        ("fla", ["trainer.mode=packed"], "flash-linear-attention"),
+        ("deepspeed", ["compute.update_processes=2"], r"DeepSpeed; .*update_processes=1"),
+        ("deepspeed", ["compute.offload=true"], "DeepSpeed"),
+    ],
+)
+def test_what_the_run_needs_must_be_installed(
+    tmp_path, monkeypatch, missing: str, overrides: list[str], words: str
+) -> None:
+    monkeypatch.syspath_prepend(installed(tmp_path, *{"vllm", "fla"} - {missing}))
+    monkeypatch.setenv("PATH", node(tmp_path, 8, 81_559) + ":/usr/bin:/bin")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == missing else find(name)
+    )
+    with pytest.raises(UserError, match=words):
+        check_machine(load("4B", overrides))
+    check_machine(load("nano"))
+    slow = ["compute.engine=hf", "trainer.mode=shared_prefix", "compute.update_processes=1"]
+    check_machine(load("0.8B", slow))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -43,13 +44,35 @@ def check_own(config: Config) -> None:
 
 
 def check_machine(config: Config) -> None:
-    """Raise UserError if this machine has not the GPUs, or not enough memory on them."""
+    """Raise UserError if this machine has not the packages, the GPUs, or enough memory on them."""
     from zppo_core.models.memory import fault
 
     check_gpus(config)
+    check_packages(config)
     sizes = gpu_memory()
     if config.compute.device == "cuda" and sizes and (why := fault(config, min(sizes))):
         raise UserError(f"scale {config.scale} does not fit: {why}")
+
+
+def check_packages(config: Config) -> None:
+    """What is in the extra `gpu` must be here where the run needs it; nothing is imported."""
+    c = config.compute
+    needs = {}
+    if c.engine == "vllm":
+        needs["vllm"] = "compute.engine=vllm needs vLLM", "use --set compute.engine=hf"
+    if c.update_processes > 1 or c.update_hosts > 1 or c.offload:
+        needs["deepspeed"] = (
+            "an update of several processes needs DeepSpeed",
+            ("train in one process with --set compute.update_processes=1"),
+        )
+    if c.device == "cuda" and config.trainer.mode in ("auto", "packed"):
+        needs["fla"] = (
+            "on CUDA the delta layers need flash-linear-attention",
+            ("accept a loop that is many times slower with --set trainer.mode=shared_prefix"),
+        )
+    for package, (why, otherwise) in needs.items():
+        if importlib.util.find_spec(package) is None:
+            raise UserError(f"{why}; pip install -e '.[gpu]', or {otherwise}")
 
 
 def gpu_memory() -> list[float]:
