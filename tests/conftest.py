@@ -1,9 +1,13 @@
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
+# how long an example takes says what else the machine does
+hypothesis.settings.register_profile("ours", deadline=None)
+hypothesis.settings.load_profile("ours")
 sys.path.insert(0, str(Path(__file__).parent))  # helpers that several rooms share
 torch.set_num_threads(1)
 

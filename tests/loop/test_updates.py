@@ -1,11 +1,15 @@
 """Advantages, mini-batches, old log-probabilities, the buffer (section 2, 6, and sections 3, 4)."""
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scripted_world import MANY, World, encoded, student_with
 from story import CAPACITY, STEPS, TAU, UPDATES, active, reached, standardised, tell, tokens_of
 
 from zppo_core.algorithm.replay_buffer import Entry
+from zppo_core.algorithm.student_update import NotFiniteError
 
 
 def test_advantages_are_those_of_the_whole_rollout_batch(story) -> None:
@@ -224,3 +228,16 @@ def test_steps_are_numbered_and_so_is_what_is_in_them(story) -> None:
         for group in told.groups:
             assert group.uid == f"{i:06d}/{group.question_id}/{group.kind}"
     assert story.world.state.step == STEPS
+
+
+def test_mini_batches_without_a_finite_gradient_end_the_run_at_the_third(tmp_path) -> None:
+    world, _ = tell(tmp_path, 1)
+    state = world.state
+    update = world.learner.update
+    world.learner.update = lambda groups, tokens: replace(update(groups, tokens), skipped=True)
+    with pytest.raises(NotFiniteError, match="in 3 mini-batches in a row"):
+        world.step()  # of three mini-batches
+    assert state.skipped == 3
+    again = replace(state, skipped=0, buffer=copy.deepcopy(state.buffer))
+    again.load_state_dict(state.state_dict())
+    assert again.skipped == 3

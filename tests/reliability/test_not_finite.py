@@ -40,7 +40,7 @@ from zppo_core.training.updater import Trainer
 
 OPTIMIZER = OptimizerConfig(lr=1e-3, weight_decay=0.1, max_grad_norm=1.0)
 LEARNING = {
-    "data.reward": "test_not_finite:coin",
+    "data.reward": "coin:coin",
     "run.rollout_steps": 3,
     "run.method": "grpo",
     "data.train_questions": 12,
@@ -50,14 +50,6 @@ LEARNING = {
     "evaluation.max_tokens": 6,
     "evaluation.limit": 1,
 }
-
-
-def coin(question: Any, response: str) -> Any:
-    """Right or wrong by the response's length: groups that are rarely trivial."""
-    from zppo_core.types import Grade
-
-    right = len(response) % 2 == 0
-    return Grade(float(right), "correct" if right else "wrong", None)
 
 
 def spoiled(groups: list[Any]) -> list[Any]:
