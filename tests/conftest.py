@@ -6,7 +6,7 @@ import pytest
 import torch
 
 # how long an example takes says what else the machine does
-hypothesis.settings.register_profile("ours", deadline=None)
+hypothesis.settings.register_profile("ours", hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile("ours")
 sys.path.insert(0, str(Path(__file__).parent))  # helpers that several rooms share
 torch.set_num_threads(1)
