@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,26 +15,11 @@ from zppo_core.models.nano import resolve
 from zppo_core.models.qwen3_5 import shape as qwen
 from zppo_core.types import EncodedPrompt
 
-TINY = qwen.Shape(256, 4, 768, 2, 1, 4, True, 0)  # for a CPU
+TINY = qwen.Shape(256, 4, 768, 2, 1, 4, True, 0, 64, 2, 128)  # for a CPU
 
 
-@dataclass(frozen=True)
-class Tower:
-    """A vision tower's layers, widths and heads."""
-
-    depth: int
-    hidden: int
-    ffn: int
-    heads: int
-
-
-TOWERS = {
-    "tiny": Tower(2, 64, 128, 2),
-    "0.8B": Tower(12, 768, 3072, 12),
-    "2B": Tower(24, 1024, 4096, 16),
-    "4B": Tower(24, 1024, 4096, 16),
-    "9B": Tower(27, 1152, 4304, 16),
-}
+# heads of the vision towers
+TOWER_HEADS = {"tiny": 2, "0.8B": 12, "2B": 16, "4B": 16, "9B": 16}
 PATCH, MERGE = 16, 2
 # patches of one picture, high and wide: 768 x 1,024 pixels
 GRIDS = {"tiny": (4, 6), **dict.fromkeys(("0.8B", "2B", "4B", "9B"), (48, 64))}
@@ -57,7 +42,7 @@ def build(name: str, device: str, dtype: torch.dtype) -> Any:
     """
     from transformers import AutoConfig, Qwen3_5ForConditionalGeneration
 
-    shape, tower = shape_of(name), TOWERS[name]
+    shape = shape_of(name)
     config: Any = AutoConfig.from_pretrained(resolve("nano:student"))
     text, vision = config.text_config, config.vision_config
     text.hidden_size = vision.out_hidden_size = shape.hidden
@@ -74,8 +59,8 @@ def build(name: str, device: str, dtype: torch.dtype) -> Any:
     text.rope_parameters |= {"mrope_section": [11, 11, 10], "partial_rotary_factor": 0.25}
     text.tie_word_embeddings = config.tie_word_embeddings = shape.tied
     text.max_position_embeddings = 1 << 17
-    vision.depth, vision.hidden_size = tower.depth, tower.hidden
-    vision.intermediate_size, vision.num_heads = tower.ffn, tower.heads
+    vision.depth, vision.hidden_size = shape.vision_layers, shape.vision_hidden
+    vision.intermediate_size, vision.num_heads = shape.vision_ffn, TOWER_HEADS[name]
     vision.patch_size, vision.spatial_merge_size = PATCH, MERGE
     vision.num_position_embeddings = 48 * 48
     torch.manual_seed(0)

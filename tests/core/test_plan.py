@@ -71,6 +71,7 @@ def test_a_plan_says_where_each_value_that_is_not_the_default_comes_from() -> No
         'model = "Qwen/Qwen3.5-4B"  # preset 4B',
         "new_prompts = 16  # --set",
         "lr = 3e-06  # my.toml",
+        "token_budget = 16384  # layout one-gpu",
         "student_gpus = 1  # layout one-gpu",
         "teacher_gpus = 0  # layout one-gpu",
         "offload = true  # layout one-gpu",

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
-from transformers.models.qwen3_5 import Qwen3_5TextConfig
+from transformers.models.qwen3_5 import (
+    Qwen3_5TextConfig,
+    Qwen3_5VisionConfig,
+    Qwen3_5VisionModel,
+)
 
 from zppo_core.config import load
 from zppo_core.models import memory
 from zppo_core.models.qwen3_5 import shape as qwen
+from zppo_core.models.qwen3_5.hybrid import HybridText, checkpointed
 from zppo_core.training import deepspeed, lm_head
 
 GIB = 2**30
@@ -120,6 +128,64 @@ def test_a_teacher_beside_the_students_engine_has_that_engines_share_of_the_gpu(
         assert memory.fault(load(layout, ["teacher.endpoint=http://there:8000/v1"]), gib) == ""
 
 
+@contextmanager
+def kept_by(model: torch.nn.Module) -> Iterator[dict[int, int]]:
+    """Bytes that autograd keeps within, by storage; the model's weights are not counted."""
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, int] = {}
+    alive: list[torch.Tensor] = []  # or an address would be used again
+
+    def count(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+            alive.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
+        yield kept
+
+
+@pytest.mark.parametrize("checkpointing", [True, False])
+@pytest.mark.parametrize(("hidden", "ffn", "depth"), [(256, 1024, 4), (384, 1152, 2)])
+def test_a_tower_keeps_what_the_estimate_says(
+    checkpointing: bool, hidden: int, ffn: int, depth: int
+) -> None:
+    """Within 15 %, on pictures of several sizes."""
+    config = Qwen3_5VisionConfig(
+        depth=depth,
+        hidden_size=hidden,
+        intermediate_size=ffn,
+        num_heads=4,
+        out_hidden_size=64,
+        num_position_embeddings=48**2,
+    )
+    tower = Qwen3_5VisionModel(config).to(torch.bfloat16).eval()
+    grids = torch.tensor([[1, 16, 24], [1, 20, 12]])
+    patches = int(grids.prod(-1).sum())
+    pixels = torch.randn(patches, qwen.PIXELS, dtype=torch.bfloat16)
+    with kept_by(tower) as kept, checkpointed(tower.blocks) if checkpointing else nullcontext():
+        tower(pixels, grids)
+    shape = qwen.Shape(64, 4, 128, 1, 1, 1, True, 0, hidden, depth, ffn)
+    told, again = shape.tower_bytes(patches // qwen.PATCHES, checkpointing)
+    assert sum(kept.values()) == pytest.approx(told, rel=0.15)
+    assert again == (2 * patches * (11 * hidden + 2 * ffn) if checkpointing else 0)
+
+
+def test_pictures_count_where_the_tower_learns() -> None:
+    def activations(*sets: str) -> float:
+        found = memory.estimate(load("9B", sets))
+        assert found is not None
+        return {n.what: n.gib for n in found.update}["activations"]
+
+    frozen = activations("trainer.train_vision=false")
+    # 131,072 patches, in two bytes: 27 inputs of layers, pixels, and five widths around the merger
+    kept = 32_768 * 4 * 2 * (27 * 1_152 + 1_536 + 5 * 1_152)
+    assert activations() - frozen == pytest.approx(kept / GIB)
+    adapters = "trainer.lora_rank=16"
+    assert activations(adapters) == activations(adapters, "trainer.train_vision=false")
+
+
 @pytest.mark.parametrize("checkpointing", [True, False])
 def test_activations_are_within_a_factor_of_two_of_what_a_pass_keeps(checkpointing: bool) -> None:
     """Counted by autograd's own hooks on a model of the family with wide layers."""
@@ -142,24 +208,13 @@ def test_activations_are_within_a_factor_of_two_of_what_a_pass_keeps(checkpointi
         },
     )
     model = AutoModelForCausalLM.from_config(config).to(torch.bfloat16)
-    from zppo_core.models.qwen3_5.hybrid import HybridText
-
     text, tokens = HybridText(model, checkpointing), 2048
-    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    kept: dict[int, int] = {}
-
-    def count(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
     ids, lengths = torch.randint(0, 512, (8, tokens // 8)), torch.full((8,), tokens // 8)
-    with torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
+    with kept_by(model) as kept:
         segment, position = text.embed_prompts(ids, lengths)
         hidden, _ = text.run(segment, None, position)
         hidden.sum()
-    shape = qwen.Shape(256, 8, 896, 1, 1, 2, True, 0)
+    shape = qwen.Shape(256, 8, 896, 1, 1, 2, True, 0, 0, 0, 0)
     head = 9 * min(tokens, qwen.HEAD_TOKENS) * qwen.VOCAB + qwen.VOCAB * 256 * 6
     own = shape.activation_bytes(tokens, checkpointing) - head
     if checkpointing:  # the layer that is computed again comes only in the backward pass

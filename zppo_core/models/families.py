@@ -68,8 +68,11 @@ class Shape(Protocol):
         """What a sequence holds, whatever its length."""
         ...
 
-    def activation_bytes(self, tokens: int, checkpointing: bool) -> int:
-        """What a forward pass over `tokens` keeps for the backward pass, in bfloat16."""
+    def activation_bytes(self, tokens: int, checkpointing: bool, pictures: int = 0) -> int:
+        """What a pass over `tokens` keeps for the backward pass, in bfloat16, when it keeps most.
+
+        `pictures` of them are those of pictures, through a vision tower that learns.
+        """
         ...
 
 

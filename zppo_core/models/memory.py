@@ -2,7 +2,8 @@
 
 Weights, gradients and optimizer follow from the shape and from who shares what. Activations are
 those of a micro-batch of `trainer.token_budget` tokens with every layer's input kept and one layer
-computed again. docs/scale.md has the table that `zppo memory` prints.
+computed again, in the text stack and in the vision tower. docs/scale.md has the table that
+`zppo memory` prints.
 """
 
 from __future__ import annotations
@@ -85,7 +86,9 @@ def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
     state = 8 if config.optimizer.moments == "bfloat16" else 12
     optimizer = 0.0 if c.offload else learning * state / ranks
     method = method_of(config)
-    activations = student.activation_bytes(trainer.token_budget, trainer.checkpointing)
+    # in the worst micro-batch all tokens are those of pictures
+    pictures = trainer.token_budget if trainer.train_vision and not trainer.lora_rank else 0
+    activations = student.activation_bytes(trainer.token_budget, trainer.checkpointing, pictures)
     update: tuple[Need, ...] = (
         Need("weights", weights / GIB),
         Need("gradients", gradients / GIB),

@@ -8,8 +8,10 @@ Gradients flow through all of it. The same function decodes, trains padded rows 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -70,6 +72,24 @@ class Segment:
         return steps < self.lengths.unsqueeze(1)
 
 
+@contextmanager
+def checkpointed(blocks: Iterable[Any]) -> Iterator[None]:
+    """Within it, `blocks` of a vision tower keep their inputs alone for the backward pass.
+
+    transformers does so for blocks in training mode, and ours never are: a sampler has no dropout.
+    A block has nothing of its own that looks at its mode; its parts stay as they are.
+    """
+    blocks = list(blocks)
+    for block in blocks:
+        block.training = block.gradient_checkpointing = True
+        block._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+    try:
+        yield
+    finally:
+        for block in blocks:
+            block.training = block.gradient_checkpointing = False
+
+
 class HybridText:
     """The text stack of `model` (Qwen3_5ForConditionalGeneration or Qwen3_5ForCausalLM).
 
@@ -120,8 +140,11 @@ class HybridText:
         return Segment(embeddings, positions, lengths), lengths + delta.squeeze(1)
 
     def _features(self, pixels: torch.Tensor, grids: torch.Tensor) -> torch.Tensor:
-        found = self.model.model.get_image_features(pixels, grids, return_dict=True)
-        return torch.cat(list(found.pooler_output))
+        keeps_less = self.checkpointing and torch.is_grad_enabled()
+        inner = self.model.model
+        with checkpointed(inner.visual.blocks) if keeps_less else nullcontext():
+            features = inner.get_image_features(pixels, grids, return_dict=True)
+        return torch.cat(list(features.pooler_output))
 
     def continuation(
         self, input_ids: torch.Tensor, lengths: torch.Tensor, start: torch.Tensor

@@ -8,6 +8,7 @@ from importlib import resources
 
 VOCAB = 248_320
 HEAD_DIM, LINEAR_DIM, KEY_HEADS, KERNEL, EVERY = 256, 128, 16, 4, 4  # common to the family
+PATCHES, PIXELS = 4, 3 * 2 * 16 * 16  # patches that become one token; values of a patch
 HEAD_TOKENS = 2048  # positions whose logits are there at once, as in training/lm_head.py
 
 
@@ -23,6 +24,9 @@ class Shape:
     value_heads: int
     tied: bool
     vision_params: int
+    vision_hidden: int
+    vision_layers: int
+    vision_ffn: int
     bytes: int = 2
 
     @property
@@ -71,8 +75,30 @@ class Shape:
         mixed = 2 * KEY_HEADS * LINEAR_DIM + self.value_heads * LINEAR_DIM
         return linear * (self.value_heads * LINEAR_DIM * LINEAR_DIM * 4 + mixed * (KERNEL - 1) * 2)
 
-    def activation_bytes(self, tokens: int, checkpointing: bool) -> int:
-        """What a forward pass over `tokens` keeps for the backward pass, in bfloat16."""
+    def activation_bytes(self, tokens: int, checkpointing: bool, pictures: int = 0) -> int:
+        """What a pass over `tokens` keeps for the backward pass, in bfloat16, when it keeps most.
+
+        `pictures` of the tokens are those of pictures, through a vision tower that learns. Its
+        gradients come last: what one of its layers computes again is not beside the text's.
+        """
+        kept, again = self.tower_bytes(pictures, checkpointing)
+        return kept + max(self.text_bytes(tokens, checkpointing), again)
+
+    def tower_bytes(self, tokens: int, checkpointing: bool) -> tuple[int, int]:
+        """What the vision tower keeps of pictures that fill `tokens`, and computes again at once.
+
+        A layer keeps its input, two norms, queries, keys and values with their rotation, what
+        attention gives, and the feed-forward's width twice. Pixels and the merger come on top.
+        """
+        patches = tokens * PATCHES
+        ends = patches * 2 * (PIXELS + 5 * self.vision_hidden)
+        one = patches * 2 * (11 * self.vision_hidden + 2 * self.vision_ffn)
+        if checkpointing:
+            return ends + patches * 2 * self.vision_hidden * self.vision_layers, one
+        return ends + one * self.vision_layers, 0
+
+    def text_bytes(self, tokens: int, checkpointing: bool) -> int:
+        """What text stack and head keep of `tokens`, with a layer that is computed again."""
         h, values = self.hidden, self.value_heads * LINEAR_DIM
         # norms, projections, gates and products of one layer
         one = tokens * 2 * (6 * h + 3 * self.ffn + 2 * KEY_HEADS * LINEAR_DIM * 2 + 4 * values)
