@@ -8,7 +8,7 @@ import torch.nn.functional as F
 import world
 
 from zppo_core.algorithm.losses import policy_loss
-from zppo_core.algorithm.train_groups import sampler_mismatch, to_train_group
+from zppo_core.algorithm.train_groups import TrainGroup, sampler_mismatch, to_train_group
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.errors import UserError
 from zppo_core.models.collate import right_pad
@@ -68,6 +68,13 @@ def test_shared_prefix_and_padded_rows_give_one_gradient(asked, sizes) -> None:
     assert padded.norm() > 1e-3
 
 
+def ending_otherwise(group: TrainGroup) -> TrainGroup:
+    """The group with another last token of its prompt; templates end in two that are equal."""
+    ids_P = group.prompt.input_ids_P.copy()
+    ids_P[-1] = group.suffixes[0].token_ids_T[0]
+    return replace(group, prompt=replace(group.prompt, input_ids_P=ids_P))
+
+
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize(
     ("asked", "sizes"),
@@ -79,7 +86,7 @@ def test_shared_prefix_and_padded_rows_give_one_gradient(asked, sizes) -> None:
 )
 def test_packed_prompts_and_responses_give_the_padded_gradient(asked, sizes, checkpointing) -> None:
     """The layout of a GPU, with kernels in plain torch; on CUDA others take their place."""
-    groups = world.groups(asked, sizes)
+    groups = [ending_otherwise(g) for g in world.groups(asked, sizes)]
     padded, a = gradient_of(groups, mode="padded")
     model = world.model(torch.float64)
     trainer = world.trainer(model, "padded")
