@@ -86,6 +86,18 @@ def endpoint(config: Config, address: str) -> ModelSpec:
     return ModelSpec(address, api_key_env=key, concurrency=at_once)
 
 
+def rival_of(name: str, config: Config) -> Contestant:
+    """The model as the configuration names it: an endpoint, or weights on the student's GPUs."""
+    import torch
+
+    model, thinking = config.student.model, config.student.thinking
+    if is_address(model):
+        engine = LazyEngine(endpoint(config, model).open)
+        return Contestant(name, engine.name, thinking, engine)
+    key = name_of(model, getattr(torch, config.student.dtype))
+    return Contestant(name, key, thinking, LazyEngine(lambda: evaluation_engine(config)))
+
+
 def contestants(run: Run, teacher: LazyEngine) -> Iterator[Contestant]:
     """Base, trained student and, if the method has one, teacher; one at a time.
 

@@ -143,3 +143,9 @@ def test_any_stays_rare() -> None:
             nodes = ast.walk(ast.parse(text))
             uses += sum(isinstance(node, ast.Name) and node.id == "Any" for node in nodes)
     assert 1000 * uses / lines <= 5
+
+
+def test_steps_are_thin() -> None:
+    """A step reads the run, calls a room below and fills the card."""
+    sizes = {path.name: path.read_text().count("\n") for path in (ROOT / "steps").glob("*.py")}
+    assert {name: size for name, size in sizes.items() if size > 80} == {}

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from eval.models import judge_engine, name_of
-from steps.evaluate_model import rival_of
+from eval.models import judge_engine, name_of, rival_of
 from zppo_core import models
 from zppo_core.config import load
 from zppo_core.engines import factory as engines

@@ -147,3 +147,8 @@ def _sets(overrides: Iterable[str] | Mapping[str, object]) -> Iterable[tuple[str
 def _shipped(name: str) -> dict[str, object]:
     path = resources.files("zppo_core.config") / f"{name}.toml"
     return tomllib.loads(path.read_text("utf-8"))
+
+
+def scale_of(model: str) -> str:
+    """The preset by which a model is evaluated if none is named: foreign ones as 4B."""
+    return "4B" if model and not model.startswith("nano:") else "nano"
