@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def overview() -> str:
     """The subcommands, a line each."""
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {command.about}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
     return "\n".join(
         [
             "usage: zppo COMMAND ...",
@@ -53,7 +53,7 @@ def start_flow(called: Command, rest: Sequence[str]) -> int:
     """Become the flow's process, so that signals and the exit code are its own."""
     file, command = called.does.split()
     if {"-h", "--help"} & set(rest):
-        print(f"zppo: {called.about}\nexample: {called.example}\n", flush=True)
+        print(f"zppo: {called.summary}\nexample: {called.example}\n", flush=True)
     os.execv(sys.executable, [sys.executable, str(FLOWS / file), command, *rest])
 
 

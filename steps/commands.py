@@ -10,7 +10,7 @@ class Command:
     """A subcommand. `does`: "module:main" to call, or a flow's file and Metaflow's command."""
 
     does: str
-    about: str
+    summary: str
     example: str
 
 

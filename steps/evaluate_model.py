@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eval.harness import ScoreRow
-from eval.models import exam_of, rival_of
+from eval.models import evaluator_of, named_model
 from eval.report.model_scores import conclude_model, scores_text
 from eval.scores import Item, run_item
 from steps.cards.blocks import Card, note, safe_text
@@ -17,9 +17,9 @@ def evaluate_model(setup: Artifact, item: Item, card: Card | None = None) -> lis
     """The model's row of eval_scores for the item."""
     run = Run.of(setup)
     set_threads(run.config, alone=False)
-    exam, _ = exam_of(run.config, run.cache)
-    rival = rival_of(run.name, run.config)
-    return run_item(run, exam, iter([rival]), item, drawing(card, item))
+    evaluator, _ = evaluator_of(run.config, run.cache)
+    model = named_model(run.name, run.config)
+    return run_item(run, evaluator, iter([model]), item, drawing(card, item))
 
 
 def aggregate_model(setup: Artifact, card: Card | None = None) -> str:

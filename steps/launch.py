@@ -38,7 +38,7 @@ def prepare_process(flow: str, training: bool = True, scale: str = "") -> Argume
             raise SystemExit(0)
         if arguments.command in ("run", "resume") and not arguments.options.max_workers:
             sys.argv += ["--max-workers", str(workers(arguments, elsewhere))]
-        if card_server.wanted(sys.argv[1:]):
+        if card_server.is_requested(sys.argv[1:]):
             card_server.keep_on_loopback()
         if arguments.command == "run" and not arguments.helps:
             from eval.preflight import check_early  # numpy: most commands check nothing

@@ -89,9 +89,9 @@ def test_the_old_names_are_thin_and_call_the_same_function(name: str) -> None:
     assert f"from {module} import main\n" in text
 
 
-def test_the_package_runs_as_a_module_and_the_help_is_quick() -> None:
+def test_the_command_runs_as_a_module_and_the_help_is_quick() -> None:
     said = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "zppo_core"],
+        [sys.executable, "-X", "importtime", "-m", "steps.cli"],
         capture_output=True,
         text=True,
         check=True,

@@ -30,7 +30,7 @@ def _length(batch: Batch) -> int:
 
 
 def _pictures(batches: Iterable[Batch]) -> list[EncodedPrompt]:
-    return [found for batch in batches if (found := _picture(batch)) is not None]
+    return [picture for batch in batches if (picture := _picture(batch)) is not None]
 
 
 def _picture(batch: Batch) -> EncodedPrompt | None:
@@ -38,7 +38,7 @@ def _picture(batch: Batch) -> EncodedPrompt | None:
     return next((g.prompt for _, g in batch if g.prompt.pixel_values is not None), None)
 
 
-def deal(groups: Sequence[TrainGroup], ranks: int) -> list[int]:
+def assign_ranks(groups: Sequence[TrainGroup], ranks: int) -> list[int]:
     """The rank of each group: the costliest first, each to the rank with least to do so far.
 
     Cost is tokens: the prompt once and every response. Depends on the groups alone.
@@ -59,20 +59,20 @@ def rounds(
     `budget` [tokens] and `shared` prefixes: see `micro_batches`. With `offload` the last pass goes
     through the vision tower if any does: the optimizer gets gradients of that pass's weights alone.
     """
-    owners = deal(groups, ranks)
+    owners = assign_ranks(groups, ranks)
     plans: list[list[Batch]] = []
     for one in range(ranks):
-        mine = [i for i, owner in enumerate(owners) if owner == one]
-        batches = micro_batches([groups[i] for i in mine], budget, shared) if mine else []
-        plans.append([[((mine[p[0]], p[1], p[2]), g) for p, g in batch] for batch in batches])
+        owned = [i for i, owner in enumerate(owners) if owner == one]
+        batches = micro_batches([groups[i] for i in owned], budget, shared) if owned else []
+        plans.append([[((owned[p[0]], p[1], p[2]), g) for p, g in batch] for batch in batches])
     everything = [batch for plan in plans for batch in plan]
     shortest, count = min(everything, key=_length), max(map(len, plans))
-    found = []
+    planned = []
     for i in range(count):
         taken = [plan[i] if i < len(plan) else shortest for plan in plans]
         last = offload and i == count - 1
         seen = _pictures(taken) or (_pictures(everything) if last else [])
-        own = taken[rank]
-        lacks = seen and _picture(own) is None
-        found.append(Round(own, i >= len(plans[rank]), seen[0] if lacks else None))
-    return found
+        held = taken[rank]
+        lacks = seen and _picture(held) is None
+        planned.append(Round(held, i >= len(plans[rank]), seen[0] if lacks else None))
+    return planned

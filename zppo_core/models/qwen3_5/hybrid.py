@@ -120,8 +120,8 @@ class HybridText:
         return Segment(embeddings, positions, lengths), lengths + delta.squeeze(1)
 
     def _features(self, pixels: torch.Tensor, grids: torch.Tensor) -> torch.Tensor:
-        found = self.model.model.get_image_features(pixels, grids, return_dict=True)
-        return torch.cat(list(found.pooler_output))
+        features = self.model.model.get_image_features(pixels, grids, return_dict=True)
+        return torch.cat(list(features.pooler_output))
 
     def continuation(
         self, input_ids: torch.Tensor, lengths: torch.Tensor, start: torch.Tensor
