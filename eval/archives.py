@@ -58,18 +58,18 @@ class Index:
     @classmethod
     def of(cls, paths: Iterable[str]) -> Index:
         """The index of `paths`, which have slashes; hidden files and folders are none."""
-        found = cls()
+        index = cls()
         for path in paths:
             parts = path.split("/")
             if path.endswith("/") or any(p.startswith(".") or p == "__MACOSX" for p in parts):
                 continue
-            found.names.setdefault(parts[-1], []).append(path)
+            index.names.setdefault(parts[-1], []).append(path)
             if path.lower().endswith(STILLS):
-                found.folders.setdefault("/".join(parts[:-1]), []).append(path)
-        for folder, stills in found.folders.items():
+                index.folders.setdefault("/".join(parts[:-1]), []).append(path)
+        for folder, stills in index.folders.items():
             stills.sort(key=_by_number)
-            found.names.setdefault(folder.rpartition("/")[2], []).append(folder)
-        return found
+            index.names.setdefault(folder.rpartition("/")[2], []).append(folder)
+        return index
 
     def find(self, name: str) -> str | None:
         """The file, or folder with stills, whose path ends in `name`; the shortest if several."""
@@ -88,7 +88,7 @@ def _by_number(path: str) -> list[tuple[int, str]]:
 
 def walked(root: Path) -> list[str]:
     """Every file below `root`, with slashes, relative to it; linked folders are entered once."""
-    found, seen = [], set()
+    paths, seen = [], set()
     for folder, folders, files in os.walk(root, followlinks=True):
         here = os.path.realpath(folder)
         if here in seen:
@@ -96,8 +96,8 @@ def walked(root: Path) -> list[str]:
             continue
         seen.add(here)
         below = Path(folder).relative_to(root).as_posix()
-        found += [name if below == "." else f"{below}/{name}" for name in files]
-    return sorted(found)
+        paths += [name if below == "." else f"{below}/{name}" for name in files]
+    return sorted(paths)
 
 
 class Archives:

@@ -41,7 +41,7 @@ class Agreement:
 
 def read_labels(text: str) -> list[tuple[Case, float]]:
     """The labelled cases of a JSONL text; UserError naming the line of the first fault."""
-    found = []
+    labelled = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
@@ -55,18 +55,18 @@ def read_labels(text: str) -> list[tuple[Case, float]]:
                 raise ValueError(f"judge {case.judge!r}, label {label}")
         except (ValueError, KeyError, TypeError) as fault:
             raise UserError(f"labels, line {number}: {fault!r}") from None
-        found.append((case, label))
-    if not found:
+        labelled.append((case, label))
+    if not labelled:
         raise UserError("no labelled case; write one JSON object a line")
-    return found
+    return labelled
 
 
 def agreement(judge: str, pairs: Sequence[tuple[bool, bool]], malformed: int) -> Agreement:
     """Agreement over (label, judge) pairs."""
     n, same = len(pairs), sum(a == b for a, b in pairs)
     low, high = wilson(same, n)
-    labelled, said = sum(a for a, _ in pairs) / n, sum(b for _, b in pairs) / n
-    chance = labelled * said + (1 - labelled) * (1 - said)
+    labelled, judged = sum(a for a, _ in pairs) / n, sum(b for _, b in pairs) / n
+    chance = labelled * judged + (1 - labelled) * (1 - judged)
     kappa = None if chance == 1 else (same / n - chance) / (1 - chance)
     return Agreement(
         judge,
@@ -89,14 +89,16 @@ def calibrate(judge: Judge, labelled: Sequence[tuple[Case, float]]) -> list[Agre
         for (case, label), v in zip(labelled, verdicts, strict=True)
     ]
     names = [name for name in JUDGES if name in {r[0] for r in rows}]
-    found = []
+    agreements = []
     for name in [*names, "all"] if len(names) > 1 else names:
-        own = [r for r in rows if name in (r[0], "all")]
-        found.append(agreement(name, [r[1:3] for r in own], sum(r[3] for r in own)))
-    return found
+        of_prompt = [r for r in rows if name in (r[0], "all")]
+        agreements.append(
+            agreement(name, [r[1:3] for r in of_prompt], sum(r[3] for r in of_prompt))
+        )
+    return agreements
 
 
-def text_of(found: Sequence[Agreement]) -> str:
+def text_of(agreements: Sequence[Agreement]) -> str:
     """The agreements as an aligned table."""
     cells = [
         [
@@ -108,7 +110,7 @@ def text_of(found: Sequence[Agreement]) -> str:
             str(a.false_wrong),
             str(a.malformed),
         ]
-        for a in found
+        for a in agreements
     ]
     columns = [
         "judge",
@@ -135,9 +137,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--device", default="cuda")
     o = parser.parse_args(arguments)
-    ours = resources.files("eval.report") / "reference" / "judge_labels.jsonl"
+    default_labels = resources.files("eval.report") / "reference" / "judge_labels.jsonl"
     try:
-        labelled = read_labels((o.labels or ours).read_text(encoding="utf-8"))
+        labelled = read_labels((o.labels or default_labels).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"--labels {o.labels}: {error.strerror}") from None
     engine = ModelSpec(o.model, o.engine, o.dtype, o.device).open()

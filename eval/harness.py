@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TypedDict
 
 from eval.benchmark import Benchmark, Sample
-from eval.protocol import EvalSample, Exam
+from eval.protocol import EvalSample, Evaluator
 from eval.scoring import FAULT, totals
 from eval.suite import load
 from zppo_core.errors import UserError
@@ -48,7 +48,7 @@ WHOLE = Part()
 
 
 @dataclass(frozen=True)
-class Marked:
+class ScoredPart:
     """What a part came to; `fault` says why there is nothing at all."""
 
     samples: tuple[EvalSample, ...] = ()
@@ -70,55 +70,55 @@ def parts_of(benchmark: Benchmark, limit: int, shard: int) -> list[Part]:
 def evaluate(
     engine: Engine,
     benchmark: Benchmark,
-    exam: Exam,
+    evaluator: Evaluator,
     thinking: bool,
     progress: Progress | None = None,
 ) -> tuple[list[EvalSample], EvalScore]:
     """Every sample of `benchmark` asked once and marked, and the score over all."""
-    marked = run_part(engine, benchmark, exam, thinking, WHOLE, progress)
-    return list(marked.samples), summarise(benchmark, exam, [marked])
+    marked = run_part(engine, benchmark, evaluator, thinking, WHOLE, progress)
+    return list(marked.samples), summarise(benchmark, evaluator, [marked])
 
 
 def run_part(
     engine: Engine,
     benchmark: Benchmark,
-    exam: Exam,
+    evaluator: Evaluator,
     thinking: bool,
     part: Part,
     progress: Progress | None = None,
-) -> Marked:
+) -> ScoredPart:
     """The part's samples asked and marked, by lm-eval's evaluator.
 
     A sample whose media cannot be read is named and left out. A data set that cannot be had, or a
     judge that is not there, is the part's fault, not an error: other benchmarks go on.
     """
-    if benchmark.kind == "judge" and exam.judge is None:
-        return Marked(fault="a judge decides it, and evaluation.judge is none")
-    protocol = exam.protocol
+    if benchmark.kind == "judge" and evaluator.judge is None:
+        return ScoredPart(fault="a judge decides it, and evaluation.judge is none")
+    protocol = evaluator.protocol
     try:
-        samples = list(load(benchmark, protocol.source, protocol.limit, exam.settings))
+        samples = list(load(benchmark, protocol.source, protocol.limit, evaluator.settings))
     except UserError as fault:
-        return Marked(fault=str(fault))
+        return ScoredPart(fault=str(fault))
     chosen = part.cut(len(samples))
     if not chosen:
-        return Marked()
-    return _driven(engine, benchmark, exam, thinking, [samples[i] for i in chosen], progress)
+        return ScoredPart()
+    return _driven(engine, benchmark, evaluator, thinking, [samples[i] for i in chosen], progress)
 
 
 def _driven(
     engine: Engine,
     benchmark: Benchmark,
-    exam: Exam,
+    evaluator: Evaluator,
     thinking: bool,
     samples: Sequence[Sample],
     progress: Progress | None,
-) -> Marked:
+) -> ScoredPart:
     from lm_eval.evaluator import evaluate as lm_evaluate
 
     from eval.lm_eval_model import EngineLM
     from eval.lm_eval_task import BenchmarkTask
 
-    task = BenchmarkTask(benchmark=benchmark, exam=exam, samples=samples)
+    task = BenchmarkTask(benchmark=benchmark, evaluator=evaluator, samples=samples)
     model = EngineLM(engine, thinking, progress)
     # the score over all parts and its interval are ours, so nothing is resampled here
     lm_evaluate(
@@ -127,23 +127,23 @@ def _driven(
         bootstrap_iters=0,
         log_samples=False,
     )
-    return Marked(tuple(task.marked), tuple(task.unreadable))
+    return ScoredPart(tuple(task.scored), tuple(task.unreadable))
 
 
-def summarise(benchmark: Benchmark, exam: Exam, parts: Sequence[Marked]) -> EvalScore:
+def summarise(benchmark: Benchmark, evaluator: Evaluator, parts: Sequence[ScoredPart]) -> EvalScore:
     """The benchmark's total over its parts, which says so itself when samples are missing."""
-    expected = expected_of(benchmark, exam.protocol.limit)
+    expected = expected_of(benchmark, evaluator.protocol.limit)
     samples = [s for part in parts for s in part.samples]
     unreadable = [u for part in parts for u in part.unreadable]
     faults = [part.fault for part in parts if part.fault]
     n = len(samples)
-    name = exam.settings.total_of(benchmark.name, benchmark.totals)
-    found = totals.total(name, [(s.sample_id, s.score) for s in samples])
-    if found is None or faults:
+    name = evaluator.settings.total_of(benchmark.name, benchmark.totals)
+    total = totals.total(name, [(s.sample_id, s.score) for s in samples])
+    if total is None or faults:
         reasons = [*faults, *unreadable, "no sample could be loaded"]
         return EvalScore(0, expected, None, None, None, None, 0, reasons[0])
     asked = n + len(unreadable)
-    if exam.protocol.limit and expected - benchmark.whole < asked < expected:
+    if evaluator.protocol.limit and expected - benchmark.whole < asked < expected:
         expected = asked  # a limit takes whole groups: less than one is left over
     reasons = [
         *_amiss(benchmark, n, expected, unreadable),
@@ -154,13 +154,13 @@ def summarise(benchmark: Benchmark, exam: Exam, parts: Sequence[Marked]) -> Eval
     return EvalScore(
         n,
         expected,
-        found.score,
-        found.stderr,
-        found.low,
-        found.high,
+        total.score,
+        total.stderr,
+        total.low,
+        total.high,
         sum(s.answer is None for s in samples),
         "; ".join(reasons) or None,
-        None if exam.judge is None or benchmark.kind == "rule" else malformed,
+        None if evaluator.judge is None or benchmark.kind == "rule" else malformed,
     )
 
 
@@ -172,25 +172,25 @@ def _amiss(benchmark: Benchmark, n: int, expected: int, unreadable: Sequence[str
             f"{n} samples, {n - expected} more than the {expected} of this benchmark; pin a "
             f"revision that has them: datasets={benchmark.name}={where}"
         ]
-    found = [f"{n} of {expected} samples"] if n < expected else []
+    faults = [f"{n} of {expected} samples"] if n < expected else []
     if unreadable:
-        found.append(f"{len(unreadable)} unreadable, first {unreadable[0]}")
-    return found
+        faults.append(f"{len(unreadable)} unreadable, first {unreadable[0]}")
+    return faults
 
 
 def _incomplete(benchmark: Benchmark, samples: Sequence[EvalSample]) -> list[str]:
     """Variants that no group has, or groups without all: their worst case is too good."""
-    found: dict[str, set[str]] = {}
+    variants_of: dict[str, set[str]] = {}
     for sample in samples:
         group, _, variant = sample.sample_id.partition("/")
-        found.setdefault(group, set()).add(variant)
-    there = set().union(*found.values())
-    missing = [str(i) for i in range(1, benchmark.whole + 1) if str(i) not in there]
+        variants_of.setdefault(group, set()).add(variant)
+    present = set().union(*variants_of.values())
+    missing = [str(i) for i in range(1, benchmark.whole + 1) if str(i) not in present]
     if missing:
         return [f"variant {', '.join(missing)} is missing for every question"]
-    short = [group for group, variants in found.items() if len(variants) < benchmark.whole]
+    short = [group for group, variants in variants_of.items() if len(variants) < benchmark.whole]
     if short:
-        return [f"{len(short)} of {len(found)} questions lack a variant, first {short[0]}"]
+        return [f"{len(short)} of {len(variants_of)} questions lack a variant, first {short[0]}"]
     return []
 
 
@@ -249,8 +249,8 @@ class SampleRow(TypedDict):
 
 
 def rows_of(
-    whose: Scored, samples: Sequence[EvalSample], score: EvalScore
+    scored: Scored, samples: Sequence[EvalSample], score: EvalScore
 ) -> tuple[list[dict[str, object]], dict[str, object]]:
     """Rows of eval_samples, and the row of eval_scores."""
-    key = asdict(whose)
+    key = asdict(scored)
     return [key | asdict(s) for s in samples], key | asdict(score)

@@ -59,16 +59,16 @@ def _verdict(output: str, case: Case, cut: bool = False) -> float | None:
 
 
 def _zero_or_one(output: str, case: Case, cut: bool = False) -> float | None:
-    said = json_object(output, ("extracted_answer", "score"))
-    score = None if said is None else said["score"]
+    value = json_object(output, ("extracted_answer", "score"))
+    score = None if value is None else value["score"]
     # JSON's 1.0 is the number 1; its true is none
     return float(score) if type(score) in (int, float) and score in (0, 1) else None
 
 
 def _hle(output: str, case: Case, cut: bool = False) -> float | None:
     keys = ("extracted_final_answer", "reasoning", "correct", "confidence")
-    said = json_object(output, keys)
-    word = None if said is None else word_of(said["correct"], ("yes", "no"))
+    value = json_object(output, keys)
+    word = None if value is None else word_of(value["correct"], ("yes", "no"))
     return None if word is None else float(word == "yes")
 
 
@@ -187,17 +187,17 @@ class Judge:
         """A verdict for each case, in order; equal prompts are asked once, known ones never."""
         prompts = [self.prompt(case) for case in cases]
         by_key = {p.digest(): p for p in prompts}
-        known = {key: self._recall(key) for key in by_key}
-        new = [key for key, reply in known.items() if reply is None]
-        replies = {key: reply for key, reply in known.items() if reply is not None}
+        remembered = {key: self._recall(key) for key in by_key}
+        new = [key for key, reply in remembered.items() if reply is None]
+        replies = {key: reply for key, reply in remembered.items() if reply is not None}
         for start in range(0, len(new), BATCH):
             part = new[start : start + BATCH]
-            made = self.engine.generate(
+            groups = self.engine.generate(
                 [by_key[key] for key in part],
                 Sampling(self.max_tokens, temperature=0.0),
                 [derive_seed(0, "judge", key) for key in part],
             )
-            for key, group in zip(part, made, strict=True):
+            for key, group in zip(part, groups, strict=True):
                 replies[key] = Reply(group[0].text, group[0].finish == "length")
                 self._keep(key, replies[key])
             if progress is not None:
@@ -206,7 +206,7 @@ class Judge:
         for case, prompt in zip(cases, prompts, strict=True):
             reply = replies[prompt.digest()]
             score = JUDGES[case.judge].parse(reply.text, case, reply.cut)
-            cached = known[prompt.digest()] is not None
+            cached = remembered[prompt.digest()] is not None
             verdicts.append(Verdict(case.judge, score or 0.0, score is None, reply.text, cached))
         self.asked += len(new)
         self.malformed += sum(v.malformed for v in verdicts)

@@ -68,9 +68,9 @@ class EngineLM(LM):
         thinking = values.pop("thinking", True)  # as in the paper
         if not isinstance(thinking, bool):
             raise UserError(f"model_args thinking: true or false, not {thinking!r}")
-        known = [f.name for f in fields(ModelSpec)]
-        if unknown := [name for name in values if name not in known]:
-            raise UserError(f"model_args has no {unknown[0]!r}; it has {', '.join(known)}")
+        arguments = [f.name for f in fields(ModelSpec)]
+        if unknown := [name for name in values if name not in arguments]:
+            raise UserError(f"model_args has no {unknown[0]!r}; it has {', '.join(arguments)}")
         if "model" not in values:
             raise UserError("model_args needs model=<folder, hub id, nano:student or address>")
         return cls(ModelSpec(**values).open(), thinking)
@@ -84,8 +84,8 @@ class EngineLM(LM):
         for members in groups.values():
             for start in range(0, len(members), CHUNK):
                 part = members[start : start + CHUNK]
-                made = self._generate([requests[i] for i in part], start, len(members))
-                replies.update(zip(part, made, strict=True))
+                texts = self._generate([requests[i] for i in part], start, len(members))
+                replies.update(zip(part, texts, strict=True))
         return [replies[i] for i in range(len(requests))]
 
     def _generate(self, requests: Sequence[Instance], before: int, total: int) -> list[Reply]:
@@ -100,14 +100,14 @@ class EngineLM(LM):
                 replies[i] = Reply.of("", unreadable=str(fault))
         shown = None if self.progress is None else _shifted(self.progress, before, total)
         start = time.perf_counter()
-        made = self.engine.generate(
+        groups = self.engine.generate(
             list(prompts.values()),
             sampling_of(arguments),
             [_seed(requests[i], prompt) for i, prompt in prompts.items()],
             shown,
         )
         each = (time.perf_counter() - start) / max(len(prompts), 1)
-        for (i, prompt), group in zip(prompts.items(), made, strict=True):
+        for (i, prompt), group in zip(prompts.items(), groups, strict=True):
             replies[i] = Reply.of(
                 _cut(group[0].text, until),
                 digest=prompt.digest(),

@@ -24,7 +24,7 @@ from PIL import Image
 
 from eval.archives import UnreadableError
 from eval.benchmark import Benchmark, Sample
-from eval.protocol import SCORER_VERSION, EvalSample, Exam, Reply
+from eval.protocol import SCORER_VERSION, EvalSample, Evaluator, Reply
 from eval.scoring import totals
 from eval.suite import SUITES, benchmarks, load
 from zppo_core.config import EvaluationConfig
@@ -71,14 +71,14 @@ def write_tasks(folder: Path, suite: str = "paper31") -> list[Path]:
 class Doc(dict[str, str]):
     """A sample as lm-eval's document: what it logs, and the way to the sample itself."""
 
-    def __init__(self, benchmark: Benchmark, sample: Sample, exam: Exam) -> None:
+    def __init__(self, benchmark: Benchmark, sample: Sample, evaluator: Evaluator) -> None:
         super().__init__(id=sample.id, question=sample.text, gold=sample.gold)
-        self.sample, self._exam = sample, exam
+        self.sample, self._evaluator = sample, evaluator
         self.seed = derive_seed(0, "evaluation", benchmark.name, sample.id)
 
     def ask(self, thinking: bool) -> Prompt:
         """The prompt, its media read now; UnreadableError if they cannot be."""
-        return self._exam.ask(self.sample, thinking)
+        return self._evaluator.ask(self.sample, thinking)
 
 
 class Pictures(list[object]):
@@ -126,23 +126,23 @@ class BenchmarkTask(Task):
         self,
         config: Mapping[str, Any] | None = None,
         benchmark: Benchmark | None = None,
-        exam: Exam | None = None,
+        evaluator: Evaluator | None = None,
         samples: Sequence[Sample] | None = None,
     ) -> None:
-        about = (config or {}).get("metadata") or {}
+        metadata = (config or {}).get("metadata") or {}
         self.benchmark = benchmark or benchmarks((config or {})["benchmark"])[0]
-        self.exam = exam or _exam(about)
+        self.evaluator = evaluator or _evaluator_of(metadata)
         self._samples = samples
         self._docs: list[Doc] | None = None
-        self.marked: list[EvalSample] = []
+        self.scored: list[EvalSample] = []
         self.unreadable: list[str] = []
         self._unasked: dict[int, str] = {}
-        self.thinking = about.get("thinking", True)
+        self.thinking = metadata.get("thinking", True)
         if not isinstance(self.thinking, bool):
             raise UserError(f"metadata thinking: true or false, not {self.thinking!r}")
         self._instances: list[Instance] | None = None
         self.MULTIMODAL = self.benchmark.family != "LLM" or self.benchmark.name == "HLE"
-        s = self.exam.sampling()
+        s = self.evaluator.sampling()
         # transformers' generate refuses what it does not know, even as nothing
         penalty = {"presence_penalty": s.presence_penalty} if s.presence_penalty else {}
         self._config = TaskConfig(
@@ -160,7 +160,7 @@ class BenchmarkTask(Task):
                 "max_gen_toks": s.max_tokens,
                 **penalty,
             },
-            metadata={"benchmark": self.benchmark.name, **about},
+            metadata={"benchmark": self.benchmark.name, **metadata},
         )
 
     def has_training_docs(self) -> bool:
@@ -175,15 +175,15 @@ class BenchmarkTask(Task):
         """Every sample, its media not read yet; UserError if the data set cannot be had."""
         if self._docs is None:
             if self._samples is None:
-                protocol = self.exam.protocol
+                protocol = self.evaluator.protocol
                 self._samples = list(
-                    load(self.benchmark, protocol.source, protocol.limit, self.exam.settings)
+                    load(self.benchmark, protocol.source, protocol.limit, self.evaluator.settings)
                 )
-            self._docs = [Doc(self.benchmark, sample, self.exam) for sample in self._samples]
+            self._docs = [Doc(self.benchmark, sample, self.evaluator) for sample in self._samples]
         return self._docs
 
     def doc_to_text(self, doc: Doc) -> str:
-        return self.exam.text(doc.sample)
+        return self.evaluator.text(doc.sample)
 
     def doc_to_target(self, doc: Doc) -> str:
         return doc.sample.gold
@@ -199,7 +199,7 @@ class BenchmarkTask(Task):
         **_: object,
     ) -> None:
         """A request for each document; a chat template is for models that want the whole text."""
-        self.marked, self.unreadable, self._unasked = [], [], {}
+        self.scored, self.unreadable, self._unasked = [], [], {}
         chosen = self.doc_iterator(rank=rank, limit=limit, samples=samples, world_size=world_size)
         self._instances = []
         for doc_id, doc in chosen:
@@ -209,25 +209,25 @@ class BenchmarkTask(Task):
                 text, self._unasked[doc_id] = "", str(fault)
             if chat_template is not None:
                 turns = [*doc.sample.history, ("user", text)]
-                text = chat_template([{"role": r, "content": said} for r, said in turns])
-            about = (self.config.task, doc_id, 1)
-            self._instances.append(self.construct_requests(doc, text, metadata=about))
+                text = chat_template([{"role": r, "content": content} for r, content in turns])
+            place = (self.config.task, doc_id, 1)
+            self._instances.append(self.construct_requests(doc, text, metadata=place))
 
-    def construct_requests(self, doc: Doc, ctx: str, **about: object) -> Instance:
+    def construct_requests(self, doc: Doc, ctx: str, **details: object) -> Instance:
         """One request; lm-eval's text models take two arguments, its others three."""
         media = ({"visual": Pictures(doc)},) if doc.sample.pictures else ()
         arguments = (ctx, dict(self.config.generation_kwargs), *media)
-        return Instance("generate_until", doc, arguments, 0, metadata=about["metadata"])
+        return Instance("generate_until", doc, arguments, 0, metadata=details["metadata"])
 
     def apply_filters(self) -> None:
         """Mark every reply: the seam where lm-eval hands over all of them at once."""
         asked = [(i, self._reply(i)) for i in self._instances or []]
         readable = [(i, reply) for i, reply in asked if not reply.unreadable]
         self.unreadable = [f"{i.doc['id']}: {r.unreadable}" for i, r in asked if r.unreadable]
-        self.marked = self.exam.mark(self.benchmark, [(i.doc.sample, r) for i, r in readable])
+        self.scored = self.evaluator.score(self.benchmark, [(i.doc.sample, r) for i, r in readable])
         for instance, _ in asked:
             instance.filtered_resps[FILTER] = None
-        for (instance, _), sample in zip(readable, self.marked, strict=True):
+        for (instance, _), sample in zip(readable, self.scored, strict=True):
             instance.filtered_resps[FILTER] = sample
 
     def _reply(self, instance: Instance) -> Reply:
@@ -247,7 +247,7 @@ class BenchmarkTask(Task):
 
     @property
     def _total(self) -> str:
-        return self.exam.settings.total_of(self.benchmark.name, self.benchmark.totals)
+        return self.evaluator.settings.total_of(self.benchmark.name, self.benchmark.totals)
 
     def aggregation(self) -> dict[str, Callable[..., float]]:
         """The benchmark's total; lm-eval knows the standard error of a plain mean itself."""
@@ -259,14 +259,14 @@ class BenchmarkTask(Task):
         }
 
     def _aggregate(self, scored: Sequence[tuple[str, float]]) -> float:
-        found = totals.total(self._total, list(scored))
-        return float("nan") if found is None else found.score
+        total = totals.total(self._total, list(scored))
+        return float("nan") if total is None else total.score
 
     def higher_is_better(self) -> dict[str, bool]:
         return {"score": True, "unparsed": False, "unreadable": False, "detail": True}
 
 
-def _exam(about: Mapping[str, Any]) -> Exam:
+def _evaluator_of(metadata: Mapping[str, Any]) -> Evaluator:
     """The paper's protocol, with what a command line may set."""
     from eval.engines import ModelSpec
     from eval.judges import Judge
@@ -274,18 +274,18 @@ def _exam(about: Mapping[str, Any]) -> Exam:
     from zppo_core.rewards.grader import Grader
 
     protocol = EvaluationConfig(
-        source=str(about.get("source", "")),
-        settings=about.get("settings", {}),
-        **about.get("protocol", {}),
+        source=str(metadata.get("source", "")),
+        settings=metadata.get("settings", {}),
+        **metadata.get("protocol", {}),
     )
-    named, templates = about.get("judge"), Templates()
-    exam = Exam(protocol, templates, Grader())
+    named, templates = metadata.get("judge"), Templates()
+    evaluator = Evaluator(protocol, templates, Grader())
     if not named:
-        return exam
+        return evaluator
     spec = ModelSpec(**named) if isinstance(named, dict) else ModelSpec(str(named))
-    own = exam.settings
-    judge = Judge(spec.open(), templates, None, own.judge_tokens, own.prompts)
-    return Exam(protocol, templates, exam.grader, judge)
+    settings = evaluator.settings
+    judge = Judge(spec.open(), templates, None, settings.judge_tokens, settings.prompts)
+    return Evaluator(protocol, templates, evaluator.grader, judge)
 
 
 @reported

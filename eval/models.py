@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 from eval.engines import LazyEngine, ModelSpec
 from eval.judges import Judge
 from eval.pins import pinned
-from eval.protocol import Exam
+from eval.protocol import Evaluator
 from eval.settings import parse
 from eval.suite import benchmarks
 from zppo_core import models
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Contestant:
+class EvalModel:
     """A model to be scored: `key` is the identity of its weights."""
 
     role: str
@@ -53,15 +53,15 @@ class Contestant:
         self.engine.close()
 
 
-def exam_of(config: Config, cache: ObjectStore) -> tuple[Exam, LazyEngine]:
-    """The run's exam and its teacher, who also judges unless the configuration names another."""
+def evaluator_of(config: Config, cache: ObjectStore) -> tuple[Evaluator, LazyEngine]:
+    """The run's evaluator, and its teacher, who also judges unless another judge is named."""
     teacher = LazyEngine(lambda: teacher_engine(config))
     protocol = pinned(config.evaluation, cache)
     templates, settings = Templates(config.data.prompts), parse(protocol.settings)
-    exam = Exam(protocol, templates, Grader())
+    evaluator = Evaluator(protocol, templates, Grader())
     named = config.evaluation.judge
     if named == "none" or all(b.kind == "rule" for b in benchmarks(config.evaluation.suite)):
-        return exam, teacher
+        return evaluator, teacher
     judge = Judge(
         judge_engine(config, named) if named else teacher,
         templates,
@@ -70,7 +70,7 @@ def exam_of(config: Config, cache: ObjectStore) -> tuple[Exam, LazyEngine]:
         settings.prompts,
         label=named or config.teacher.model,
     )
-    return Exam(protocol, templates, exam.grader, judge), teacher
+    return Evaluator(protocol, templates, evaluator.grader, judge), teacher
 
 
 def judge_engine(config: Config, name: str) -> LazyEngine:
@@ -86,7 +86,19 @@ def endpoint(config: Config, address: str) -> ModelSpec:
     return ModelSpec(address, api_key_env=key, concurrency=at_once)
 
 
-def contestants(run: Run, teacher: LazyEngine) -> Iterator[Contestant]:
+def named_model(name: str, config: Config) -> EvalModel:
+    """The model as the configuration names it: an endpoint, or weights on the student's GPUs."""
+    import torch
+
+    model, thinking = config.student.model, config.student.thinking
+    if is_address(model):
+        engine = LazyEngine(endpoint(config, model).open)
+        return EvalModel(name, engine.name, thinking, engine)
+    key = name_of(model, getattr(torch, config.student.dtype))
+    return EvalModel(name, key, thinking, LazyEngine(lambda: evaluation_engine(config)))
+
+
+def eval_models(run: Run, teacher: LazyEngine) -> Iterator[EvalModel]:
     """Base, trained student and, if the method has one, teacher; one at a time.
 
     UserError if the newest sound checkpoint is not the one after the run's last rollout step.
@@ -94,15 +106,15 @@ def contestants(run: Run, teacher: LazyEngine) -> Iterator[Contestant]:
     import torch
 
     config, store, prefix, steps = run.config, run.store, run.key, run.rollout_steps
-    known = known_keys(run.journal)
+    keys = known_keys(run.journal)
     thinking = config.student.thinking
     dtype = getattr(torch, config.student.dtype)
 
     def base(model: PreTrainedModel | None = None) -> Callable[[], Engine]:
         return lambda: evaluation_engine(config, model)
 
-    key = known.get("base_model_key")
-    yield Contestant(
+    key = keys.get("base_model_key")
+    yield EvalModel(
         "base", key or name_of(config.student.model, dtype), thinking, LazyEngine(base())
     )
     checkpoint = latest_checkpoint(store, prefix)
@@ -118,11 +130,11 @@ def contestants(run: Run, teacher: LazyEngine) -> Iterator[Contestant]:
     with tempfile.TemporaryDirectory() as folder:
         checkpoint.fetch(folder, "student")
         load_weights(Path(folder), model)
-    yield Contestant("student", models.weights_name(model), thinking, LazyEngine(base(model)))
+    yield EvalModel("student", models.weights_name(model), thinking, LazyEngine(base(model)))
     del model
     if method_of(config).uses_teacher:
-        key = known.get("teacher_model_key") or teacher.name
-        yield Contestant("teacher", key, config.teacher.thinking, teacher)
+        key = keys.get("teacher_model_key") or teacher.name
+        yield EvalModel("teacher", key, config.teacher.thinking, teacher)
 
 
 class KnownKeys(TypedDict, total=False):

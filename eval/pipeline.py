@@ -61,10 +61,10 @@ class Trained:
     @property
     def checkpoint(self) -> str:
         """The trained student, a Hugging Face folder in the run's store."""
-        found = latest_checkpoint(self.run.store, self.run.key)
-        if found is None:
+        latest = latest_checkpoint(self.run.store, self.run.key)
+        if latest is None:
             raise UserError(f"no checkpoint in {self.run.store_url}/{self.run.key}; train the run")
-        return f"{self.run.store_url}/{found.prefix}/student"
+        return f"{self.run.store_url}/{latest.prefix}/student"
 
     def connect(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         """The result database, open for reading, as a context."""

@@ -6,6 +6,7 @@ from eval.settings import parse
 from eval.suite import benchmarks
 from zppo_core.config import Config
 from zppo_core.run import preflight
+from zppo_core.run.names import check_name
 
 
 def check(config: Config) -> None:
@@ -19,3 +20,19 @@ def check_suite(config: Config) -> None:
     settings = parse(config.evaluation.settings)
     for benchmark in benchmarks(config.evaluation.suite):
         settings.total_of(benchmark.name, benchmark.totals)
+
+
+def check_early(config: Config, name: str, training: bool, elsewhere: bool) -> None:
+    """All checks of a flow that need no model loaded; UserError names the fault and the fix.
+
+    Without `training` the flow checks its own needs in its first step. `elsewhere`: the tasks run
+    on a cluster.
+    """
+    if name:
+        check_name(name)
+    if elsewhere:
+        preflight.check_cluster(config, training)
+    if training:
+        check(config)
+        if not elsewhere:
+            preflight.check_machine(config)

@@ -30,9 +30,9 @@ class Template:
 
     def source(self, folder: str = "") -> str:
         """The user's file if there is one, else ours."""
-        own = Path(folder) / f"{self.name}.jinja" if folder else None
-        if own is not None and own.is_file():
-            return own.read_text(encoding="utf-8")
+        custom = Path(folder) / f"{self.name}.jinja" if folder else None
+        if custom is not None and custom.is_file():
+            return custom.read_text(encoding="utf-8")
         return self.text
 
 

@@ -47,10 +47,10 @@ class Reply(str):
     unreadable: str = ""
 
     @classmethod
-    def of(cls, text: str, **about: object) -> Reply:
+    def of(cls, text: str, **details: object) -> Reply:
         """`text` with some of the attributes set."""
         reply = cls(text)
-        for name, value in about.items():
+        for name, value in details.items():
             setattr(reply, name, value)
         return reply
 
@@ -74,7 +74,7 @@ class EvalSample:
 
 
 @dataclass(frozen=True)
-class Exam:
+class Evaluator:
     """Protocol, templates, grader and judge. Without a judge the rule alone decides."""
 
     protocol: EvaluationConfig
@@ -89,19 +89,19 @@ class Exam:
 
     def key(self, thinking: bool) -> str:
         """Digest (hex) of all that decides a score besides weights and benchmark."""
-        about = stored(self.protocol) | {"thinking": thinking, "closer": self.templates.closer}
-        about |= {"scorer_version": SCORER_VERSION}
+        identity = stored(self.protocol) | {"thinking": thinking, "closer": self.templates.closer}
+        identity |= {"scorer_version": SCORER_VERSION}
         for name in ("suite", "source", "shard", "judge", "context"):
-            del about[name]
+            del identity[name]
         asked = benchmarks(self.protocol.suite)
         if any(b.dataset != "digits" for b in asked):
-            about["prompts"] = prompting.digest(templates(asked), self.settings.prompts)
-            about["data"] = sorted(b.pinned for b in asked)
-        if own := {b.name: code_of(b) for b in asked if code_of(b)}:
-            about["code"] = own
+            identity["prompts"] = prompting.digest(templates(asked), self.settings.prompts)
+            identity["data"] = sorted(b.pinned for b in asked)
+        if code := {b.name: code_of(b) for b in asked if code_of(b)}:
+            identity["code"] = code
         if self.judge is not None and any(b.kind != "rule" for b in asked):
-            about["judge"] = self.judge.label or self.judge.engine.name
-        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+            identity["judge"] = self.judge.label or self.judge.engine.name
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
     def sampling(self) -> Sampling:
         """The protocol's decoding, one response a question (pass@1)."""
@@ -126,7 +126,7 @@ class Exam:
         context = sample.context() + "\n" if sample.context is not None else ""
         return self.templates.with_closer(context + sample.text)
 
-    def mark(
+    def score(
         self, benchmark: Benchmark, replies: Sequence[tuple[Sample, Reply]]
     ) -> list[EvalSample]:
         """Every reply scored, in order: by rule, and by the judge where the benchmark wants one.
@@ -149,8 +149,8 @@ class Exam:
         if self.judge is not None and benchmark.kind != "rule":
             cases = {i: self._case(benchmark, *replies[i], *answers[i]) for i in rejected}
             asked = {i: case for i, case in cases.items() if case is not None}
-            found = self.judge.judge_all(list(asked.values()))
-            verdicts = dict(zip(asked, found, strict=True))
+            judged = self.judge.judge_all(list(asked.values()))
+            verdicts = dict(zip(asked, judged, strict=True))
         return [
             _marked(sample, reply, answers[i], names[i], scores[i], verdicts.get(i))
             for i, (sample, reply) in enumerate(replies)
@@ -164,15 +164,15 @@ class Exam:
             return None
         if extractor == UNFINISHED and not self.settings.judge_unfinished:
             return None
-        own = benchmark.kind == "judge"
-        name = (sample.judge or benchmark.scorer) if own else "shared"
+        by_judge = benchmark.kind == "judge"
+        name = (sample.judge or benchmark.scorer) if by_judge else "shared"
         shown = judge_text(name, reply, answer, self.settings.judge_sees, reply.thinking, reply.cut)
         if not shown.strip():
             return None
         extra = {"options": "\n".join(_lettered(sample.options))} | dict(sample.extra)
         golds = "\n".join(dict.fromkeys((sample.gold, *sample.golds)))
         question = str(sample.extra.get("question", sample.text))
-        return Case(name, question, shown, sample.gold if own else golds, extra)
+        return Case(name, question, shown, sample.gold if by_judge else golds, extra)
 
 
 def _lettered(options: Sequence[str]) -> list[str]:

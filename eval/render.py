@@ -99,13 +99,13 @@ def duration(seconds: float | None) -> str:
 class Cell:
     """Our value and the published one, as text; None where there is none."""
 
-    ours: str | None = None
+    value: str | None = None
     paper: str | None = None
 
     def __str__(self) -> str:
         """ "ours / paper", or ours alone where the paper has no such cell."""
-        ours = self.ours or MISSING
-        return ours if self.paper is None else f"{ours} / {self.paper}"
+        shown = self.value or MISSING
+        return shown if self.paper is None else f"{shown} / {self.paper}"
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def render_all(blocks: Sequence[Block], form: Format = "text") -> str:
         for labels, cells in block.rows:
             row = dict(block.where) | dict(zip(block.labels, labels, strict=True))
             for column, cell in zip(block.columns, cells, strict=True):
-                row |= dict(zip(pairs[column], (cell.ours or "", cell.paper or ""), strict=True))
+                row |= dict(zip(pairs[column], (cell.value or "", cell.paper or ""), strict=True))
             rows.append(row)
     columns = [*heads, *names]
     return table(columns, [[row.get(c, "") for c in columns] for row in rows], form)

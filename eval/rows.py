@@ -167,8 +167,8 @@ class Source:
 
         h = hashlib.sha256(str(self.folder.resolve()).encode())
         for path in sorted(p for p in self.folder.rglob("*") if p.is_file()):
-            about = path.stat()
-            h.update(f"{path}\0{about.st_size}\0{about.st_mtime_ns}\0".encode())
+            stat = path.stat()
+            h.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
         return str(Path(datasets.config.HF_DATASETS_CACHE) / "folders" / h.hexdigest()[:32])
 
     def _try(self, function: Callable[..., T], *arguments: object, **options: object) -> T:
@@ -192,9 +192,9 @@ class Source:
         finders: tuple[Callable[[str], Found | None], ...] = (self._loose, self._zipped)
         for finder in finders:
             for name in names:
-                found = finder(name)
-                if found is not None:
-                    return found
+                file = finder(name)
+                if file is not None:
+                    return file
         # a broken archive may be where it lies
         why = "".join(f"; {fault}" for fault in self._archives.broken[:1])
         raise UnreadableError(f"no file {names[0]} in {self.folder or self.dataset}{why}")

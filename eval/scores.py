@@ -14,9 +14,9 @@ from urllib.parse import quote, unquote
 
 from eval import harness, suite
 from eval.benchmark import Benchmark
-from eval.harness import Marked, Part, SampleRow, ScoreRow
-from eval.models import Contestant, contestants, exam_of
-from eval.protocol import EvalSample, Exam
+from eval.harness import Part, SampleRow, ScoredPart, ScoreRow
+from eval.models import EvalModel, eval_models, evaluator_of
+from eval.protocol import EvalSample, Evaluator
 from zppo_core.models.threads import set_threads
 from zppo_core.records.schema import decode, encode
 from zppo_core.run.changes import began_with, changes, settings_at
@@ -61,38 +61,38 @@ def evaluate(run: Run, item: Item, show: Show = nothing, alone: bool = True) -> 
     if (began := began_with(run.journal)) is not None:  # weights have the type they ended with
         run = replace(run, config=settings_at(run.config, began, changes(run.journal)))
     set_threads(run.config, alone=False)
-    exam, teacher = exam_of(run.config, run.cache)
-    rows = run_item(run, exam, contestants(run, teacher), item, show)
+    evaluator, teacher = evaluator_of(run.config, run.cache)
+    rows = run_item(run, evaluator, eval_models(run, teacher), item, show)
     name = item["benchmark"] + (f"-{item['index']}" if item["of"] > 1 else "")
     record_stage(run, f"evaluate/{name}", seconds=seconds())
     return rows
 
 
 def run_item(
-    run: Run, exam: Exam, rivals: Iterator[Contestant], item: Item, show: Show = nothing
+    run: Run, evaluator: Evaluator, models: Iterator[EvalModel], item: Item, show: Show = nothing
 ) -> list[ScoreRow]:
-    """Every contestant on the item; a row of eval_scores each, of the part alone if it is one.
+    """Every model on the item; a row of eval_scores each, of the part alone if it is one.
 
     `show` is given the benchmark, the rows and some of the student's samples.
     """
-    record = suite.find(exam.protocol.suite, item["benchmark"])
-    desk = desk_of(run, exam, record, Part(item["index"], item["of"]))
+    record = suite.find(evaluator.protocol.suite, item["benchmark"])
+    store = score_store(run, evaluator, record, Part(item["index"], item["of"]))
     rows: list[ScoreRow] = []
     examples: list[SampleRow] = []
-    for rival in rivals:
-        row, samples = desk.take(rival)
+    for model in models:
+        row, samples = store.scores(model)
         rows.append(row)
-        if rival.role not in ("base", "teacher"):
+        if model.role not in ("base", "teacher"):
             examples = samples[:EXAMPLES]
         print(line(row), flush=True)
     show(record, rows, examples)
     return rows
 
 
-def desk_of(run: Run, exam: Exam, benchmark: Benchmark, part: Part) -> Desk:
+def score_store(run: Run, evaluator: Evaluator, benchmark: Benchmark, part: Part) -> ScoreStore:
     """Where scores of the benchmark's part are looked up and filed."""
-    kept = Journal(run.cache, "evaluations")
-    return Desk(exam, run.journal, kept, run.recorded_key, benchmark, part)
+    shared = Journal(run.cache, "evaluations")
+    return ScoreStore(evaluator, run.journal, shared, run.recorded_key, benchmark, part)
 
 
 def line(row: ScoreRow) -> str:
@@ -103,79 +103,79 @@ def line(row: ScoreRow) -> str:
 
 
 @dataclass
-class Desk:
-    """One benchmark, or a part of one: takes up what is known, has the rest asked, and files it."""
+class ScoreStore:
+    """The scores of one benchmark, or of a part: reads what is stored, has the rest asked."""
 
-    exam: Exam
+    evaluator: Evaluator
     journal: Journal  # the run's
-    kept: Journal  # everyone's: by suite, benchmark, protocol and weights
+    shared: Journal  # everyone's: by suite, benchmark, protocol and weights
     run_key: str | None  # None: a model outside any run
     benchmark: Benchmark
     part: Part
 
-    def take(self, rival: Contestant) -> tuple[ScoreRow, list[SampleRow]]:
-        """The contestant's row of eval_scores and rows of eval_samples."""
-        unit = whole_unit(rival.role, self.benchmark.name)
+    def scores(self, model: EvalModel) -> tuple[ScoreRow, list[SampleRow]]:
+        """The model's row of eval_scores and rows of eval_samples."""
+        unit = whole_unit(model.role, self.benchmark.name)
         files = self.journal.read(unit)
         if files is None and self.part.of == 1:
-            files = stamped(self._files(rival), self.run_key, rival.role)
+            files = stamped(self._files(model), self.run_key, model.role)
             self.journal.commit(unit, files)
         if files is not None:
             return rows_in(files)
-        unit = part_unit(rival.role, self.benchmark.name, self.part)
+        unit = part_unit(model.role, self.benchmark.name, self.part)
         files = self.journal.read(unit)
         if files is None:
-            about = {"key": rival.key, "protocol": self.exam.key(rival.thinking)}
-            files = {"marked.json": pack(self._marked(rival)), "about.json": dump(about)}
+            identity = {"key": model.key, "protocol": self.evaluator.key(model.thinking)}
+            files = {"marked.json": pack(self._scored(model)), "about.json": dump(identity)}
             self.journal.commit(unit, files)
-        marked = unpack(files["marked.json"])
-        tables = self._tables(rival.key, self.exam.key(rival.thinking), [marked])
-        tables = stamped(tables, self.run_key, rival.role)
+        scored = unpack(files["marked.json"])
+        tables = self._tables(model.key, self.evaluator.key(model.thinking), [scored])
+        tables = stamped(tables, self.run_key, model.role)
         return rows_in(tables)
 
-    def conclude(self, role: str, parts: Sequence[Marked], key: str, protocol: str) -> None:
+    def merge_parts(self, role: str, parts: Sequence[ScoredPart], key: str, protocol: str) -> None:
         """File the whole of a benchmark that was run in parts."""
         tables = self._tables(key, protocol, parts)
         if all(sound(part) for part in parts) and complete(tables):
-            tables = self.kept.keep(self._place(key, protocol), tables)
+            tables = self.shared.keep(self._place(key, protocol), tables)
         unit = whole_unit(role, self.benchmark.name)
         self.journal.commit(unit, stamped(tables, self.run_key, role))
 
     def _place(self, key: str, protocol: str) -> str:
-        return f"{self.exam.protocol.suite}/{self.benchmark.name}/{protocol}/{key}"
+        return f"{self.evaluator.protocol.suite}/{self.benchmark.name}/{protocol}/{key}"
 
-    def _files(self, rival: Contestant) -> Files:
+    def _files(self, model: EvalModel) -> Files:
         """The tables of the whole benchmark, with no run's name in them."""
-        protocol = self.exam.key(rival.thinking)
-        place = self._place(rival.key, protocol)
-        found = self.kept.read(place)
-        if found is not None:
-            return found
-        marked = score(self, rival)
-        tables = self._tables(rival.key, protocol, [marked])
+        protocol = self.evaluator.key(model.thinking)
+        place = self._place(model.key, protocol)
+        stored = self.shared.read(place)
+        if stored is not None:
+            return stored
+        scored = score(self, model)
+        tables = self._tables(model.key, protocol, [scored])
         # another run may have been quicker; what could not be had now may be there next time
-        return self.kept.keep(place, tables) if sound(marked) and complete(tables) else tables
+        return self.shared.keep(place, tables) if sound(scored) and complete(tables) else tables
 
-    def _marked(self, rival: Contestant) -> Marked:
-        place = self._place(rival.key, self.exam.key(rival.thinking))
+    def _scored(self, model: EvalModel) -> ScoredPart:
+        place = self._place(model.key, self.evaluator.key(model.thinking))
         place += f"/{self.part.index}-of-{self.part.of}"
-        found = self.kept.read(place)
-        if found is None:
-            marked = score(self, rival)
-            whole = harness.expected_of(self.benchmark, self.exam.protocol.limit)
-            if not sound(marked) or len(marked.samples) != len(self.part.cut(whole)):
-                return marked
-            found = self.kept.keep(place, {"marked.json": pack(marked)})
-        return unpack(found["marked.json"])
+        stored = self.shared.read(place)
+        if stored is None:
+            scored = score(self, model)
+            whole = harness.expected_of(self.benchmark, self.evaluator.protocol.limit)
+            if not sound(scored) or len(scored.samples) != len(self.part.cut(whole)):
+                return scored
+            stored = self.shared.keep(place, {"marked.json": pack(scored)})
+        return unpack(stored["marked.json"])
 
-    def _tables(self, key: str, protocol: str, parts: Sequence[Marked]) -> Files:
+    def _tables(self, key: str, protocol: str, parts: Sequence[ScoredPart]) -> Files:
         record = self.benchmark
-        whose = harness.Scored(
-            key, "", "", self.exam.protocol.suite, protocol, record.name, record.family
+        identity = harness.Scored(
+            key, "", "", self.evaluator.protocol.suite, protocol, record.name, record.family
         )
-        total = harness.summarise(record, self.exam, parts)
+        total = harness.summarise(record, self.evaluator, parts)
         sample_rows, score_row = harness.rows_of(
-            whose, [s for part in parts for s in part.samples], total
+            identity, [s for part in parts for s in part.samples], total
         )
         return {
             "eval_samples.parquet": encode("eval_samples", sample_rows),
@@ -183,42 +183,42 @@ class Desk:
         }
 
 
-def score(desk: Desk, rival: Contestant) -> Marked:
-    """The contestant asked, and its engine closed again."""
-    engine = rival.open()
+def score(store: ScoreStore, model: EvalModel) -> ScoredPart:
+    """Ask the model, and close its engine."""
+    engine = model.open()
     try:
         return harness.run_part(
             engine,
-            desk.benchmark,
-            desk.exam,
-            rival.thinking,
-            desk.part,
-            Heartbeat().progress(desk.benchmark.name),
+            store.benchmark,
+            store.evaluator,
+            model.thinking,
+            store.part,
+            Heartbeat().progress(store.benchmark.name),
         )
     finally:
-        rival.close()
+        model.close()
 
 
 def conclude(run: Run) -> None:
     """Make one score of the parts of each large benchmark, from the run's journal alone."""
     journal = run.journal
-    found: dict[tuple[str, str], list[list[str]]] = {}
+    parts_of: dict[tuple[str, str], list[list[str]]] = {}
     for unit in journal.units("parts/"):
         _, role, name, place = unit.split("/")
-        found.setdefault((unquote(role), name), []).append([unit, *place.split("-of-")])
-    if not found:
+        parts_of.setdefault((unquote(role), name), []).append([unit, *place.split("-of-")])
+    if not parts_of:
         return
-    exam, _ = exam_of(run.config, run.cache)
-    for (role, name), units in found.items():
+    evaluator, _ = evaluator_of(run.config, run.cache)
+    for (role, name), units in parts_of.items():
         of = int(units[0][2])
         if journal.manifest(whole_unit(role, name)) is not None or len(units) < of:
             continue
         files = [journal.read(unit) or {} for unit, *_ in sorted(units, key=lambda u: int(u[1]))]
-        about = json.loads(files[0]["about.json"])
+        identity = json.loads(files[0]["about.json"])
         record = suite.find(run.config.evaluation.suite, name)
-        desk = desk_of(run, exam, record, harness.WHOLE)
-        marked = [unpack(f["marked.json"]) for f in files]
-        desk.conclude(role, marked, about["key"], about["protocol"])
+        store = score_store(run, evaluator, record, harness.WHOLE)
+        scored = [unpack(f["marked.json"]) for f in files]
+        store.merge_parts(role, scored, identity["key"], identity["protocol"])
 
 
 def rows_in(files: Mapping[str, bytes]) -> tuple[ScoreRow, list[SampleRow]]:
@@ -243,9 +243,9 @@ def _key_part(role: str) -> str:
     return f"%2E{text[1:]}" if text.startswith(".") else text
 
 
-def sound(marked: Marked) -> bool:
+def sound(scored: ScoredPart) -> bool:
     """Whether the result is the model's doing alone, and worth keeping for other runs."""
-    return not marked.fault and not marked.unreadable
+    return not scored.fault and not scored.unreadable
 
 
 def complete(tables: Files) -> bool:
@@ -258,16 +258,16 @@ def dump(value: object) -> bytes:
     return json.dumps(value, sort_keys=True).encode()
 
 
-def pack(marked: Marked) -> bytes:
+def pack(scored: ScoredPart) -> bytes:
     """A part's result as JSON."""
-    return dump(asdict(marked))
+    return dump(asdict(scored))
 
 
-def unpack(data: bytes) -> Marked:
+def unpack(data: bytes) -> ScoredPart:
     """What `pack` wrote."""
     value = json.loads(data)
     samples = tuple(EvalSample(**s) for s in value["samples"])
-    return Marked(samples, tuple(value["unreadable"]), value["fault"])
+    return ScoredPart(samples, tuple(value["unreadable"]), value["fault"])
 
 
 def stamped(files: Files, run_key: str | None, role: str) -> Files:

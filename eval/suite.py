@@ -89,8 +89,8 @@ SUITES: dict[str, tuple[Benchmark, ...]] = {
 
 def templates(asked: Iterable[Benchmark] = ()) -> list[Template]:
     """The prompts of all benchmarks of ours, and of those that are asked."""
-    ours = (named(m.name) for m in iter_modules(eval.benchmarks.__path__) if m.name != "common")
-    return [prompt for benchmark in (*ours, *asked) for prompt in benchmark.prompts]
+    built_in = (named(m.name) for m in iter_modules(eval.benchmarks.__path__) if m.name != "common")
+    return [prompt for benchmark in (*built_in, *asked) for prompt in benchmark.prompts]
 
 
 def code_of(benchmark: Benchmark) -> str:
@@ -107,16 +107,16 @@ def benchmarks(suite: str) -> tuple[Benchmark, ...]:
     A benchmark of one's own is `package.module:NAME` or `path/to/file.py:NAME`. UserError if a name
     is unknown.
     """
-    known = {b.name: (b,) for own in SUITES.values() for b in own} | SUITES
+    by_name = {b.name: (b,) for members in SUITES.values() for b in members} | SUITES
     names = [name.strip() for name in suite.split(",")]
-    known |= {n: (extensions.load(n, Benchmark, "benchmark"),) for n in names if is_outside(n)}
-    unknown = [name for name in names if name not in known]
+    by_name |= {n: (extensions.load(n, Benchmark, "benchmark"),) for n in names if is_outside(n)}
+    unknown = [name for name in names if name not in by_name]
     if unknown:
         raise UserError(
             f"no suite or benchmark {unknown[0]!r}; suites: {', '.join(SUITES)}; benchmarks: "
-            f"{', '.join(name for name in known if name not in SUITES)}"
+            f"{', '.join(name for name in by_name if name not in SUITES)}"
         )
-    return tuple(dict.fromkeys(b for name in names for b in known[name]))
+    return tuple(dict.fromkeys(b for name in names for b in by_name[name]))
 
 
 def find(suite: str, name: str) -> Benchmark:

@@ -89,7 +89,7 @@ def _at(container: InputContainer, stream: VideoStream, times: list[float]) -> l
     base = stream.time_base
     if base is None:
         raise ValueError("its unit of time is unknown")
-    found: list[VideoFrame] = []
+    chosen: list[VideoFrame] = []
     frames: Iterator[VideoFrame] = container.decode(stream)
     frame: VideoFrame | None = None
     for time in times:
@@ -103,8 +103,8 @@ def _at(container: InputContainer, stream: VideoStream, times: list[float]) -> l
                 break
             frame = following
         if frame is not None:
-            found.append(frame)
-    return found
+            chosen.append(frame)
+    return chosen
 
 
 def _duration(container: InputContainer, stream: VideoStream) -> float:

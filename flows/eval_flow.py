@@ -36,7 +36,7 @@ class EvalFlow(FlowSpec):
     @step
     def start(self):
         """Resolve protocol and machine, before a model is loaded."""
-        from steps.evaluate_model import open_evaluation
+        from eval.opening import open_evaluation
 
         self.setup = open_evaluation(
             model=self.model,
@@ -51,7 +51,7 @@ class EvalFlow(FlowSpec):
             overrides=self.overrides,
             run_id=current.run_id,
             config_file=self.config_file,
-        )
+        ).artifact()
         self.next(self.plan)
 
     @one_line

@@ -34,7 +34,7 @@ class SweepFlow(FlowSpec):
     @step
     def start(self):
         """Resolve every member's configuration before the first one runs."""
-        from steps.sweep import members, plan
+        from zppo_core.run.sweep import members, plan
 
         self.folder = os.getcwd()
         self.sweep = plan(
@@ -63,7 +63,8 @@ class SweepFlow(FlowSpec):
     @step
     def collect(self, inputs):
         """Say what is done and what failed; write the preset's page."""
-        from steps.sweep import report, write_page
+        from steps.sweep import write_page
+        from zppo_core.run.sweep import report
 
         self.merge_artifacts(inputs, include=["sweep", "folder"])
         self.results = [i.result for i in inputs]

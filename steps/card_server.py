@@ -8,7 +8,7 @@ from typing import Any
 LOOPBACK = "127.0.0.1"
 
 
-def wanted(argv: Sequence[str]) -> bool:
+def is_requested(argv: Sequence[str]) -> bool:
     """Whether a flow's command line asks for the server."""
     return "card" in argv and "server" in argv[argv.index("card") :]
 

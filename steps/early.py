@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import NoReturn
 
 from zppo_core.config import SCALES, Config, Source
-from zppo_core.config.load import Resolved, resolved, scale_named
+from zppo_core.config.load import Resolved, resolved, scale_named, scale_of
 from zppo_core.config.overrides import OPTIONS, named, split_overrides
 from zppo_core.errors import UserError
 
@@ -52,11 +52,6 @@ class Arguments:
         given = named({option: vars(o)[option] for option in OPTIONS})
         scale = scale_named(self.scale, source) or self.default
         return resolved(scale, split_overrides(o.set), source, given)
-
-
-def scale_of(model: str) -> str:
-    """The preset by which a model is evaluated if none is named: foreign ones as 4B."""
-    return "4B" if model and not model.startswith("nano:") else "nano"
 
 
 def parse(argv: Sequence[str], scale: str = "") -> Arguments:

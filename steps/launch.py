@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
 import sys
 from dataclasses import replace
 
@@ -15,7 +13,7 @@ from steps.machine import workers
 from zppo_core.config import Config, from_dict
 from zppo_core.config.plan import plan_text
 from zppo_core.errors import UserError, complain
-from zppo_core.processes.startup import hurry
+from zppo_core.processes.startup import hurry, prepare_environment
 
 
 def prepare_process(flow: str, training: bool = True, scale: str = "") -> Arguments:
@@ -25,7 +23,7 @@ def prepare_process(flow: str, training: bool = True, scale: str = "") -> Argume
     class, `scale` its default preset. `--dry-run` prints the configuration and stops.
     """
     hurry()
-    _environment()
+    prepare_environment()
     try:
         arguments = parse(sys.argv[1:], scale)
         elsewhere = runs_elsewhere(arguments)
@@ -40,31 +38,17 @@ def prepare_process(flow: str, training: bool = True, scale: str = "") -> Argume
             raise SystemExit(0)
         if arguments.command in ("run", "resume") and not arguments.options.max_workers:
             sys.argv += ["--max-workers", str(workers(arguments, elsewhere))]
-        if card_server.wanted(sys.argv[1:]):
+        if card_server.is_requested(sys.argv[1:]):
             card_server.keep_on_loopback()
         if arguments.command == "run" and not arguments.helps:
-            check_early(arguments, training, elsewhere)
+            from eval.preflight import check_early  # numpy: most commands check nothing
+
+            config, name = arguments.resolved.config, arguments.options.name
+            check_early(config, name if training else "", training, elsewhere)
     except UserError as error:
         complain(error)
         raise SystemExit(2) from None
     return arguments
-
-
-def check_early(arguments: Arguments, training: bool, elsewhere: bool) -> None:
-    """All checks of a run that need no model loaded; UserError names the fault and the fix."""
-    from eval.preflight import check
-    from zppo_core.run.names import check_name
-    from zppo_core.run.preflight import check_cluster, check_machine
-
-    if training and arguments.options.name:
-        check_name(arguments.options.name)
-    config = arguments.resolved.config
-    if elsewhere:
-        check_cluster(config, training)
-    if training:
-        check(config)
-        if not elsewhere:
-            check_machine(config)
 
 
 def origin(flow: str, run: str) -> Config | None:
@@ -90,25 +74,3 @@ def runs_elsewhere(arguments: Arguments) -> bool:
     """Whether --with sends the tasks to a cluster: this machine then needs no GPU."""
     named = [name.partition(":")[0] for name in arguments.options.decorators]
     return bool({"kubernetes", "batch"} & set(named))
-
-
-def _environment() -> None:
-    """What Metaflow needs; the packages it starts tasks from inherit it.
-
-    It refuses root without a user name, so one is set. It starts further hosts' tasks with
-    "python", which must be this one.
-    """
-    if not os.environ.get("METAFLOW_USER"):
-        os.environ["METAFLOW_USER"] = _user()
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    here, path = os.path.dirname(sys.executable), os.environ.get("PATH", "")
-    if path.split(os.pathsep)[0] != here:
-        os.environ["PATH"] = os.pathsep.join((here, path))
-
-
-def _user() -> str:
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # a uid without a name, as in some containers
-        name = f"uid{os.getuid()}"
-    return "zppo" if name == "root" else name

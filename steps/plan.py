@@ -23,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     example = "zppo plan --scale 4B@one-gpu --set optimizer.lr=2e-6 > my.toml"
     reader = command("plan", __doc__ or "", example)
     for name in ("scale", "config", *OPTIONS):
-        about = _HELP.get(name) or f"as --set {OPTIONS[name]}="
-        reader.add_argument(f"--{name}", help=about, default=argparse.SUPPRESS)
+        explanation = _HELP.get(name) or f"as --set {OPTIONS[name]}="
+        reader.add_argument(f"--{name}", help=explanation, default=argparse.SUPPRESS)
     reader.add_argument(
         "--set", action="append", metavar="SECTION.FIELD=VALUE", default=argparse.SUPPRESS
     )

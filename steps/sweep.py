@@ -1,125 +1,27 @@
-"""A sweep: methods x scales x seeds, each member a run of the ZPPO flow under its own name.
-
-A member's run is named after the sweep and itself, so that the same sweep started again finds what
-is done, continues what died where it died, and runs alone what failed.
-"""
+"""The steps of sweep_flow.py: a member's run of the ZPPO flow, and the sweep's page."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-import tomllib
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
-from importlib import resources
 from pathlib import Path
 
-from zppo_core.config import Config, Source
-from zppo_core.config.methods import find_method
-from zppo_core.config.overrides import resolve, split_overrides
-from zppo_core.errors import UserError
-from zppo_core.run.names import check_name
+from eval.report import evidence
 from zppo_core.run.setup import absolute
+from zppo_core.run.sweep import (
+    Member,
+    Sweep,
+    arguments,
+    environment,
+    identity,
+    ledger,
+    members,
+    noted,
+    write_note,
+)
 
 FLOW = Path(__file__).resolve().parents[1] / "flows" / "zppo_flow.py"
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """What to run; `sets` are overrides that all members share."""
-
-    name: str
-    methods: tuple[str, ...]
-    scales: tuple[str, ...]
-    seeds: tuple[int, ...]
-    sets: tuple[str, ...] = ()
-    config: str = ""  # the text of a TOML that all members share
-    page: str = ""  # where the evidence is written at the end
-
-
-@dataclass(frozen=True)
-class Member:
-    """One run of a sweep."""
-
-    sweep: str
-    method: str
-    scale: str
-    seed: int
-    sets: tuple[str, ...]
-    config: str = ""
-
-    @property
-    def settings(self) -> Config:
-        """The member's resolved configuration; UserError on a fault."""
-        source = Source("--config", self.config) if self.config else None
-        return resolve(self.scale, self.method, str(self.seed), self.sets, source)
-
-    @property
-    def name(self) -> str:
-        """The run's key in store and database."""
-        method = find_method(self.method).name  # of one's own: without the path to it
-        return f"{self.sweep}-{self.scale}-{method}-s{self.seed}"
-
-
-def plan(
-    preset: str,
-    name: str,
-    methods: str,
-    scales: str,
-    seeds: str,
-    sets: str | Iterable[str],
-    config: str = "",
-) -> Sweep:
-    """A preset with whatever is given in its place; lists are separated by commas."""
-    values: dict[str, list[object]] = {"methods": ["zppo"], "scales": ["nano"], "seeds": [0]}
-    if preset:
-        file = resources.files("zppo_core.config") / "presets" / f"{preset}.toml"
-        if not file.is_file():
-            raise UserError(f"no sweep preset {preset!r}; there is evidence")
-        values |= tomllib.loads(file.read_text(encoding="utf-8"))
-    for key, text in (("methods", methods), ("scales", scales), ("seeds", seeds)):
-        if text:
-            values[key] = [part.strip() for part in text.split(",")]
-    try:
-        numbers = tuple(int(str(s)) for s in values["seeds"])
-    except ValueError:
-        raise UserError(f"--seeds {seeds!r}: write numbers with commas, like 0,1,2") from None
-    overrides = (*map(str, values.get("set", [])), *split_overrides(sets))
-    return Sweep(
-        name=name or preset or "sweep",
-        methods=tuple(map(str, values["methods"])),
-        scales=tuple(map(str, values["scales"])),
-        seeds=numbers,
-        sets=overrides,
-        config=config,
-        page=str(values.get("page", "")),
-    )
-
-
-def members(sweep: Sweep) -> list[Member]:
-    """Every member, seeds outermost, so that a stopped sweep has whole seeds; UserError on a fault.
-
-    All configurations are resolved before the first run starts.
-    """
-    found = []
-    for seed in sweep.seeds:
-        for scale in sweep.scales:
-            for method in sweep.methods:
-                asked = Member(sweep.name, method, scale, seed, sweep.sets, sweep.config)
-                member = replace(asked, method=asked.settings.run.method)
-                check_name(member.name)
-                found.append(member)
-    return found
-
-
-def ledger(member: Member) -> Path:
-    """Where it is noted that a member is done."""
-    root = member.settings.store.root
-    # a remote store's sweeps are noted here: members run from this machine
-    folder = Path("runs" if "://" in root else absolute(root)) / "sweeps" / member.sweep
-    return folder / f"{member.name}.json"
 
 
 def run_member(member: Member, folder: str) -> dict[str, str]:
@@ -127,84 +29,31 @@ def run_member(member: Member, folder: str) -> dict[str, str]:
 
     A failure is noted, not raised: the others go on, and the sweep says so at its end.
     """
-    note = ledger(member)
-    about = asdict(member)
-    if not member.config:
-        del about["config"]  # notes of before know of none
-    settings = json.dumps(about, sort_keys=True)
-    if _noted(note) == settings:
+    note, settings = ledger(member), identity(member)
+    if noted(note) == settings:
         return {"name": member.name, "status": "done before", "log": ""}
     note.parent.mkdir(parents=True, exist_ok=True)
     log = note.with_suffix(".log")
-    command = [
-        sys.executable,
-        str(FLOW),
-        "run",
-        "--scale",
-        member.scale,
-        "--method",
-        member.method,
-        "--seed",
-        str(member.seed),
-        "--name",
-        member.name,
-        "--max-workers",
-        "1",
-    ]
-    if member.config:
-        file = note.with_suffix(".toml").absolute()
-        file.write_text(member.config, encoding="utf-8")
-        command += ["--config", str(file)]
-    for override in member.sets:
-        command += ["--set", override]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MF_", "METAFLOW_"))}
-    kept = ("METAFLOW_USER", "METAFLOW_DEFAULT_", "METAFLOW_DATASTORE_", "METAFLOW_S3_")
-    environment |= {k: v for k, v in os.environ.items() if k.startswith(kept)}
     with log.open("w") as output:
-        done = subprocess.run(
-            command,
+        process = subprocess.run(
+            [sys.executable, str(FLOW), "run", *arguments(member, note)],
             cwd=folder,
-            env=environment,
+            env=environment(os.environ),
             stdout=output,
             stderr=subprocess.STDOUT,
             check=False,
         )
-    if done.returncode:
+    if process.returncode:
         return {"name": member.name, "status": "failed", "log": str(log)}
-    aside = note.with_suffix(".writing")  # a kill in the middle of writing must leave no half note
-    aside.write_text(json.dumps({"settings": settings}))
-    os.replace(aside, note)
+    write_note(note, settings)
     return {"name": member.name, "status": "done", "log": str(log)}
-
-
-def _noted(note: Path) -> str:
-    """The settings with which a member is done; "" if it is not."""
-    if not note.is_file():
-        return ""
-    try:
-        return str(json.loads(note.read_text())["settings"])
-    except (ValueError, KeyError, TypeError):
-        print(f"{note} is damaged: its member runs again, from where its run is", flush=True)
-        return ""
 
 
 def write_page(sweep: Sweep, folder: str) -> str:
     """Hold the sweep's results against the paper's claims, if its preset wants a page; its path."""
     if not sweep.page:
         return ""
-    from eval.report import evidence
-
     first = members(sweep)[0].settings
     path = Path(folder) / sweep.page
     evidence.write(absolute(first.store.database), sweep.name, path)
     return str(path)
-
-
-def report(results: Sequence[dict[str, str]]) -> str:
-    """How many members are done, and which failed with where to look."""
-    failed = [r for r in results if r["status"] == "failed"]
-    lines = [f"{len(results) - len(failed)} of {len(results)} members done"]
-    lines += [f"failed: {r['name']}, see {r['log']}" for r in failed]
-    if failed:
-        lines.append("start the same sweep again: it runs these alone")
-    return "\n".join(lines)

@@ -17,12 +17,12 @@ def complain(fault: Exception) -> None:
         print(f"zppo: {line}", file=sys.stderr)
 
 
-def suggestion(name: str, known: Iterable[str], show: Callable[[str], str] = repr) -> str:
+def suggestion(name: str, names: Iterable[str], show: Callable[[str], str] = repr) -> str:
     """The remedy for an unknown name: the known one that is most like it, else all of them.
 
     Upper and lower case are alike. `show` writes a name out.
     """
-    folded = {n.casefold(): n for n in known}
+    folded = {n.casefold(): n for n in names}
     match = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=ALIKE)
     if match:
         return f"did you mean {show(folded[match[0]])}?"

@@ -54,19 +54,21 @@ def imported(name: str) -> object:
 def _file(place: str) -> ModuleType:
     """The module of a file, run once a process."""
     path = Path(place).expanduser().resolve()
-    known = str(path)  # so that f"{__name__}:NAME" in the file names an object for every process
-    if known not in sys.modules:
-        spec = spec_from_file_location(known, path)
+    module_name = str(
+        path
+    )  # so that f"{__name__}:NAME" in the file names an object for every process
+    if module_name not in sys.modules:
+        spec = spec_from_file_location(module_name, path)
         if spec is None or spec.loader is None:
             raise ImportError(f"{path} is no Python file")
         module = module_from_spec(spec)
-        sys.modules[known] = module  # dataclasses look their module up while it runs
+        sys.modules[module_name] = module  # dataclasses look their module up while it runs
         try:
             spec.loader.exec_module(module)
         except BaseException:
-            del sys.modules[known]
+            del sys.modules[module_name]
             raise
-    return sys.modules[known]
+    return sys.modules[module_name]
 
 
 def one_line(error: Exception) -> str:

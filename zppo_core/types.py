@@ -55,8 +55,8 @@ class Question:
 
     def facts(self) -> str:
         """What is known of the answer beside the gold, as text; "" if nothing is."""
-        told = (self.kind, self.options, self.accepted, self.tolerance)
-        return "" if told == ("", (), (), None) else repr(told)
+        given = (self.kind, self.options, self.accepted, self.tolerance)
+        return "" if given == ("", (), (), None) else repr(given)
 
 
 @dataclass(frozen=True)

@@ -43,12 +43,12 @@ def read_rows(
     """
     for row in source.rows(columns, split):
         try:
-            made = read(row)
+            samples = read(row)
         except (ValueError, KeyError, IndexError, TypeError, SyntaxError) as error:
             name = row.get("id", row.index)
             yield unusable(f"{row.config or row.split}/{name}", f"unusable row: {error!r}")
             continue
-        yield from made if isinstance(made, list) else [made]
+        yield from samples if isinstance(samples, list) else [samples]
 
 
 def unusable(sample_id: str, why: str) -> Sample:
@@ -64,10 +64,10 @@ def literal_list(text: str) -> list[str]:
     """The list that `text` spells out as a Python literal; SyntaxError or ValueError if none."""
     if len(text) > 100_000:
         raise ValueError("list too long")
-    found = ast.literal_eval(text)
-    if not isinstance(found, (list, tuple)):
+    value = ast.literal_eval(text)
+    if not isinstance(value, (list, tuple)):
         raise ValueError(f"not a list: {text[:60]!r}")
-    return [str(entry) for entry in found]
+    return [str(entry) for entry in value]
 
 
 def attach_marked(row: Row, texts: Sequence[str]) -> tuple[list[str], tuple[Picture, ...]]:

@@ -99,8 +99,10 @@ def file_names(video: str, span: tuple[str, ...], cut: bool) -> list[str]:
         stem, suffix = video, ""
     marked = "_" + "_".join(span)
     stems = [stem, stem + marked] if cut else [stem, stem.removesuffix(marked)]
-    own = f".{suffix}" if suffix else ""
-    return list(dict.fromkeys(s + container for s in stems for container in (own, *CONTAINERS)))
+    extension = f".{suffix}" if suffix else ""
+    return list(
+        dict.fromkeys(s + container for s in stems for container in (extension, *CONTAINERS))
+    )
 
 
 BENCHMARK = Benchmark(

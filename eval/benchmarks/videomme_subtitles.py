@@ -69,10 +69,10 @@ class Subtitles:
         return False
 
     def _file(self, video: str) -> Path | io.BytesIO:
-        found = self.source.open(f"subtitle/{video}.srt", f"{video}.srt")
-        if isinstance(found, Stills):
-            raise UnreadableError(f"{found.name} is a folder of pictures")
-        return found
+        file = self.source.open(f"subtitle/{video}.srt", f"{video}.srt")
+        if isinstance(file, Stills):
+            raise UnreadableError(f"{file.name} is a folder of pictures")
+        return file
 
 
 def subtitles_of(there: Subtitles, video_id: str, settings: Settings) -> Callable[[], str]:
@@ -96,7 +96,7 @@ def subtitles_of(there: Subtitles, video_id: str, settings: Settings) -> Callabl
 
 def parse_srt(text: str) -> list[tuple[float, float, str]]:
     """(start [s], end [s], words) of each subtitle, in order; damaged ones are left out."""
-    found = []
+    spoken = []
     for block in re.split(r"\r?\n\s*\r?\n", text):
         lines = block.strip().splitlines()
         for i, line in enumerate(lines[:2]):
@@ -104,9 +104,9 @@ def parse_srt(text: str) -> list[tuple[float, float, str]]:
             if len(times) == 2:
                 start, end = (_seconds(t) for t in times)
                 words = " ".join(_TAG.sub("", part).strip() for part in lines[i + 1 :])
-                found.append((start, end, words.strip()))
+                spoken.append((start, end, words.strip()))
                 break
-    return [line for line in found if line[2]]
+    return [line for line in spoken if line[2]]
 
 
 def _seconds(parts: tuple[str, ...]) -> float:

@@ -113,10 +113,10 @@ def golds_of(answer: object) -> tuple[str, ...]:
 
 def _some(answers: Iterable[str]) -> tuple[str, ...]:
     """The answers that say something, each once; ValueError if none does."""
-    found = tuple(dict.fromkeys(a.strip() for a in answers if a.strip()))
-    if not found:
+    accepted = tuple(dict.fromkeys(a.strip() for a in answers if a.strip()))
+    if not accepted:
         raise ValueError("no answer")
-    return found
+    return accepted
 
 
 BENCHMARK = Benchmark(

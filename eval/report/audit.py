@@ -77,8 +77,8 @@ class Probe:
 
         At 99.7 %, for there are eleven: an interval of 95 % would accuse one in two clean runs.
         """
-        found = [f for f, s in self.features.items() if s.value - 0.5 > 1.5 * (s.value - s.low)]
-        return sorted(found, key=lambda f: -self.features[f].value)
+        leaking = [f for f, s in self.features.items() if s.value - 0.5 > 1.5 * (s.value - s.low)]
+        return sorted(leaking, key=lambda f: -self.features[f].value)
 
     @property
     def verdict(self) -> str:
@@ -148,7 +148,7 @@ def _cross_validated(x: np.ndarray, y: np.ndarray, fold: np.ndarray) -> np.ndarr
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    said = np.zeros(len(y), dtype=bool)
+    predicted = np.zeros(len(y), dtype=bool)
     for f in range(FOLDS):
         train, test = fold != f, fold == f
         # a swapped pair is as good as the pair itself: no side is preferred, so no intercept
@@ -158,8 +158,8 @@ def _cross_validated(x: np.ndarray, y: np.ndarray, fold: np.ndarray) -> np.ndarr
             StandardScaler(with_mean=False), LogisticRegression(fit_intercept=False)
         )
         model.fit(both, right)
-        said[test] = model.predict(x[test]) if test.any() else False
-    return said
+        predicted[test] = model.predict(x[test]) if test.any() else False
+    return predicted
 
 
 def share(hits: np.ndarray, groups: np.ndarray, seed: int = 0) -> Share:
@@ -256,7 +256,7 @@ def audit(database: str | Path = DEFAULT_DATABASE, run: str | None = None) -> Au
         pairs = bcq_pairs(connection, key)
         (compression,) = records(connection, COMPRESSION, [key])
         lost = records(connection, LOST, [key])
-    found: AuditData = {
+    data: AuditData = {
         "run_key": key,
         "match": typed(Match, matched),
         "compression": typed(Compression, [compression | {"lost": typed(Lost, lost)}])[0],
@@ -264,10 +264,10 @@ def audit(database: str | Path = DEFAULT_DATABASE, run: str | None = None) -> Au
         "reason": "",
     }
     try:
-        found["probe"] = _data_of(probe(pairs))
+        data["probe"] = _data_of(probe(pairs))
     except UserError as few:
-        found["reason"] = str(few)
-    return found
+        data["reason"] = str(few)
+    return data
 
 
 def _data_of(result: Probe) -> ProbeData:

@@ -58,20 +58,20 @@ def comparisons(
     and the base by average. A method is left out unless it has a score on every benchmark that
     zppo has, and the best is left out unless all have: the best of some may not be the best.
     """
-    own = scores.get(OURS, {})
-    if not own:
+    zppo_scores = scores.get(OURS, {})
+    if not zppo_scores:
         return {}
-    names = sorted(own)
-    rivals = {
+    names = sorted(zppo_scores)
+    by_method = {
         m: np.array([scores[m][b] for b in names])
         for m in ("base", *methods)
         if m in scores and set(scores[m]) >= set(names)
     }
-    compared = {m: rivals[m] for m in methods if m in rivals}
-    if len(rivals) == len(methods) + 1:
-        compared[BEST] = rivals[max(rivals, key=lambda m: float(rivals[m].mean()))]
-    ours_B = np.array([own[b] for b in names])
+    compared = {m: by_method[m] for m in methods if m in by_method}
+    if len(by_method) == len(methods) + 1:
+        compared[BEST] = by_method[max(by_method, key=lambda m: float(by_method[m].mean()))]
+    zppo_B = np.array([zppo_scores[b] for b in names])
     return {
-        f"{OURS}-{method}": (cluster_bootstrap(ours_B - theirs_B, resamples, seed), len(names))
+        f"{OURS}-{method}": (cluster_bootstrap(zppo_B - theirs_B, resamples, seed), len(names))
         for method, theirs_B in compared.items()
     }

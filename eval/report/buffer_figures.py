@@ -8,7 +8,7 @@ from typing import TypedDict
 from eval.report.plot import Beside, Panel, Points, series_of
 from eval.report.published import numbers
 from eval.report.rows import typed
-from eval.report.selection import Ours
+from eval.report.selection import Results
 
 REPLAYED = ("zppo", "grpo_replay")  # the methods of the paper's buffer figures
 FATES = ("graduate", "evict", "held")
@@ -82,57 +82,57 @@ QUANTITIES: dict[str, tuple[str, Callable[[Rows, float | None, int], float | Non
 }
 
 
-def _beside(ours: Ours, figure: int, scale: str) -> tuple[Beside, ...]:
+def _beside(results: Results, figure: int, scale: str) -> tuple[Beside, ...]:
     """Every number that the paper gives for `figure` at `scale`; counts of ours are per run."""
-    found: list[Beside] = []
+    pairs: list[Beside] = []
     printed = numbers(figure, scale)
     if not printed:
         return ()
-    stays = ours.at(
+    stays = results.at(
         scale, "method, entry_bin, visits, fate, count(*) AS n", "buffer_entries", "GROUP BY ALL"
     )
     rows = typed(Stays, stays)
-    runs = _runs(ours, scale)
+    runs = _runs(results, scale)
     for p in printed:
         method, quantity, at = p["method"], p["quantity"], p["entry_accuracy_percent"]
-        own = [r for r in rows if r["method"] == method]
+        of_method = [r for r in rows if r["method"] == method]
         if quantity == "rollout_step_when_buffer_full":
-            words, value = "rollout steps until the buffer was full", _full(ours, scale, method)
+            words, value = "rollout steps until the buffer was full", _full(results, scale, method)
         elif quantity in QUANTITIES:
             words, value_of = QUANTITIES[quantity]
             bin_ = None if at == "all" else float(at)
-            value = value_of(own, bin_, runs[method]) if own else None
+            value = value_of(of_method, bin_, runs[method]) if of_method else None
         else:
             continue
         where = "" if at == "all" else f", admitted at {at} %"
         unit = {"percent": " %", "pp": " points"}.get(p["unit"], "")
-        found.append(
+        pairs.append(
             Beside(f"{scale} {method}{where}: {words}", value, float(p["value"]), unit, p["status"])
         )
-    return tuple(found)
+    return tuple(pairs)
 
 
-def _runs(ours: Ours, scale: str) -> dict[str, int]:
+def _runs(results: Results, scale: str) -> dict[str, int]:
     """method -> runs that are shown."""
-    rows = ours.at(scale, "run_settings.method, count(*) AS n", "runs", "GROUP BY ALL")
+    rows = results.at(scale, "run_settings.method, count(*) AS n", "runs", "GROUP BY ALL")
     return {r["method"]: r["n"] for r in typed(Runs, rows)}
 
 
-def _full(ours: Ours, scale: str, method: str) -> float | None:
+def _full(results: Results, scale: str, method: str) -> float | None:
     """Rollout steps until the buffer held its capacity, mean of the runs; None if none did."""
     full = f"AND method = '{method}' AND buffer_size >= capacity GROUP BY run_key"
-    rows = typed(Taken, ours.at(scale, "run_key, min(step) + 1 AS taken", "steps", full))
+    rows = typed(Taken, results.at(scale, "run_key, min(step) + 1 AS taken", "steps", full))
     return sum(r["taken"] for r in rows) / len(rows) if rows else None
 
 
-def graduated(ours: Ours, scales: Sequence[str]) -> list[Panel]:
+def graduated(results: Results, scales: Sequence[str]) -> list[Panel]:
     """Fig. 4: share of admitted questions that graduated, by accuracy at admission.
 
     Every method with a buffer, those of the paper first.
     """
     panels = []
     for scale in scales:
-        rows = ours.at(
+        rows = results.at(
             scale,
             "method, entry_bin, 100 * sum(graduated) / sum(admitted) AS share",
             "graduation",
@@ -147,8 +147,8 @@ def graduated(ours: Ours, scales: Sequence[str]) -> list[Panel]:
             ]
             if points:
                 paper[method] = (tuple(x for x, _ in points), tuple(y for _, y in points))
-        found = series_of(rows, "method", "entry_bin", "share")
-        series = {m: found[m] for m in (*REPLAYED, *found) if m in found}
+        by_method = series_of(rows, "method", "entry_bin", "share")
+        series = {m: by_method[m] for m in (*REPLAYED, *by_method) if m in by_method}
         panels.append(
             Panel(
                 scale,
@@ -157,26 +157,28 @@ def graduated(ours: Ours, scales: Sequence[str]) -> list[Panel]:
                 "bar",
                 series,
                 paper,
-                beside=_beside(ours, 4, scale),
+                beside=_beside(results, 4, scale),
             )
         )
     return panels
 
 
-def occupancy(ours: Ours, scales: Sequence[str]) -> list[Panel]:
+def occupancy(results: Results, scales: Sequence[str]) -> list[Panel]:
     """Fig. 20: what the buffer holds, by accuracy at admission."""
-    return _layers(ours, scales, 20, "held", "questions in the buffer")
+    return _layers(results, scales, 20, "held", "questions in the buffer")
 
 
-def graduates(ours: Ours, scales: Sequence[str]) -> list[Panel]:
+def graduates(results: Results, scales: Sequence[str]) -> list[Panel]:
     """Fig. 21: graduates so far, by accuracy at admission."""
-    return _layers(ours, scales, 21, "graduated", "graduates so far")
+    return _layers(results, scales, 21, "graduated", "graduates so far")
 
 
-def _layers(ours: Ours, scales: Sequence[str], figure: int, column: str, y: str) -> list[Panel]:
+def _layers(
+    results: Results, scales: Sequence[str], figure: int, column: str, y: str
+) -> list[Panel]:
     panels = []
     for scale in scales:
-        rows = ours.at(
+        rows = results.at(
             scale,
             f"step, format('{{:g}} %', entry_bin) AS bin, avg({column}) AS n",
             "graduation_steps",
@@ -195,19 +197,25 @@ def _layers(ours: Ours, scales: Sequence[str], figure: int, column: str, y: str)
             paper["0 %"] = (series["0 %"][0][-1:], printed)
         panels.append(
             Panel(
-                scale, "rollout step", y, "area", series, paper, beside=_beside(ours, figure, scale)
+                scale,
+                "rollout step",
+                y,
+                "area",
+                series,
+                paper,
+                beside=_beside(results, figure, scale),
             )
         )
     return panels
 
 
-def fates(ours: Ours, scales: Sequence[str]) -> list[Panel]:
+def fates(results: Results, scales: Sequence[str]) -> list[Panel]:
     """Fig. 23: graduated and evicted so far, ZPPO and GRPO with replay."""
     panels = []
     for scale in scales:
         series: dict[str, Points] = {}
         for fate in ("graduated", "evicted"):
-            rows = ours.at(
+            rows = results.at(
                 scale,
                 f"method || ', {fate}' AS name, step, sum({fate}) / count(DISTINCT run_key) AS n",
                 "graduation_steps",
@@ -231,31 +239,31 @@ def fates(ours: Ours, scales: Sequence[str]) -> list[Panel]:
                 "line",
                 series,
                 paper,
-                beside=_beside(ours, 23, scale),
+                beside=_beside(results, 23, scale),
             )
         )
     return panels
 
 
-def revisits(ours: Ours, scales: Sequence[str]) -> list[Panel]:
+def revisits(results: Results, scales: Sequence[str]) -> list[Panel]:
     """Fig. 24: what became of the hardest questions, by how often they were asked again.
 
     ZPPO and GRPO with replay, admitted at 0 and at 12.5 %.
     """
     panels = []
     for scale in scales:
-        stays = ours.at(
+        stays = results.at(
             scale,
             f"method, entry_bin, fate, least(visits, {OFTEN}) AS visits, count(*) AS n",
             "buffer_entries",
             "AND entry_bin IN (0, 12.5) GROUP BY ALL ORDER BY visits, fate",
         )
-        pairs = _beside(ours, 24, scale)
-        runs = _runs(ours, scale)
+        pairs = _beside(results, 24, scale)
+        runs = _runs(results, scale)
         rows = typed(Stays, stays)
         for method in REPLAYED:
             for bin_ in (0.0, 12.5):
-                own = [
+                of_method = [
                     {
                         "fate": r["fate"],
                         "times": f"{r['visits']}{'+' if r['visits'] == OFTEN else ''}",
@@ -264,10 +272,10 @@ def revisits(ours: Ours, scales: Sequence[str]) -> list[Panel]:
                     for r in rows
                     if (r["method"], r["entry_bin"]) == (method, bin_)
                 ]
-                if own:
+                if of_method:
                     title = f"{scale}: {method}, admitted at {bin_:g} %"
-                    found = series_of(own, "fate", "times", "n")
-                    series = {fate: found[fate] for fate in FATES if fate in found}
+                    by_fate = series_of(of_method, "fate", "times", "n")
+                    series = {fate: by_fate[fate] for fate in FATES if fate in by_fate}
                     panels.append(
                         Panel(
                             title,

@@ -109,10 +109,10 @@ def _evaluated(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[str, l
             raise UserError(f"several models were evaluated as {name!r}; give each its own --name")
         return name, outside
     key = find_run(connection, name)["run_key"]
-    found = typed(Evaluated, records(connection, OF_RUN, [key]))
-    if not found:
+    evaluated = typed(Evaluated, records(connection, OF_RUN, [key]))
+    if not evaluated:
         raise UserError(f"{key} was not evaluated")
-    return key, found
+    return key, evaluated
 
 
 def compare(connection: duckdb.DuckDBPyConnection, run_a: str, run_b: str) -> list[Difference]:
@@ -135,14 +135,14 @@ def compare(connection: duckdb.DuckDBPyConnection, run_a: str, run_b: str) -> li
         {(r["family"], r["benchmark"]) for r in rows}, key=lambda p: (family_order(p[0]), p[1])
     )
     stored = _stored(connection, one["suite"], one["protocol_key"])
-    found, parts = [], {}
+    differences, parts = [], {}
     for family, benchmark in places:
-        own = [r for r in rows if r["benchmark"] == benchmark]
+        of_benchmark = [r for r in rows if r["benchmark"] == benchmark]
         names = _totals(one["suite"], benchmark)
         marks = [stored.get((model, family, benchmark)) for model in models]
         answered = [
-            [(r["id"], score) for r in own if (score := r["a"]) is not None],
-            [(r["id"], score) for r in own if (score := r["b"]) is not None],
+            [(r["id"], score) for r in of_benchmark if (score := r["a"]) is not None],
+            [(r["id"], score) for r in of_benchmark if (score := r["b"]) is not None],
         ]
         name = _total_of(names, list(zip(marks, answered, strict=True)))
         if name is None:
@@ -153,21 +153,25 @@ def compare(connection: duckdb.DuckDBPyConnection, run_a: str, run_b: str) -> li
             )
         pairs = [
             (r["id"], at_a, at_b)
-            for r in own
+            for r in of_benchmark
             if (at_a := r["a"]) is not None and (at_b := r["b"]) is not None
         ]
         part = _paired(name, pairs)
         if not part.strata:
             raise UserError(f"{a} and {b} share no question of {benchmark}")
         parts[family, benchmark] = part
-        found.append(_difference(family, benchmark, name, [part], len(own) - len(pairs)))
-    ps = [mcnemar(d.better, d.worse) for d in found]
-    found = [replace(d, p=p, holm=h) for d, p, h in zip(found, ps, holm(ps), strict=True)]
+        differences.append(
+            _difference(family, benchmark, name, [part], len(of_benchmark) - len(pairs))
+        )
+    ps = [mcnemar(d.better, d.worse) for d in differences]
+    differences = [
+        replace(d, p=p, holm=h) for d, p, h in zip(differences, ps, holm(ps), strict=True)
+    ]
     for family in dict.fromkeys(f for f, _ in places):
         of_family = [part for (f, _), part in parts.items() if f == family]
-        missing = sum(d.unpaired for d in found if d.family == family)
-        found.append(_difference(family, "mean", "", of_family, missing))
-    return found
+        missing = sum(d.unpaired for d in differences if d.family == family)
+        differences.append(_difference(family, "mean", "", of_family, missing))
+    return differences
 
 
 def _stored(
@@ -204,8 +208,8 @@ def _total_of(names: Sequence[str], sides: Sequence[tuple[float | None, Scored]]
     if len(names) == 1:
         return names[0]
     for name in names:
-        made = [(_strata(name, scored), score) for score, scored in sides]
-        if all(u and s is not None and abs(_mean(u) - s) < 1e-9 for u, s in made):
+        sides_of = [(_strata(name, scored), score) for score, scored in sides]
+        if all(u and s is not None and abs(_mean(u) - s) < 1e-9 for u, s in sides_of):
             return name
     return None
 
@@ -269,7 +273,7 @@ def _difference(
     )
 
 
-def compare_text(found: Sequence[Difference]) -> str:
+def compare_text(differences: Sequence[Difference]) -> str:
     """The comparison as a table."""
     rows = [
         [
@@ -285,7 +289,7 @@ def compare_text(found: Sequence[Difference]) -> str:
             _p(d.p),
             _p(d.holm),
         ]
-        for d in found
+        for d in differences
     ]
     columns = [
         "family",
@@ -328,23 +332,24 @@ def all_totals(connection: duckdb.DuckDBPyConnection, name: str) -> list[ModelTo
     `name` as for `compare`. UserError if nothing of that name was evaluated.
     """
     _, evaluations = _evaluated(connection, name)
-    found = []
+    totals_found = []
     for one in evaluations:
         suite, protocol, model = one["suite"], one["protocol_key"], one["model_key"]
         stored = {
             (family, benchmark): score
-            for (own, family, benchmark), score in _stored(connection, suite, protocol).items()
-            if own == model
+            for (key, family, benchmark), score in _stored(connection, suite, protocol).items()
+            if key == model
         }
         scored: dict[str, list[tuple[str, float]]] = {}
         for r in typed(Sample, records(connection, SAMPLES, [suite, protocol, model])):
             scored.setdefault(r["benchmark"], []).append((r["id"], r["score"]))
         for family, benchmark in sorted(stored, key=lambda p: (family_order(p[0]), p[1])):
-            own, names = scored.get(benchmark, []), _totals(suite, benchmark)
-            shown = _total_of(names, [(stored[family, benchmark], own)]) if own else None
-            for total, t in breakdown(names, own):
+            samples, names = scored.get(benchmark, []), _totals(suite, benchmark)
+            sides = [(stored[family, benchmark], samples)]
+            shown = _total_of(names, sides) if samples else None
+            for total, t in breakdown(names, samples):
                 score, low, high = (100 * t.score, 100 * t.low, 100 * t.high) if t else [None] * 3
-                found.append(
+                totals_found.append(
                     ModelTotal(
                         suite,
                         protocol,
@@ -358,7 +363,7 @@ def all_totals(connection: duckdb.DuckDBPyConnection, name: str) -> list[ModelTo
                         t.units if t else 0,
                     )
                 )
-    return found
+    return totals_found
 
 
 def breakdown(names: Sequence[str], scored: Scored) -> list[tuple[str, Total | None]]:
@@ -368,27 +373,27 @@ def breakdown(names: Sequence[str], scored: Scored) -> list[tuple[str, Total | N
     threshold, and where groups are kinds and not single problems, each alone ("only:<group>"); ids
     with a kind within the group ("ok/anatomy/3") give these too ("*/anatomy").
     """
-    found = {name: totals.total(name, scored) for name in (*names, "pooled")}
+    by_name = {name: totals.total(name, scored) for name in (*names, "pooled")}
     if "half_or_more" in names:
         for tenths in (1, 2, 3, 4, 6, 7, 8, 9, 10):
             # 0.7 is not 7 tenths to the last bit, and a judge's 0.7 is to count
             passed = [(i, float(score >= tenths / 10 - 1e-9)) for i, score in scored]
-            found[f"{tenths / 10} or more"] = totals.total("pooled", passed)
+            by_name[f"{tenths / 10} or more"] = totals.total("pooled", passed)
     if any(t in ("mean_of_groups", "official") or ":" in t for t in names):
         for group in sorted({totals.group_of(i) for i, _ in scored}):
-            found[f"only:{group}"] = totals.total(f"only:{group}", scored)
+            by_name[f"only:{group}"] = totals.total(f"only:{group}", scored)
         parts = [i.split("/") for i, _ in scored]
         if parts and all(len(p) == 3 for p in parts):
             for kind in sorted({p[1] for p in parts}):
-                own = [s for s, p in zip(scored, parts, strict=True) if p[1] == kind]
-                found[f"*/{kind}"] = totals.total("pooled", own)
-    return list(found.items())
+                of_kind = [s for s, p in zip(scored, parts, strict=True) if p[1] == kind]
+                by_name[f"*/{kind}"] = totals.total("pooled", of_kind)
+    return list(by_name.items())
 
 
-def totals_text(found: Sequence[ModelTotal]) -> str:
+def totals_text(model_totals: Sequence[ModelTotal]) -> str:
     """The totals as a table for each protocol under which the model was evaluated."""
     parts = []
-    for suite, protocol in dict.fromkeys((t.suite, t.protocol_key) for t in found):
+    for suite, protocol in dict.fromkeys((t.suite, t.protocol_key) for t in model_totals):
         rows = [
             [
                 t.family,
@@ -398,7 +403,7 @@ def totals_text(found: Sequence[ModelTotal]) -> str:
                 f"[{number(t.low)}, {number(t.high)}]",
                 f"{t.units:,}",
             ]
-            for t in found
+            for t in model_totals
             if (t.suite, t.protocol_key) == (suite, protocol)
         ]
         columns = ["family", "benchmark", "total", "score", "95 %", "units"]
@@ -458,11 +463,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if o.leaderboard:
             print(leaderboard_text(connection, o.suite))
         elif o.totals is not None:
-            made = all_totals(connection, o.totals)
-            print(_json(made) if o.json else totals_text(made))
+            model_totals = all_totals(connection, o.totals)
+            print(_json(model_totals) if o.json else totals_text(model_totals))
         else:
-            found = compare(connection, *o.runs)
-            print(_json(found) if o.json else compare_text(found))
+            differences = compare(connection, *o.runs)
+            print(_json(differences) if o.json else compare_text(differences))
     return 0
 
 

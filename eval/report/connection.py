@@ -77,9 +77,9 @@ def connect(path: str | Path, read_only: bool = False) -> duckdb.DuckDBPyConnect
         text = str(fault).splitlines()[0]
         if "lock" in text.lower():
             holder = re.search(r"PID (\d+)", str(fault))
-            who = f"process {holder.group(1)}" if holder else "another process"
+            process = f"process {holder.group(1)}" if holder else "another process"
             raise DatabaseInUseError(
-                f"{path} is in use by {who}: wait for it or stop it, then again"
+                f"{path} is in use by {process}: wait for it or stop it, then again"
             ) from fault
         if path.is_file() and path.stat().st_size == 0:
             raise UserError(f"{path} is empty: its first run has not been ingested yet") from fault
@@ -145,16 +145,16 @@ def open_database(
 
 def _in_turn(path: str | Path, read_only: bool, wait: float) -> duckdb.DuckDBPyConnection:
     deadline = time.monotonic() + wait
-    said = False
+    announced = False
     while True:
         try:
             return connect(path, read_only)
         except DatabaseInUseError as busy:
             if time.monotonic() >= deadline:
                 raise
-            if not said:
+            if not announced:
                 print(f"{busy}; waiting up to {wait:.0f} s", file=sys.stderr, flush=True)
-                said = True
+                announced = True
             time.sleep(min(1.0, max(0.05, wait / 10)))
 
 

@@ -54,29 +54,29 @@ def plan(config: Config, student: float, teacher: float = TEACHER, steps: int = 
     asked = rollout.new_prompts * (1 + config.replay.ratio * method.replay)
     per_step = rollout.group_size * length * steps
     # tokens, and FLOPs of each
-    made = {"student generates": (asked * per_step, 2 * student)}
+    roles = {"student generates": (asked * per_step, 2 * student)}
     drawn = config.teacher.rollouts / rollout.group_size
     learns_from = method.objective.learns_from
     if learns_from == "advantages":
         extra = rollout.new_prompts * config.reformulation.ratio * bool(method.reformulations)
         tokens, updates = (asked + extra) * per_step, config.optimizer.updates
-        made = {
+        roles = {
             "student generates": (tokens, 2 * student),
             "student rescores": (tokens * (updates > 1), 2 * student),
             "student trains": (tokens, 6 * student * updates),
         }
         if method.uses_teacher:
-            made["teacher generates"] = (HARD_SHARE * asked * drawn * per_step, 2 * teacher)
-            made["teacher summarises"] = (_summarised(config, method) * steps, 2 * teacher)
+            roles["teacher generates"] = (HARD_SHARE * asked * drawn * per_step, 2 * teacher)
+            roles["teacher summarises"] = (_summarised(config, method) * steps, 2 * teacher)
     elif learns_from == "student":
-        made["student trains"] = (asked * per_step, 6 * student)
-        made["teacher rescores"] = (asked * per_step, 2 * teacher)
+        roles["student trains"] = (asked * per_step, 6 * student)
+        roles["teacher rescores"] = (asked * per_step, 2 * teacher)
     else:
         right = RIGHT_SHARE * asked * drawn * per_step
-        made["student trains"] = (right, 6 * student)
-        made["teacher rescores"] = (right, 2 * teacher)
-        made["teacher generates"] = (asked * drawn * per_step, 2 * teacher)
-    return Plan({k: n for k, (n, _) in made.items()}, {k: n * f for k, (n, f) in made.items()})
+        roles["student trains"] = (right, 6 * student)
+        roles["teacher rescores"] = (right, 2 * teacher)
+        roles["teacher generates"] = (asked * drawn * per_step, 2 * teacher)
+    return Plan({k: n for k, (n, _) in roles.items()}, {k: n * f for k, (n, f) in roles.items()})
 
 
 def _summarised(config: Config, method: Method) -> float:
@@ -101,13 +101,13 @@ def plan_text(scale: str, method: str) -> str:
     if scale not in PARAMETERS:
         raise UserError(f"--plan {scale}: one of {', '.join(PARAMETERS)}")
     config = load(scale, [f"run.method={method}"])
-    found = plan(config, PARAMETERS[scale])
+    planned = plan(config, PARAMETERS[scale])
     rows = [
-        [name, scientific(found.tokens[name]), scientific(value)]
-        for name, value in found.flops.items()
+        [name, scientific(planned.tokens[name]), scientific(value)]
+        for name, value in planned.flops.items()
         if value
     ]
-    rows.append(["all", scientific(sum(found.tokens.values())), scientific(found.total)])
+    rows.append(["all", scientific(sum(planned.tokens.values())), scientific(planned.total)])
     shown = f"{method}, {scale}, at most\n" + table(["activity", "tokens", "FLOPs"], rows)
     key = ("9", scale, method)
     hours = [r["hours"] for r in reference("cost") if (r["table"], r["scale"], r["method"]) == key]

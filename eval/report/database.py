@@ -98,7 +98,7 @@ def ingest(
 def _ingest(
     connection: duckdb.DuckDBPyConnection, journal: JournalReader, run_key: str
 ) -> dict[str, int]:
-    known: dict[tuple[str, str], str] = {
+    ingested: dict[tuple[str, str], str] = {
         (unit, file): sha
         for unit, file, sha in query(
             connection, "SELECT unit, file, sha256 FROM ingested WHERE run_key = ?", [run_key]
@@ -106,7 +106,7 @@ def _ingest(
     }
     for unit, file in _lost(connection, run_key):
         print(f"run {run_key}: rows of {unit}, {file} are gone and are taken in again", flush=True)
-        del known[unit, file]
+        del ingested[unit, file]
     source_id = query(connection, "SELECT coalesce(max(source_id), 0) FROM ingested")[0][0]
     inserter = _Inserter(connection)
     entries: list[list[object]] = []
@@ -120,8 +120,8 @@ def _ingest(
                 continue
             where = f"run {run_key}, unit {unit}, {file}"
             sha = hashlib.sha256(data).hexdigest()
-            if (unit, file) in known:
-                if known[unit, file] != sha:
+            if (unit, file) in ingested:
+                if ingested[unit, file] != sha:
                     raise UserError(
                         f"{where}: changed since it was ingested; a run key names one run: "
                         f"`zppo database forget --run {run_key}`, then ingest again"
@@ -208,8 +208,8 @@ def forget(run_key: str, database: str | Path = DEFAULT_DATABASE) -> dict[str, i
                 connection, f"DELETE FROM {table} WHERE source_id IN {sources}", [run_key]
             )
             counts[table] = removed[0][0]
-        known = query(connection, "DELETE FROM ingested WHERE run_key = ?", [run_key])
-        if not known[0][0]:
+        deleted = query(connection, "DELETE FROM ingested WHERE run_key = ?", [run_key])
+        if not deleted[0][0]:
             connection.rollback()
             raise UserError(f"no run {run_key!r} in {database}")
         connection.commit()

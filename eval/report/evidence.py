@@ -171,16 +171,18 @@ def measured(
 def _accuracy(cells: Cells) -> str:
     rows = []
     for method in ORDER:
-        own = [cells.get((method, quantity), {}) for quantity in (*FAMILIES, UNSEEN)]
-        rows.append([f"`{method}`", str(max(map(len, own))), *map(_with_interval, own)])
+        quantities = [cells.get((method, quantity), {}) for quantity in (*FAMILIES, UNSEEN)]
+        rows.append(
+            [f"`{method}`", str(max(map(len, quantities))), *map(_with_interval, quantities)]
+        )
     return table(["method", "seeds", *FAMILIES, UNSEEN], rows, "markdown")
 
 
 def _with_interval(values: Mapping[int, float]) -> str:
     if len(values) < 2:
         return number(next(iter(values.values()), None))
-    found = gap(list(values.values()))
-    return f"{found.mean:.1f} ± {found.mean - found.low:.1f}"
+    estimate = gap(list(values.values()))
+    return f"{estimate.mean:.1f} ± {estimate.mean - estimate.low:.1f}"
 
 
 def _graduation(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:
@@ -193,7 +195,7 @@ def _graduation(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:
     )
     counts = typed(Graduation, rows)
     bins = sorted({r["entry_bin"] for r in counts})
-    found = {(r["method"], r["entry_bin"]): r for r in counts}
+    by_bin = {(r["method"], r["entry_bin"]): r for r in counts}
 
     def cell(row: Graduation | None) -> str:
         if row is None:
@@ -201,8 +203,8 @@ def _graduation(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:
         shares = (100 * row["g"] / max(of, 1) for of in (row["a"], row["r"]))
         return f"{row['g']:,} of {row['a']:,} (" + "; ".join(f"{s:.0f} %" for s in shares) + ")"
 
-    methods = [m for m in ORDER if any((m, b) in found for b in bins)]
-    lines = [[f"`{m}`", *(cell(found.get((m, b))) for b in bins)] for m in methods]
+    methods = [m for m in ORDER if any((m, b) in by_bin for b in bins)]
+    lines = [[f"`{m}`", *(cell(by_bin.get((m, b))) for b in bins)] for m in methods]
     return table(["method", *(f"{b:g} %" for b in bins)], lines, "markdown")
 
 
@@ -210,18 +212,18 @@ def _claims(cells: Cells) -> str:
     rows = []
     for claim in CLAIMS:
         for quantity in claim.quantities:
-            found = claim.gap(cells, quantity)
-            cell = [str(found), found.verdict] if found else [MISSING, "not measured"]
+            estimate = claim.gap(cells, quantity)
+            cell = [str(estimate), estimate.verdict] if estimate else [MISSING, "not measured"]
             rows.append([claim.text, quantity, *cell])
     return table(["the paper says", "on", "points [95 %]", "verdict"], rows, "markdown", left=2)
 
 
-def _told(cells: Cells) -> str:
+def _measured_claims(cells: Cells) -> str:
     gaps = [
-        (c.text, q, found)
+        (c.text, q, estimate)
         for c in CLAIMS
         for q in c.quantities
-        if q in (*FAMILIES, UNSEEN) and len(c.terms) == 2 and (found := c.gap(cells, q))
+        if q in (*FAMILIES, UNSEEN) and len(c.terms) == 2 and (estimate := c.gap(cells, q))
     ]
     if not gaps:
         return "There are too few seeds to say how small a gap this sweep can find."
@@ -267,7 +269,7 @@ def _teacher(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:
 def page(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:
     """The measured part of the evidence page, in Markdown."""
     cells = measured(connection, sweep)
-    about = records(
+    totals = records(
         connection,
         "SELECT count(*) AS runs, count(DISTINCT seed) AS seeds, min(created_at)::DATE AS first, "
         "max(created_at)::DATE AS last, string_agg(DISTINCT machine, '; ') AS machine, "
@@ -285,9 +287,9 @@ def page(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:
     return "\n".join(
         [
             wrapped(
-                f"- {about['runs']} runs of {about['steps']} rollout steps over {about['seeds']} "
-                f"seeds, {about['first']} to {about['last']}.",
-                f"- Machine: {about['machine']}. Code: {about['code']}.",
+                f"- {totals['runs']} runs of {totals['steps']} rollout steps over "
+                f"{totals['seeds']} seeds, {totals['first']} to {totals['last']}.",
+                f"- Machine: {totals['machine']}. Code: {totals['code']}.",
                 f"- Test questions for each model: {asked}.",
             ),
             "## Accuracy\n",
@@ -305,7 +307,7 @@ def page(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:
                 "method, so a positive number is a loss."
             ),
             _claims(cells),
-            wrapped(_told(cells)),
+            wrapped(_measured_claims(cells)),
             "## Graduation by accuracy at entry\n",
             wrapped(
                 "Each cell is graduated of admitted questions, over all seeds. In brackets are the "
@@ -333,11 +335,11 @@ def draw(cells: Cells, path: Path) -> None:
     figure, axes = plt.subplots(1, len(FAMILIES), figsize=(9, 2.9), sharey=True)
     for axis, family in zip(axes, FAMILIES, strict=True):
         for y, other in enumerate(reversed(others)):
-            found = Claim("", _above("zppo", other)).gap(cells, family)
-            if found:
-                colour = "#767676" if found.verdict == "undecided" else "#0072b2"
-                axis.plot([found.low, found.high], [y, y], color=colour, linewidth=2)
-                axis.plot(found.mean, y, "o", color=colour)
+            estimate = Claim("", _above("zppo", other)).gap(cells, family)
+            if estimate:
+                colour = "#767676" if estimate.verdict == "undecided" else "#0072b2"
+                axis.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=2)
+                axis.plot(estimate.mean, y, "o", color=colour)
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set_title(family, fontsize=10)
         axis.set_xlabel("ZPPO minus the other, points")

@@ -22,7 +22,7 @@ from eval.report.connection import DEFAULT_DATABASE, open_database
 from eval.report.plot import Beside, Panel, Points, draw, notes_of, save, series_of
 from eval.report.published import AVERAGE, numbers, published, scale_order
 from eval.report.rows import Key, records, typed
-from eval.report.selection import LISTED, Ours
+from eval.report.selection import LISTED, Results
 from eval.report.summary import FAMILIES
 from zppo_core.errors import UserError
 from zppo_core.processes.command_line import command, reported
@@ -31,7 +31,7 @@ GAINING = ("off_distill_replay", "on_distill_replay", "grpo_replay", "zppo")
 DRAWN = ("zppo", "grpo_replay", "grpo")  # that the paper draws beside one another
 
 
-def gains(ours: Ours, scales: Sequence[str]) -> list[Panel]:
+def gains(results: Results, scales: Sequence[str]) -> list[Panel]:
     """Fig. 1: family averages over the base, by method."""
     panels = []
     for scale in scales:
@@ -40,7 +40,7 @@ def gains(ours: Ours, scales: Sequence[str]) -> list[Panel]:
             values, printed = [], []
             for family in FAMILIES:
                 keys = [(scale, family, m, AVERAGE) for m in (method, "base")]
-                values.append(_gap([ours.value(k) for k in keys]))
+                values.append(_gap([results.value(k) for k in keys]))
                 printed.append(_gap([published().get(k) for k in keys]))
             if any(v == v for v in values):
                 series[method] = (FAMILIES, tuple(values))
@@ -62,11 +62,11 @@ class ShortOfScope(TypedDict):
     short: int
 
 
-def composition(ours: Ours, scales: Sequence[str]) -> list[Panel]:
+def composition(results: Results, scales: Sequence[str]) -> list[Panel]:
     """Fig. 5: what could be reformulated before the cap, and who gets a positive advantage."""
     panels = []
     for scale in scales:
-        rows = ours.at(
+        rows = results.at(
             scale,
             "step, 100 * avg(easy_share) AS easy, 100 * avg(bcq_share) AS BCQ, "
             "100 * avg(ncq_share) AS NCQ",
@@ -78,7 +78,7 @@ def composition(ours: Ours, scales: Sequence[str]) -> list[Panel]:
             for key, name in (("easy", "easy"), ("BCQ", "BCQ possible"), ("NCQ", "NCQ possible"))
             for series in series_of([r | {"": ""} for r in rows], "", "step", key).values()
         }
-        counts = ours.at(
+        counts = results.at(
             scale,
             "count(*) AS runs, count(*) FILTER (teacher_scope IS DISTINCT FROM 'hard') AS short",
             "(SELECT DISTINCT run_key FROM steps)",
@@ -99,7 +99,7 @@ def composition(ours: Ours, scales: Sequence[str]) -> list[Panel]:
                 note=note if count["short"] else "",
             )
         )
-        rows = ours.at(
+        rows = results.at(
             scale,
             "method, step, 100 * avg(positive_share) AS share",
             "learning_signal",
@@ -117,7 +117,7 @@ def composition(ours: Ours, scales: Sequence[str]) -> list[Panel]:
     return panels
 
 
-def recipe(ours: Ours, scales: Sequence[str]) -> list[Panel]:
+def recipe(results: Results, scales: Sequence[str]) -> list[Panel]:
     """Fig. 6: training accuracy under other numbers of updates and other norms, all else equal."""
     panels = []
     for scale in scales:
@@ -130,9 +130,9 @@ def recipe(ours: Ours, scales: Sequence[str]) -> list[Panel]:
         ):
             if any(p.title == f"{scale}: {knob}" for p in shown):
                 continue  # I is varied as in the paper, with its new prompts
-            keys = _differing(ours, scale, alike)
+            keys = _differing(results, scale, alike)
             rows = records(
-                ours.connection,
+                results.connection,
                 f"SELECT {knob} AS knob, step, 100 * avg(accuracy) AS accuracy FROM step_accuracy "
                 "JOIN run_settings USING (run_key) WHERE kind = 'plain' AND list_contains(?, "
                 "run_key) GROUP BY ALL ORDER BY knob, step",
@@ -150,7 +150,7 @@ def recipe(ours: Ours, scales: Sequence[str]) -> list[Panel]:
                         series,
                     )
                 )
-        panels += [replace(p, note=_others(ours, scale, used)) for p in shown]
+        panels += [replace(p, note=_others(results, scale, used)) for p in shown]
     return panels
 
 
@@ -161,13 +161,13 @@ class Gain(TypedDict):
     gain: float
 
 
-def teacher_size(ours: Ours, scales: Sequence[str]) -> list[Panel]:
+def teacher_size(results: Results, scales: Sequence[str]) -> list[Panel]:
     """Fig. 7: gain over the base, mean of the families, by the teacher, all else equal."""
     panels = []
     for scale in scales:
-        keys = _differing(ours, scale, "but_teacher")
+        keys = _differing(results, scale, "but_teacher")
         gained = records(
-            ours.connection,
+            results.connection,
             "WITH gains AS (SELECT run_key, family, max(average) FILTER (role = 'student') "
             "- max(average) FILTER (role = 'base') AS gain FROM run_families "
             "WHERE list_contains(?, run_key) GROUP BY ALL) "
@@ -183,13 +183,13 @@ def teacher_size(ours: Ours, scales: Sequence[str]) -> list[Panel]:
         if len(teachers) < 2:
             continue
         means = [fmean(r["gain"] for r in rows if r["teacher_model"] == t) for t in teachers]
-        notes = [_others(ours, scale, set(keys))]
+        notes = [_others(results, scale, set(keys))]
         if len(rows) < len(keys):
             notes.append(
                 f"{scale}: {len(keys) - len(rows)} runs without a score in every family left out"
             )
-        found = dict(zip(teachers, means, strict=True))
-        paper, pairs = _by_teacher(scale, found)
+        mean_of = dict(zip(teachers, means, strict=True))
+        paper, pairs = _by_teacher(scale, mean_of)
         panels.append(
             Panel(
                 scale,
@@ -207,7 +207,7 @@ def teacher_size(ours: Ours, scales: Sequence[str]) -> list[Panel]:
 
 def _by_teacher(
     scale: str,
-    found: Mapping[str, float],
+    mean_of: Mapping[str, float],
 ) -> tuple[dict[str, Points], tuple[Beside, ...]]:
     """The paper's gains by teacher, under our name of the teacher where we have one of its size."""
     paper: dict[str, float] = {}
@@ -215,31 +215,33 @@ def _by_teacher(
     for row in numbers(7, scale):
         size, gain = row["quantity"].rpartition("_")[2], float(row["value"])
         sized = re.compile(rf"(?<![\d.]){re.escape(size)}\b")
-        own = next(filter(sized.search, found), size)
-        paper[own] = gain
+        teacher = next(filter(sized.search, mean_of), size)
+        paper[teacher] = gain
         what = f"{scale}, teacher of {size}"
-        pairs.append(Beside(what, found.get(own), gain, " points over the base", row["status"]))
+        pairs.append(
+            Beside(what, mean_of.get(teacher), gain, " points over the base", row["status"])
+        )
     points: dict[str, Points] = {}
     if paper:
         points["zppo"] = (tuple(paper), tuple(paper.values()))
     return points, tuple(pairs)
 
 
-def _differing(ours: Ours, scale: str, column: str) -> list[str]:
+def _differing(results: Results, scale: str, column: str) -> list[str]:
     """Runs of zppo that are the shown variant but for one knob (a column of run_settings)."""
     rows = records(
-        ours.connection,
+        results.connection,
         f"SELECT run_key FROM run_settings WHERE scale = ? AND method = 'zppo' "
         f"AND {column} IN (SELECT {column} FROM run_settings WHERE scale = ? AND variant = ?) "
         "ORDER BY run_key",
-        [scale, scale, ours.variants.get(scale)],
+        [scale, scale, results.variants.get(scale)],
     )
     return [r["run_key"] for r in typed(Key, rows)]
 
 
-def _others(ours: Ours, scale: str, used: set[str]) -> str:
+def _others(results: Results, scale: str, used: set[str]) -> str:
     everything = records(
-        ours.connection,
+        results.connection,
         "SELECT run_key FROM run_settings WHERE scale = ? AND method = 'zppo'",
         [scale],
     )
@@ -253,11 +255,11 @@ def _others(ours: Ours, scale: str, used: set[str]) -> str:
     )
 
 
-def accuracies(ours: Ours, scales: Sequence[str]) -> list[Panel]:
+def accuracies(results: Results, scales: Sequence[str]) -> list[Panel]:
     """Fig. 22: accuracy of plain, replayed and reformulated rollouts."""
     panels = []
     for scale in scales:
-        rows = ours.at(
+        rows = results.at(
             scale,
             "kind, step, 100 * avg(accuracy) AS accuracy",
             "step_accuracy",
@@ -281,12 +283,12 @@ COMPUTED = (
 )
 
 
-def optimisation(ours: Ours, scales: Sequence[str]) -> list[Panel]:
+def optimisation(results: Results, scales: Sequence[str]) -> list[Panel]:
     """Fig. 25: entropy and loss."""
     panels = []
     for scale in scales:
         for column, unit in (("entropy", "nats a token"), ("loss", "loss")):
-            rows = ours.at(
+            rows = results.at(
                 scale,
                 f"method, step, avg({column}) AS value",
                 "step_updates",
@@ -308,7 +310,7 @@ def _some(series: Mapping[str, Points]) -> dict[str, Points]:
 class Figure:
     """How a figure of the paper is made, of which methods, and of which runs if not of these."""
 
-    make: Callable[[Ours, Sequence[str]], list[Panel]]
+    make: Callable[[Results, Sequence[str]], list[Panel]]
     methods: tuple[str, ...] = ("zppo",)
     needs: str = ""
 
@@ -328,34 +330,34 @@ FIGURES = {
 }
 
 
-def panels_of(ours: Ours, number: int, scales: Sequence[str] = ()) -> list[Panel]:
+def panels_of(results: Results, number: int, scales: Sequence[str] = ()) -> list[Panel]:
     """The panels of figure `number`; UserError if there is no such figure, or no run for it."""
     if number not in FIGURES:
         raise UserError(f"no figure {number}; there are {', '.join(map(str, FIGURES))}")
     figure = FIGURES[number]
-    ours = ours.of_methods(figure.methods)
-    made: list[Panel] = []
-    for scale in list(scales) or sorted(ours.variants, key=scale_order):
-        made += _first(ours, figure, scale)
-    if made:
-        return made
+    results = results.of_methods(figure.methods)
+    panels: list[Panel] = []
+    for scale in list(scales) or sorted(results.variants, key=scale_order):
+        panels += _first(results, figure, scale)
+    if panels:
+        return panels
     needed = figure.needs or " or ".join(figure.methods)
-    seen = ", ".join(ours.keys[:LISTED]) + (", ..." if len(ours.keys) > LISTED else "")
+    seen = ", ".join(results.keys[:LISTED]) + (", ..." if len(results.keys) > LISTED else "")
     raise UserError(
         f"Figure {number} needs runs of {needed}; there are none"
         + (f" among {seen} (--run and --scale choose)" if seen else " in the database")
     )
 
 
-def _first(ours: Ours, figure: Figure, scale: str) -> list[Panel]:
+def _first(results: Results, figure: Figure, scale: str) -> list[Panel]:
     """The panels of the first variant that gives any, with what it leaves out in their note."""
-    for one in ours.alternatives(scale):
-        made = [p for p in figure.make(one, [scale]) if p.series]
-        if made and figure.needs:  # these count for themselves what they leave out
-            return made
-        if made:
-            notes = [made[0].note, *one.notes([scale])]
-            return [replace(made[0], note="; ".join(filter(None, notes))), *made[1:]]
+    for selected in results.alternatives(scale):
+        panels = [p for p in figure.make(selected, [scale]) if p.series]
+        if panels and figure.needs:  # these count for themselves what they leave out
+            return panels
+        if panels:
+            notes = [panels[0].note, *selected.notes([scale])]
+            return [replace(panels[0], note="; ".join(filter(None, notes))), *panels[1:]]
     return []
 
 
@@ -380,10 +382,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not everything and not o.figure.isdecimal():
         raise UserError(f"--figure {o.figure}: a number, or all")
     with open_database(o.database) as connection:
-        ours = Ours(connection, o.variant, o.run)
+        results = Results(connection, o.variant, o.run)
         for number in FIGURES if everything else [int(o.figure)]:
             try:
-                panels = panels_of(ours, number, o.scale)
+                panels = panels_of(results, number, o.scale)
             except UserError as fault:
                 if not everything:
                     raise

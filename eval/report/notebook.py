@@ -11,7 +11,7 @@ from eval.report.connection import open_database
 from eval.report.figures import panels_of
 from eval.report.plot import draw
 from eval.report.rows import Setting, records, typed
-from eval.report.selection import Ours
+from eval.report.selection import Results
 from eval.report.summary import find_run
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def show(database: str, number: int, run: str | None = None) -> Shown:
         (place,) = typed(
             Setting, records(connection, "SELECT * FROM run_settings WHERE run_key = ?", [key])
         )
-        ours = Ours(connection, place["variant"])
-        picture = draw(panels_of(ours, number, [place["scale"]]))
+        results = Results(connection, place["variant"])
+        picture = draw(panels_of(results, number, [place["scale"]]))
     buffer = io.BytesIO()
     picture.savefig(buffer, dpi=100)
     plt.close(picture)

@@ -24,11 +24,11 @@ from eval.report.published import (
     scale_order,
 )
 from eval.report.rows import typed
-from eval.report.selection import Ours
+from eval.report.selection import Results
 from eval.report.summary import FAMILIES
 from zppo_core.errors import UserError
 
-__all__ = ["PAPER_SCALES", "REFERENCE", "TABLES", "Ours", "blocks", "published", "render"]
+__all__ = ["PAPER_SCALES", "REFERENCE", "TABLES", "Results", "blocks", "published", "render"]
 DELTAS_PRINTED = (1, 2, 10, 11)  # whose rows of differences follow from the printed columns
 MAIN = (
     "base",
@@ -53,7 +53,7 @@ class PaperTable:
 
     number: int
     title: str
-    make: Callable[[Ours, PaperTable, Sequence[str]], list[Block]]
+    make: Callable[[Results, PaperTable, Sequence[str]], list[Block]]
     families: tuple[str, ...] = FAMILIES
     methods: tuple[str, ...] = ()
     scales: tuple[str, ...] = PAPER_SCALES  # that the paper prints
@@ -61,14 +61,14 @@ class PaperTable:
     teacher: bool = False  # family averages end in a row of the teacher
 
 
-def by_benchmark(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
+def by_benchmark(results: Results, t: PaperTable, scales: Sequence[str]) -> list[Block]:
     """One block a scale and family: methods by benchmarks."""
     blocks = []
     for scale in scales:
         for family in t.families:
-            columns = (*ours.benchmarks(scale, family), AVERAGE)
-            rows = [((m,), _cells(ours, scale, family, m, columns)) for m in t.methods]
-            rows.append(((t.delta,), [_delta(ours, t, scale, family, b) for b in columns]))
+            columns = (*results.benchmarks(scale, family), AVERAGE)
+            rows = [((m,), _cells(results, scale, family, m, columns)) for m in t.methods]
+            rows.append(((t.delta,), [_delta(results, t, scale, family, b) for b in columns]))
             if len(columns) > 1:
                 title = f"Table {t.number}: {t.title}; {scale}, {family}"
                 where = (("scale", scale), ("family", family))
@@ -76,65 +76,69 @@ def by_benchmark(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block
     return blocks
 
 
-def _cells(ours: Ours, scale: str, family: str, method: str, columns: Iterable[str]) -> list[Cell]:
+def _cells(
+    results: Results, scale: str, family: str, method: str, columns: Iterable[str]
+) -> list[Cell]:
     return [
-        Cell(ours.score(scale, family, method, b), published().get((scale, family, method, b)))
+        Cell(results.score(scale, family, method, b), published().get((scale, family, method, b)))
         for b in columns
     ]
 
 
-def _delta(ours: Ours, t: PaperTable, scale: str, family: str, benchmark: str) -> Cell:
+def _delta(results: Results, t: PaperTable, scale: str, family: str, benchmark: str) -> Cell:
     """ZPPO minus the best of the table's other methods in one column [points].
 
     Ours needs all of them: the best of some may not be the best. * as for a score.
     """
     others = [m for m in t.methods if m != OURS]
-    rows = [ours.scores.get((scale, family, m, benchmark)) for m in (OURS, *others)]
+    rows = [results.scores.get((scale, family, m, benchmark)) for m in (OURS, *others)]
     scores = [s for row in rows if row is not None and (s := row["score"]) is not None]
-    mine = None
+    measured = None
     if len(scores) == len(rows):
         stars = "" if all(row is not None and row["complete"] for row in rows) else "*"
-        mine = signed(scores[0] - max(scores[1:])) + stars
-    theirs = None
+        measured = signed(scores[0] - max(scores[1:])) + stars
+    in_paper = None
     if t.number in DELTAS_PRINTED:
         printed = [published().get((scale, family, m, benchmark)) for m in (OURS, *others)]
         values = [float(p) for p in printed if p is not None]
-        theirs = signed(values[0] - max(values[1:])) if len(values) == len(rows) else None
+        in_paper = signed(values[0] - max(values[1:])) if len(values) == len(rows) else None
     elif (t.number, benchmark) == (18, AVERAGE):
         gain = gains_over_base().get((scale, family))
-        theirs = None if gain is None else signed(gain)
-    return Cell(mine, theirs)
+        in_paper = None if gain is None else signed(gain)
+    return Cell(measured, in_paper)
 
 
-def averages(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
+def averages(results: Results, t: PaperTable, scales: Sequence[str]) -> list[Block]:
     """Family averages: scales and methods by families."""
     rows = []
     for scale in scales:
         for method in t.methods:
-            cells = [_cells(ours, scale, family, method, [AVERAGE])[0] for family in t.families]
+            cells = [_cells(results, scale, family, method, [AVERAGE])[0] for family in t.families]
             rows.append(((scale, method), cells))
-        deltas = [_delta(ours, t, scale, family, AVERAGE) for family in t.families]
+        deltas = [_delta(results, t, scale, family, AVERAGE) for family in t.families]
         rows.append(((scale, t.delta), deltas))
     if t.teacher:
         for group in _groups(scales):
-            cells = [_taught(ours, group, family, AVERAGE) for family in t.families]
+            cells = [_taught(results, group, family, AVERAGE) for family in t.families]
             rows.append(((_teacher_scale(group), "teacher"), cells))
     return [Block(f"Table {t.number}: {t.title}", ("scale", "method"), t.families, rows)]
 
 
-def against_teacher(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
+def against_teacher(results: Results, t: PaperTable, scales: Sequence[str]) -> list[Block]:
     """ZPPO at every scale and the teacher, by benchmark; the teacher is that of the runs."""
     (family,) = t.families
     blocks = []
     for group in _groups(scales):
-        columns = (*ours.benchmarks(group[0], family), AVERAGE)
+        columns = (*results.benchmarks(group[0], family), AVERAGE)
         if len(columns) == 1:
             continue
-        rows = [((scale, "zppo"), _cells(ours, scale, family, "zppo", columns)) for scale in group]
-        teacher = [_taught(ours, group, family, b) for b in columns]
+        rows = [
+            ((scale, "zppo"), _cells(results, scale, family, "zppo", columns)) for scale in group
+        ]
+        teacher = [_taught(results, group, family, b) for b in columns]
         rows.append(((_teacher_scale(group), "teacher"), teacher))
         rows += [
-            ((scale, t.delta), [_delta(ours, t, scale, family, b) for b in columns])
+            ((scale, t.delta), [_delta(results, t, scale, family, b) for b in columns])
             for scale in group
         ]
         title, where = f"Table {t.number}: {t.title}", (("family", family),)
@@ -152,11 +156,11 @@ def _teacher_scale(group: Sequence[str]) -> str:
     return "27B" if group[0] in PAPER_SCALES else group[0]
 
 
-def _taught(ours: Ours, group: Sequence[str], family: str, benchmark: str) -> Cell:
+def _taught(results: Results, group: Sequence[str], family: str, benchmark: str) -> Cell:
     """The teacher of a group of scales: ours is that of the first scale that has its score."""
-    mine = (ours.score(s, family, "teacher", benchmark) for s in group)
+    scores = (results.score(s, family, "teacher", benchmark) for s in group)
     paper = published().get((_teacher_scale(group), family, "teacher", benchmark))
-    return Cell(next(filter(None, mine), None), paper)
+    return Cell(next(filter(None, scores), None), paper)
 
 
 class Costs(TypedDict):
@@ -182,14 +186,14 @@ class Audited(TypedDict):
     accuracy: float
 
 
-def cost(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
+def cost(results: Results, t: PaperTable, scales: Sequence[str]) -> list[Block]:
     """Hours and FLOPs a run, in the paper's convention and by true token counts."""
     paper = {(r["scale"], r["method"]): r for r in reference("cost")}
-    own = {
+    measured = {
         (r["scale"], r["method"]): r
         for r in typed(
             Costs,
-            ours.select(
+            results.select(
                 "scale, method, avg(hours) AS hours, avg(flops_paper) AS flops_paper, "
                 "avg(flops_true) AS flops_true, avg(tokens) AS tokens",
                 "run_cost_totals JOIN run_settings USING (run_key)",
@@ -200,7 +204,7 @@ def cost(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
     rows = []
     for scale in scales:
         for method in t.methods:
-            o, p = own.get((scale, method)), paper.get((scale, method), {})
+            o, p = measured.get((scale, method)), paper.get((scale, method), {})
             cells = [
                 Cell(_text(number, o and o["hours"], 2), p.get("hours")),
                 Cell(_text(scientific, o and o["flops_paper"]), p.get("flops")),
@@ -216,7 +220,7 @@ def _text(form: Callable[..., str], value: float | None, *how: int) -> str | Non
     return None if value is None else form(value, *how)
 
 
-def bootstrap(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
+def bootstrap(results: Results, t: PaperTable, scales: Sequence[str]) -> list[Block]:
     """ZPPO minus the others over a family's benchmarks, drawn with replacement."""
     paper = {
         (r["scale"], r["family"], r["comparison"]): r
@@ -226,18 +230,18 @@ def bootstrap(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
     rows = []
     for scale in scales:
         for family in t.families:
-            own = comparisons(_scores_of(ours, scale, family), t.methods)
+            measured = comparisons(_scores_of(results, scale, family), t.methods)
             for name in (*t.methods, BEST):
                 comparison = f"zppo-{name}"
                 p = paper.get((scale, family, comparison))
-                theirs: Texts = (None, None, None)
-                mine: Texts = (None, None, None)
+                printed: Texts = (None, None, None)
+                computed: Texts = (None, None, None)
                 if p:
                     mean, low, high = (float(p[c]) for c in ("delta", "ci_low", "ci_high"))
-                    theirs = _interval(mean, low, high, p["wins"], p["n"])
-                if comparison in own:
-                    mine = _interval(*own[comparison][0], own[comparison][1])
-                cells = [Cell(*pair) for pair in zip(mine, theirs, strict=True)]
+                    printed = _interval(mean, low, high, p["wins"], p["n"])
+                if comparison in measured:
+                    computed = _interval(*measured[comparison][0], measured[comparison][1])
+                cells = [Cell(*pair) for pair in zip(computed, printed, strict=True)]
                 rows.append(((scale, family, comparison), cells))
     columns = ("points", "95 % interval", "wins")
     labels = ("scale", "family", "comparison")
@@ -248,16 +252,16 @@ def _interval(mean: float, low: float, high: float, wins: int | str, n: int | st
     return signed(mean, 2), f"[{low:.2f}, {high:.2f}]", f"{wins} of {n}"
 
 
-def _scores_of(ours: Ours, scale: str, family: str) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = {}
-    for (s, f, method, benchmark), row in ours.scores.items():
+def _scores_of(results: Results, scale: str, family: str) -> dict[str, dict[str, float]]:
+    scores: dict[str, dict[str, float]] = {}
+    for (s, f, method, benchmark), row in results.scores.items():
         if (
             (s, f) == (scale, family)
             and benchmark != AVERAGE
             and (score := row["score"]) is not None
         ):
-            found.setdefault(method, {})[benchmark] = score
-    return found
+            scores.setdefault(method, {})[benchmark] = score
+    return scores
 
 
 AUDIT = """
@@ -267,16 +271,16 @@ sum(n * accuracy) / sum(n) AS accuracy
 """
 
 
-def audit(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
+def audit(results: Results, t: PaperTable, scales: Sequence[str]) -> list[Block]:
     """What ZPPO's reformulated rollouts answer: the right candidate, a wrong one, neither."""
     kind = "bcq" if t.number == 16 else "ncq"
     subsets = ("correct", "wrong") if kind == "bcq" else ("all",)
     paper = {(r["scale"], r.get("subset", "all")): r for r in reference(f"{kind}_audit")}
-    own = {
+    measured = {
         (r["scale"], r["subset"]): r
         for r in typed(
             Audited,
-            ours.select(
+            results.select(
                 AUDIT,
                 "candidate_audit JOIN run_settings USING (run_key)",
                 f"AND kind = '{kind}' AND method = 'zppo' GROUP BY scale, subset",
@@ -286,7 +290,7 @@ def audit(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
     rows = []
     for scale in scales:
         for subset in subsets:
-            o, p = own.get((scale, subset)), paper.get((scale, subset), {})
+            o, p = measured.get((scale, subset)), paper.get((scale, subset), {})
             cells = [Cell(f"{o['n']:,}" if o else None, p.get("n"))]
             shares = {
                 "match_pos": o and o["match_pos"],
@@ -294,7 +298,7 @@ def audit(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
                 "other": o and o["other"],
             }
             cells += [Cell(_text(number, value), p.get(c)) for c, value in shares.items()]
-            total = _accuracy(own, scale, subsets)
+            total = _accuracy(measured, scale, subsets)
             cells.append(Cell(_text(number, total), p.get(f"{kind}_acc")))
             rows.append(((scale, subset), cells))
     columns = ("rollouts", "right candidate", "wrong candidate", "neither", "accuracy")
@@ -303,11 +307,11 @@ def audit(ours: Ours, t: PaperTable, scales: Sequence[str]) -> list[Block]:
 
 
 def _accuracy(
-    own: Mapping[tuple[str, str], Audited], scale: str, subsets: Sequence[str]
+    measured: Mapping[tuple[str, str], Audited], scale: str, subsets: Sequence[str]
 ) -> float | None:
-    found = [own[scale, s] for s in subsets if (scale, s) in own]
-    n = sum(r["n"] for r in found)
-    return sum(r["n"] * r["accuracy"] for r in found) / n if n else None
+    present = [measured[scale, s] for s in subsets if (scale, s) in measured]
+    n = sum(r["n"] for r in present)
+    return sum(r["n"] * r["accuracy"] for r in present) / n if n else None
 
 
 SMALL, LARGE = PAPER_SCALES[:2], PAPER_SCALES[2:]
@@ -379,21 +383,21 @@ def blocks(
     """Table `number` for `scales`, or for what the database and the table have.
 
     By default the scales of the paper's table that were run, and every run scale that is not of the
-    paper; `variant` and `runs` as in `Ours`. UserError if there is no such table or no run.
+    paper; `variant` and `runs` as in `Results`. UserError if there is no such table or no run.
     """
     if number not in TABLES:
         raise UserError(f"no table {number}; there are {', '.join(map(str, TABLES))}")
     t = TABLES[number]
-    ours = Ours(connection, variant, runs, t.methods or (OURS,))
-    own = [s for s in ours.variants if s in t.scales or s not in PAPER_SCALES]
-    chosen = list(scales) or sorted(own, key=scale_order)
+    results = Results(connection, variant, runs, t.methods or (OURS,))
+    scales_present = [s for s in results.variants if s in t.scales or s not in PAPER_SCALES]
+    chosen = list(scales) or sorted(scales_present, key=scale_order)
     if not chosen:
         raise UserError(
             f"no run of a scale of Table {number}; run one, or name a scale with --scale"
         )
-    made = t.make(ours, t, chosen)
-    notes = "; ".join(ours.notes(chosen))
-    if not made:
+    tables = t.make(results, t, chosen)
+    notes = "; ".join(results.notes(chosen))
+    if not tables:
         raise UserError(f"nothing was evaluated that Table {number} shows")
     where = (("table", str(number)),)
-    return [replace(b, note=notes, where=(*where, *b.where)) for b in made]
+    return [replace(b, note=notes, where=(*where, *b.where)) for b in tables]

@@ -27,15 +27,15 @@ class Beside:
     """A number that the paper gives for a figure, and ours; None where we have none."""
 
     what: str
-    ours: float | None
+    value: float | None
     paper: float
     unit: str = ""
     status: str = "printed"  # printed, approximate, matched or inferred
 
     def __str__(self) -> str:
-        mine = "–" if self.ours is None else _short(self.ours)
-        about = "" if self.status == "printed" else f" ({self.status})"
-        return f"{self.what}: {mine} / {_short(self.paper)}{self.unit}{about}"
+        measured = "–" if self.value is None else _short(self.value)
+        status = "" if self.status == "printed" else f" ({self.status})"
+        return f"{self.what}: {measured} / {_short(self.paper)}{self.unit}{status}"
 
 
 def _short(value: float) -> str:
@@ -62,17 +62,17 @@ class Panel:
 
 def series_of(rows: Sequence[Mapping[str, object]], name: str, x: str, y: str) -> dict[str, Points]:
     """Rows in order as one series for each value of `name`; missing values are left out."""
-    found: dict[str, tuple[list[X], list[float]]] = {}
+    series: dict[str, tuple[list[X], list[float]]] = {}
     for row in rows:
         at, height = row[x], row[y]
         if height is None:
             continue
         if not isinstance(at, (int, float, str)) or not isinstance(height, SupportsFloat):
             raise TypeError(f"{at!r}, {height!r} is no point")
-        xs, ys = found.setdefault(str(row[name]), ([], []))
+        xs, ys = series.setdefault(str(row[name]), ([], []))
         xs.append(at)
         ys.append(float(height))
-    return {name: (tuple(xs), tuple(ys)) for name, (xs, ys) in found.items()}
+    return {name: (tuple(xs), tuple(ys)) for name, (xs, ys) in series.items()}
 
 
 def notes_of(panels: Sequence[Panel]) -> list[str]:
@@ -111,7 +111,7 @@ def _look(i: int) -> tuple[str, int]:
 
 def _draw(axis: Axes, panel: Panel) -> None:
     if panel.kind == "area":
-        steps = sorted({x for own, _ in panel.series.values() for x in own})
+        steps = sorted({x for places, _ in panel.series.values() for x in places})
         heights = [
             [dict(zip(*s, strict=True)).get(x, 0.0) for x in steps] for s in panel.series.values()
         ]

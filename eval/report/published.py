@@ -21,13 +21,13 @@ def reference(name: str) -> tuple[dict[str, str], ...]:
 @functools.cache
 def published() -> dict[tuple[str, str, str, str], str]:
     """(scale, family, method, benchmark) -> accuracy as printed; Tables 4 and 18 too."""
-    found = {
+    cells = {
         (r["scale"], r["family"], r["method"], r["benchmark"]): r["accuracy"]
         for r in reference("results")
     }
     for r in reference("averages"):
-        found.setdefault((r["scale"], r["family"], r["method"], AVERAGE), r["average"])
-    return found
+        cells.setdefault((r["scale"], r["family"], r["method"], AVERAGE), r["average"])
+    return cells
 
 
 @functools.cache
@@ -48,5 +48,5 @@ def numbers(figure: int, scale: str) -> list[dict[str, str]]:
 
 def scale_order(scale: str) -> tuple[int, str]:
     """Sort key: the paper's scales by size, then the others by name."""
-    known = scale in PAPER_SCALES
-    return (PAPER_SCALES.index(scale) if known else len(PAPER_SCALES), scale)
+    in_paper = scale in PAPER_SCALES
+    return (PAPER_SCALES.index(scale) if in_paper else len(PAPER_SCALES), scale)

@@ -19,7 +19,7 @@ from zppo_core.errors import UserError
 LISTED = 8  # run keys that a note names; the rest is counted
 
 
-class Ours:
+class Results:
     """What the database holds of one variant of the configuration at each scale.
 
     By default the one with most runs of `methods` (those that a table shows; none: of any), the
@@ -69,9 +69,9 @@ class Ours:
             )
 
         def weight(name: str) -> tuple[bool, bool, int]:
-            own = [r for r in rows if r["variant"] == name]
-            shown = sum(r["method"] in self.methods for r in own)
-            return shown > 0, own[0]["recipe"], shown or len(own)
+            of_variant = [r for r in rows if r["variant"] == name]
+            shown = sum(r["method"] in self.methods for r in of_variant)
+            return shown > 0, of_variant[0]["recipe"], shown or len(of_variant)
 
         return sorted(names, key=weight, reverse=True)  # of equals the first stays first
 
@@ -80,30 +80,30 @@ class Ours:
         """The runs that are shown."""
         return [r["run_key"] for r in self.rows if self.variants.get(r["scale"]) == r["variant"]]
 
-    def of_methods(self, methods: Sequence[str]) -> Ours:
+    def of_methods(self, methods: Sequence[str]) -> Results:
         """The same database, the choice made for a table or figure that shows `methods`."""
-        return Ours(self.connection, self.variant, self.runs, methods)
+        return Results(self.connection, self.variant, self.runs, methods)
 
-    def alternatives(self, scale: str) -> Iterator[Ours]:
+    def alternatives(self, scale: str) -> Iterator[Results]:
         """The same with each variant at `scale` in turn, what is shown by default first."""
         for name in self._ranked(scale):
-            other = Ours(self.connection, self.variant, self.runs, self.methods)
+            other = Results(self.connection, self.variant, self.runs, self.methods)
             other.variants[scale] = name
             yield other
 
     def notes(self, scales: Sequence[str]) -> list[str]:
         """What was left out of `scales`, by variant and run key."""
-        found = []
+        texts = []
         for scale in scales:
             out = [
                 r for r in self.rows if r["scale"] == scale and r["variant"] != self.variants[scale]
             ]
             if out:
-                found.append(
+                texts.append(
                     f"{scale}: {len(out)} runs of other variants left out (--run KEY, or "
                     f"--variant ID): {_by_variant(out)}"
                 )
-        return found
+        return texts
 
     def select(self, columns: str, view: str, rest: str = "") -> list[dict[str, object]]:
         """Rows of a view that has a run key, of the chosen runs alone."""
@@ -141,8 +141,8 @@ class Ours:
         if scale in PAPER_SCALES:
             rows = [r for r in reference("results") if r["family"] == family]
             return list(dict.fromkeys(r["benchmark"] for r in rows if r["benchmark"] != AVERAGE))
-        found = {b for s, f, _, b in self.scores if (s, f) == (scale, family)}
-        return sorted(found - {AVERAGE})
+        names = {b for s, f, _, b in self.scores if (s, f) == (scale, family)}
+        return sorted(names - {AVERAGE})
 
     def score(self, scale: str, family: str, method: str, benchmark: str) -> str | None:
         """A score [percent] as text: with its deviation over runs, with * if it is incomplete."""

@@ -39,13 +39,13 @@ def find_run(connection: duckdb.DuckDBPyConnection, run: str | None) -> RunRow:
     if run is None:
         return rows[0]
     exact = [r for r in rows if r["run_key"] == run]
-    found = exact or [r for r in rows if r["run_key"].startswith(run)]
-    if len(found) == 1:
-        return found[0]
-    names = ", ".join(sorted(r["run_key"] for r in (found or rows))[:8])
+    matching = exact or [r for r in rows if r["run_key"].startswith(run)]
+    if len(matching) == 1:
+        return matching[0]
+    names = ", ".join(sorted(r["run_key"] for r in (matching or rows))[:8])
     raise UserError(
-        f"{'several runs fit' if found else 'no run'} {run!r}; "
-        f"{'name one of' if found else 'there are'}: {names}"
+        f"{'several runs fit' if matching else 'no run'} {run!r}; "
+        f"{'name one of' if matching else 'there are'}: {names}"
     )
 
 
@@ -70,8 +70,8 @@ def summary(database: str | Path = DEFAULT_DATABASE, run: str | None = None) -> 
     accuracy at admission), times (stages and phases), cost. A score that is missing is None.
     """
     with open_database(database) as connection:
-        found = find_run(connection, run)
-        key = [found["run_key"]]
+        run_row = find_run(connection, run)
+        key = [run_row["run_key"]]
         averages = _per_role({"": "average"})
         accuracy = records(
             connection,
@@ -122,14 +122,14 @@ def summary(database: str | Path = DEFAULT_DATABASE, run: str | None = None) -> 
     (counted,) = typed(StepsRow, steps)
     return {
         "run": {
-            "run_key": found["run_key"],
-            "scale": found["scale"],
-            "method": found["method"],
-            "seed": found["seed"],
-            "machine": found["machine"],
-            "code_version": found["code_version"],
-            "student_params": found["student_params"],
-            "created_at": found["created_at"].isoformat(sep=" ", timespec="seconds"),
+            "run_key": run_row["run_key"],
+            "scale": run_row["scale"],
+            "method": run_row["method"],
+            "seed": run_row["seed"],
+            "machine": run_row["machine"],
+            "code_version": run_row["code_version"],
+            "student_params": run_row["student_params"],
+            "created_at": run_row["created_at"].isoformat(sep=" ", timespec="seconds"),
             "steps": counted["steps"],
             "buffer_size": counted["buffer_size"],
         },
@@ -191,14 +191,14 @@ def summary_text(data: Summary) -> str:
         columns = ["entry accuracy", "admitted", "seen again", "graduated", "share", "evicted"]
         parts.append("Replay buffer\n" + table([*columns, "still in"], rows))
     for level, title in (("stage", "Wall time per stage"), ("phase", "Wall time per phase")):
-        own = [t for t in data["times"] if t["level"] == level]
-        if own:
+        of_level = [t for t in data["times"] if t["level"] == level]
+        if of_level:
             rows = [
                 [t["phase"], duration(t["seconds"]), f"{t['share']:.0f} %", *_idle([t], level)]
-                for t in own
+                for t in of_level
             ]
-            spent = sum(t["seconds"] for t in own)
-            rows.append(["all", duration(spent), "100 %", *_idle(own, level)])
+            spent = sum(t["seconds"] for t in of_level)
+            rows.append(["all", duration(spent), "100 %", *_idle(of_level, level)])
             columns = [level, "time", "share", "outside model compute"]
             if level == "phase":
                 columns += [f"{role} idle" for role in ROLES]
@@ -206,7 +206,7 @@ def summary_text(data: Summary) -> str:
             parts += [
                 f"New weights for the student's engine: {copied / 1e6:,.1f} MB copied "
                 f"in {duration(t['sync_seconds'])}\n"
-                for t in own
+                for t in of_level
                 if (copied := t["sync_bytes"]) is not None
             ]
     if data["cost"]:
@@ -246,8 +246,8 @@ def _idle(rows: Sequence[TimeRow], level: str) -> list[str]:
 
 
 def _total(values: Sequence[float | None]) -> float | None:
-    known = [v for v in values if v is not None]
-    return sum(known) if len(known) == len(values) else None
+    present = [v for v in values if v is not None]
+    return sum(present) if len(present) == len(values) else None
 
 
 def _outside(inside: float | None, whole: float) -> str:

@@ -33,13 +33,13 @@ def write_all(
     with open_database(database) as connection:
         for number in TABLES:
             try:
-                made = blocks(connection, number, scales, variant, runs)
+                tables = blocks(connection, number, scales, variant, runs)
             except UserError as fault:
                 faults.append(f"Table {number}: {fault}")
                 continue
             for form in FORMATS:
                 path = folder / f"table{number:02d}.{SUFFIXES[form]}"
-                path.write_text(render_all(made, form), encoding="utf-8")
+                path.write_text(render_all(tables, form), encoding="utf-8")
     return faults
 
 
@@ -78,10 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not o.table.isdecimal():
             raise UserError(f"--table {o.table}: a number, or all")
         with open_database(o.database) as connection:
-            made = blocks(connection, int(o.table), o.scale, o.variant, o.run)
-        print(render_all(made, o.format))
-        if o.format == "csv" and made[0].note:  # which has no place for it
-            print(made[0].note, file=sys.stderr)
+            tables = blocks(connection, int(o.table), o.scale, o.variant, o.run)
+        print(render_all(tables, o.format))
+        if o.format == "csv" and tables[0].note:  # which has no place for it
+            print(tables[0].note, file=sys.stderr)
     return 0
 
 

@@ -41,21 +41,21 @@ def score_all(items: Sequence[Item], grader: Grader) -> list[RuleScore]:
     No answer is 0 and unparsed. An answer or gold answer that a rule breaks on is 0, with the error
     as its outcome and on stderr, and the others go on. KeyError for a rule that is none.
     """
-    found = [_by_rule(*item) for item in items]
+    results = [_by_rule(*item) for item in items]
     for i, by_worker in _by_ocrbench(items).items():
-        found[i] = by_worker
+        results[i] = by_worker
     pairs = [
         (answer, gold)
-        for result in found
+        for result in results
         if isinstance(result, Algebra)
         for answer, gold in result.pairs
     ]
     grades = iter(grader.agree_many(pairs))
     scores = []
-    for (sample, rule, answer), result in zip(items, found, strict=True):
+    for (sample, rule, answer), result in zip(items, results, strict=True):
         if isinstance(result, Algebra):
-            own = [next(grades) for _ in result.pairs]
-            best = max(own, key=lambda g: g.reward)
+            of_sample = [next(grades) for _ in result.pairs]
+            best = max(of_sample, key=lambda g: g.reward)
             scores.append(RuleScore(best.reward, best.outcome))
         elif answer is None:
             scores.append(RuleScore(0.0, "unparsed"))

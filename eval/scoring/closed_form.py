@@ -68,8 +68,8 @@ class _Reader:
             if name not in _DROPPED:
                 self.tokens.append(_SAME.get(name, name))
 
-    def take(self, wanted: str = "") -> str:
-        if not self.tokens or (wanted and self.tokens[0] != wanted):
+    def take(self, expected: str = "") -> str:
+        if not self.tokens or (expected and self.tokens[0] != expected):
             raise _NoFormError
         return self.tokens.pop(0)
 

@@ -16,10 +16,10 @@ def extract(output: str, thinking: bool, cut: bool = False) -> tuple[str | None,
     may answer without thinking). A response that was `cut` has no text but a box. Extractors: "last
     box", "after thinking", "none", "unfinished".
     """
-    said = after_thinking(output, thinking and cut)
-    if said is None:
+    reply = after_thinking(output, thinking and cut)
+    if reply is None:
         return None, "unfinished"
-    boxed = extract_boxed(said)
+    boxed = extract_boxed(reply)
     if boxed:
         return boxed, "last box"
     answer = final_text(output, thinking, cut)
@@ -41,5 +41,5 @@ def after_thinking(output: str, opened: bool) -> str | None:
 
 def final_text(output: str, thinking: bool, cut: bool = False) -> str:
     """The same, "" if it does not come to that; nothing of an answer that was `cut`."""
-    said = after_thinking(output, thinking)
-    return "" if said is None or (cut and END not in output) else said
+    reply = after_thinking(output, thinking)
+    return "" if reply is None or (cut and END not in output) else reply

@@ -50,7 +50,7 @@ def words(text: str) -> list[Word]:
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         items = [m.group(1).split(",", 4) for m in _ITEM.finditer(text)]
         listed = [item for item in items if len(item) == 5]
-    found: dict[Word, None] = {}
+    boxes: dict[Word, None] = {}
     for item in listed if isinstance(listed, (list, tuple)) else ():
         if not isinstance(item, (list, tuple)) or len(item) < 5:
             continue
@@ -60,8 +60,8 @@ def words(text: str) -> list[Word]:
         except ValueError:
             continue
         if min(x1, y1, x2, y2) >= 0 and max(x1, y1, x2, y2) <= LIMIT:
-            found[x1, y1, x2, y2, content] = None
-    return list(found)
+            boxes[x1, y1, x2, y2, content] = None
+    return list(boxes)
 
 
 def spotting(answer: str, boxes: Sequence[Box], contents: Sequence[str]) -> float:
@@ -77,18 +77,18 @@ def spotting(answer: str, boxes: Sequence[Box], contents: Sequence[str]) -> floa
     if not given or not gold:
         return 0.0
     ignored = [g for g in gold if g[4] == "###"]
-    wanted = [g for g in gold if g[4] != "###"]
+    readable = [g for g in gold if g[4] != "###"]
     given = [w for w in given if not any(intersection(i, w) > 0.5 * area(w) for i in ignored)]  # type: ignore[arg-type]
-    if not wanted or not given:
+    if not readable or not given:
         return 0.0
     right, taken = 0, set()
-    for g in wanted:
+    for g in readable:
         for i, w in enumerate(given):
             if i not in taken and overlap(g[:4], w[:4]) > 0.5:
                 taken.add(i)
                 right += same_word(g[4], w[4])
                 break
-    precision, recall = right / len(given), right / len(wanted)
+    precision, recall = right / len(given), right / len(readable)
     return 2 * precision * recall / (precision + recall) if right else 0.0
 
 

@@ -170,8 +170,8 @@ def _literal_dict(text: str) -> dict[object, object]:
     content = re.sub(r"^\s*\w+\s*=\s*", "", content, count=1)
     content = re.sub(r"#[^\n]*", "", content)
     content = content[: content.rfind("}") + 1] or content
-    found = _literal(content.strip())
-    return found if isinstance(found, dict) else {}
+    value = _literal(content.strip())
+    return value if isinstance(value, dict) else {}
 
 
 def _literal(text: str) -> object:
@@ -205,13 +205,13 @@ def read_dict(answer: str) -> dict[str, str]:
 
 def _pairs(text: str) -> dict[str, str]:
     """ "key: value" and "key = value", wherever they stand; in linear time."""
-    found, place = {}, 0
+    pairs, place = {}, 0
     while key := _WORDS.search(text, place):
         value = _VALUE.match(text, key.end())
         place = value.end() if value else key.end()
         if value:
-            found[key.group().strip()] = value.group(1)
-    return found
+            pairs[key.group().strip()] = value.group(1)
+    return pairs
 
 
 def key_values(answer: str, gold: str) -> float:

@@ -117,8 +117,8 @@ def synonyms() -> Synonyms:
         wordnet.ensure_loaded()
     except LookupError:
         return NoSynonyms()
-    found: Synonyms = wordnet
-    return found
+    lookup: Synonyms = wordnet
+    return lookup
 
 
 def has_wordnet() -> bool:

@@ -66,11 +66,11 @@ _LINE = re.compile(
 def answer_line(text: str, options: tuple[str, ...]) -> str | None:
     """The letter of the last line that ends in an explicit answer ("**Answer: D**"), if any."""
     for line in reversed(text.splitlines()):
-        found = _LINE.search(line[-200:])
-        if found:
-            letter = found.group(1)
-            known = letter.isupper() and (not options or letter in LETTERS[: len(options)])
-            return letter if known else None
+        match = _LINE.search(line[-200:])
+        if match:
+            letter = match.group(1)
+            is_option = letter.isupper() and (not options or letter in LETTERS[: len(options)])
+            return letter if is_option else None
     return None
 
 
@@ -83,9 +83,9 @@ def names_a_choice(answer: str, options: tuple[str, ...]) -> bool:
 
 def choice(sample: Sample, answer: str) -> float:
     """Right iff the answer is a gold letter, or the text of that option, as the reward has it."""
-    said, options = clean(answer), [clean(option) for option in sample.options]
+    cleaned, options = clean(answer), [clean(option) for option in sample.options]
     golds = [g.upper() if len(g) == 1 else g for g in golds_of(sample)]
-    return float(any(choice_agrees(said, gold, options, same_text) for gold in golds))
+    return float(any(choice_agrees(cleaned, gold, options, same_text) for gold in golds))
 
 
 def choice_or_math(sample: Sample, answer: str) -> float | Algebra:

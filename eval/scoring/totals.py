@@ -74,8 +74,8 @@ def half_or_more(scored: Scored) -> Strata:
 
 def official(scored: Scored) -> Strata:
     """MMMU-Pro's own overall: ten options and vision, not four options."""
-    own = ("standard (10 options)", "vision")
-    return mean_of_groups([s for s in scored if group_of(s[0]) in own])
+    groups = ("standard (10 options)", "vision")
+    return mean_of_groups([s for s in scored if group_of(s[0]) in groups])
 
 
 def wemath(scored: Scored, strict: bool) -> Strata:

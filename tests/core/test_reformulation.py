@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zppo_core.algorithm.augmentation_plan import plan_augmentations
-from zppo_core.algorithm.reformulation import share
+from zppo_core.algorithm.reformulation import floor_fraction
 from zppo_core.algorithm.reformulations import find
 from zppo_core.algorithm.reformulations.bcq import bcq_text, choose_wrong, reformulate_bcq
 from zppo_core.algorithm.reformulations.hint import hint_text
@@ -141,7 +141,7 @@ def test_a_question_without_a_wrong_rollout_gives_nothing_to_reformulate():
     ],
 )
 def test_a_share_is_rounded_down_and_only_down(ratio, n, whole):
-    assert share(ratio, n) == whole
+    assert floor_fraction(ratio, n) == whole
 
 
 def test_right_candidate_is_first_half_of_the_time_and_nothing_else_tells():

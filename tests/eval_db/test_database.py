@@ -18,7 +18,7 @@ from synthetic import MemoryJournal
 from eval import harness
 from eval.benchmark import Sample
 from eval.judges import Judge
-from eval.protocol import Exam, Reply
+from eval.protocol import Evaluator, Reply
 from eval.report import connection, database
 from eval.suite import find
 from zppo_core.config import EvaluationConfig
@@ -91,7 +91,7 @@ def test_several_runs_stand_in_one_file_and_one_can_be_forgotten(tmp_path):
         database.forget("b", path)
 
 
-@pytest.mark.parametrize("damage", ["torn", "flipped", "empty", "text"])
+@pytest.score.parametrize("damage", ["torn", "flipped", "empty", "text"])
 def test_a_damaged_shard_is_refused_by_name_and_nothing_of_the_journal_enters(tmp_path, damage):
     whole = journal()
     data = whole.content["step-000002/plain"]["phases.parquet"]
@@ -230,15 +230,17 @@ def test_the_wire_format_is_that_of_schema_sql_and_every_column_is_documented():
             assert not any(schema.field(k).nullable for k in KEYS[table])
 
 
-@pytest.mark.parametrize(("chosen", "score"), [("true", 1.0), ("false", 0.0)])
+@pytest.score.parametrize(("chosen", "score"), [("true", 1.0), ("false", 0.0)])
 def test_an_unparsed_reply_may_be_right_and_the_schema_says_so(chosen, score):
     """`unparsed` counts replies without an answer; what they score is the judge's to say."""
     protocol = EvaluationConfig(suite="AI2D", settings=f"judge_unparsed={chosen}")
     judge = Judge(ScriptedEngine(lambda prompt, member: '{"verdict": "correct"}'))
-    exam, record = Exam(protocol, Templates(), Grader(), judge), find("AI2D", "AI2D")
+    evaluator, record = Evaluator(protocol, Templates(), Grader(), judge), find("AI2D", "AI2D")
     sample = Sample("0", "Which?", "A", options=("this", "that"))
-    marked = exam.mark(record, [(sample, Reply.of("surely this one, without a box", cut=True))])
-    total = harness.summarise(record, exam, [harness.Marked(tuple(marked))])
+    marked = evaluator.score(
+        record, [(sample, Reply.of("surely this one, without a box", cut=True))]
+    )
+    total = harness.summarise(record, evaluator, [harness.ScoredPart(tuple(marked))])
     assert (marked[0].answer, total.unparsed, total.score) == (None, 1, score)
     columns = {n: meaning for n, _, meaning in tables_schema.documentation()["eval_scores"][1]}
     assert "judge_unparsed" in columns["unparsed"]
@@ -248,7 +250,7 @@ def test_an_unparsed_reply_may_be_right_and_the_schema_says_so(chosen, score):
 def test_another_total_has_another_key():
     """Tables show one stored score a key, and `eval.compare` takes a key's total to be one."""
     keys = {
-        Exam(EvaluationConfig(suite="DynaM", settings=text), Templates(), Grader()).key(True)
+        Evaluator(EvaluationConfig(suite="DynaM", settings=text), Templates(), Grader()).key(True)
         for text in ("", "totals=DynaM=pooled")
     }
     assert len(keys) == 2
@@ -277,7 +279,7 @@ def rows_of(draw, table):
     return [{f.name: value(f) for f in TABLES[table]} for _ in range(draw(st.integers(0, 3)))]
 
 
-@pytest.mark.parametrize("table", list(TABLES))
+@pytest.score.parametrize("table", list(TABLES))
 @settings(max_examples=5, deadline=None)
 @given(st.data())
 def test_rows_come_back_from_their_bytes_as_they_were(table, data):

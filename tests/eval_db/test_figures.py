@@ -15,13 +15,13 @@ from eval.report import figures
 from eval.report.connection import open_database
 from eval.report.figures import FIGURES, panels_of
 from eval.report.plot import Panel, draw, notes_of
-from eval.report.selection import Ours
+from eval.report.selection import Results
 from zppo_core.errors import UserError
 
 
 def panels(path, number: int, *scales: str):
     with open_database(path) as connection:
-        return panels_of(Ours(connection), number, scales)
+        return panels_of(Results(connection), number, scales)
 
 
 @pytest.mark.parametrize("number", sorted(FIGURES))
@@ -208,10 +208,10 @@ def test_a_variant_is_what_figures_6_and_7_vary(tmp_path):
         (variant,) = connection.execute(
             "SELECT variant FROM run_settings WHERE run_key = ?", [SMALL.run_key]
         ).fetchone()
-        assert panels_of(Ours(connection), 7, ["nano"])
+        assert panels_of(Results(connection), 7, ["nano"])
         for number in (6, 7):
             with pytest.raises(UserError, match=f"Figure {number} needs"):
-                panels_of(Ours(connection, variant), number, ["nano"])
+                panels_of(Results(connection, variant), number, ["nano"])
 
 
 def test_possible_bcqs_are_said_to_be_too_few_unless_the_teacher_was_asked_for_all(tmp_path):
@@ -305,7 +305,7 @@ def test_a_run_of_another_setting_empties_no_figure_and_can_be_asked_for(tmp_pat
     assert panel.series == before
     assert all(k in panel.note for k in (second.run_key, "nano-zppo-s2", "--run"))
     with open_database(path) as connection:
-        other = panels_of(Ours(connection, runs=["nano-zppo-s2"]), 22, ["nano"])[0]
+        other = panels_of(Results(connection, runs=["nano-zppo-s2"]), 22, ["nano"])[0]
         curve = connection.execute(
             "SELECT 100 * accuracy FROM step_accuracy WHERE kind = 'plain' AND run_key = "
             "'nano-zppo-s2' ORDER BY step"

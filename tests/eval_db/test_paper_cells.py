@@ -13,7 +13,7 @@ from eval.render import Block
 from eval.report.connection import open_database
 from eval.report.database import ingest
 from eval.report.figures import panels_of
-from eval.report.paper_tables import TABLES, Ours, blocks
+from eval.report.paper_tables import TABLES, Results, blocks
 from eval.report.published import AVERAGE, PAPER_SCALES, numbers, published
 
 # averages that the paper prints 0.06 or more off its own cells (eval/report/reference/README.md, 1)
@@ -55,15 +55,15 @@ def test_scores_and_their_averages_come_out_as_printed(paper, number):
                 cells += 1
                 if column in (AVERAGE, about.get("family", column)):  # columns may be families
                     off = 0.21 if "Δ" in about["method"] else 0.11
-                    assert float(cell.ours) == pytest.approx(float(cell.paper), abs=off)
+                    assert float(cell.value) == pytest.approx(float(cell.paper), abs=off)
                 else:
-                    assert cell.ours == cell.paper, (about, column)
+                    assert cell.value == cell.paper, (about, column)
     assert cells >= 30
 
 
 def test_the_printed_slips_are_the_known_ones_and_no_others(paper):
     with open_database(paper) as connection:
-        scores = Ours(connection).scores
+        scores = Results(connection).scores
     printed = {k: float(v) for k, v in published().items() if k[3] == AVERAGE and k[0] != "27B"}
     assert len(printed) > 100
     wrong = {k[:3] for k, v in printed.items() if abs(scores[k]["score"] - v) > 0.0599}
@@ -73,14 +73,14 @@ def test_the_printed_slips_are_the_known_ones_and_no_others(paper):
 def test_the_27b_row_stands_in_table_18(paper):
     (block,) = made(paper, 18)
     cells = dict(block.rows)["27B", "teacher"]
-    assert [(c.ours, c.paper) for c in cells] == [("75.5",) * 2, ("71.8",) * 2, ("77.4",) * 2]
+    assert [(c.value, c.paper) for c in cells] == [("75.5",) * 2, ("71.8",) * 2, ("77.4",) * 2]
 
 
 def test_hours_and_flops_come_out_as_printed(paper):
     (block,) = made(paper, 9)
     for labels, (hours, flops, *_) in block.rows:
-        assert float(hours.ours) == float(hours.paper), labels
-        assert flops.ours == flops.paper, labels
+        assert float(hours.value) == float(hours.paper), labels
+        assert flops.value == flops.paper, labels
 
 
 @pytest.mark.parametrize("number", [14, 15])
@@ -88,11 +88,11 @@ def test_bootstrap_comes_out_as_printed_but_for_the_draw(paper, number):
     (block,) = made(paper, number)
     assert len(block.rows) == 48
     for labels, (points, interval, wins) in block.rows:
-        assert points.ours == points.paper, labels
-        assert wins.ours == wins.paper, labels
+        assert points.value == points.paper, labels
+        assert wins.value == wins.paper, labels
         mine, theirs = (
             [float(x) for x in re.findall(r"-?[\d.]+", text)]
-            for text in (interval.ours, interval.paper)
+            for text in (interval.value, interval.paper)
         )
         assert mine == pytest.approx(theirs, abs=0.2), labels
 
@@ -101,26 +101,26 @@ def test_bootstrap_comes_out_as_printed_but_for_the_draw(paper, number):
 def test_audits_come_out_as_printed(paper, number):
     (block,) = made(paper, number)
     for labels, row in block.rows:
-        assert [plain(c.ours) for c in row] == [c.paper for c in row], labels
+        assert [plain(c.value) for c in row] == [c.paper for c in row], labels
 
 
 @pytest.mark.parametrize("figure", [4, 20, 21, 23, 24])
 def test_the_buffers_numbers_come_out_as_printed(paper, figure):
     scales = [s for s in PAPER_SCALES if numbers(figure, s)]
     with open_database(paper) as connection:
-        panels = panels_of(Ours(connection), figure, scales)
+        panels = panels_of(Results(connection), figure, scales)
     pairs = dict.fromkeys(b for p in panels for b in p.beside)
     rows = [r for s in scales for r in numbers(figure, s)]
     assert len(pairs) == len(rows) >= 2
     for pair in pairs:
         digits = 0 if pair.paper == round(pair.paper) else 1
-        assert round(pair.ours, digits) == pair.paper, pair
+        assert round(pair.value, digits) == pair.paper, pair
         assert re.search(r"[\d.,]+ / [\d.,]+", str(pair))
 
 
 def test_the_buffers_points_are_drawn_where_ours_are(paper):
     with open_database(paper) as connection:
-        ours = Ours(connection)
+        ours = Results(connection)
         (four,), (twenty_one,) = (panels_of(ours, n, ["2B"]) for n in (4, 21))
         (fates,) = panels_of(ours, 23, ["2B"])
     for panel in (four, twenty_one, fates):
@@ -132,7 +132,7 @@ def test_the_buffers_points_are_drawn_where_ours_are(paper):
 
 def test_figure_24_has_both_methods_and_the_two_hardest_bins(paper):
     with open_database(paper) as connection:
-        panels = panels_of(Ours(connection), 24, ["2B"])
+        panels = panels_of(Results(connection), 24, ["2B"])
     assert [p.title for p in panels] == [
         f"2B: {m}, admitted at {b} %" for m in ("zppo", "grpo_replay") for b in ("0", "12.5")
     ]
@@ -142,7 +142,7 @@ def test_figure_24_has_both_methods_and_the_two_hardest_bins(paper):
 
 def test_gains_over_the_base_come_out_as_printed(paper):
     with open_database(paper) as connection:
-        panels = panels_of(Ours(connection), 1, PAPER_SCALES)
+        panels = panels_of(Results(connection), 1, PAPER_SCALES)
     assert [p.title for p in panels] == list(PAPER_SCALES)
     for panel in panels:
         assert len(panel.series) == 4
@@ -165,8 +165,8 @@ def test_gains_by_teacher_come_out_as_printed(tmp_path, scale):
         journal.commit("eval", {"eval_scores": scores})
         ingest(journal, run, tmp_path / "t.duckdb")
     with open_database(tmp_path / "t.duckdb") as connection:
-        (panel,) = panels_of(Ours(connection), 7, [scale])
+        (panel,) = panels_of(Results(connection), 7, [scale])
     drawn = dict(zip(*panel.series["zppo"], strict=True))
     assert drawn == pytest.approx(dict(zip(*panel.paper["zppo"], strict=True)))
     assert len(drawn) == 3
-    assert [b.ours for b in panel.beside] == pytest.approx([b.paper for b in panel.beside])
+    assert [b.value for b in panel.beside] == pytest.approx([b.paper for b in panel.beside])

@@ -52,7 +52,7 @@ def test_a_cell_is_the_mean_over_seeds_with_its_deviation_beside_the_published(d
             "WHERE run_key IN ('nano-zppo-s0', 'nano-zppo-s1') AND benchmark = 'vlm_rows'"
         ).fetchone()
     cell = rows["zppo",][block.columns.index("MVista")]
-    assert cell.ours == f"{score:.1f}"
+    assert cell.value == f"{score:.1f}"
     assert cell.paper == published()["0.8B", "VLM", "zppo", "MVista"]
     (block,) = [b for b in made(database_path, 1) if "nano" in b.title]
     cell = dict(block.rows)["zppo",][block.columns.index("vlm_rows")]
@@ -62,8 +62,8 @@ def test_a_cell_is_the_mean_over_seeds_with_its_deviation_beside_the_published(d
 def test_an_average_over_fewer_benchmarks_than_asked_is_missing(database_path):
     (llm,) = [b for b in made(database_path, 2, "0.8B") if b.title.endswith("LLM")]
     cells = dict(llm.rows)["zppo",]
-    assert cells[llm.columns.index("HLE")].ours is None
-    assert cells[llm.columns.index("Avg")].ours is None
+    assert cells[llm.columns.index("HLE")].value is None
+    assert cells[llm.columns.index("Avg")].value is None
     assert cells[llm.columns.index("Avg")].paper == "33.1"
 
 
@@ -72,7 +72,7 @@ def test_zppo_minus_the_best_other_of_a_column_stands_below_it(tmp_path, databas
     specs = [Spec(method=m, steps=1, samples=40, seed=s) for m in methods for s in (0, 1)]
     path = build(tmp_path / "all.duckdb", specs)
     (vlm,) = [b for b in made(path, 3, "nano") if b.title.endswith("VLM")]
-    assert [c.ours for c in dict(vlm.rows)["Δ to best other",]] == [None] * 3  # not all ablations
+    assert [c.value for c in dict(vlm.rows)["Δ to best other",]] == [None] * 3  # not all ablations
     (llm,) = [b for b in made(path, 2, "nano") if b.title.endswith("LLM")]
     *rows, (label, deltas) = llm.rows
     assert label == ("Δ to best other",)
@@ -87,7 +87,7 @@ def test_zppo_minus_the_best_other_of_a_column_stands_below_it(tmp_path, databas
     mine = scores.pop("zppo")
     expected = [a - max(others) for a, *others in zip(mine, *scores.values(), strict=True)]
     assert llm.columns[::-1] == ("Avg", "llm_same", "llm_new")
-    assert [c.ours for c in deltas][::-1] == [f"{x:+.1f}" for x in expected]
+    assert [c.value for c in deltas][::-1] == [f"{x:+.1f}" for x in expected]
     # an incomplete score of any method makes the difference one
     with duckdb.connect(str(path)) as c:
         c.execute(
@@ -95,27 +95,31 @@ def test_zppo_minus_the_best_other_of_a_column_stands_below_it(tmp_path, databas
             "AND run_key = 'nano-grpo_replay-s0'"
         )
     (llm,) = [b for b in made(path, 2, "nano") if b.title.endswith("LLM")]
-    assert [c.ours[-1] == "*" for c in dict(llm.rows)["Δ to best other",]] == [True, False, True]
+    assert [c.value[-1] == "*" for c in dict(llm.rows)["Δ to best other",]] == [
+        True,
+        False,
+        True,
+    ]
 
 
 def test_published_differences_stand_beside_ours(database_path):
     (block,) = made(database_path, 1, "0.8B")
     column = block.columns.index("Avg")
     delta = dict(block.rows)["Δ to best other",][column]
-    assert (delta.ours, delta.paper) == (None, "+4.9")  # 50.3 against 45.4; some were not run
+    assert (delta.value, delta.paper) == (None, "+4.9")  # 50.3 against 45.4; some were not run
     assert dict(block.rows)["zppo",][column].paper == "50.3"
     (block,) = made(database_path, 18, "0.8B")
     rows = dict(block.rows)
     zppo, base, delta = (rows["0.8B", m][0] for m in ("zppo", "base", "Δ to base"))
     assert block.columns[0] == "VLM"
-    assert float(delta.ours) == pytest.approx(float(zppo.ours) - float(base.ours), abs=0.11)
+    assert float(delta.value) == pytest.approx(float(zppo.value) - float(base.value), abs=0.11)
     assert [c.paper for c in rows["0.8B", "Δ to base"]] == ["+9.3", "+7.9", "+4.5"]
-    assert rows["0.8B", "Δ to base"][1].ours is None  # HLE is missing
+    assert rows["0.8B", "Δ to base"][1].value is None  # HLE is missing
     (block,) = made(database_path, 20, "0.8B")
     rows = dict(block.rows)
     gap = rows["0.8B", "Δ to teacher"][0]
     zppo, teacher = rows["0.8B", "zppo"][0], rows["27B", "teacher"][0]
-    assert float(gap.ours) == pytest.approx(float(zppo.ours) - float(teacher.ours), abs=0.11)
+    assert float(gap.value) == pytest.approx(float(zppo.value) - float(teacher.value), abs=0.11)
     assert gap.paper is None
     assert r"$\Delta$ to base" in render(made(database_path, 18, "0.8B")[0], "latex")
 
@@ -125,7 +129,7 @@ def test_a_published_value_never_stands_in_for_a_missing_one_of_ours(empty, numb
     found = made(empty, number, *PAPER_SCALES)
     cells = [c for b in found for _, row in b.rows for c in row]
     costs = number == 9  # the run cost something all the same
-    assert not [c.ours for c in cells if c.ours is not None and not costs]
+    assert not [c.value for c in cells if c.value is not None and not costs]
     assert [c for c in cells if c.paper is not None]
     for block in found:
         shown = render(block).splitlines()[4:] if not costs else ()
@@ -164,7 +168,7 @@ def test_every_format_holds_the_same_cells(database_path, form):
     (block,) = made(database_path, 18, "0.8B")
     text = render(block, form)
     if form != "csv":
-        assert all(str(c).split(" ")[0] in text for _, row in block.rows for c in row if c.ours)
+        assert all(str(c).split(" ")[0] in text for _, row in block.rows for c in row if c.value)
         return
     rows = list(csv.DictReader(io.StringIO(text)))
     zppo = next(r for r in rows if r["method"] == "zppo")
@@ -180,8 +184,8 @@ def test_costs_are_means_over_runs_in_both_conventions(database_path):
             "SELECT avg(flops_paper), avg(flops_true) FROM run_cost_totals "
             "WHERE run_key IN ('nano-zppo-s0', 'nano-zppo-s1')"
         ).fetchone()
-    assert float(cells["FLOPs, paper's convention"].ours) == pytest.approx(paper, rel=0.05)
-    assert float(cells["FLOPs, true tokens"].ours) == pytest.approx(true, rel=0.05)
+    assert float(cells["FLOPs, paper's convention"].value) == pytest.approx(paper, rel=0.05)
+    assert float(cells["FLOPs, true tokens"].value) == pytest.approx(true, rel=0.05)
 
 
 def test_what_learns_makes_a_variant_and_how_it_is_packed_does_not(database_path, tmp_path):
@@ -298,9 +302,9 @@ def test_a_run_of_no_method_of_a_table_hides_none_that_is(tmp_path):
     path = build(tmp_path / "two.duckdb", [*others, first])
     settings_changed(path, first.run_key, "evaluation", limit=3)
     (audit,) = made(path, 16)
-    assert all(cell.ours is not None for _, row in audit.rows for cell in row)
+    assert all(cell.value is not None for _, row in audit.rows for cell in row)
     (averages,) = made(path, 18)
-    assert dict(averages.rows)["nano", "zppo"][0].ours is not None
+    assert dict(averages.rows)["nano", "zppo"][0].value is not None
 
 
 def test_named_runs_are_shown_and_no_others(tmp_path, capsys):
@@ -312,7 +316,7 @@ def test_named_runs_are_shown_and_no_others(tmp_path, capsys):
         def mean(*runs: str) -> str:
             (block,) = blocks(connection, 18, ["nano"], runs=runs)
             assert block.note == ""
-            return dict(block.rows)["nano", "zppo"][0].ours
+            return dict(block.rows)["nano", "zppo"][0].value
 
         scores = dict(
             connection.execute(
@@ -355,7 +359,7 @@ def test_a_csv_is_one_table_whose_rows_say_where_they_belong(database_path, numb
             row = next(at)
             for column, cell in zip(block.columns, cells, strict=True):
                 pair = (row[f"{column} ours"], row[f"{column} paper"])
-                assert pair == (cell.ours or "", cell.paper or "")
+                assert pair == (cell.value or "", cell.paper or "")
 
 
 def test_the_teacher_of_a_scale_of_our_own_ends_table_18(database_path):
@@ -363,7 +367,7 @@ def test_the_teacher_of_a_scale_of_our_own_ends_table_18(database_path):
     rows = dict(block.rows)
     assert [c.paper for c in rows["27B", "teacher"]] == ["75.5", "71.8", "77.4"]
     assert [c.paper for c in rows["nano", "teacher"]] == [None] * 3
-    assert all(c.ours for c in rows["nano", "teacher"])
+    assert all(c.value for c in rows["nano", "teacher"])
 
 
 def test_tables_hold_any_number_of_methods(tmp_path):

@@ -17,7 +17,7 @@ from eval import fixtures, harness
 from eval.archives import UnreadableError
 from eval.benchmark import Sample
 from eval.judges import Judge
-from eval.protocol import EvalSample, Exam
+from eval.protocol import EvalSample, Evaluator
 from eval.settings import Settings
 from eval.suite import SUITES, bounded, load
 from zppo_core import models
@@ -44,9 +44,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-def exam(source: str, judge: Judge | None = None, **protocol) -> Exam:
+def evaluator(source: str, judge: Judge | None = None, **protocol) -> Evaluator:
     settings = {"max_tokens": 20_000, "suite": "paper31", "source": source} | protocol
-    return Exam(EvaluationConfig(**settings), Templates(), Grader(), judge)
+    return Evaluator(EvaluationConfig(**settings), Templates(), Grader(), judge)
 
 
 def evaluated(
@@ -56,7 +56,7 @@ def evaluated(
     judge: Judge | None = None,
 ) -> tuple[list[EvalSample], harness.EvalScore]:
     """The benchmark with an engine that answers `say(sample)`."""
-    taken = exam(source, judge)
+    taken = evaluator(source, judge)
     by_digest: dict[str, Sample] = {}
     for sample in load(PAPER[name], source):
         by_digest.setdefault(taken.ask(sample, False).digest(), sample)
@@ -82,7 +82,7 @@ def test_every_row_becomes_a_question_whose_media_can_be_read(source, name):
 @pytest.mark.parametrize("name", sorted(PAPER))
 def test_prompts_are_as_accepted(source, name):
     """A changed prompt fails here until ZPPO_ACCEPT_PROMPTS=1 accepts it."""
-    asked = [exam(source).ask(s, False) for s in load(PAPER[name], source)]
+    asked = [evaluator(source).ask(s, False) for s in load(PAPER[name], source)]
     text = "\n=====\n".join(
         "".join(f"[{role}] {said}\n" for role, said in p.history)
         + f"({len(p.images)} images)\n{p.text}"
@@ -232,7 +232,7 @@ def test_pictures_are_scaled_into_the_protocols_bounds(source):
     from PIL import Image
 
     def sizes(settings: str) -> list[tuple[int, int]]:
-        parsed = exam(source, settings=settings).settings
+        parsed = evaluator(source, settings=settings).settings
         pictures = [i for s in load(PAPER["AI2D"], source, 0, parsed) for i in s.images()]
         return [Image.open(io.BytesIO(p)).size for p in pictures]
 
@@ -267,7 +267,7 @@ def test_a_picture_that_no_processor_takes_is_unreadable(source):
 
 def alone(name: str, folder: Path) -> harness.EvalScore:
     engine = ScriptedEngine(lambda p, m: r"\boxed{A}")
-    return harness.evaluate(engine, PAPER[name], exam(str(folder)), False)[1]
+    return harness.evaluate(engine, PAPER[name], evaluator(str(folder)), False)[1]
 
 
 def test_a_data_set_that_is_not_there_is_named_with_how_to_get_it(tmp_path):
@@ -298,7 +298,7 @@ def test_a_real_student_is_asked_all_31(source):
     judge = Judge(engine)
     asked = 0
     for benchmark in PAPER.values():
-        taken = exam(source, judge, max_tokens=4, settings=SMALL)
+        taken = evaluator(source, judge, max_tokens=4, settings=SMALL)
         samples, score = harness.evaluate(engine, benchmark, taken, False)
         asked += len(samples)
         assert score.n > 0
@@ -308,7 +308,7 @@ def test_a_real_student_is_asked_all_31(source):
 
 def test_parts_add_up_to_the_whole_and_are_each_a_share(source):
     engine = ScriptedEngine(lambda p, m: rf"\boxed{{{'ABCD'[len(p.text) % 4]}}}")
-    taken, record = exam(source), PAPER["MMMUPro"]
+    taken, record = evaluator(source), PAPER["MMMUPro"]
     whole, score = harness.evaluate(engine, record, taken, False)
     parts = [harness.run_part(engine, record, taken, False, harness.Part(i, 3)) for i in range(3)]
     assert all(part.samples for part in parts)

@@ -18,7 +18,7 @@ from eval.benchmarks.videommmu import golds_of
 from eval.benchmarks.vlmsareblind import without_shape
 from eval.fixtures import video
 from eval.fixtures.media import mp4
-from eval.protocol import Exam
+from eval.protocol import Evaluator
 from eval.rows import COMMIT, Source, commit_of
 from eval.settings import Settings
 from eval.suite import SUITES, load
@@ -42,7 +42,7 @@ def mvbench(root: Path, branch: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("branch", ["video", "main"])
+@pytest.score.parametrize("branch", ["video", "main"])
 def test_every_task_of_mvbench_is_read_from_either_branch(branch, tmp_path):
     mvbench(tmp_path, branch)
     found = frames("MVBench", tmp_path)
@@ -108,7 +108,7 @@ def still(number: int) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("packed", [True, False])
+@pytest.score.parametrize("packed", [True, False])
 def test_stills_are_shown_in_the_order_of_their_numbers(packed, tmp_path):
     members = {f"deep/clip/{k}.png": still(k) for k in (10, 2, 1, 9)}
     extra = {"deep/clip/notes.txt": b"x", "__MACOSX/deep/clip/._1.png": b"no", "deep/clip/": b""}
@@ -176,15 +176,15 @@ def test_video_mmmus_malformed_gold_is_a_text_and_its_quoted_answers_count(tmp_p
     assert odd.gold == "['24/7', '3.429', '3.43]"
     assert odd.golds == ("24/7", "3.429", "3.43")
     assert len(odd.images()) == Settings().frames
-    exam = Exam(EvaluationConfig(), Templates(), Grader())
+    evaluator = Evaluator(EvaluationConfig(), Templates(), Grader())
     from eval.protocol import Reply
 
     for said, score in ((odd.gold, 1.0), ("3.43", 1.0), ("24/7", 1.0), ("7", 0.0), ("24", 0.0)):
         reply = Reply.of(rf"\boxed{{{said}}}")
-        assert exam.mark(PAPER["VMMMU"], [(odd, reply)])[0].score == score, said
+        assert evaluator.score(PAPER["VMMMU"], [(odd, reply)])[0].score == score, said
 
 
-@pytest.mark.parametrize(
+@pytest.score.parametrize(
     ("answer", "golds"),
     [
         ("B", ("B",)),
@@ -202,7 +202,7 @@ def test_golds_of_video_mmmu(answer, golds):
     assert golds_of(answer) == golds
 
 
-@pytest.mark.parametrize("answer", ["", "[]", [], "['']"])
+@pytest.score.parametrize("answer", ["", "[]", [], "['']"])
 def test_an_empty_gold_is_an_unusable_row(answer):
     with pytest.raises(ValueError, match="no answer"):
         golds_of(answer)
@@ -214,7 +214,7 @@ def test_a_typeless_row_with_options_is_a_choice(tmp_path):
     assert (row.rule, row.gold, len(row.options)) == ("choice", "A", 4)
 
 
-@pytest.mark.parametrize("name", ["AI2D", "InfoVQA", "MM-Vet", "VMME", "VMMES", "VMMMU"])
+@pytest.score.parametrize("name", ["AI2D", "InfoVQA", "MM-Vet", "VMME", "VMMES", "VMMMU"])
 def test_a_copy_under_the_id_of_before_the_move_is_read(name, tmp_path):
     (folder,) = fixtures.build(tmp_path, [name]).values()
     (old,) = PAPER[name].formerly
@@ -293,7 +293,7 @@ def test_a_data_set_that_is_a_script_or_gone_is_one_line(monkeypatch):
 
 def test_another_revision_is_another_protocol():
     def key(suite: str) -> str:
-        return Exam(EvaluationConfig(suite=suite), Templates(), Grader()).key(True)
+        return Evaluator(EvaluationConfig(suite=suite), Templates(), Grader()).key(True)
 
     before = key("MMLU")
     assert key("MMLU") == before
@@ -324,7 +324,7 @@ def test_totals_that_authors_publish_instead_of_our_default_are_totals_of_the_re
         assert all(f"`{t}`" in row for t in totals)
 
 
-@pytest.mark.parametrize(
+@pytest.score.parametrize(
     ("prompt", "asked"),
     [
         (

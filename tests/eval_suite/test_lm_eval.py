@@ -15,7 +15,7 @@ from eval import fixtures, harness
 from eval.engines import ModelSpec
 from eval.lm_eval_model import EngineLM, sampling_of
 from eval.lm_eval_task import BenchmarkTask, task_name, write_tasks
-from eval.protocol import Exam
+from eval.protocol import Evaluator
 from eval.suite import SUITES
 from zppo_core import models
 from zppo_core.config import EvaluationConfig
@@ -121,9 +121,9 @@ def test_the_command_line_and_our_harness_agree_on_every_answer_and_score(tmp_pa
     model, renderer = models.load("nano:student", torch.float32, "cpu")
     engine = HfEngine(model, renderer, "student")
     protocol = EvaluationConfig(source=source, max_tokens=24)
-    exam = Exam(protocol, Templates(), Grader())
+    evaluator = Evaluator(protocol, Templates(), Grader())
     for name, metric in (("MMLU-Pro", "score,marked"), ("DynaM", "score,marked")):
-        samples, score = harness.evaluate(engine, PAPER[name], exam, False)
+        samples, score = harness.evaluate(engine, PAPER[name], evaluator, False)
         task = task_name(PAPER[name])
         lines = [json.loads(line) for line in found["logged"][task].splitlines()]
         assert [line["detail"]["output"] for line in lines] == [s.output for s in samples]

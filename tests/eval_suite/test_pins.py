@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eval.pins import pinned
-from eval.protocol import Exam
+from eval.protocol import Evaluator
 from eval.rows import commit_of
 from eval.settings import parse
 from zppo_core.config import EvaluationConfig
@@ -49,7 +49,7 @@ def test_the_commit_of_the_first_run_is_that_of_all_later_ones(branch, tmp_path:
     commit_of.cache_clear()
     assert pinned(asked, LocalStore(tmp_path)) == first
     assert dataset(pinned(asked, LocalStore(tmp_path / "other")), "IMO-AB") == f"{IMO}@{'b' * 40}"
-    keys = {Exam(p, Templates(), Grader()).key(True) for p in (asked, first)}
+    keys = {Evaluator(p, Templates(), Grader()).key(True) for p in (asked, first)}
     assert len(keys) == 2  # scores of another commit are of another protocol
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from eval import fixtures, harness
 from eval.benchmark import Benchmark, Sample
-from eval.protocol import Exam
+from eval.protocol import Evaluator
 from eval.scoring.rules import RULES
 from eval.suite import SUITES, _whole_groups, load
 from zppo_core.config import EvaluationConfig
@@ -39,9 +39,9 @@ def evaluate(
     limit: int = 0,
 ) -> harness.EvalScore:
     """The score of a model that always gives one answer."""
-    exam = Exam(EvaluationConfig(source=source, limit=limit), Templates(), Grader())
+    evaluator = Evaluator(EvaluationConfig(source=source, limit=limit), Templates(), Grader())
     engine = ScriptedEngine(lambda p, m: rf"\boxed{{{answer}}}")
-    return harness.evaluate(engine, record, exam, False)[1]
+    return harness.evaluate(engine, record, evaluator, False)[1]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from short_run import ROOT
 
 from eval import harness
 from eval.lm_eval_task import BenchmarkTask, write_tasks
-from eval.protocol import Exam
+from eval.protocol import Evaluator
 from eval.suite import SUITES, benchmarks, find
 from zppo_core.config import EvaluationConfig
 from zppo_core.engines.scripted import ScriptedEngine
@@ -31,9 +31,9 @@ def source(tmp_path: Path) -> str:
     return str(folder.parent)
 
 
-def exam(source: str, **more: str) -> Exam:
+def evaluator(source: str, **more: str) -> Evaluator:
     protocol = EvaluationConfig(suite=SUITE, source=source, **more)
-    return Exam(protocol, Templates(), Grader())
+    return Evaluator(protocol, Templates(), Grader())
 
 
 def test_a_benchmark_of_ones_own_is_asked_and_scored_by_its_own_rule(source) -> None:
@@ -48,7 +48,7 @@ def test_a_benchmark_of_ones_own_is_asked_and_scored_by_its_own_rule(source) -> 
 
     record = find(SUITE, "Capitals")
     engine = ScriptedEngine(answer)
-    samples, score = harness.evaluate(engine, record, exam(source), thinking=True)
+    samples, score = harness.evaluate(engine, record, evaluator(source), thinking=True)
     assert sorted(t.splitlines()[0] for t in asked) == [
         f"What is the capital of {c}?" for c in sorted(ROWS)
     ]
@@ -62,18 +62,18 @@ def test_it_may_stand_beside_suites_and_changes_their_scores_key_alone(source, t
     assert names == [*(b.name for b in SUITES["nano"]), "Capitals", "MMLU"]
     copy = tmp_path / "capitals.py"
     copy.write_text(FILE.read_text())
-    other = Exam(EvaluationConfig(suite=f"{copy}:BENCHMARK"), Templates(), Grader())
-    assert other.key(True) == exam(source).key(True)  # the same content
+    other = Evaluator(EvaluationConfig(suite=f"{copy}:BENCHMARK"), Templates(), Grader())
+    assert other.key(True) == evaluator(source).key(True)  # the same content
     changed = tmp_path / "changed.py"
     changed.write_text(FILE.read_text().replace("What is", "Which is"))
-    other = Exam(EvaluationConfig(suite=f"{changed}:BENCHMARK"), Templates(), Grader())
-    assert other.key(True) != exam(source).key(True)
+    other = Evaluator(EvaluationConfig(suite=f"{changed}:BENCHMARK"), Templates(), Grader())
+    assert other.key(True) != evaluator(source).key(True)
 
 
 def test_a_prompt_folder_replaces_its_template(source, tmp_path) -> None:
     (tmp_path / "capitals.jinja").write_text("Capital of {{ country }}:")
     engine = ScriptedEngine(lambda p, m: rf"</think>\boxed{{{p.text}}}")
-    protocol = exam(source, settings=f"prompts={tmp_path}")
+    protocol = evaluator(source, settings=f"prompts={tmp_path}")
     samples, _ = harness.evaluate(engine, find(SUITE, "Capitals"), protocol, thinking=True)
     assert all("Capital of" in s.output for s in samples)
 

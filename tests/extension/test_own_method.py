@@ -3,10 +3,10 @@
 import pytest
 from short_run import ROOT, rows, short_run
 
-from steps.sweep import members, plan
 from zppo_core.config import load
 from zppo_core.config.methods import METHODS
 from zppo_core.errors import UserError
+from zppo_core.run.sweep import members, plan
 
 FILE = ROOT / "examples" / "bcq_then_hint.py"
 

@@ -12,7 +12,7 @@ from scripted_world import World, asked_of, some_right, student_with
 from zppo_core.config import load
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError
-from zppo_core.processes.background import Ahead, slices
+from zppo_core.processes.background import BackgroundQueue, slices
 from zppo_core.protocols import Sampling
 from zppo_core.records.phases import Clock
 from zppo_core.run.session import Session as RealWorld
@@ -182,7 +182,7 @@ def test_what_the_teacher_raises_ends_the_phase(tmp_path) -> None:
     )
     with pytest.raises(ConnectionError, match="gone"):
         world.step()
-    assert not [t for t in threading.enumerate() if t.name.startswith("ahead")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("background")]
 
 
 def test_a_failed_student_drops_what_has_not_begun() -> None:
@@ -193,9 +193,9 @@ def test_a_failed_student_drops_what_has_not_begun() -> None:
         time.sleep(0.2)
 
     def phase() -> None:
-        with Ahead() as ahead:
-            ahead.begin(lambda: draw(["a"]))
-            ahead.begin(lambda: draw(["b"]))
+        with BackgroundQueue() as ahead:
+            ahead.submit(lambda: draw(["a"]))
+            ahead.submit(lambda: draw(["b"]))
             while not begun:
                 time.sleep(0.01)
             raise RuntimeError("the student died")

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steps import sweep
 from steps.early import parse
 from steps.start import open_run
 from zppo_core.config import Config, load
 from zppo_core.config.fields import as_text
 from zppo_core.config.overrides import resolve
 from zppo_core.errors import UserError, suggestion
+from zppo_core.run import sweep
 from zppo_core.run.names import RESERVED, check_apart, check_name
 from zppo_core.store.base import DamagedObjectError
 from zppo_core.store.journal import Journal

@@ -27,7 +27,7 @@ from zppo_core.models.loading import weights_name
 from zppo_core.store.checkpoint import latest_checkpoint, save_checkpoint
 from zppo_core.store.objects import LocalStore
 from zppo_core.training.optimizer_state import MASTER
-from zppo_core.training.rank_plan import deal
+from zppo_core.training.rank_plan import assign_ranks
 from zppo_core.training.updater import Trainer
 
 NAME = "nano:student"
@@ -388,8 +388,8 @@ def test_messages_keep_every_array_and_none() -> None:
 @given(st.integers(1, 9), st.integers(0, 9))
 def test_groups_are_dealt_out_evenly_and_always_alike(ranks: int, seed: int) -> None:
     batch = groups(seed)
-    owners = deal(batch, ranks)
-    assert owners == deal(groups(seed), ranks)
+    owners = assign_ranks(batch, ranks)
+    assert owners == assign_ranks(groups(seed), ranks)
     assert set(owners) <= set(range(ranks))
     cost = [g.prompt.length + sum(len(s.token_ids_T) for s in g.suffixes) for g in batch]
     load = [sum(c for c, o in zip(cost, owners, strict=True) if o == r) for r in range(ranks)]

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from eval.models import judge_engine, name_of
-from steps.evaluate_model import rival_of
+from eval.models import judge_engine, name_of, named_model
 from zppo_core import models
 from zppo_core.config import load
 from zppo_core.engines import factory as engines
@@ -232,16 +231,16 @@ def test_an_evaluated_model_and_a_local_judge_have_gpus_of_their_own(monkeypatch
             "teacher.endpoint=http://host:1/v1",
         ],
     )
-    rival = rival_of("mine", config)
-    assert rival.key == name_of("nano:student", torch.bfloat16)
-    asked = rival.engine._inner()
+    scored_model = named_model("mine", config)
+    assert scored_model.key == name_of("nano:student", torch.bfloat16)
+    asked = scored_model.engine._inner()
     # heads cannot be split over six GPUs: an engine on each
     assert [e.settings["devices"] for e in asked.engines] == ["0", "1", "2", "3", "4", "5"]
     assert all("tensor_parallel_size" not in e.settings for e in asked.engines)
     judge = judge_engine(config, "nano:teacher")._inner()
     assert (judge.model, judge.settings["devices"]) == ("nano:teacher", "6,7")
     assert judge.settings["transport"] == "file"
-    rival.close()
+    scored_model.close()
     assert [e.closed for e in asked.engines] == [1] * 6
 
 

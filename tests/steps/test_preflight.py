@@ -14,6 +14,7 @@ from steps.start import open_run
 from zppo_core.config import load
 from zppo_core.config.overrides import resolve, split_overrides
 from zppo_core.errors import UserError
+from zppo_core.processes import startup
 from zppo_core.run.preflight import check, check_cluster, check_machine
 from zppo_core.run.spec import Run
 
@@ -94,13 +95,13 @@ def test_a_scale_asks_for_the_machine_that_it_needs() -> None:
 
 def test_any_user_can_run_root_included(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("getpass.getuser", lambda: "root")
-    assert launch._user() == "zppo"
+    assert startup.user_name() == "zppo"
 
     def nameless() -> str:
         raise KeyError("uid not found")
 
     monkeypatch.setattr("getpass.getuser", nameless)
-    assert launch._user().startswith("uid")
+    assert startup.user_name().startswith("uid")
 
 
 def test_a_sound_configuration_passes(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from eval.models import contestants
+from eval.models import eval_models
 from steps.prepare_data import settled
 from steps.start import open_run
 from zppo_core import models
@@ -156,10 +156,10 @@ def test_an_older_checkpoint_is_not_evaluated_as_the_runs_student(tmp_path):
     store = LocalStore(tmp_path)
     save_checkpoint(store, "r", 3, lambda folder: (folder / "x").write_text("x"), 2)
     journal_of(tmp_path, {})
-    rivals = contestants(run_in(tmp_path, 4), SimpleNamespace(name="t"))
-    assert next(rivals).role == "base"
+    compared = eval_models(run_in(tmp_path, 4), SimpleNamespace(name="t"))
+    assert next(compared).role == "base"
     with pytest.raises(UserError, match="the one after 3 of 4 rollout steps"):
-        next(rivals)
+        next(compared)
 
 
 def test_a_stage_counts_its_process_unless_it_shares_it(tmp_path):

@@ -10,9 +10,10 @@ import pytest
 from eval.harness import expected_of
 from eval.report import evidence
 from eval.suite import SUITES
-from steps import sweep
+from steps import sweep as steps_sweep
 from zppo_core.config.overrides import resolve
 from zppo_core.errors import UserError
+from zppo_core.run import sweep
 
 # stands in for the ZPPO flow: notes that it ran, and fails where a file says so
 FLOW = """
@@ -28,7 +29,7 @@ sys.exit(3 if pathlib.Path("broken-" + name).exists() else 0)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     flow = tmp_path / "flow.py"
     flow.write_text(FLOW)
-    monkeypatch.setattr(sweep, "FLOW", flow)
+    monkeypatch.setattr(steps_sweep, "FLOW", flow)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -89,13 +90,13 @@ def test_what_failed_runs_again_alone_and_what_is_done_does_not(folder):
     members = two_methods(seeds="0")
     broken = folder / f"broken-{members[1].name}"
     broken.touch()
-    first = [sweep.run_member(m, str(folder)) for m in members]
+    first = [steps_sweep.run_member(m, str(folder)) for m in members]
     assert [r["status"] for r in first] == ["done", "failed"]
     text = sweep.report(first)
     assert "1 of 2 members done" in text
     assert first[1]["log"] in text
     broken.unlink()
-    again = [sweep.run_member(m, str(folder)) for m in members]
+    again = [steps_sweep.run_member(m, str(folder)) for m in members]
     assert [r["status"] for r in again] == ["done before", "done"]
     assert ran(folder) == [members[0].name, members[1].name, members[1].name]
 
@@ -103,7 +104,7 @@ def test_what_failed_runs_again_alone_and_what_is_done_does_not(folder):
 def test_other_settings_under_the_same_name_are_not_taken_for_done(folder):
     for sets in ("", "run.rollout_steps=3"):
         (member, *_) = two_methods(methods="grpo", seeds="0", sets=sets)
-        assert sweep.run_member(member, str(folder))["status"] == "done"
+        assert steps_sweep.run_member(member, str(folder))["status"] == "done"
 
 
 def test_a_file_of_ones_own_reaches_every_member_and_another_text_runs_them_again(folder):
@@ -112,7 +113,7 @@ def test_a_file_of_ones_own_reaches_every_member_and_another_text_runs_them_agai
         plan = sweep.plan("", "trial", "grpo", "nano", "0", ["run.rollout_steps=3"], text)
         (member,) = sweep.members(plan)
         assert member.settings.optimizer.updates == updates
-        sweep.run_member(member, str(folder))
+        steps_sweep.run_member(member, str(folder))
         assert sweep.ledger(member).with_suffix(".toml").read_text() == text
     assert len(ran(folder)) == 2
     with pytest.raises(UserError, match=r"--config: unknown field optimizer\.update"):
@@ -129,10 +130,10 @@ def test_a_kill_while_a_note_is_written_leaves_none(folder, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(os, "replace", die)
         with pytest.raises(KeyboardInterrupt):
-            sweep.run_member(member, str(folder))
+            steps_sweep.run_member(member, str(folder))
     assert not sweep.ledger(member).exists()
-    assert sweep.run_member(member, str(folder))["status"] == "done"
-    assert sweep.run_member(member, str(folder))["status"] == "done before"
+    assert steps_sweep.run_member(member, str(folder))["status"] == "done"
+    assert steps_sweep.run_member(member, str(folder))["status"] == "done before"
 
 
 @pytest.mark.parametrize("half", ["", '{"sett', "[]", "{}"])
@@ -140,14 +141,14 @@ def test_a_damaged_note_is_said_and_its_member_runs_again(folder, capsys, half):
     (member, *_) = two_methods(methods="grpo", seeds="0")
     sweep.ledger(member).parent.mkdir(parents=True)
     sweep.ledger(member).write_text(half)
-    assert sweep.run_member(member, str(folder))["status"] == "done"
+    assert steps_sweep.run_member(member, str(folder))["status"] == "done"
     assert f"{member.name}.json is damaged" in capsys.readouterr().out
-    assert sweep.run_member(member, str(folder))["status"] == "done before"
+    assert steps_sweep.run_member(member, str(folder))["status"] == "done before"
 
 
 def test_a_sweep_without_a_page_writes_none(folder):
     plan = sweep.plan("", "trial", "grpo", "nano", "0", "")
-    assert sweep.write_page(plan, str(folder)) == ""
+    assert steps_sweep.write_page(plan, str(folder)) == ""
     assert not list(folder.rglob("*.md"))
 
 
@@ -155,6 +156,6 @@ def test_a_preset_s_page_is_written_from_the_sweep_s_own_database(folder, monkey
     written = []
     monkeypatch.setattr(evidence, "write", lambda *arguments: written.append(arguments))
     plan = sweep.plan("evidence", "mine", "", "", "", "store.database=here/all.duckdb")
-    assert sweep.write_page(plan, str(folder)) == str(folder / "docs/evidence.md")
+    assert steps_sweep.write_page(plan, str(folder)) == str(folder / "docs/evidence.md")
     database = str(folder / "here/all.duckdb")
     assert written == [(database, "mine", folder / "docs/evidence.md")]

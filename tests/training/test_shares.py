@@ -9,7 +9,7 @@ import world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zppo_core.training.rank_plan import deal, rounds
+from zppo_core.training.rank_plan import assign_ranks, rounds
 from zppo_core.types import EncodedPrompt
 
 MODES = ("shared_prefix", "packed")
@@ -26,7 +26,7 @@ def cost(group) -> int:
 @settings(deadline=None, max_examples=30)
 def test_the_costliest_group_goes_first_and_each_to_who_has_least(order, ranks: int) -> None:
     batch = [GROUPS[i] for i in order]
-    owners = deal(batch, ranks)
+    owners = assign_ranks(batch, ranks)
     load = [0] * ranks
     for i in sorted(range(5), key=lambda i: (-cost(batch[i]), i)):
         assert load[owners[i]] == min(load)

@@ -51,8 +51,8 @@ def plan_augmentations(
     while position < len(kept) and len(plan) < cap:
         # a question takes at most one slot a kind, so these many are reached for certain
         reached = kept[position : position + max(1, (cap - len(plan)) // max(len(walked), 1))]
-        known = has_correct_teacher(reached) if any_needs_teacher else [False] * len(reached)
-        for index, correct in zip(reached, known, strict=True):
+        has_correct = has_correct_teacher(reached) if any_needs_teacher else [False] * len(reached)
+        for index, correct in zip(reached, has_correct, strict=True):
             if accuracies[index] >= 1.0:  # no wrong rollout: nothing to reformulate
                 continue
             for kind in walked:

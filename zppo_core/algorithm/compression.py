@@ -145,12 +145,12 @@ class Compressor:
             (self.engine.name, p.digest(), sampling.max_tokens, 0 if attempt == 0 else s)
             for p, s in zip(prompts, seeds, strict=True)
         ]
-        known = [None if self.memo is None else self.memo.get("compress", *k) for k in keys]
-        new = [i for i, text in enumerate(known) if text is None]
+        texts = [None if self.memo is None else self.memo.get("compress", *k) for k in keys]
+        new = [i for i, text in enumerate(texts) if text is None]
         outputs = self.engine.generate([prompts[i] for i in new], sampling, [seeds[i] for i in new])
         tokens = dict.fromkeys(range(len(prompts)), 0)
         for i, group in zip(new, outputs, strict=True):
-            known[i], tokens[i] = group[0].text, len(group[0].token_ids_T)
+            texts[i], tokens[i] = group[0].text, len(group[0].token_ids_T)
             if self.memo is not None:
-                self.memo.put(known[i], "compress", *keys[i])
-        return [(index, str(known[i]), tokens[i]) for i, index in enumerate(indices)]
+                self.memo.put(texts[i], "compress", *keys[i])
+        return [(index, str(texts[i]), tokens[i]) for i, index in enumerate(indices)]

@@ -29,7 +29,7 @@ class Rng(Protocol):
     def shuffle(self, x: list[int]) -> None: ...
 
 
-def share(ratio: float, n: int) -> int:
+def floor_fraction(ratio: float, n: int) -> int:
     """floor(ratio * n), safe against the rounding of the ratio."""
     return int(ratio * n + 1e-9)
 

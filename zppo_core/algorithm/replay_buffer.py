@@ -145,14 +145,14 @@ class PromptReplayBuffer:
 
     def load_state_dict(self, state: BufferState) -> None:
         """Take the entries of `state`; ValueError if it belongs to another kind of buffer."""
-        for name, theirs, ours in (
+        for name, saved, configured in (
             ("capacity", state["capacity"], self.capacity),
             ("threshold", state["threshold"], self.threshold),
             ("refresh", state["refresh"], self.refresh),
         ):
-            if theirs != ours:
+            if saved != configured:
                 raise ValueError(
-                    f"buffer state has {name}={theirs}, this run {ours}; resume with the "
+                    f"buffer state has {name}={saved}, this run {configured}; resume with the "
                     "configuration that wrote it"
                 )
         self._entries = OrderedDict((e["question_id"], Entry(**e)) for e in state["entries"])

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from zppo_core.algorithm.augmentation_plan import plan_augmentations
-from zppo_core.algorithm.reformulation import Instance, PromptContext, PromptWriter, share
+from zppo_core.algorithm.reformulation import Instance, PromptContext, PromptWriter, floor_fraction
 from zppo_core.algorithm.reformulations import find
 from zppo_core.algorithm.replay_buffer import BufferEvent
 from zppo_core.algorithm.step_types import (
@@ -27,7 +27,7 @@ from zppo_core.algorithm.step_types import (
 from zppo_core.algorithm.student_update import distill_student, dynamic_groups, update_student
 from zppo_core.config import Config
 from zppo_core.config.schema import method_of
-from zppo_core.processes.background import Ahead, slices
+from zppo_core.processes.background import BackgroundQueue, slices
 from zppo_core.protocols import Sampling
 from zppo_core.rewards.where import whole_turn
 from zppo_core.store.teacher_cache import Draw, DrawRequest
@@ -53,7 +53,8 @@ def rollout_step(
     replayed: list[str] = []
     if method.replay:
         rng = stream(config.run.seed, "replay", step)
-        replayed = state.buffer.sample(share(config.replay.ratio, len(new)), rng, exclude=new)
+        size = floor_fraction(config.replay.ratio, len(new))
+        replayed = state.buffer.sample(size, rng, exclude=new)
     asks = [plain_ask(corpus[q], "plain", roles, config) for q in new]
     asks += [plain_ask(corpus[q], "replay", roles, config) for q in replayed]
     ahead: Draws = {}  # teacher draws made meanwhile; after a crash the cache has them
@@ -61,7 +62,7 @@ def rollout_step(
     hard = [g for g in plain if g.accuracy < config.replay.threshold]
 
     # 2., 3. teacher rollouts on the hard questions, fresh on every visit; the caps
-    cap = share(config.reformulation.ratio, len(new))
+    cap = floor_fraction(config.reformulation.ratio, len(new))
     teacher = record(
         "teacher", lambda: teacher_rollouts(plain, hard, cap, ahead, state, roles, corpus, config)
     )
@@ -173,29 +174,29 @@ def plain_rollouts(
     def follow(part: Sequence[Ask], sampled: Sampled, last: bool) -> list[Group]:
         groups = grade(part, sampled, step, roles, corpus)
         hard = [g for g in groups if g.accuracy < config.replay.threshold]
-        wanted = [g.question_id for g in (groups if for_all else hard if for_hard else [])]
-        if wanted and not last:  # the last slice has none to hide behind
-            ahead.update(ask_teachers(wanted, state.visits, roles, corpus, config))
+        ids = [g.question_id for g in (groups if for_all else hard if for_hard else [])]
+        if ids and not last:  # the last slice has none to hide behind
+            ahead.update(ask_teachers(ids, state.visits, roles, corpus, config))
         return groups
 
     parts = slices(asks, config.compute.overlap)
-    with Ahead[list[Group]]() as behind:
+    with BackgroundQueue[list[Group]]() as behind:
         for i, part in enumerate(parts):
             sampled = sample(part, step, roles, config)
-            behind.begin(partial(follow, part, sampled, i == len(parts) - 1))
-        return [group for groups in behind.collect() for group in groups]
+            behind.submit(partial(follow, part, sampled, i == len(parts) - 1))
+        return [group for groups in behind.results() for group in groups]
 
 
 def augmented_rollouts(
     asks: Sequence[Ask], early: Sampled, step: int, roles: Roles, corpus: Corpus, config: Config
 ) -> list[Group]:
     """Student rollouts on the reformulated prompts but for the `early` ones; slices as above."""
-    with Ahead[list[Group]]() as behind:
+    with BackgroundQueue[list[Group]]() as behind:
         for part in slices(asks, config.compute.overlap):
             missing = [ask for ask in part if ask.uid(step) not in early]
             sampled = early | sample(missing, step, roles, config)
-            behind.begin(partial(grade, part, sampled, step, roles, corpus))
-        return [group for groups in behind.collect() for group in groups]
+            behind.submit(partial(grade, part, sampled, step, roles, corpus))
+        return [group for groups in behind.results() for group in groups]
 
 
 def teacher_rollouts(
@@ -224,10 +225,10 @@ def teacher_rollouts(
     drawn: dict[str, tuple[TeacherDraw, ...]] = {}
 
     def has_correct(indices: Sequence[int]) -> list[bool]:
-        wanted = [hard[i].question_id for i in indices]
-        missing = [q for q in wanted if q not in drawn]
+        ids = [hard[i].question_id for i in indices]
+        missing = [q for q in ids if q not in drawn]
         drawn.update(draw_teacher(missing, ahead, state, roles, corpus, config))
-        return [any(d.grade.reward == 1.0 for d in drawn[q]) for q in wanted]
+        return [any(d.grade.reward == 1.0 for d in drawn[q]) for q in ids]
 
     if config.teacher.scope == "hard":
         has_correct(range(len(hard)))
@@ -248,8 +249,8 @@ def draw_teacher(
     """G_T graded rollouts of every teacher for each question at its current visit."""
     visits = state.visits
     missing = [q for q in question_ids if q not in ahead]
-    made = ahead | ask_teachers(missing, visits, roles, corpus, config)
-    drawn = {q: made[q] for q in question_ids}
+    answers = ahead | ask_teachers(missing, visits, roles, corpus, config)
+    drawn = {q: answers[q] for q in question_ids}
     thinking = config.teacher.thinking
     pairs = [
         (corpus[q], whole_turn(d.text, thinking, d.finish == "length"))
@@ -314,12 +315,12 @@ def reformulate(
     writer = PromptWriter(context)
     asks: list[Ask] = []
     parts = slices(instances, config.compute.overlap)
-    with Ahead[Sampled]() as student:
+    with BackgroundQueue[Sampled]() as student:
         for i, part in enumerate(parts):
             asks += (written := writer.write(part))
             if i < len(parts) - 1:
-                student.begin(partial(sample, written, step, roles, config))
-        for sampled in student.collect():
+                student.submit(partial(sample, written, step, roles, config))
+        for sampled in student.results():
             early |= sampled
     return asks
 

@@ -88,9 +88,9 @@ def resolved(
     go over the file and under the overrides. UserError names all faults, those of a file with its
     name.
     """
-    mine = source.values() if source else {}
+    user_values = source.values() if source else {}
     label = source.name if source else ""
-    mine.pop("scale", None)
+    user_values.pop("scale", None)
     preset, at, layout = (scale_named(scale, source) or "nano").partition("@")
     if preset not in SCALES:
         raise UserError(f"unknown scale {preset!r}; {suggestion(preset, SCALES)}")
@@ -99,7 +99,7 @@ def resolved(
     layers: list[tuple[str, Mapping[str, object]]] = [
         (f"preset {preset}", _shipped(f"presets/{preset}")),
         (f"layout {layout}", _shipped(f"layouts/{layout}") if at else {}),
-        (label, mine),
+        (label, user_values),
     ]
     for option, (field, text) in (options or {}).items():
         section, _, name = field.partition(".")
@@ -118,8 +118,8 @@ def resolved(
                 values[section], origins[section] = fields, origin
 
     def where(name: str) -> str:
-        known = origins.get(name, origins.get(name.partition(".")[0], ""))
-        return f"{label}: " if label and known == label else ""
+        origin = origins.get(name, origins.get(name.partition(".")[0], ""))
+        return f"{label}: " if label and origin == label else ""
 
     config = read(Config, values, where=where)
     validate(config)
@@ -147,3 +147,8 @@ def _sets(overrides: Iterable[str] | Mapping[str, object]) -> Iterable[tuple[str
 def _shipped(name: str) -> dict[str, object]:
     path = resources.files("zppo_core.config") / f"{name}.toml"
     return tomllib.loads(path.read_text("utf-8"))
+
+
+def scale_of(model: str) -> str:
+    """The preset by which a model is evaluated if none is named: foreign ones as 4B."""
+    return "4B" if model and not model.startswith("nano:") else "nano"

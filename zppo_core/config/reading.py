@@ -43,14 +43,14 @@ def read(
     """
     kind: Any = cls
     try:
-        made: T = adapter(kind).validate_python(values)
+        value: T = adapter(kind).validate_python(values)
     except ValidationError as error:
         lines = []
         for fault in error.errors(include_url=False):
             path = [str(part) for part in fault["loc"]]
             lines.append(where(".".join(path[:2])) + _line(cls, path, within, fault))
         raise UserError("\n".join(dict.fromkeys(lines))) from None
-    return made
+    return value
 
 
 def _line(cls: type, path: list[str], within: str, fault: ErrorDetails) -> str:
@@ -67,8 +67,8 @@ def _line(cls: type, path: list[str], within: str, fault: ErrorDetails) -> str:
     if kind == "dataclass_type":
         return f"{name} is a section; set a field of it, like {name}.<field>=<value>"
     if kind == "value_error":
-        said = str(fault["ctx"]["error"])
-        return said if said.startswith(name) else f"{name}: {said}"
+        message = str(fault["ctx"]["error"])
+        return message if message.startswith(name) else f"{name}: {message}"
     inside = [] if kind in ("missing", "too_long") else path[len(names) :]
     return f"{name}: {given!r} is not {_described(annotation, inside)}"
 
@@ -91,10 +91,10 @@ def _field(cls: type, path: list[str]) -> tuple[list[str], object]:
 
 def _unknown(section: object, path: list[str], within: str) -> str:
     """An unknown field, and the one that is most like it."""
-    known = list(get_type_hints(section))
+    valid = list(get_type_hints(section))
     if not within:
-        return f"unknown section {path[0]!r}; {suggestion(path[0], known)}"
-    remedy = suggestion(path[0], known, lambda field: f"{within}.{field}")
+        return f"unknown section {path[0]!r}; {suggestion(path[0], valid)}"
+    remedy = suggestion(path[0], valid, lambda field: f"{within}.{field}")
     return f"unknown field {within}.{path[0]}; {remedy}"
 
 
@@ -140,5 +140,5 @@ def _described(annotation: object, path: list[str]) -> str:
         return f"{len(arguments)} numbers"
     if origin is tuple or origin is list:
         return "a list"
-    known = KINDS.get(plain) if isinstance(plain, type) else None
-    return known or ("a table" if origin else "of the right kind")
+    description = KINDS.get(plain) if isinstance(plain, type) else None
+    return description or ("a table" if origin else "of the right kind")

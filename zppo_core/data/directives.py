@@ -200,12 +200,12 @@ def strip_directives(text: str) -> str:
 
 def answer_form(text: str) -> str:
     """The form that the directives of `text` want: a name of `FORMS`, or "" if they name none."""
-    wanted = " \n ".join(_stripped(text)[1])
-    said = _plain(wanted)
-    number, phrase = (pattern.search(said) for pattern in (_NUMBER, _PHRASE))
-    if _LETTER.search(said):
+    directives = " \n ".join(_stripped(text)[1])
+    plain = _plain(directives)
+    number, phrase = (pattern.search(plain) for pattern in (_NUMBER, _PHRASE))
+    if _LETTER.search(plain):
         return "letter"
-    if _INTEGER.search(said):
+    if _INTEGER.search(plain):
         return "integer"
     if number and phrase:
         return "short"
@@ -260,8 +260,10 @@ def _sentences(line: str) -> Iterator[str]:
     start = 0
     for end in _END.finditer(line):
         sentence = line[start : end.end()]
-        known = _NO_END.fullmatch(sentence.split()[-1]) and not _LAST_OF_LIST.search(sentence)
-        if known or _LABEL.fullmatch(sentence):
+        abbreviation = _NO_END.fullmatch(sentence.split()[-1]) and not _LAST_OF_LIST.search(
+            sentence
+        )
+        if abbreviation or _LABEL.fullmatch(sentence):
             continue
         yield sentence
         start = end.end()
@@ -294,27 +296,27 @@ def _plain(sentence: str) -> str:
 
     Capitals stay only where they may be options: "MUST BE" is small, "A, B or C" is not.
     """
-    said = _BOX.sub(" <box> ", sentence).replace("**", "")
-    said = _LABELS.sub(" <labels> ", said)
-    said = _PLACE.sub(" <place> ", said)
-    said = re.sub(r"(?i)(\banswer(?: is)?\W{0,5})X\b", r"\1 <place> ", said)
-    said = re.sub(r"(?<=where )[A-Z](?= is)", " <place> ", said)
-    said = re.sub(r"\b[A-H]{3,8}\b(?=\W*$| without)", " <labels> ", said)
-    said = " ".join(said.replace("-", " ").split())
-    return re.sub(r"\b[A-Z][A-Za-z]+", lambda m: m[0].lower(), said)
+    plain = _BOX.sub(" <box> ", sentence).replace("**", "")
+    plain = _LABELS.sub(" <labels> ", plain)
+    plain = _PLACE.sub(" <place> ", plain)
+    plain = re.sub(r"(?i)(\banswer(?: is)?\W{0,5})X\b", r"\1 <place> ", plain)
+    plain = re.sub(r"(?<=where )[A-Z](?= is)", " <place> ", plain)
+    plain = re.sub(r"\b[A-H]{3,8}\b(?=\W*$| without)", " <labels> ", plain)
+    plain = " ".join(plain.replace("-", " ").split())
+    return re.sub(r"\b[A-Z][A-Za-z]+", lambda m: m[0].lower(), plain)
 
 
 def _is_directive(sentence: str) -> bool:
     if "?" in sentence or len(sentence) > 1000:
         return False
-    said = _plain(sentence)
-    low = _INTEGER.sub("requiring a number", said.lower())
-    if _OPTION.search(said) or _DECIDING.search(low) or _CONDITION.search(low):
+    plain = _plain(sentence)
+    low = _INTEGER.sub("requiring a number", plain.lower())
+    if _OPTION.search(plain) or _DECIDING.search(low) or _CONDITION.search(low):
         return False
-    return _names_a_form(said, low) and _only_talks(said, low)
+    return _names_a_form(plain, low) and _only_talks(plain, low)
 
 
-def _names_a_form(said: str, low: str) -> bool:
+def _names_a_form(plain: str, low: str) -> bool:
     """Whether a sentence says how to answer: by letter, in short, after reasoning, in a box."""
     formed = _FORMED.search(low)
     choosing = _CHOOSING.search(low)
@@ -324,11 +326,11 @@ def _names_a_form(said: str, low: str) -> bool:
         return True
     if not _ANSWERING.search(low):
         return bool(re.match(r"(?:please )?(?:be|keep it|keep this) ", low) and _SHORT.search(low))
-    if _LETTER.search(said):
+    if _LETTER.search(plain):
         return True
     if choosing:
         return False
-    if _INTEGER.search(said.lower()):
+    if _INTEGER.search(plain.lower()):
         return True
     if re.search(r"\b(?:options?|choices?)\b", low) and not re.search(r"\b(?:only|just)\b", low):
         return False
@@ -342,14 +344,14 @@ def _is_known(word: str) -> bool:
     return word in _WORDS or any(stem in _WORDS for stem in stems)
 
 
-def _only_talks(said: str, low: str) -> bool:
+def _only_talks(plain: str, low: str) -> bool:
     """Whether all words of a sentence are of those that talk of answering is made of."""
     manners = {w for m in _MANNER.finditer(low) for w in re.findall(r"[a-z]+", m[1])}
     examples = re.search(r"\be\.?g\b|\bi\.?e\b|\bsuch as\b|\bfor example\b|\blike\b", low)
     if verb := _VERB.match(low):
         manners.add(verb[1])
     spare = 1 if _REASONED.search(low) else 0
-    for token in _TOKEN.findall(_INTEGER.sub("requiring a number", said)):
+    for token in _TOKEN.findall(_INTEGER.sub("requiring a number", plain)):
         word = token.lower().strip("'’")
         if word in _MARKS or not word:
             continue
@@ -361,4 +363,4 @@ def _only_talks(said: str, low: str) -> bool:
         if not (spare and token.isalpha() and token.islower() and len(token) > 3):
             return False
         spare -= 1
-    return not re.search(r"[^\s\w.,;:!()\[\]{}<>/\\$\"'`’“”*#&]", said)
+    return not re.search(r"[^\s\w.,;:!()\[\]{}<>/\\$\"'`’“”*#&]", plain)

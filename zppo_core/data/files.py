@@ -95,10 +95,10 @@ def undecoded(stream: IterableDataset, columns: Iterable[str]) -> IterableDatase
             stream = stream.cast_column(name, Image(decode=False))
         elif isinstance(feature, List) and isinstance(feature.feature, Image):
             stream = stream.cast_column(name, List(Image(decode=False)))
-    wanted, present = set(columns), stream.column_names
-    if not wanted or present is None:
+    chosen, present = set(columns), stream.column_names
+    if not chosen or present is None:
         return stream
-    return stream.select_columns([c for c in present if c in wanted])
+    return stream.select_columns([c for c in present if c in chosen])
 
 
 def is_place(place: str) -> bool:
@@ -117,18 +117,18 @@ def table_files(place: str, begins: str = "") -> list[TableFile]:
     folder, _, name = place.rpartition("/") if Path(place).suffix in FORMATS else (place, "", "")
     if place.startswith("s3://"):
         store = open_store(folder)
-        found = {key: _on_s3(store, folder, key) for key in store.list(name)}
+        present = {key: _on_s3(store, folder, key) for key in store.list(name)}
     else:
-        here = Path(folder).expanduser()
-        if not (here / name).exists():
+        root = Path(folder).expanduser()
+        if not (root / name).exists():
             raise UserError(f"{place} does not exist; give a file, a folder or s3://bucket/prefix")
-        if here.is_file():
+        if root.is_file():
             raise UserError(f"{place} is no table; give one of *{', *'.join(FORMATS)}")
-        paths = [here / name] if name else here.rglob("*")
-        found = {p.relative_to(here).as_posix(): _here(here, p) for p in paths if p.is_file()}
+        paths = [root / name] if name else root.rglob("*")
+        present = {p.relative_to(root).as_posix(): _here(root, p) for p in paths if p.is_file()}
     files = [
         file
-        for key, file in sorted(found.items())
+        for key, file in sorted(present.items())
         if PurePosixPath(key).suffix in FORMATS
         and PurePosixPath(key).name.startswith(begins)
         and (key == name or PurePosixPath(key).name not in NO_TABLES)

@@ -29,7 +29,7 @@ LETTERS = "ABCDEFGHIJ"
 
 
 @dataclass(frozen=True)
-class Told:
+class TypedAnswer:
     """A gold answer with what its source tells of it; `fault` says why it cannot be used."""
 
     gold: str
@@ -45,7 +45,7 @@ def plain_type(reward_type: object) -> str:
     return re.sub(r"[\s-]+", "_", text.strip().lower())
 
 
-def told(answer: object, reward_type: object = "") -> Told:
+def typed_answer(answer: object, reward_type: object = "") -> TypedAnswer:
     """The gold of a source's `answer` under its reward type.
 
     A list of accepted texts gives its first as the gold and the others beside it; other lists are
@@ -53,16 +53,16 @@ def told(answer: object, reward_type: object = "") -> Told:
     """
     name = plain_type(reward_type)
     if name in UNUSABLE or name.startswith(UNUSABLE_PREFIX):
-        return Told(str(answer or ""), fault=f"gold of type {name}")
+        return TypedAnswer(str(answer or ""), fault=f"gold of type {name}")
     kind = KINDS.get(name, "")
     listed = answer
     if isinstance(answer, str) and (name in ACCEPTED or kind in LISTS):
-        found = text_list(answer)
-        listed = answer if found is None else found
+        entries = text_list(answer)
+        listed = answer if entries is None else entries
     if name in ACCEPTED and isinstance(listed, (list, tuple)):
         accepted = list(dict.fromkeys(texts_of(list(listed))))
-        return Told(accepted[0] if accepted else "", accepted=tuple(accepted[1:]))
-    return Told(answer_text(listed), kind, judged=name in JUDGED)
+        return TypedAnswer(accepted[0] if accepted else "", accepted=tuple(accepted[1:]))
+    return TypedAnswer(answer_text(listed), kind, judged=name in JUDGED)
 
 
 _NUMBER = r"[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+)"
@@ -120,8 +120,8 @@ def read_options(text: str) -> tuple[str, ...]:
     for pattern in _MARKS:
         for upper in (True, False):
             marks = [m for m in pattern.finditer(text) if m[1].isupper() == upper]
-            if found := _texts(text, _last_run([m[1].upper() for m in marks]), marks):
-                return found
+            if options := _texts(text, _last_run([m[1].upper() for m in marks]), marks):
+                return options
     return ()
 
 

@@ -112,8 +112,8 @@ def chat(
     if inline and is_missing(images):
         images = inline
     by_reply = is_missing(answer)
-    told = reply if by_reply else answer
-    return Asked(content_text(content), told, images, category, facts, by_reply, system)
+    target = reply if by_reply else answer
+    return Asked(content_text(content), target, images, category, facts, by_reply, system)
 
 
 def content_text(content: object) -> str:
@@ -132,9 +132,9 @@ def _parts(content: object) -> list[Mapping[str, object]]:
 def _picture(part: Mapping[str, object]) -> object:
     """The picture that stands in a message's part, if there is one and not only its place."""
     for name in ("image", "image_url", "path", "url"):
-        if not is_missing(found := part.get(name)):
-            inner = found.get("url") if isinstance(found, Mapping) else None
-            return found if inner is None else inner
+        if not is_missing(value := part.get(name)):
+            inner = value.get("url") if isinstance(value, Mapping) else None
+            return value if inner is None else inner
     return None
 
 
@@ -262,10 +262,10 @@ def parse_columns(columns: Mapping[str, str]) -> dict[str, str]:
 def parse_format(text: str) -> str:
     """The layout that `data.format` names, "" if it is to be guessed; UserError on another."""
     plain = re.sub(r"[\s_-]", "", text.lower())
-    known = {name.replace("-", ""): name for name in NAMES} | _ALIASES
-    if plain not in known:
+    spellings = {name.replace("-", ""): name for name in NAMES} | _ALIASES
+    if plain not in spellings:
         raise UserError(f"data.format={text} is no layout; use one of {', '.join(NAMES)}")
-    return known[plain]
+    return spellings[plain]
 
 
 def guess(row: Mapping[str, object]) -> str:

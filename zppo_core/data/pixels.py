@@ -121,10 +121,10 @@ def orientation(image: Image.Image) -> int:
     if image.format == "TIFF":  # turned when it is decoded, its size said so before
         return 1
     try:
-        found = image.getexif().get(ORIENTATION, 1)
+        tag = image.getexif().get(ORIENTATION, 1)
     except Exception:  # a damaged tag is no reason to lose the picture
         return 1
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+    return tag if isinstance(tag, int) and 1 <= tag <= 8 else 1
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:

@@ -55,14 +55,14 @@ def _reason(error: Exception) -> str:
 
 def _parquet(path: Path, columns: Collection[str], start: int) -> Numbered:
     with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
-        wanted = _wanted(file.schema_arrow, columns)
+        present = _present(file.schema_arrow, columns)
         number = 0
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
             if number + rows <= start:
                 number += rows
                 continue
-            for batch in file.iter_batches(BATCH, row_groups=[group], columns=wanted):
+            for batch in file.iter_batches(BATCH, row_groups=[group], columns=present):
                 yield from _rows_of(batch, number, start)
                 number += batch.num_rows
 
@@ -77,16 +77,16 @@ def _arrow(path: Path, columns: Collection[str], start: int) -> Numbered:
             source.seek(0)
             file = pa.ipc.open_stream(source)
             batches = iter(file)
-        wanted = _wanted(file.schema, columns)
+        present = _present(file.schema, columns)
         for whole in batches:
             whole.validate(full=True)
-            batch = whole.select(wanted)
+            batch = whole.select(present)
             for first in range(0, batch.num_rows, BATCH):
                 yield from _rows_of(batch.slice(first, BATCH), number + first, start)
             number += batch.num_rows
 
 
-def _wanted(schema: pa.Schema, columns: Collection[str]) -> list[str]:
+def _present(schema: pa.Schema, columns: Collection[str]) -> list[str]:
     if not schema.names:
         raise RowError(1, "the file has no columns")
     twice = {name for name in schema.names if schema.names.count(name) > 1}

@@ -22,15 +22,15 @@ def final_answer(text: str, reply: bool = False) -> str:
     Of an assistant's `reply` also what stands behind "the answer is", or all of a short one; ""
     if it marks none.
     """
-    said = text.rpartition("</think>")[2].strip()
-    if tagged := _TAGGED.findall(said):
+    visible = text.rpartition("</think>")[2].strip()
+    if tagged := _TAGGED.findall(visible):
         return final_answer(tagged[-1]).strip()
-    if hashes := _HASHES.search(said):
+    if hashes := _HASHES.search(visible):
         return hashes[1]
-    if boxed := extract_boxed(said):
+    if boxed := extract_boxed(visible):
         return boxed
     if not reply:
         return text
-    if stated := _SAID.search(said):
+    if stated := _SAID.search(visible):
         return stated[1].strip("$ ")
-    return said if len(said) <= LONGEST_REPLY and "\n" not in said else ""
+    return visible if len(visible) <= LONGEST_REPLY and "\n" not in visible else ""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from zppo_core.data.directives import answer_form, strip_directives, with_form
 from zppo_core.data.files import is_place, read_file, table_files, undecoded
-from zppo_core.data.kinds import options_for, told
+from zppo_core.data.kinds import options_for, typed_answer
 from zppo_core.data.layouts import (
     COLUMNS,
     LAYOUTS,
@@ -206,8 +206,8 @@ class _Reader:
         present = [c for c in self._columns_of if c not in self._unseen]
         self._refuse(sorted(self._unseen), present)
 
-    def _refuse(self, wanted: Sequence[str], present: Collection[str]) -> None:
-        missing = [c for c in wanted if c not in present]
+    def _refuse(self, required: Sequence[str], present: Collection[str]) -> None:
+        missing = [c for c in required if c not in present]
         if missing:
             raise UserError(
                 f"{self.source} has no column {missing[0]!r} but {', '.join(present)}; set "
@@ -238,13 +238,13 @@ class _Reader:
             raise UnusableError(f"with a question of more than {MAX_TEXT:,} characters")
         facts = asked.facts
         judged = truth_of(facts.get("judged"))
-        known = told(asked.answer, facts.get("reward_type"))
-        if known.fault:
-            raise UnusableError(f"with a {known.fault}")
-        gold = known.gold
+        typed = typed_answer(asked.answer, facts.get("reward_type"))
+        if typed.fault:
+            raise UnusableError(f"with a {typed.fault}")
+        gold = typed.gold
         if not text or not gold:
             raise UnusableError("without question or answer")
-        judged = judged or known.judged
+        judged = judged or typed.judged
         if isinstance(asked.answer, str) and not judged:
             gold = final_answer(gold, asked.reply)
             if not gold:
@@ -253,13 +253,13 @@ class _Reader:
             raise UnusableError(f"with an answer of more than {MAX_GOLD:,} characters")
         images = self._images(asked.images, place)
         text, form = self._text(text, len(images))
-        kind = answer_text(facts.get("kind")) or known.kind or answer_kind(asked.answer)
+        kind = answer_text(facts.get("kind")) or typed.kind or answer_kind(asked.answer)
         try:
             known_kind(kind)
         except UserError as error:
             raise UserError(f"{place.label}: {error}") from None
         options = texts_of(facts.get("options")) or options_for(gold, kind, text)
-        accepted = known.accepted or texts_of(facts.get("accepted"))
+        accepted = typed.accepted or texts_of(facts.get("accepted"))
         category = facts.get("category", asked.category)
         question = Question(
             question_id,

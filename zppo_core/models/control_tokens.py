@@ -53,20 +53,20 @@ def control_tokens(
     `pad_token_id`. `media_ids` are those that its configuration gives to media. UserError if
     nothing names an end.
     """
-    about = generation or {}
+    defaults = generation or {}
     added = {int(i): token for i, token in tokenizer.added_tokens_decoder.items()}
     special = {i for i, t in added.items() if t.special or _CONTROL.fullmatch(t.content)}
     special |= set(map(int, tokenizer.all_special_ids))
     names = {i: str(tokenizer.convert_ids_to_tokens(i)) for i in special}
     turn, inside = _written(tokenizer, names)
-    named = [*turn, *_ids(tokenizer.eos_token_id), *_ids(about.get("eos_token_id"))]
+    named = [*turn, *_ids(tokenizer.eos_token_id), *_ids(defaults.get("eos_token_id"))]
     ends = [i for i in named if 0 <= i < vocab_size]
     if not ends:
         raise UserError(
             "neither tokenizer nor generation_config nor chat template names an end token; set "
             "eos_token in tokenizer_config.json"
         )
-    pads = [*_ids(tokenizer.pad_token_id), *_ids(about.get("pad_token_id")), ends[0]]
+    pads = [*_ids(tokenizer.pad_token_id), *_ids(defaults.get("pad_token_id")), ends[0]]
     spoken = {i for i, t in added.items() if t.content in THINK_TAGS} | inside | set(ends)
     beyond = range(len(tokenizer), vocab_size)
     barred = (special - spoken) | (set(media_ids) - set(ends)) | set(beyond)
@@ -107,21 +107,21 @@ def _written(
     if not tokenizer.chat_template:
         return [], set()
     asked = {"role": "user", "content": _QUESTION}
-    said = {"role": "assistant", "content": _ANSWER}
+    reply = {"role": "assistant", "content": _ANSWER}
     # under both names that templates know it by
-    thinking = said | {"reasoning_content": _THOUGHT, "thinking": _THOUGHT}
+    thinking = reply | {"reasoning_content": _THOUGHT, "thinking": _THOUGHT}
     opened = _after(_QUESTION, _rendered(tokenizer, [asked], True))
     ends: list[int] = []
     inside: set[int] = set()
-    for turn in (said, thinking):
+    for turn in (reply, thinking):
         written = _after(_QUESTION, _rendered(tokenizer, [asked, turn], False))
         pairs = enumerate(zip(opened, written, strict=False))
         begins = next((i for i, (a, b) in pairs if a != b), min(len(opened), len(written)))
-        own = written[begins:].partition(_ANSWER)[0]
-        inside |= {i for i, token in special.items() if token in own}
+        answer = written[begins:].partition(_ANSWER)[0]
+        inside |= {i for i, token in special.items() if token in answer}
         ends += _leading(_after(_ANSWER, written), special)
     if not ends:
-        followed = _rendered(tokenizer, [asked, said, asked], False)
+        followed = _rendered(tokenizer, [asked, reply, asked], False)
         ends = _leading(_after(_ANSWER, followed), special)
     return ends, inside
 

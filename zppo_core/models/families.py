@@ -111,7 +111,7 @@ class Family:
     def forward(
         self,
         model: PreTrainedModel,
-        wanted: str,
+        mode: str,
         pad_id: int,
         checkpointing: bool,
         device: torch.device,

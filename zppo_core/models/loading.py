@@ -55,12 +55,12 @@ def mtp_weights(name: str) -> dict[str, torch.Tensor]:
         if not isinstance(cached, str):
             return {}
         folder = Path(cached).parent
-    found: dict[str, torch.Tensor] = {}
+    tensors: dict[str, torch.Tensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, "pt") as file:
             names = [key for key in file.keys() if key.startswith(MTP)]  # noqa: SIM118
-            found |= {key: file.get_tensor(key) for key in names}
-    return found
+            tensors |= {key: file.get_tensor(key) for key in names}
+    return tensors
 
 
 def shape(name: str) -> tuple[int, int, bool]:
@@ -68,18 +68,18 @@ def shape(name: str) -> tuple[int, int, bool]:
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
-    found = _configuration(name)
-    images = hasattr(found, "vision_config")
+    configuration = _configuration(name)
+    images = hasattr(configuration, "vision_config")
     family: Any = AutoModelForImageTextToText if images else AutoModelForCausalLM
     with torch.device("meta"):
-        model = family.from_config(found)
+        model = family.from_config(configuration)
     return model.num_parameters(), model.get_output_embeddings().weight.shape[0], images
 
 
 def context(name: str) -> int:
     """Tokens of prompt and response that the model was made for."""
-    found = _configuration(name)
-    return int(found.get_text_config().max_position_embeddings)
+    configuration = _configuration(name)
+    return int(configuration.get_text_config().max_position_embeddings)
 
 
 def quiet() -> None:

@@ -70,7 +70,7 @@ def merged(model: PreTrainedModel) -> dict[str, torch.Tensor]:
 
 def merge(state: Mapping[str, torch.Tensor], factor: float) -> dict[str, torch.Tensor]:
     """`state` under the names of the base, with B A times `factor` added where adapters are."""
-    found = {}
+    merged = {}
     for name, value in state.items():
         if "lora_" in name:
             continue
@@ -78,8 +78,8 @@ def merge(state: Mapping[str, torch.Tensor], factor: float) -> dict[str, torch.T
         if middle and leaf == "weight":
             a, b = (state[f"{stem}.lora_{m}.{ADAPTER}.weight"].float() for m in "AB")
             value = (value.float() + b @ a * factor).to(value.dtype)
-        found[name.replace(".base_layer.", ".")] = value
-    return found
+        merged[name.replace(".base_layer.", ".")] = value
+    return merged
 
 
 def scaling(model: PreTrainedModel) -> float:

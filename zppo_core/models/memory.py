@@ -110,10 +110,10 @@ def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
     if uses and teacher is not None:
         tokens, gpus = config.data.max_prompt_tokens + config.rollout.max_tokens, c.teacher_gpus
         width = c.teacher_tensor_parallel or max(gpus, 1)
-        own = teacher.params * teacher.bytes / width
+        weight_bytes = teacher.params * teacher.bytes / width
         one = (teacher.cache_bytes * tokens + teacher.state_bytes) / width
         beside = (
-            Need("weights", own / GIB),
+            Need("weights", weight_bytes / GIB),
             Need("cache of one response", one / GIB),
             Need("CUDA", CONTEXT),
         )
@@ -132,8 +132,8 @@ def engine_gib(config: Config) -> float:
 
 def fault(config: Config, gpu_gib: float) -> str:
     """Why `config` does not fit on GPUs with `gpu_gib`, and the smallest change; "" if it does."""
-    found = estimate(config, gpu_gib)
-    if found is None:
+    estimated = estimate(config, gpu_gib)
+    if estimated is None:
         return ""
     c = config.compute
     if c.engine == "vllm" and c.engine_memory * gpu_gib < engine_gib(config):
@@ -142,20 +142,20 @@ def fault(config: Config, gpu_gib: float) -> str:
             f"{engine_gib(config):.0f}; raise compute.engine_memory or take larger GPUs"
         )
     shared = c.teacher_gpus == 0 and c.engine == "vllm"
-    if found.teacher_gib > (share := c.engine_memory * gpu_gib if shared else gpu_gib):
-        whose = "beside the student's engine a teacher" if shared else "a teacher's GPU"
+    if estimated.teacher_gib > (share := c.engine_memory * gpu_gib if shared else gpu_gib):
+        owner = "beside the student's engine a teacher" if shared else "a teacher's GPU"
         split = 0 < c.teacher_tensor_parallel < c.teacher_gpus
         more = f"raise compute.teacher_{'tensor_parallel' if split else 'gpus'}"
         return (
-            f"{whose} needs {found.teacher_gib:.0f} of {share:.0f} GiB "
-            f"({spelt(found.teacher)}); {more}, or set teacher.endpoint"
+            f"{owner} needs {estimated.teacher_gib:.0f} of {share:.0f} GiB "
+            f"({spelt(estimated.teacher)}); {more}, or set teacher.endpoint"
         )
-    if found.student_gib <= gpu_gib:
+    if estimated.student_gib <= gpu_gib:
         return ""
-    why = f"a student's GPU needs {found.student_gib:.0f} of {gpu_gib:.0f} GiB"
-    crowded = any(n.what == "teacher's vLLM" for n in found.student)
+    why = f"a student's GPU needs {estimated.student_gib:.0f} of {gpu_gib:.0f} GiB"
+    crowded = any(n.what == "teacher's vLLM" for n in estimated.student)
     remedy = "set teacher.endpoint" if crowded else _remedy(config, gpu_gib)
-    return f"{why} ({spelt(found.student)}); {remedy}"
+    return f"{why} ({spelt(estimated.student)}); {remedy}"
 
 
 def spelt(needs: Sequence[Need]) -> str:
@@ -179,8 +179,8 @@ def _remedy(config: Config, gpu_gib: float) -> str:
             config,
             **{part: replace(getattr(config, part), **values) for part, values in change.items()},
         )
-        found = estimate(changed, gpu_gib)
-        if found is not None and found.student_gib <= gpu_gib:
+        estimated = estimate(changed, gpu_gib)
+        if estimated is not None and estimated.student_gib <= gpu_gib:
             return f"it fits with --set {text}"
     return "take more or larger GPUs"
 
@@ -190,10 +190,13 @@ def table() -> str:
     lines = []
     for scale in ("0.8B", "2B", "4B", "9B"):
         config = load(scale)
-        found = estimate(config)
-        assert found is not None
-        parts = "  ".join(f"{n.what} {n.gib:.1f}" for n in found.update)
-        sums = [sum(n.gib for n in needs) for needs in (found.update, found.rollout, found.teacher)]
+        estimated = estimate(config)
+        assert estimated is not None
+        parts = "  ".join(f"{n.what} {n.gib:.1f}" for n in estimated.update)
+        sums = [
+            sum(n.gib for n in needs)
+            for needs in (estimated.update, estimated.rollout, estimated.teacher)
+        ]
         size = shapes()[config.student.model].params / 1e9
         lines.append(
             f"{scale:>4}  {size:.2f} B  {parts}  update {sums[0]:.1f}  "

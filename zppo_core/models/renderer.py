@@ -73,8 +73,8 @@ class Renderer:
 
     def length(self, prompt: Prompt) -> int:
         """Tokens of the prompt, images included; a prompt seen before is not encoded again."""
-        known = self._lengths.get(prompt.digest())
-        return self.encode(prompt).length if known is None else known
+        cached = self._lengths.get(prompt.digest())
+        return self.encode(prompt).length if cached is None else cached
 
     def template(self, prompt: Prompt) -> str:
         """The prompt as one string, image placeholders not yet expanded.

@@ -64,10 +64,10 @@ def load_weights(folder: Path, model: PreTrainedModel) -> None:
     """
     from safetensors.torch import load_file
 
-    found: dict[str, torch.Tensor] = {}
+    tensors: dict[str, torch.Tensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
-        found |= {k: v for k, v in load_file(path).items() if not k.startswith(MTP)}
-    result = model.load_state_dict(found, strict=False)
+        tensors |= {k: v for k, v in load_file(path).items() if not k.startswith(MTP)}
+    result = model.load_state_dict(tensors, strict=False)
     tied = set(getattr(model, "all_tied_weights_keys", ()) or ())
     missing = [name for name in result.missing_keys if name not in tied]
     if missing or result.unexpected_keys:

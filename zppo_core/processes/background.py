@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Ahead(Generic[T]):
+class BackgroundQueue(Generic[T]):
     """Pieces of work in the background, one after the other in the order of submission.
 
     What is done here is keyed by what it is done for, so that when it is done changes nothing. On
@@ -18,18 +18,18 @@ class Ahead(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
-        self._begun: list[Future[T]] = []
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="background")
+        self._submitted: list[Future[T]] = []
 
-    def begin(self, work: Callable[[], T]) -> None:
-        """Have `work` done, after what was begun before."""
-        self._begun.append(self._pool.submit(work))
+    def submit(self, work: Callable[[], T]) -> None:
+        """Have `work` done, after what was submitted before."""
+        self._submitted.append(self._pool.submit(work))
 
-    def collect(self) -> list[T]:
-        """The results of all that was begun, in order; raises what a piece raised."""
-        return [future.result() for future in self._begun]
+    def results(self) -> list[T]:
+        """The results of all that was submitted, in order; raises what a piece raised."""
+        return [future.result() for future in self._submitted]
 
-    def __enter__(self) -> Ahead[T]:
+    def __enter__(self) -> BackgroundQueue[T]:
         return self
 
     def __exit__(

@@ -16,14 +16,14 @@ class Main(Protocol):
     def __call__(self, arguments: Sequence[str] | None = None) -> int: ...
 
 
-def command(name: str, about: str, example: str) -> argparse.ArgumentParser:
+def command(name: str, text: str, example: str) -> argparse.ArgumentParser:
     """A parser for `zppo NAME`; its help ends with the example, a whole command line.
 
     `about` is shown as it is written; its first line is the summary.
     """
     return argparse.ArgumentParser(
         prog=f"zppo {name}",
-        description=about,
+        description=text,
         epilog=f"example: {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

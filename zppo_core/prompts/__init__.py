@@ -57,17 +57,17 @@ class Templates:
 
     def source(self, name: str) -> str:
         """The template's text: the user's file if there is one, else ours."""
-        own = self._own(name)
-        if own is None:
+        custom = self._custom(name)
+        if custom is None:
             if name not in TEMPLATES:
                 raise KeyError(name)
             return (FOLDER / f"{name}.jinja").read_text(encoding="utf-8")
         try:
-            return own.read_text(encoding="utf-8")
+            return custom.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{own}: {error}; save it as UTF-8 text") from None
+            raise UserError(f"{custom}: {error}; save it as UTF-8 text") from None
 
-    def _own(self, name: str) -> Path | None:
+    def _custom(self, name: str) -> Path | None:
         """The user's file of a template, None if it is ours."""
         given = Path(name)
         if self.folder and (path := Path(self.folder) / f"{given.stem}.jinja").is_file():
@@ -81,7 +81,7 @@ class Templates:
                 self._compiled[name] = self._environment.from_string(self.source(name))
             return self._compiled[name].render(**values).strip()
         except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-            place = self._own(name) or f"{name}.jinja"
+            place = self._custom(name) or f"{name}.jinja"
             raise UserError(f"{place}, line {line_of(error)}: {error}; mend the template") from None
 
     def check(self) -> None:
@@ -91,7 +91,7 @@ class Templates:
         """
         question, right = "How many cats?", "Two, so \\boxed{2}."
         if not self.closer:
-            raise UserError(f"{self._own('closer')}: it is empty; say where the answer goes")
+            raise UserError(f"{self._custom('closer')}: it is empty; say where the answer goes")
         samples = {
             "compress": (self.compress(right), (right,)),
             "write_hint": (self.write_hint(question, right), (question, right)),
@@ -105,7 +105,7 @@ class Templates:
         missing = next((part for part in parts if part not in text), None)
         if missing is not None:
             raise UserError(
-                f"{self._own(name) or name}: leaves out {missing!r}, which it is given; "
+                f"{self._custom(name) or name}: leaves out {missing!r}, which it is given; "
                 "print each of its variables"
             )
 

@@ -367,18 +367,18 @@ def kind_row(
     advantages: Mapping[str, np.ndarray],
 ) -> dict[str, object]:
     """One kind's share of a step: how many groups, how many trivial, how right."""
-    own = [g for g in groups if g.kind == kind]
+    of_kind = [g for g in groups if g.kind == kind]
     return {
         **key,
         "kind": kind,
-        "groups": len(own),
-        "trivial": sum(g.trivial for g in own),
-        "rollouts": sum(len(g.completions) for g in own),
+        "groups": len(of_kind),
+        "trivial": sum(g.trivial for g in of_kind),
+        "rollouts": sum(len(g.completions) for g in of_kind),
         "positive_advantage": sum(
-            int((advantages[g.uid] > 0).sum()) for g in own if g.uid in advantages
+            int((advantages[g.uid] > 0).sum()) for g in of_kind if g.uid in advantages
         ),
-        "accuracy": float(np.mean([g.accuracy for g in own])),
-        "tokens": sum(len(c.token_ids_T) for g in own for c in g.completions),
+        "accuracy": float(np.mean([g.accuracy for g in of_kind])),
+        "tokens": sum(len(c.token_ids_T) for g in of_kind for c in g.completions),
     }
 
 
@@ -390,8 +390,8 @@ def cost_rows(context: RecordContext, result: StepResult) -> list[dict[str, obje
     `eval.report.cost.plan` gives beforehand. A summary has a cap of its own, for each attempt.
     """
     groups = [*result.plain, *result.augmented]
-    draws = [d for own in result.teacher.draws.values() for d in own]
-    made = [d for d in draws if not d.draw.cached]
+    draws = [d for drawn in result.teacher.draws.values() for d in drawn]
+    new_draws = [d for d in draws if not d.draw.cached]
     summaries = dict.fromkeys(
         c for a in result.asks for c in (a.positive, *a.negatives) if c is not None
     )
@@ -416,7 +416,7 @@ def cost_rows(context: RecordContext, result: StepResult) -> list[dict[str, obje
         (
             "teacher",
             "generate",
-            sum(len(d.draw.token_ids_T) for d in made) + sum(c.tokens for c in summaries),
+            sum(len(d.draw.token_ids_T) for d in new_draws) + sum(c.tokens for c in summaries),
             len(draws) * longest + sum(c.attempts for c in summaries) * context.candidate_tokens,
         ),
     ]

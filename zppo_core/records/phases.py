@@ -24,8 +24,8 @@ class Spent:
     learner_seconds: float
 
     def __sub__(self, earlier: Spent) -> Spent:
-        mine, theirs = asdict(self), asdict(earlier)
-        return Spent(**{name: mine[name] - theirs[name] for name in mine})
+        totals, totals_before = asdict(self), asdict(earlier)
+        return Spent(**{name: totals[name] - totals_before[name] for name in totals})
 
 
 class Codec(Protocol[T]):

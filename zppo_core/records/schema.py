@@ -148,10 +148,10 @@ def encode(table: str, rows: Sequence[Mapping[str, object]]) -> bytes:
     `ShardError` as `conform` does, and on a key that is not a column.
     """
     schema = TABLES[table]
-    known = set(schema.names)
+    names = set(schema.names)
     for row in rows:
-        if not known.issuperset(row):
-            raise ShardError(f"{table}: unknown column {sorted(set(row) - known)[0]!r}")
+        if not names.issuperset(row):
+            raise ShardError(f"{table}: unknown column {sorted(set(row) - names)[0]!r}")
     columns = {}
     for field in schema:
         try:

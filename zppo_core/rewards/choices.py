@@ -94,8 +94,10 @@ def choice_agrees(answer: str, gold: str, options: Sequence[str], same: Same) ->
     if several is None and run_of_letters(gold, options):
         several = tuple(gold)
     if several and len(several) > 1:
-        said = letters_of(answer) or (tuple(answer) if re.fullmatch("[A-Z]{2,}", answer) else None)
-        return said is not None and sorted(said) == sorted(several)
+        letters = letters_of(answer) or (
+            tuple(answer) if re.fullmatch("[A-Z]{2,}", answer) else None
+        )
+        return letters is not None and sorted(letters) == sorted(several)
     right = letter_of(gold) or (letter_and_text(gold) or ("",))[0]
     letter = letter_of(answer)
     if letter is not None and (not options or letter in LETTERS[: len(options)]):

@@ -96,9 +96,9 @@ def _same(answer: str, gold: str, context: Context) -> bool:
         return _choice(answer, gold, context)
     kind = known_kind(spec.kind)
     if kind:
-        found = _OF_KIND[kind](answer, gold, context)
-        if found is not None:
-            return found
+        verdict = _OF_KIND[kind](answer, gold, context)
+        if verdict is not None:
+            return verdict
     return _auto(answer, gold, context)
 
 
@@ -196,8 +196,8 @@ def _statement(answer: str, gold: str, context: Context) -> bool | None:
         return None
     point = pointed(gold)
     if point is not None:
-        said = pointed(answer)
-        if said is not None or any(map(named_parts, split_list(answer))):
+        pairs = pointed(answer)
+        if pairs is not None or any(map(named_parts, split_list(answer))):
             return _assignments(answer, point, context)
         return r"\in" not in answer and _bracket(answer, tuple_of(point), context)
     right = read_statement(gold)
@@ -277,23 +277,23 @@ def _list(answer: str, gold: str, context: Context) -> bool | None:
         if len(left.parts) == 1:
             return _list(left.parts[0], gold, context)
         return _in_order(spread_of(left.parts), right, context)
-    said = left.parts if left and left.brackets == "{}" else values_of(answer)
-    if said is None:
+    values = left.parts if left and left.brackets == "{}" else values_of(answer)
+    if values is None:
         return _in_order(assigned_of(answer) or (), right, context)
-    if undecided(answer, said) and not undecided(gold, parts):
+    if undecided(answer, values) and not undecided(gold, parts):
         return False
-    said = spread_of(said)
-    if any("\\ldots" in p for p in (*said, *right)):
-        return _in_order(said, right, context)
-    return _set(said, right, context)
+    values = spread_of(values)
+    if any("\\ldots" in p for p in (*values, *right)):
+        return _in_order(values, right, context)
+    return _set(values, right, context)
 
 
 def _forced_list(answer: str, gold: str, context: Context) -> bool | None:
     right = bracketed(gold)
     parts = right.parts if right and right.parts else split_list(gold)
     left = bracketed(answer)
-    said = left.parts if left and left.parts else values_of(answer)
-    return said is not None and _set(spread_of(said), spread_of(parts), context)
+    values = left.parts if left and left.parts else values_of(answer)
+    return values is not None and _set(spread_of(values), spread_of(parts), context)
 
 
 def _ordered(answer: str, gold: str, context: Context) -> bool | None:
@@ -308,12 +308,12 @@ def _assignments(answer: str, right: list[tuple[str, str]], context: Context) ->
     point = pointed(answer)
     left = [*point] if point else [named_parts(p) for p in split_list(answer)]
     if all(left):
-        said = {n[0]: n[1] for n in left if n}
-        if len(said) != len(left) or set(said) != {n for n, _ in right}:
+        values = {n[0]: n[1] for n in left if n}
+        if len(values) != len(left) or set(values) != {n for n, _ in right}:
             return False
-        return _all_same([(said[name], value) for name, value in right], context)
-    found = bracketed(answer)
-    parts = found.parts if found and found.brackets == "()" else split_list(answer)
+        return _all_same([(values[name], value) for name, value in right], context)
+    sequence = bracketed(answer)
+    parts = sequence.parts if sequence and sequence.brackets == "()" else split_list(answer)
     return _in_order(parts, [value for _, value in sorted(right, key=by_name)], context)
 
 

@@ -110,5 +110,5 @@ def _root(value: Fraction, degree: Fraction) -> Fraction | None:
     if degree != 2 or value < 0:
         return None
     top, bottom = isqrt(value.numerator), isqrt(value.denominator)
-    found = Fraction(top, bottom)
-    return found if found * found == value else None
+    root = Fraction(top, bottom)
+    return root if root * root == value else None

@@ -60,16 +60,16 @@ class Grader:
     def grade_many(self, pairs: Iterable[Pair]) -> list[Grade]:
         """A grade for each (response, gold) or (response, gold, spec), in order (section 6)."""
         cases = [pair if len(pair) == 3 else (*pair, PLAIN) for pair in pairs]
-        found = [find_answer(response) for response, _, _ in cases]
-        said = [
+        answers = [find_answer(response) for response, _, _ in cases]
+        claims = [
             (answer, gold, spec)
-            for (answer, _), (_, gold, spec) in zip(found, cases, strict=True)
+            for (answer, _), (_, gold, spec) in zip(answers, cases, strict=True)
             if answer is not None
         ]
-        grades = iter(self.agree_many(said))
+        grades = iter(self.agree_many(claims))
         return [
             Grade(0.0, missing or "no_box") if answer is None else next(grades)
-            for answer, missing in found
+            for answer, missing in answers
         ]
 
     def agree_many(self, pairs: Iterable[Pair]) -> list[Grade]:

@@ -63,16 +63,16 @@ class Judge:
             for key in asked
         }
         new = [key for key, output in outputs.items() if output is None]
-        made = self.engine.generate(
+        groups = self.engine.generate(
             [asked[key] for key in new], GREEDY, [derive_seed(0, "judge", key) for key in new]
         )
-        for key, group in zip(new, made, strict=True):
+        for key, group in zip(new, groups, strict=True):
             outputs[key] = group[0].text
             if self.memo is not None:
                 self.memo.put(outputs[key], "verdict", self.engine.name, key)
-        found = {k: parse_verdict(str(o)) for k, o in outputs.items()}
-        self.malformed += sum(found[key] is None for key in new)
-        return found
+        verdicts = {k: parse_verdict(str(o)) for k, o in outputs.items()}
+        self.malformed += sum(verdicts[key] is None for key in new)
+        return verdicts
 
 
 def _same(answer: str, gold: str) -> bool:

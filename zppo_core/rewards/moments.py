@@ -88,10 +88,10 @@ def times_agree(answer: Clock, gold: Clock) -> bool:
         return answer.seconds == gold.seconds
     if not answer.half and not gold.half:
         return answer.seconds == gold.seconds
-    said, open_ = (answer, gold) if answer.half else (gold, answer)
-    if said.seconds == open_.seconds:
+    precise, open_ = (answer, gold) if answer.half else (gold, answer)
+    if precise.seconds == open_.seconds:
         return True
-    return 1 <= open_.hour <= 12 and said.seconds % 43200 == open_.seconds % 43200
+    return 1 <= open_.hour <= 12 and precise.seconds % 43200 == open_.seconds % 43200
 
 
 _MONTHS = {

@@ -206,10 +206,10 @@ def _repeating(match: re.Match[str]) -> Number | None:
         period = re.sub(r"[^0-9]", "", part["dots"])
     elif part["more"]:
         # 0.3... may go on in any way; 0.333... and 0.1212... do not
-        found = re.search(r"(?:([0-9])\1{2,}|([0-9]{2,6}?)\2+)$", fixed)
-        if found is None:
+        repeated = re.search(r"(?:([0-9])\1{2,}|([0-9]{2,6}?)\2+)$", fixed)
+        if repeated is None:
             return None
-        period, fixed = found.group(1) or found.group(2), fixed[: found.start()]
+        period, fixed = repeated.group(1) or repeated.group(2), fixed[: repeated.start()]
     whole, period = part["whole"] or "0", period or "0"
     scale = 10 ** len(fixed)
     base = Fraction(int(whole + fixed), scale)

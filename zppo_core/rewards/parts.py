@@ -20,9 +20,9 @@ PLUS_MINUS = re.compile(r"\\(pm|mp)(?![A-Za-z])\s*")
 
 def sequence_of(text: str, gold: str) -> Sequence[str]:
     """The parts of an ordering in whatever way they are joined."""
-    found = bracketed(text)
-    if found and found.parts:
-        return found.parts
+    sequence = bracketed(text)
+    if sequence and sequence.parts:
+        return sequence.parts
     matrix = read_matrix(text)
     if matrix is not None:
         return [c for row in matrix.rows for c in row]
@@ -86,11 +86,13 @@ _MEMBER = re.compile(rf"{_ONE}\s*\\in\s*(\\?\{{.*\}})")
 def pointed(text: str) -> list[tuple[str, str]] | None:
     """(name, value) of each coordinate of `(x, y) = (1, 2)`; None if the text is not that."""
     match = _POINT.fullmatch(text)
-    found = bracketed(match.group(2)) if match else None
-    if match is None or found is None:
+    sequence = bracketed(match.group(2)) if match else None
+    if match is None or sequence is None:
         return None
     names = [name.strip() for name in match.group(1).split(",")]
-    return list(zip(names, found.parts, strict=True)) if len(names) == len(found.parts) else None
+    return (
+        list(zip(names, sequence.parts, strict=True)) if len(names) == len(sequence.parts) else None
+    )
 
 
 def point_of(answer: str) -> str:
@@ -117,8 +119,8 @@ def set_of(answer: str) -> str:
 
 def other_names(answer: str, gold: Sequence[str]) -> bool:
     """Whether the values of `answer` stand behind names of which the list `gold` has none."""
-    said, right = _bases(split_list(answer)), _bases(gold)
-    return bool(said and right and said - right)
+    left, right = _bases(split_list(answer)), _bases(gold)
+    return bool(left and right and left - right)
 
 
 def _bases(parts: Sequence[str]) -> set[str]:

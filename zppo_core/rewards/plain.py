@@ -49,8 +49,8 @@ def time_agrees(answer: str, gold: str, context: Context) -> bool | None:
     time = read_time(gold)
     if time is None:
         return None
-    said = read_time(answer)
-    return said is not None and times_agree(said, time)
+    moment = read_time(answer)
+    return moment is not None and times_agree(moment, time)
 
 
 def program_agrees(answer: str, gold: str, context: Context) -> bool | None:

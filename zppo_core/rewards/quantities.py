@@ -53,7 +53,7 @@ def read_quantity(text: str) -> Quantity | None:
         (head, unit)
         for head, tail in _tails(text)
         # what is counted stands apart from its number: 0xFF is no quantity
-        if (unit := read_unit(tail)) is not None and (unit.known or _apart(text, head, tail))
+        if (unit := read_unit(tail)) is not None and (unit.is_unit or _apart(text, head, tail))
     ]
     for head, unit in splits:
         number = read_number(head)
@@ -65,13 +65,15 @@ def read_quantity(text: str) -> Quantity | None:
     whole = _sum(text)
     if whole is not None:
         return whole
-    return next((Quantity(None, u, head) for head, u in splits if u.known and _closed(head)), None)
+    return next(
+        (Quantity(None, u, head) for head, u in splits if u.is_unit and _closed(head)), None
+    )
 
 
 def is_title(text: str) -> bool:
     """Whether a number begins a name and counts nothing: 10 Downing Street."""
     unit = read_unit(text.partition(" ")[2]) if _TITLE.fullmatch(text) else None
-    return unit is not None and not unit.known
+    return unit is not None and not unit.is_unit
 
 
 def _closed(text: str) -> bool:
@@ -139,7 +141,7 @@ def _sum(text: str) -> Quantity | None:
         if match is None:
             return None
         number, unit = read_number(match.group(1).strip()), unit_of(match.group(2))
-        if number is None or unit is None or not unit.known or unit.offset or number.value < 0:
+        if number is None or unit is None or not unit.is_unit or unit.offset or number.value < 0:
             return None
         if first is None:
             first = unit
@@ -159,8 +161,8 @@ def comparable(answer: Unit, gold: Unit) -> bool:
     if gold.offset and answer.circle:  # "20°" where the question asks for a temperature
         return True
     counted = ("item", 1)
-    return (not answer.known and gold.dimensions == (counted,)) or (
-        not gold.known and answer.dimensions == (counted,)
+    return (not answer.is_unit and gold.dimensions == (counted,)) or (
+        not gold.is_unit and answer.dimensions == (counted,)
     )
 
 

@@ -54,7 +54,7 @@ def equals_number(answer: str, text: str, gold: Number, context: Context) -> boo
             return False
         if quantity.number is not None:
             return numbers_agree(quantity.number, gold, tolerance)
-        if quantity.unit.known and quantity.text != answer:
+        if quantity.unit.is_unit and quantity.text != answer:
             return equals_number(quantity.text, text, gold, context)
     if looks_literal(answer) or is_word(answer):
         return False
@@ -82,7 +82,7 @@ def quantity(answer: str, gold: str, context: Context) -> bool | None:
     value = named_value(answer)
     answer = value if value is not None else answer
     left = read_quantity(answer)
-    if left is not None and not (left.number is None and not left.unit.known):
+    if left is not None and not (left.number is None and not left.unit.is_unit):
         if left.number is not None and right.number is not None:
             return quantities_agree(left, right, tolerance)
         text = _in_unit(left, right.unit)
@@ -101,17 +101,17 @@ def quantity(answer: str, gold: str, context: Context) -> bool | None:
 
 def _in_unit(answer: Quantity, unit: Unit) -> str | None:
     """The expression that `answer` is in `unit`; None if it cannot be told in it."""
-    own, radian = answer.unit, (("radian", 1),)
-    if own.circle and unit.dimensions == radian and unit.factor == 1:
+    given_unit, radian = answer.unit, (("radian", 1),)
+    if given_unit.circle and unit.dimensions == radian and unit.factor == 1:
         return f"({answer.text})*\\pi/180"
-    if unit.circle and own.dimensions == radian and own.factor == 1:
+    if unit.circle and given_unit.dimensions == radian and given_unit.factor == 1:
         return f"({answer.text})*180/\\pi"
-    if own.dimensions != unit.dimensions or own.offset != unit.offset:
+    if given_unit.dimensions != unit.dimensions or given_unit.offset != unit.offset:
         return None
-    scale = own.factor / unit.factor
+    scale = given_unit.factor / unit.factor
     if scale == 1:
         return answer.text
-    return None if own.offset else f"({answer.text})*{scale.numerator}/{scale.denominator}"
+    return None if given_unit.offset else f"({answer.text})*{scale.numerator}/{scale.denominator}"
 
 
 _OPERATOR = re.compile(r"[\\^_+*/=(-]|\d")
@@ -182,9 +182,9 @@ def _rounds_to(answer: str, gold: str, context: Context) -> bool:
 
 def _with_unit(answer: str, gold: str, tree: Tree, context: Context) -> bool:
     """`6 \\pi` with centimetres behind it, or 60 degrees for `\\pi/3`."""
-    found = read_quantity(answer)
-    if found is None or not found.unit.known or not unit_can_be_left_out(found.unit):
+    measured = read_quantity(answer)
+    if measured is None or not measured.unit.is_unit or not unit_can_be_left_out(measured.unit):
         return names_agree(answer, gold)
-    if found.unit.circle and "\\pi" in gold and not has_symbols(tree):
-        return context.call("equal", f"({found.text})*\\pi/180", gold)
-    return bool(found.text != answer and expression(found.text, gold, context))
+    if measured.unit.circle and "\\pi" in gold and not has_symbols(tree):
+        return context.call("equal", f"({measured.text})*\\pi/180", gold)
+    return bool(measured.text != answer and expression(measured.text, gold, context))

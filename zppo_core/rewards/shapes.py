@@ -154,18 +154,18 @@ def read_matrix(text: str) -> Matrix | None:
 
 def as_vector(answer: str, gold: Matrix) -> Matrix | None:
     """`(1, 2)` for a column or a row."""
-    found = bracketed(answer)
-    if found is None or found.brackets not in ("()", "[]") or gold.kind == "vmatrix":
+    sequence = bracketed(answer)
+    if sequence is None or sequence.brackets not in ("()", "[]") or gold.kind == "vmatrix":
         return None
     if len(gold.rows) != 1 and len(gold.rows[0]) != 1:
         return None
-    return Matrix(tuple((p,) for p in found.parts), "vector")
+    return Matrix(tuple((p,) for p in sequence.parts), "vector")
 
 
 def is_tuple(text: str) -> bool:
     """Whether `text` stands in round brackets."""
-    found = bracketed(text)
-    return found is not None and found.brackets == "()"
+    sequence = bracketed(text)
+    return sequence is not None and sequence.brackets == "()"
 
 
 _COMMANDS = sorted(words("relations"), key=len, reverse=True)
@@ -303,12 +303,16 @@ def _reals_without(points: tuple[str, ...]) -> Region | None:
 
 
 def _interval(text: str) -> Region | None:
-    found = bracketed(text)
-    if found is None or found.brackets not in ("()", "[]", "(]", "[)") or len(found.parts) != 2:
+    sequence = bracketed(text)
+    if (
+        sequence is None
+        or sequence.brackets not in ("()", "[]", "(]", "[)")
+        or len(sequence.parts) != 2
+    ):
         return None
-    low, high = found.parts
-    low_in = found.brackets[0] == "[" and low != _LOW
-    high_in = found.brackets[1] == "]" and high not in (_HIGH, "+" + _HIGH)
+    low, high = sequence.parts
+    low_in = sequence.brackets[0] == "[" and low != _LOW
+    high_in = sequence.brackets[1] == "]" and high not in (_HIGH, "+" + _HIGH)
     return Region((Piece(low, low_in, high.removeprefix("+"), high_in),))
 
 

@@ -128,10 +128,10 @@ def span(answer: str, gold: str, context: Context) -> bool | None:
 
 
 def _closed(answer: str) -> tuple[str, str] | None:
-    found = bracketed(answer)
-    if found is None or found.brackets != "[]" or len(found.parts) != 2:
+    sequence = bracketed(answer)
+    if sequence is None or sequence.brackets != "[]" or len(sequence.parts) != 2:
         return None
-    return found.parts[0], found.parts[1]
+    return sequence.parts[0], sequence.parts[1]
 
 
 def _ends_agree(left: str, right: str, context: Context) -> bool:
@@ -191,10 +191,10 @@ def _is_end(text: str) -> bool:
         return True
     if read_time(text) is not None or read_date(text) is not None:
         return True
-    found = read_quantity(text)
+    measured = read_quantity(text)
     return (
-        found is not None
-        and found.number is not None
-        and "\\" not in found.text
-        and "/" not in found.text
+        measured is not None
+        and measured.number is not None
+        and "\\" not in measured.text
+        and "/" not in measured.text
     )

@@ -32,15 +32,15 @@ class Unit:
     factor: Fraction = Fraction(1)
     dimensions: Dimensions = ()
     offset: Fraction = Fraction(0)
-    known: bool = True
+    is_unit: bool = True
     circle: bool = False
 
 
 def _power(unit: Unit, exponent: int) -> Unit:
     if unit.offset and exponent != 1:
-        unit = Unit(unit.factor, unit.dimensions, Fraction(0), unit.known)
+        unit = Unit(unit.factor, unit.dimensions, Fraction(0), unit.is_unit)
     dimensions = tuple((name, n * exponent) for name, n in unit.dimensions if n * exponent)
-    return Unit(unit.factor**exponent, dimensions, unit.offset, unit.known, unit.circle)
+    return Unit(unit.factor**exponent, dimensions, unit.offset, unit.is_unit, unit.circle)
 
 
 def product(left: Unit, right: Unit) -> Unit:
@@ -48,7 +48,7 @@ def product(left: Unit, right: Unit) -> Unit:
     for name, n in right.dimensions:
         powers[name] = powers.get(name, 0) + n
     dimensions = tuple(sorted((k, n) for k, n in powers.items() if n))
-    return Unit(left.factor * right.factor, dimensions, Fraction(0), left.known and right.known)
+    return Unit(left.factor * right.factor, dimensions, Fraction(0), left.is_unit and right.is_unit)
 
 
 # --- names ------------------------------------------------------------------------------------
@@ -110,19 +110,19 @@ def unit_of(word: str) -> Unit | None:
     if alias:
         return unit_of(alias) if alias in ("°", "°C", "°F") else _of_alias(alias)
     if _COUNTERS.fullmatch(word):
-        return Unit(Fraction(1), (("item", 1),), known=False)
+        return Unit(Fraction(1), (("item", 1),), is_unit=False)
     if word not in _SINGLE if len(word) == 1 else word.lower() in _NO_UNIT:
         return None
     if not _WORD.fullmatch(word):
         return None
     # pint reads many a short word: mc is a thousandth of the speed of light to it
     short = len(word) <= 3 and _SHORT.fullmatch(word) is None
-    found = None if short else _of_pint(word)
-    if found is None and len(word) > 3:
-        found = _of_pint(word.lower()) or _of_pint(singular(word))
-    if found is not None:
-        return found
-    return Unit(Fraction(1), ((singular(word), 1),), known=False) if len(word) > 1 else None
+    unit = None if short else _of_pint(word)
+    if unit is None and len(word) > 3:
+        unit = _of_pint(word.lower()) or _of_pint(singular(word))
+    if unit is not None:
+        return unit
+    return Unit(Fraction(1), ((singular(word), 1),), is_unit=False) if len(word) > 1 else None
 
 
 def _of_alias(alias: str) -> Unit | None:
@@ -135,10 +135,10 @@ def _of_alias(alias: str) -> Unit | None:
             unit = Unit(unit.factor * int(part), unit.dimensions)
             continue
         name, _, exponent = part.partition("^")
-        found = _of_pint(name)
-        if found is None:
+        base = _of_pint(name)
+        if base is None:
             return None
-        unit = product(unit, _power(found, sign * int(exponent or 1)))
+        unit = product(unit, _power(base, sign * int(exponent or 1)))
     return unit
 
 
@@ -196,7 +196,7 @@ def read_unit(text: str) -> Unit | None:
 def _joined(first: Unit, second: Unit) -> Unit:
     """The thing that two words of counted things name together."""
     name = " ".join(name for unit in (first, second) for name, _ in unit.dimensions)
-    return Unit(Fraction(1), ((name, 1),), known=False)
+    return Unit(Fraction(1), ((name, 1),), is_unit=False)
 
 
 def _compound(tokens: list[re.Match[str]]) -> Unit | None:
@@ -237,15 +237,15 @@ def _compound(tokens: list[re.Match[str]]) -> Unit | None:
             elif lower in _SCALES and last is not None and last.circle:
                 unit = unit_of(_SCALES[lower]) or unit
             else:
-                found = unit_of(mu + word)
-                if found is None:
+                factor = unit_of(mu + word)
+                if factor is None:
                     return None
-                mu, things = "", things + (not found.known)
-                if last is not None and not last.known and not found.known:
+                mu, things = "", things + (not factor.is_unit)
+                if last is not None and not last.is_unit and not factor.is_unit:
                     # red apples are one thing, and so are no apples that are red
                     unit = product(unit, _power(last, -1))
-                    found = _joined(last, found)
-                last = _power(found, sign * power)
+                    factor = _joined(last, factor)
+                last = _power(factor, sign * power)
                 unit = last if unit == Unit() else product(unit, last)
                 power = 1
                 if not depth and sign < 0:

@@ -68,9 +68,9 @@ def json_object(reply: str, keys: Sequence[str]) -> dict[str, object] | None:
     Bare or in one code fence. Letter case of the keys is forgiven, and so are line breaks and
     backslashes that are no escapes inside of strings ("\alpha"). A key that comes twice is none.
     """
-    found = (_object(text) for text in (reply.strip(), *_after_thinking(reply)) if text)
-    said = next((o for o in found if o is not None), None)
-    return said if said is not None and said.keys() == set(keys) else None
+    objects = (_object(text) for text in (reply.strip(), *_after_thinking(reply)) if text)
+    value = next((o for o in objects if o is not None), None)
+    return value if value is not None and value.keys() == set(keys) else None
 
 
 def _object(text: str) -> dict[str, object] | None:
@@ -79,10 +79,10 @@ def _object(text: str) -> dict[str, object] | None:
         return None
     for form in (body, _ESCAPE.sub(lambda m: m.group() if m.group(1) else r"\\", body)):
         try:
-            said = json.loads(form, strict=False, object_pairs_hook=_unique)
+            value = json.loads(form, strict=False, object_pairs_hook=_unique)
         except (ValueError, RecursionError):
             continue
-        return said if isinstance(said, dict) else None
+        return value if isinstance(value, dict) else None
     return None
 
 
@@ -97,16 +97,16 @@ def _unfenced(text: str) -> str:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = {key.strip().casefold(): value for key, value in pairs}
-    if len(found) < len(pairs):
+    members = {key.strip().casefold(): value for key, value in pairs}
+    if len(members) < len(pairs):
         raise ValueError("a key comes twice")
-    return found
+    return members
 
 
 def word_of(value: object, words: Sequence[str]) -> str | None:
     """Which of `words` a JSON value is, but for letter case and white space; None if none."""
-    said = value.strip().casefold() if isinstance(value, str) else None
-    return said if said in words else None
+    word = value.strip().casefold() if isinstance(value, str) else None
+    return word if word in words else None
 
 
 def parse_verdict(reply: str) -> bool | None:
@@ -114,8 +114,8 @@ def parse_verdict(reply: str) -> bool | None:
 
     Exactly one object {"verdict": "correct" | "wrong"}: a verdict inside of other text is not one.
     """
-    said = json_object(reply, ("verdict",))
-    word = None if said is None else word_of(said["verdict"], ("correct", "wrong"))
+    value = json_object(reply, ("verdict",))
+    word = None if value is None else word_of(value["verdict"], ("correct", "wrong"))
     return None if word is None else word == "correct"
 
 
@@ -129,9 +129,9 @@ def yes_or_no(reply: str, cut: bool = False) -> bool | None:
     if text is None or cut:
         return None
     lines = [line.strip() for line in text.splitlines()]
-    said = [_verdict_line(line) for line in lines if line and not _FENCE_LINE.fullmatch(line)]
-    verdicts = [v for v in said if v is not None]
-    return verdicts[0] if len(verdicts) == 1 and said[-1] is not None else None
+    readings = [_verdict_line(line) for line in lines if line and not _FENCE_LINE.fullmatch(line)]
+    verdicts = [v for v in readings if v is not None]
+    return verdicts[0] if len(verdicts) == 1 and readings[-1] is not None else None
 
 
 def _verdict_line(line: str) -> bool | None:
@@ -152,12 +152,12 @@ def score_between_0_and_1(reply: str, cut: bool = False) -> float | None:
     if the reply was `cut`, for the number may have gone on.
     """
     text = after_thinking(reply)
-    found = None if text is None or cut else _NUMBER.search(text)
-    if text is None or found is None:
+    number = None if text is None or cut else _NUMBER.search(text)
+    if text is None or number is None:
         return None
-    if _SECOND.match(text, found.end()) or _NUMBER_LINE.search(text.partition("\n")[2]):
+    if _SECOND.match(text, number.end()) or _NUMBER_LINE.search(text.partition("\n")[2]):
         return None
-    if any(not _SCORE_LEAD.fullmatch(w) for w in _WORD.findall(text[: found.start()].casefold())):
+    if any(not _SCORE_LEAD.fullmatch(w) for w in _WORD.findall(text[: number.start()].casefold())):
         return None
-    score = float(found.group())
+    score = float(number.group())
     return score if 0.0 <= score <= 1.0 else None

@@ -68,8 +68,8 @@ def after_thought(response: str) -> str | None:
 
 def find_answer(response: str) -> tuple[str | None, Missing | None]:
     """(the boxed answer, None), or (None, why there is none)."""
-    said = after_thought(response)
-    if said is None:
+    reply = after_thought(response)
+    if reply is None:
         return None, "unfinished"
-    answer = extract_boxed(said)
+    answer = extract_boxed(reply)
     return (None, "no_box") if answer is None else (answer, None)

@@ -57,13 +57,13 @@ def began_with(journal: Journal) -> dict[str, Any] | None:
 
 def changes(journal: Journal) -> list[Change]:
     """The run's changes in the order in which they were made."""
-    made = []
+    recorded = []
     for unit in journal.units(f"{FOLDER}/"):
         files = journal.read(unit) or {}
         for row in decode("changes", files["changes.parquet"]).to_pylist():
             before, after = json.loads(row["before"]), json.loads(row["after"])
-            made.append(Change(row["number"], row["step"], row["field"], before, after))
-    return sorted(made, key=lambda change: change.number)
+            recorded.append(Change(row["number"], row["step"], row["field"], before, after))
+    return sorted(recorded, key=lambda change: change.number)
 
 
 def value_of(values: Mapping[str, Any], field: str) -> Any:
@@ -73,14 +73,14 @@ def value_of(values: Mapping[str, Any], field: str) -> Any:
 
 
 def settings_at(
-    config: Config, began: Mapping[str, Any], made: Sequence[Change], step: int | None = None
+    config: Config, began: Mapping[str, Any], recorded: Sequence[Change], step: int | None = None
 ) -> Config:
     """`config` with what its run's changeable settings are at rollout step `step`; None: the last.
 
     They are those that the run `began` with, but for the changes of before.
     """
     first = {f: value_of(began, f) for f in CHANGEABLE}
-    since = {c.field: c.after for c in made if step is None or c.step <= step}
+    since = {c.field: c.after for c in recorded if step is None or c.step <= step}
     return with_fields(config, {f: v for f, v in first.items() if v is not None} | since)
 
 
@@ -113,24 +113,24 @@ def refused(field: str, config: Config) -> bool:
     )
 
 
-def pending_changes(wanted: Wanted, now: Config) -> Wanted:
+def pending_changes(changed: Wanted, now: Config) -> Wanted:
     """What of `wanted` is still as it was in the settings `now`.
 
     A task that starts again has its changes behind it; so has one whose run was changed since.
     """
-    return {f: pair for f, pair in wanted.items() if value_of(now.to_dict(), f) == pair[0]}
+    return {f: pair for f, pair in changed.items() if value_of(now.to_dict(), f) == pair[0]}
 
 
-def record_changes(journal: Journal, run_key: str, wanted: Wanted, step: int) -> None:
+def record_changes(journal: Journal, run_key: str, changed: Wanted, step: int) -> None:
     """Commit changes that hold from rollout step `step` on: the first without updates yet."""
     number = len(journal.units(f"{FOLDER}/"))
-    about = {"run_key": run_key, "number": number, "step": step}
+    change = {"run_key": run_key, "number": number, "step": step}
     rows = [
-        {**about, "field": f, "before": json.dumps(before), "after": json.dumps(after)}
-        for f, (before, after) in wanted.items()
+        {**change, "field": f, "before": json.dumps(before), "after": json.dumps(after)}
+        for f, (before, after) in changed.items()
     ]
     journal.commit(f"{FOLDER}/{number:04d}", {"changes.parquet": encode("changes", rows)})
-    for field, (_, after) in wanted.items():
+    for field, (_, after) in changed.items():
         print(f"{field} is {after} from rollout step {step + 1} on", flush=True)
 
 
@@ -141,9 +141,9 @@ def next_update(journal: Journal, step: int) -> int:
     return step
 
 
-def next_change(made: Sequence[Change], step: int) -> int | None:
+def next_change(recorded: Sequence[Change], step: int) -> int | None:
     """The rollout step at which the next change after `step` takes effect."""
-    return min((c.step for c in made if c.step > step), default=None)
+    return min((c.step for c in recorded if c.step > step), default=None)
 
 
 def plain(value: Any) -> Any:
@@ -191,6 +191,8 @@ def settle(run: Run, config: Config, step: int) -> Settings:
             record_changes(journal, run.key, pending, since)
         else:
             print("all rollout steps are taken: settings stay what they were", flush=True)
-    made = changes(journal)
-    changed = any(change.step == step for change in made)
-    return Settings(settings_at(config, first, made, step), next_change(made, step), changed)
+    recorded = changes(journal)
+    changed = any(change.step == step for change in recorded)
+    return Settings(
+        settings_at(config, first, recorded, step), next_change(recorded, step), changed
+    )

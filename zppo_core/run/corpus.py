@@ -117,10 +117,11 @@ def _check_recipe(config: Config, folder: Path) -> None:
     from zppo_core.data.zppo77k.sources import differences
 
     before = _manifest(config, folder)["recipe"]
-    theirs, ours = differences(before, recipe_of(config).settings())
-    if theirs or ours:
+    built, requested = differences(before, recipe_of(config).settings())
+    if built or requested:
         raise UserError(
-            f"the corpus in {config.data.corpus} was built with {theirs} but the run has {ours}; "
+            f"the corpus in {config.data.corpus} was built with {built} but the run has "
+            f"{requested}; "
             "set those, or another data.corpus to build one"
         )
 
@@ -129,11 +130,12 @@ def _check_version(config: Config, folder: Path) -> None:
     """UserError if the corpus in `folder` was made by a builder that kept less, or otherwise."""
     from zppo_core.data.zppo77k.build import VERSION
 
-    made = _manifest(config, folder).get("version", 1)
-    if made != VERSION:
+    version = _manifest(config, folder).get("version", 1)
+    if version != VERSION:
         raise UserError(
-            f"the corpus in {config.data.corpus} was built by version {made} of the builder, and "
-            f"this is version {VERSION}; delete it, or set another data.corpus, to build one anew"
+            f"the corpus in {config.data.corpus} was built by version {version} of the "
+            f"builder, and this is version {VERSION}; delete it, or set another data.corpus, "
+            "to build one anew"
         )
 
 
@@ -230,8 +232,8 @@ def _build(config: Config, folder: Path, asked: Iterable[Signature], progress: P
         "mmfine": data.mmfine or HUB["mmfine"],
     }
     built = build(places, folder, recipe_of(config), count_tokens, asked, progress)
-    about = [f"{built.kept} of {built.rows} rows kept", built.short_text()]
-    print("; ".join(filter(None, about)), flush=True)
+    summary = [f"{built.kept} of {built.rows} rows kept", built.short_text()]
+    print("; ".join(filter(None, summary)), flush=True)
     write_card(folder, RolloutConfig().new_prompts, RunConfig().rollout_steps)
 
 
@@ -273,13 +275,13 @@ def preview_of(config: Config, corpus: ListCorpus) -> Preview:
 
     _, vocab, images = models.shape(config.student.model)
     renderer = models.load_renderer(config.student.model, vocab, images)
-    templates, own = Templates(config.data.prompts), config.data.reward
+    templates, reward = Templates(config.data.prompts), config.data.reward
 
     def render(question: Question) -> str:
         text = templates.with_closer(question.text)
         return renderer.template(Prompt(text, question.images, config.student.thinking))
 
-    grading = OwnReward(own) if own else RuleGrading(Grader())
+    grading = OwnReward(reward) if reward else RuleGrading(Grader())
     return preview(corpus, render, grading.grade_all)
 
 

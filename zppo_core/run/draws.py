@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from zppo_core.algorithm.reformulation import share
+from zppo_core.algorithm.reformulation import floor_fraction
 from zppo_core.algorithm.rollout_step import teacher_request
 from zppo_core.config.schema import method_of
 from zppo_core.protocols import Sampling
@@ -35,8 +35,8 @@ def draw_beforehand(run: Run, alone: bool = True) -> dict[str, Any]:
     n = config.rollout.new_prompts
     steps = min(run.rollout_steps, session.corpus.steps_per_pass(n))
     order = [q for step in range(steps) for q in session.corpus.new_ids(step, n)]
-    wanted = order[: share(config.teacher.prefill, len(order))]
-    requests = [teacher_request(session.corpus[q], 0, session.roles, config) for q in wanted]
+    chosen = order[: floor_fraction(config.teacher.prefill, len(order))]
+    requests = [teacher_request(session.corpus[q], 0, session.roles, config) for q in chosen]
     sampling = Sampling(config.rollout.max_tokens, config.teacher.rollouts)
     try:
         for teacher in session.roles.teachers:

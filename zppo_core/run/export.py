@@ -53,35 +53,37 @@ def export(
             )
         step = named if step is None else step
     source, target = open_store(checkpoint), open_store(to)
-    found = _find(source, step)
+    checkpoint_found = _find(source, step)
     if next(iter(target.entries()), None) is not None:
         raise UserError(f"{to} is not empty; choose a new place or empty it")
     part = "" if whole else "student"
-    names = found.files(part)
+    names = checkpoint_found.files(part)
     if not names:
-        raise UserError(f"the checkpoint of step {found.step} in {checkpoint} has no {part} folder")
+        raise UserError(
+            f"the checkpoint of step {checkpoint_found.step} in {checkpoint} has no {part} folder"
+        )
     below = f"{part}/" if part else ""
 
     def copy(name: str) -> None:
         with target.scratch() as folder:
             path = folder / "file"
-            source.get_file(join(found.prefix, name), path)
+            source.get_file(join(checkpoint_found.prefix, name), path)
             target.put_file(name.removeprefix(below), path, move=True)
-        if target.digest(name.removeprefix(below)) != found.digests[name]:
+        if target.digest(name.removeprefix(below)) != checkpoint_found.digests[name]:
             raise UserError(f"{name} arrived damaged in {to}; empty it and export again")
 
     first = [name for name in names if name.rpartition("/")[2] != LAST]
     in_parallel(copy, first, progress)
     in_parallel(copy, [name for name in names if name not in first])
-    return Exported(found.step, len(names), to)
+    return Exported(checkpoint_found.step, len(names), to)
 
 
 def _find(source: ObjectStore, step: int | None) -> Checkpoint:
     if step is None:
-        found = latest_checkpoint(source, "")
-        if found is None:
+        checkpoint_found = latest_checkpoint(source, "")
+        if checkpoint_found is None:
             raise UserError(f"no sound checkpoint in {source.url}; give a run's folder, runs/<key>")
-        return found
+        return checkpoint_found
     try:
         return checkpoint_of(source, "", step)
     except MissingObjectError:

@@ -55,8 +55,8 @@ def advance(
     check_machine(config)
     target = min(steps_done + config.run.steps_per_task, run.rollout_steps)
     with RunLock(run.store, run.key):
-        found = latest_checkpoint(run.store, run.key)
-        settings = settle(run, config, 0 if found is None else found.step)
+        latest = latest_checkpoint(run.store, run.key)
+        settings = settle(run, config, 0 if latest is None else latest.step)
         if settings.until is not None:  # the next task goes on with others, from a checkpoint there
             target = min(target, settings.until)
         if settings.config != config:
@@ -66,7 +66,7 @@ def advance(
         try:
             print(f"trainer: {session.trainer.mode} ({session.trainer.mode_reason})", flush=True)
             same_beginning(session, run)
-            restore(session, found)
+            restore(session, latest)
             if settings.changed:  # a new try has all its mini-batches before it
                 session.state.skipped = 0
             record_run(run, session.model, session.teacher)
@@ -183,8 +183,8 @@ def summary_line(result: StepResult, total: int, seconds: float) -> str:
     groups = [*result.plain, *result.augmented]
     accuracy = []
     for kind in dict.fromkeys(g.kind for g in groups):
-        own = [g.accuracy for g in groups if g.kind == kind]
-        accuracy.append(f"{kind} {sum(own) / len(own):4.0%}")
+        accuracies = [g.accuracy for g in groups if g.kind == kind]
+        accuracy.append(f"{kind} {sum(accuracies) / len(accuracies):4.0%}")
     skipped = f"{sum(g.trivial for g in groups)}/{len(groups)} groups trivial"
     return (
         f"[{'#' * filled}{'.' * (20 - filled)}] step {done}/{total}  {'  '.join(accuracy)}  "

@@ -94,11 +94,11 @@ def check_gpus(config: Config) -> None:
     """A scale that wants CUDA devices needs them here, or a remote task that has them."""
     if config.compute.device != "cuda":
         return
-    wanted = config.compute.student_gpus + config.compute.teacher_gpus
-    found = count_gpus()
-    if found < wanted:
+    needed = config.compute.student_gpus + config.compute.teacher_gpus
+    count = count_gpus()
+    if count < needed:
         raise UserError(
-            f"scale {config.scale} needs {wanted} GPUs per node and this machine has {found}; use "
+            f"scale {config.scale} needs {needed} GPUs per node and this machine has {count}; use "
             "--scale nano on a CPU, a smaller layout with --set compute.student_gpus=1, or run "
             "on a cluster with --with kubernetes"
         )

@@ -66,19 +66,19 @@ def same_beginning(session: Session, run: Run) -> None:
         )
 
 
-def restore(session: Session, found: Checkpoint | None) -> int:
+def restore(session: Session, checkpoint: Checkpoint | None) -> int:
     """Take up the newest sound checkpoint if there is one; the rollout steps done."""
-    if found is not None:
+    if checkpoint is not None:
         if not session.config.trainer.lora_rank:  # the base stays, and its adapters return
-            load_student(session, found)
-        session.trainer.read_state(found)
-        session.state.load_state_dict(json.loads(found.read("state.json")))
-        print(f"going on from the checkpoint after step {found.step}", flush=True)
+            load_student(session, checkpoint)
+        session.trainer.read_state(checkpoint)
+        session.state.load_state_dict(json.loads(checkpoint.read("state.json")))
+        print(f"going on from the checkpoint after step {checkpoint.step}", flush=True)
     session.sync()
     return session.state.step
 
 
-def load_student(session: Session, found: Checkpoint) -> None:
+def load_student(session: Session, checkpoint: Checkpoint) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        found.fetch(folder, "student")
+        checkpoint.fetch(folder, "student")
         load_weights(Path(folder), session.model)

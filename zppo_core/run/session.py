@@ -204,13 +204,16 @@ def open_session(
     writer = engines[0] if engines and config.reformulation.compression == "teacher" else None
     count = (helpers[0].renderer or renderer if helpers else renderer).encode_text
     memo = Memo(cache)
-    judge, own = Judge(engines[0], templates, memo) if corpus.judged() else None, config.data.reward
+    judge, reward = (
+        Judge(engines[0], templates, memo) if corpus.judged() else None,
+        config.data.reward,
+    )
     cap, retries = config.reformulation.candidate_tokens, config.reformulation.retries
     roles = Roles(
         student=TimedEngine(sampler, clock, "student"),
         teachers=engines if method.uses_teacher else (),
         learner=TimedLearner(trainer, clock, sharers),
-        grading=OwnReward(own) if own else RuleGrading(Grader(), judge),
+        grading=OwnReward(reward) if reward else RuleGrading(Grader(), judge),
         compressor=Compressor(writer, templates, lambda text: len(count(text)), cap, retries, memo),
         draws=TeacherCache(cache),
         encode=renderer.encode,

@@ -69,8 +69,8 @@ def open_run(config: Config, run_id: str, name: str = "", explicit: Collection[s
     )
     if not name:
         return run
-    config, wanted = same_configuration(run.journal, config, explicit)
-    return replace(run, config=config, changes=wanted)
+    config, changed = same_configuration(run.journal, config, explicit)
+    return replace(run, config=config, changes=changed)
 
 
 def places(config: Config) -> tuple[str, str]:
@@ -91,29 +91,31 @@ def same_configuration(
     if began is None:
         return config, {}
     now = settings_at(config, began, changes(journal))
-    wanted = wanted_changes(config, now, explicit)
+    changed = wanted_changes(config, now, explicit)
     # a field that came later had its default's value then; one that is gone decides nothing
-    usual, mine, since = Config().to_dict(), config.to_dict(), now.to_dict()
-    first = {s: known | began.get(s, {}) for s, known in usual.items() if isinstance(known, dict)}
+    usual, values, since = Config().to_dict(), config.to_dict(), now.to_dict()
+    first = {
+        s: fields | began.get(s, {}) for s, fields in usual.items() if isinstance(fields, dict)
+    }
     other = []
     for field in (f"{s}.{f}" for s in first for f in usual[s]):
         allowed = [_tight(value_of(first, field))]
         if field in CHANGEABLE:
             allowed.append(value_of(since, field))
-        named = _tight(value_of(mine, field))
-        if field not in HARMLESS and field not in wanted and named not in allowed:
+        named = _tight(value_of(values, field))
+        if field not in HARMLESS and field not in changed and named not in allowed:
             other.append(field)
     if other:
         raise UserError(
             f"a run of this name exists with another {', '.join(other)}; choose another --name, "
             "set what it had, or delete it from the store"
         )
-    goes_on = with_fields(now, {field: after for field, (_, after) in wanted.items()})
+    goes_on = with_fields(now, {field: after for field, (_, after) in changed.items()})
     for field in CHANGEABLE:
         stays = value_of(goes_on.to_dict(), field)
-        if stays != value_of(mine, field):
+        if stays != value_of(values, field):
             print(f"{field} stays {stays}, as the run has changed it", flush=True)
-    return goes_on, wanted
+    return goes_on, changed
 
 
 def _tight(value: Any) -> Any:

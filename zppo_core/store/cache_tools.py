@@ -81,10 +81,10 @@ def verify(store: ObjectStore, prefix: str = "", progress: Progress | None = Non
         draws = stored_draws(content)
         return _Found(len(data), len(draws), sum(len(d["ids"]) for d in draws))
 
-    found = in_parallel(look, keys, progress)
+    files = in_parallel(look, keys, progress)
     size, broken = (
-        sum(f.size for f in found),
-        [key for key, f in zip(keys, found, strict=True) if not f.sound],
+        sum(f.size for f in files),
+        [key for key, f in zip(keys, files, strict=True) if not f.sound],
     )
     journal = Journal(store, join(prefix, EVALUATIONS))
     units = journal.units()
@@ -95,8 +95,8 @@ def verify(store: ObjectStore, prefix: str = "", progress: Progress | None = Non
             broken.append(join(prefix, EVALUATIONS, unit, MANIFEST))
     return CacheReport(
         len(keys) + len(units),
-        sum(f.draws for f in found),
-        sum(f.tokens for f in found),
+        sum(f.draws for f in files),
+        sum(f.tokens for f in files),
         len(keys) - draws,
         len(units),
         size,

@@ -163,9 +163,9 @@ def checkpoint_of(store: ObjectStore, prefix: str, step: int) -> Checkpoint:
         raise MissingObjectError(join(prefix, FOLDER, unit))
     if manifest.get("step") != step:
         raise DamagedObjectError(f"{unit} is a copy: its manifest is of another step")
-    found = Checkpoint(store, join(prefix, FOLDER, unit), step, manifest["files"])
-    found.verify()
-    return found
+    checkpoint = Checkpoint(store, join(prefix, FOLDER, unit), step, manifest["files"])
+    checkpoint.verify()
+    return checkpoint
 
 
 def latest_checkpoint(store: ObjectStore, prefix: str) -> Checkpoint | None:

@@ -67,9 +67,9 @@ class Journal:
         """The manifest that stands in the end: of `files`, or of who came first."""
         if reserved := [name for name in files if name.rpartition("/")[2] == MANIFEST]:
             raise ValueError(f"{reserved[0]} is the manifest's own name")
-        found = self.manifest(unit)
-        if found is not None:
-            return found
+        present = self.manifest(unit)
+        if present is not None:
+            return present
         digests = digests_of(files)
         keys = {self._key(unit, name): name for name in files}
         taken = self.store.put_many({key: files[name] for key, name in keys.items()}, new=True)

@@ -148,12 +148,12 @@ class LocalStore:
     def swap(self, key: str, old: bytes, new: bytes) -> bool:
         with self._writing(key), self._guard():
             try:
-                found = self.get(key)
+                stored = self.get(key)
             except MissingObjectError:
                 return False
-            if found == old:
+            if stored == old:
                 self.put(key, new)
-            return found == old
+            return stored == old
 
     def put_file(self, key: str, path: Path, move: bool = False) -> None:
         target = self._path(key)
@@ -210,8 +210,8 @@ class LocalStore:
         folder = check_prefix(prefix).rpartition("/")[0]
 
         def walk(place: str) -> Iterator[Entry]:
-            with self._reading(place or self.url), os.scandir(self.root / place) as found:
-                items = [i for i in found if not hidden(i.name)]
+            with self._reading(place or self.url), os.scandir(self.root / place) as listing:
+                items = [i for i in listing if not hidden(i.name)]
             for item in items:
                 key = f"{place}/{item.name}" if place else item.name
                 if item.is_dir():

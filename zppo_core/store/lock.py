@@ -65,7 +65,7 @@ class RunLock:
         }
         return json.dumps(holder).encode()
 
-    def _found(self) -> bytes | None:
+    def _holder(self) -> bytes | None:
         try:
             return self.store.get(self.key)
         except MissingObjectError:
@@ -78,10 +78,10 @@ class RunLock:
     def __enter__(self) -> RunLock:
         self._record = self._content()
         while not self.store.put_new(self.key, self._record):
-            found = self._found()
-            if found is None:
+            holder = self._holder()
+            if holder is None:
                 continue  # given back this moment
-            if self._dead(found) and self.store.swap(self.key, found, self._record):
+            if self._dead(holder) and self.store.swap(self.key, holder, self._record):
                 break
         self._stop.clear()
         self.lost = False
@@ -105,11 +105,11 @@ class RunLock:
         end = time.monotonic() + self.stale
         while time.monotonic() < end:
             time.sleep(min(1.0, self.stale / 10))
-            found = self._found()
-            if found is None:
+            newer = self._holder()
+            if newer is None:
                 return False
-            if found != record:
-                raise held_by(parse(found))
+            if newer != record:
+                raise held_by(parse(newer))
         return True
 
     def _keep_alive(self) -> None:
@@ -130,16 +130,16 @@ class RunLock:
         """Give a sign of life; whether the lock is still ours."""
         renewed = self._content()
         if not self.store.swap(self.key, self._record, renewed):
-            found = self.store.get(self.key)
-            if not self._ours(found):
+            holder = self.store.get(self.key)
+            if not self._is_ours(holder):
                 return False
             # an earlier sign arrived, but its answer was lost with all attempts after it
-            if not self.store.swap(self.key, found, renewed):
-                return self._ours(self.store.get(self.key))
+            if not self.store.swap(self.key, holder, renewed):
+                return self._is_ours(self.store.get(self.key))
         self._record = renewed
         return True
 
-    def _ours(self, record: bytes) -> bool:
+    def _is_ours(self, record: bytes) -> bool:
         return parse(record).get("token") == self.token
 
     def __exit__(
@@ -164,7 +164,9 @@ class RunLock:
             return
         # a lock that stays is taken over from a dead process; the task's own error matters more
         with contextlib.suppress(UserError, DamagedObjectError, MissingObjectError):
-            if self._ours(self.store.get(self.key)):  # whichever of our signs of life arrived last
+            if self._is_ours(
+                self.store.get(self.key)
+            ):  # whichever of our signs of life arrived last
                 self.store.delete(self.key)
 
 
@@ -189,8 +191,8 @@ def is_alive(holder: dict[str, Any]) -> bool | None:
         return False
     if now == began:
         return True
-    known = isinstance(began, str) and began not in ("", UNKNOWN) and now != UNKNOWN
-    return False if known else None
+    conclusive = isinstance(began, str) and began not in ("", UNKNOWN) and now != UNKNOWN
+    return False if conclusive else None
 
 
 def named(holder: dict[str, Any]) -> str:

@@ -71,8 +71,8 @@ def refuses_checksums(status: int, code: str, message: str) -> bool:
     """
     if status not in (400, 403, 411, 501):
         return False
-    told = message.lower()
-    return code in DIALECT or any(word in told for word in OF_CHECKSUMS)
+    folded = message.lower()
+    return code in DIALECT or any(word in folded for word in OF_CHECKSUMS)
 
 
 class RefusedError(Exception):
@@ -377,13 +377,13 @@ class S3Store:
         return True
 
     def entries(self, prefix: str = "") -> Iterable[Entry]:
-        own = f"{self.prefix}/" if self.prefix else ""
-        start = own + check_prefix(prefix)
+        root = f"{self.prefix}/" if self.prefix else ""
+        start = root + check_prefix(prefix)
 
         def pages() -> list[Entry]:
             paginator = self._client.get_paginator("list_objects_v2")
             return [
-                Entry(e["Key"].removeprefix(own), e["Size"], e["LastModified"].timestamp())
+                Entry(e["Key"].removeprefix(root), e["Size"], e["LastModified"].timestamp())
                 for page in paginator.paginate(Bucket=self.bucket, Prefix=start)
                 for e in page.get("Contents", ())
             ]

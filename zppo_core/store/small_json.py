@@ -16,17 +16,17 @@ def read_object(
     UserError otherwise: one line with the file's `place`, what is wrong with it, and the `remedy`.
     """
     try:
-        found = json.loads(data)
+        value = json.loads(data)
     except (ValueError, RecursionError):
         raise damaged(
             place, "it is empty" if not data.strip() else "it is no JSON", remedy
         ) from None
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise damaged(place, "it is no JSON object", remedy)
     for name, kind in fields.items():
-        if not isinstance(found.get(name), kind):
+        if not isinstance(value.get(name), kind):
             raise damaged(place, f"it has no sound {name!r}", remedy)
-    return found
+    return value
 
 
 def damaged(place: str, what: str, remedy: str) -> UserError:

@@ -85,8 +85,8 @@ class TeacherCache:
         """
         keys = [self._key(r, engine.name, sampling) for r in requests]
         prompts = {key: request.prompt for key, request in zip(keys, requests, strict=True)}
-        found = dict(zip(prompts, in_parallel(self._load, prompts), strict=True))
-        have = {key: draws[: sampling.n] for key, draws in found.items()}
+        cached = dict(zip(prompts, in_parallel(self._load, prompts), strict=True))
+        have = {key: draws[: sampling.n] for key, draws in cached.items()}
         missing = [key for key, draws in have.items() if len(draws) < sampling.n]
         self.counters.hits += sum(len(have[key]) for key in keys)
         self.counters.saved += sum(
@@ -101,10 +101,10 @@ class TeacherCache:
                 [derive_seed(0, "teacher draw", key) for key in part],
                 None if progress is None else _shifted(progress, before, len(requests)),
             )
-            made = {k: [_draw(c) for c in group] for k, group in zip(part, outputs, strict=True)}
-            self.counters.misses += sum(len(made[key]) - len(have[key]) for key in part)
-            self.counters.tokens += sum(len(d.token_ids_T) for key in part for d in made[key])
-            have |= self._keep(made, sampling.n)
+            drawn = {k: [_draw(c) for c in group] for k, group in zip(part, outputs, strict=True)}
+            self.counters.misses += sum(len(drawn[key]) - len(have[key]) for key in part)
+            self.counters.tokens += sum(len(d.token_ids_T) for key in part for d in drawn[key])
+            have |= self._keep(drawn, sampling.n)
             if progress is not None:
                 progress(before + len(part), len(requests))
         self._note_usage(engine.name)
@@ -143,13 +143,13 @@ class TeacherCache:
             return []
         return decode(content)
 
-    def _keep(self, made: dict[str, list[Draw]], n: int) -> dict[str, list[Draw]]:
+    def _keep(self, drawn: dict[str, list[Draw]], n: int) -> dict[str, list[Draw]]:
         """Store what was made; the draws that stand: of whoever kept them first, then ours."""
         kept = {}
-        sealed = {self._at(key): seal(encode(draws)) for key, draws in made.items()}
+        sealed = {self._at(key): seal(encode(draws)) for key, draws in drawn.items()}
         # not flushed to disk: after a power failure a draw may have to be made again
         taken = set(self.store.put_many(sealed, new=True, lasting=False))
-        for key, draws in made.items():
+        for key, draws in drawn.items():
             kept[key] = self._merge(key, draws) if self._at(key) in taken else draws
         return {key: draws[:n] for key, draws in kept.items()}
 

@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 def choose(
-    model: PreTrainedModel, wanted: str, pad_id: int, checkpointing: bool, device: torch.device
+    model: PreTrainedModel, mode: str, pad_id: int, checkpointing: bool, device: torch.device
 ) -> tuple[str, str, Forward]:
     """(mode, why, forward) for `model`; UserError where the wanted mode cannot be exact."""
     model_type = model.config.model_type
-    own = family_of(model_type).forward(model, wanted, pad_id, checkpointing, device)
-    if own is not None:
-        return own
-    if wanted in ("packed", "shared_prefix"):
+    forward = family_of(model_type).forward(model, mode, pad_id, checkpointing, device)
+    if forward is not None:
+        return forward
+    if mode in ("packed", "shared_prefix"):
         raise UserError(
-            f"trainer.mode={wanted} knows Qwen3.5 alone, not {model_type}; use trainer.mode=padded"
+            f"trainer.mode={mode} knows Qwen3.5 alone, not {model_type}; use trainer.mode=padded"
         )
     why = f"{model_type} trains by transformers' own forward pass"
     return "padded", why, PaddedForeign(model, pad_id, checkpointing, device)

@@ -37,8 +37,8 @@ class Masters:
             parameter = self.parameters[name]
             if parameter.grad is None:
                 continue
-            own = parameter.grad.float()
-            master.grad = own if master.grad is None else master.grad.add_(own)
+            gradient = parameter.grad.float()
+            master.grad = gradient if master.grad is None else master.grad.add_(gradient)
             parameter.grad = None
 
     def fill(self) -> None:

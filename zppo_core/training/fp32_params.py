@@ -48,8 +48,8 @@ class Precise:
         if not self.tensors:
             return
         tensors = self.tensors.values()
-        own = [torch.zeros_like(t) if t.grad is None else t.grad for t in tensors]
-        flat = torch.cat([g.flatten() for g in own])
+        gradients = [torch.zeros_like(t) if t.grad is None else t.grad for t in tensors]
+        flat = torch.cat([g.flatten() for g in gradients])
         dist.all_reduce(flat)
         flat /= dist.get_world_size()
         self.norm = float(flat.norm())
@@ -78,11 +78,11 @@ class Precise:
         norms: Callable[..., Any] = getattr(zero, name)
 
         def with_ours(*arguments: Any, **named: Any) -> Any:
-            theirs = norms(*arguments, **named)
+            result = norms(*arguments, **named)
             if math.isfinite(self.norm):
-                return theirs
+                return result
             invalid = torch.tensor(math.nan)
-            return invalid if torch.is_tensor(theirs) else [invalid for _ in theirs]
+            return invalid if torch.is_tensor(result) else [invalid for _ in result]
 
         setattr(zero, name, with_ours)
 

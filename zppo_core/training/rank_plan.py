@@ -29,7 +29,7 @@ def _length(batch: Batch) -> int:
 
 
 def _pictures(batches: Iterable[Batch]) -> list[EncodedPrompt]:
-    return [found for batch in batches if (found := _picture(batch)) is not None]
+    return [picture for batch in batches if (picture := _picture(batch)) is not None]
 
 
 def _picture(batch: Batch) -> EncodedPrompt | None:
@@ -37,7 +37,7 @@ def _picture(batch: Batch) -> EncodedPrompt | None:
     return next((g.prompt for _, g in batch if g.prompt.pixel_values is not None), None)
 
 
-def deal(groups: Sequence[TrainGroup], ranks: int) -> list[int]:
+def assign_ranks(groups: Sequence[TrainGroup], ranks: int) -> list[int]:
     """The rank of each group: the costliest first, each to the rank with least to do so far.
 
     Cost is tokens: the prompt once and every response. Depends on the groups alone.
@@ -76,16 +76,16 @@ def shares(groups: Sequence[TrainGroup], ranks: int, budget: int, mode: str) -> 
     """A mini-batch as passes, and each rank's micro-batch of a pass; empty where it has none.
 
     `packed` rows are dealt out by cost (`balanced`). Padded ones are wasted beside others of
-    another length: whole groups are dealt out, and each rank's longest micro-batches come first.
+    another length, so whole groups are dealt out.
     """
     if mode == "packed":
         return balanced(groups, ranks, budget)
-    owners = deal(groups, ranks)
+    owners = assign_ranks(groups, ranks)
     plans: list[list[Batch]] = []
     for one in range(ranks):
-        mine = [i for i, owner in enumerate(owners) if owner == one]
-        batches = micro_batches([groups[i] for i in mine], budget, mode == "shared_prefix")
-        plans.append([[(Piece(mine[p.group], p.members), g) for p, g in b] for b in batches])
+        owned = [i for i, owner in enumerate(owners) if owner == one]
+        batches = micro_batches([groups[i] for i in owned], budget, mode == "shared_prefix")
+        plans.append([[(Piece(owned[p.group], p.members), g) for p, g in b] for b in batches])
     return [
         [plan[i] if i < len(plan) else [] for plan in plans] for i in range(max(map(len, plans)))
     ]

@@ -54,8 +54,8 @@ class TokenBatch:
 
     @property
     def entropy(self) -> torch.Tensor:
-        known = "_teacher" in self.__dict__ and not self.reads_policy
-        return self._teacher[1] if known else self._policy[1]
+        from_teacher = "_teacher" in self.__dict__ and not self.reads_policy
+        return self._teacher[1] if from_teacher else self._policy[1]
 
     @cached_property
     def old_logp(self) -> torch.Tensor:

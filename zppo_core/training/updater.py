@@ -107,8 +107,8 @@ class Trainer:
         settings = [{k: v for k, v in group.items() if k != "params"} for group in groups]
         self.masters.refresh()
         read_optimizer(checkpoint, self.optimizer, self.masters.tensors)
-        for group, own in zip(groups, settings, strict=True):
-            group.update(own)
+        for group, saved in zip(groups, settings, strict=True):
+            group.update(saved)
 
     def _log_probs(self, groups: Sequence[TrainGroup]) -> tuple[torch.Tensor, torch.Tensor, int]:
         """Log-probability and entropy of every response token of `groups`, in order, flat."""
@@ -131,7 +131,7 @@ class Trainer:
     @torch.no_grad()
     def score(self, groups: Sequence[TrainGroup]) -> list[tuple[np.ndarray, ...]]:
         """Log-probabilities (T,) of each group's suffixes by the current weights, no gradient."""
-        found: list[list[np.ndarray]] = [[np.empty(0)] * len(g.suffixes) for g in groups]
+        scores: list[list[np.ndarray]] = [[np.empty(0)] * len(g.suffixes) for g in groups]
         for batch in self._batches(groups):
             parts = [part for _, part in batch]
             logp = self._log_probs(parts)[0].cpu().numpy()
@@ -139,9 +139,9 @@ class Trainer:
             for piece, part in batch:
                 for k, suffix in zip(piece.members, part.suffixes, strict=True):
                     end = start + len(suffix.token_ids_T)
-                    found[piece.group][k] = logp[start:end].copy()
+                    scores[piece.group][k] = logp[start:end].copy()
                     start = end
-        return [tuple(f) for f in found]
+        return [tuple(f) for f in scores]
 
     def update(self, groups: Sequence[TrainGroup], tokens: int | None = None) -> UpdateMetrics:
         """One optimizer step on the mini-batch `groups` (section 4).

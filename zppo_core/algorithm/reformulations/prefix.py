@@ -8,7 +8,7 @@ from zppo_core.algorithm.reformulation import (
     Instance,
     PromptContext,
     RightRollout,
-    share,
+    floor_fraction,
 )
 from zppo_core.algorithm.step_types import Ask
 from zppo_core.prompts import Templates
@@ -23,7 +23,7 @@ class TeacherPrefix(RightRollout):
         asks = []
         for one in instances:
             tokens_T = one.right.token_ids_T
-            length = share(context.config.reformulation.prefix_share, len(tokens_T))
+            length = floor_fraction(context.config.reformulation.prefix_share, len(tokens_T))
             forced = tuple(int(t) for t in tokens_T[:length])
             text = context.templates.with_closer(one.question.text)
             asks.append(context.ask(one, text, forced=forced))

@@ -156,13 +156,14 @@ class Builder:
             self.db.commit()
             return
         try:
-            known = json.loads(before[0])
+            recorded = json.loads(before[0])
         except ValueError:  # before recipes were JSON
-            known = before[0]
-        theirs, ours = differences(known, now)
-        if theirs or ours:
+            recorded = before[0]
+        built, requested = differences(recorded, now)
+        if built or requested:
             raise UserError(
-                f"{self.folder} holds a build by another recipe, {theirs}, but the run has {ours}; "
+                f"{self.folder} holds a build by another recipe, {built}, but the run has "
+                f"{requested}; "
                 "set those, delete it, or choose another data.corpus"
             )
 
@@ -296,12 +297,14 @@ class Builder:
             ).fetchall()
             for priority, key, source, sub_dataset, question, answer, bits, grey in rows:
                 hashed = ImageHash(int(bits), grey)
-                own = Signature(hashed, trigrams(question), plain_gold(answer))
-                reason = self._late(own, seen, tested, card) if taken < sub.cap else "over the cap"
+                signature = Signature(hashed, trigrams(question), plain_gold(answer))
+                reason = (
+                    self._late(signature, seen, tested, card) if taken < sub.cap else "over the cap"
+                )
                 if reason:
                     self._reject(source, sub_dataset, key, f"final: {reason}")
                     continue
-                seen.add(own)
+                seen.add(signature)
                 chosen.append((sub.name, priority, key))
                 taken += 1
             card.by_name[sub.name] = taken
@@ -334,13 +337,13 @@ class Builder:
         manifest.replace(self.folder / "manifest.json")
         return card
 
-    def _late(self, own: Signature, seen: Seen, tested: Seen, card: Card) -> str:
+    def _late(self, signature: Signature, seen: Seen, tested: Seen, card: Card) -> str:
         """Why a candidate is left out at last, or nothing; counts what it is like."""
-        if own in seen:
+        if signature in seen:
             card.duplicates += 1
             if self.recipe.drop_duplicates:
                 return "nearly the same as another question"
-        if replace(own, gold="") in tested:
+        if replace(signature, gold="") in tested:
             card.overlaps += 1
             if self.recipe.drop_overlap:
                 return "overlaps the evaluation"
@@ -391,15 +394,15 @@ class Builder:
         ).fetchone()
         row = dict(zip(names, cells, strict=True))
         image: bytes = row["image"]
-        told: dict[str, object] = json.loads(row.pop("told"))
-        about = {
+        facts: dict[str, object] = json.loads(row.pop("told"))
+        origin = {
             "canonical": place[0],
             "tier": self.names.by_name[place[0]].tier,
             "licence": LICENCES[row["source"]],
             "answer_kind": answer_kind(row["answer"]),
             "judged": bool(row["judged"]),
         }
-        return row | told | about, image
+        return row | facts | origin, image
 
     def _scaled(self, chosen: tuple[dict[str, object], bytes]) -> dict[str, object]:
         row, image = chosen
@@ -443,8 +446,8 @@ def _check_configs(names: Names, configs: list[str], place: str) -> None:
     named = {c for c in configs if c}  # files that lie flat name their sub-datasets row by row
     if strange := names.unknown("vero", named):
         raise unknown("vero", strange)
-    found = {names.canonical("vero", c) for c in named}
-    missing = [name for name, _ in names.more if named and name not in found]
+    present = {names.canonical("vero", c) for c in named}
+    missing = [name for name, _ in names.more if named and name not in present]
     if missing:
         raise UserError(
             f"data.more_configs: {place} has no {', '.join(missing)}, only "

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from zppo_core.data.directives import answer_form, strip_directives, with_form
-from zppo_core.data.kinds import Told, options_for, plain_type, told
+from zppo_core.data.kinds import TypedAnswer, options_for, plain_type, typed_answer
 from zppo_core.data.layouts import content_text, messages_of
 from zppo_core.data.pixels import opened, upright_size
 from zppo_core.data.values import (
@@ -118,33 +118,33 @@ def _vero(row: Row, raw: Mapping[str, object]) -> Row:
     question = content_text(extra.get("question")) or user_text(raw.get("prompt"))
     truth, answer = model.get("ground_truth"), extra.get("answer")
     reward_type = plain_type(extra.get("reward_type"))
-    known = told(answer if is_missing(truth) else truth, reward_type)
-    if known.fault:
-        return replace(row, answer=known.gold, fault=known.fault, reward_type=reward_type)
+    gold = typed_answer(answer if is_missing(truth) else truth, reward_type)
+    if gold.fault:
+        return replace(row, answer=gold.gold, fault=gold.fault, reward_type=reward_type)
     counted: tuple[str, ...] = ()
-    if not is_missing(truth) and not is_missing(answer) and not _agree(known, answer, reward_type):
+    if not is_missing(truth) and not is_missing(answer) and not _agree(gold, answer, reward_type):
         counted = ("gold differs from extra_info.answer",)
-    row = _asked(row, question, known.gold)
+    row = _asked(row, question, gold.gold)
     return replace(
         row,
-        judged=known.judged,
-        kind=known.kind,
-        accepted=known.accepted,
-        options=options_for(known.gold, known.kind, row.question),
+        judged=gold.judged,
+        kind=gold.kind,
+        accepted=gold.accepted,
+        options=options_for(gold.gold, gold.kind, row.question),
         tolerance=tolerance_of(extra.get("tolerance")),
         reward_type=reward_type,
         counted=counted,
     )
 
 
-def _agree(known: Told, answer: object, reward_type: str) -> bool:
+def _agree(gold: TypedAnswer, answer: object, reward_type: str) -> bool:
     """Whether the answer that nobody grades is the gold one, or one that is accepted too."""
     try:
-        other = told(answer, reward_type)
+        other = typed_answer(answer, reward_type)
     except UnusableError:
         return False
     given = {plain_gold(a) for a in (other.gold, *other.accepted)}
-    return not given.isdisjoint(plain_gold(a) for a in (known.gold, *known.accepted))
+    return not given.isdisjoint(plain_gold(a) for a in (gold.gold, *gold.accepted))
 
 
 def _mmfine(row: Row, raw: Mapping[str, object], names: Names) -> Row:

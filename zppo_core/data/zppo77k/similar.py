@@ -120,8 +120,8 @@ class Seen:
     def __init__(self, signatures: Iterable[Signature] = ()) -> None:
         self._groups: dict[str, _Group] = defaultdict(_Group)
         self._number = 0
-        for known in signatures:
-            self.add(known)
+        for signature in signatures:
+            self.add(signature)
 
     def __len__(self) -> int:
         return self._number

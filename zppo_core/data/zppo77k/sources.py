@@ -253,9 +253,9 @@ class Names:
         Raises UnknownNameError on a name that nobody knows.
         """
         plain = _config(name) if source == "vero" else _plain(name)
-        found = self._lookup[source].get(plain)
-        if found is not None:
-            return found
+        name_found = self._lookup[source].get(plain)
+        if name_found is not None:
+            return name_found
         captions = source == "vero" and _plain(name).startswith("captioning_if")
         if captions or plain in self._unlisted[source]:
             return None
@@ -263,10 +263,10 @@ class Names:
 
     def unknown(self, source: Source, names: Iterable[str]) -> list[str]:
         """Those of `names` that nobody knows, sorted, each once."""
-        found = set()
+        strangers = set()
         for name in set(names):
             try:
                 self.canonical(source, name)
             except UnknownNameError:
-                found.add(name)
-        return sorted(found)
+                strangers.add(name)
+        return sorted(strangers)

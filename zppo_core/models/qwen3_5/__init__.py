@@ -29,21 +29,21 @@ class Qwen35(Family):
             return super().load(folder, images, dtype)
 
     def shapes(self) -> Mapping[str, Shape]:
-        from zppo_core.models.qwen3_5.shape import known
+        from zppo_core.models.qwen3_5.shape import known_shapes
 
-        return known()
+        return known_shapes()
 
     def forward(
         self,
         model: PreTrainedModel,
-        wanted: str,
+        mode: str,
         pad_id: int,
         checkpointing: bool,
         device: torch.device,
     ) -> tuple[str, str, Forward] | None:
         from zppo_core.models.qwen3_5.forward import choose
 
-        return choose(model, wanted, pad_id, checkpointing, device)
+        return choose(model, mode, pad_id, checkpointing, device)
 
     def decoder(
         self,

@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 
 
 def choose(
-    model: PreTrainedModel, wanted: str, pad_id: int, checkpointing: bool, device: torch.device
+    model: PreTrainedModel, mode: str, pad_id: int, checkpointing: bool, device: torch.device
 ) -> tuple[str, str, Forward]:
     """(mode, why, forward) for `model`; UserError where the wanted mode cannot be exact."""
-    if wanted == "packed" and device.type != "cuda":
+    if mode == "packed" and device.type != "cuda":
         raise UserError(
             "trainer.mode=packed needs a GPU: on a CPU its sequences would run one by one; "
             "use trainer.mode=shared_prefix"
         )
     text = hybrid.HybridText(model, checkpointing)
     kernels = cuda_kernels() if device.type == "cuda" else None
-    if wanted == "packed" and kernels is None:
+    if mode == "packed" and kernels is None:
         raise UserError(
             "trainer.mode=packed needs kernels that honour sequence bounds; install "
             "flash-linear-attention, or use trainer.mode=shared_prefix"
         )
-    if wanted in ("packed", "auto") and kernels is not None:
+    if mode in ("packed", "auto") and kernels is not None:
         return "packed", f"Qwen3.5 with {kernels.name}", Packed(text, pad_id, device, kernels)
-    if wanted == "padded":
+    if mode == "padded":
         return "padded", "asked for", Padded(text, pad_id, device)
     return (
         "shared_prefix",
@@ -175,8 +175,8 @@ class Packed:
         first = next_position[link.owner].repeat_interleave(
             torch.tensor(bounds.lengths, device=self.device)
         )
-        own = self._row(self.text.text.embed_tokens(ids), (first + bounds.place).expand(3, -1))
-        hidden, _ = self.text.run_packed(own, bounds, self.kernels, link)
+        embedded = self._row(self.text.text.embed_tokens(ids), (first + bounds.place).expand(3, -1))
+        hidden, _ = self.text.run_packed(embedded, bounds, self.kernels, link)
         return hidden[0], int(sum(prompts.lengths) + sum(bounds.lengths))
 
     def _row(self, embeddings: torch.Tensor, positions: torch.Tensor) -> hybrid.Segment:

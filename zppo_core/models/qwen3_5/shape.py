@@ -109,7 +109,7 @@ class Shape:
         return head + (kept + one if checkpointing else one * self.layers)
 
 
-def known() -> dict[str, Shape]:
+def known_shapes() -> dict[str, Shape]:
     """The sizes that were published, by hub id."""
     text = (resources.files(__package__) / "shapes.toml").read_text(encoding="utf-8")
     return {name: Shape(**values) for name, values in tomllib.loads(text).items()}

@@ -1,0 +1,56 @@
+"""The subcommands of `zppo`: what each calls, and its line in the overview."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand. `does`: "module:main" to call, or a flow's file and Metaflow's command."""
+
+    does: str
+    summary: str
+    example: str
+
+
+# what a module's own main explains, with its example, is not said again here
+COMMANDS = {
+    "run": Command("zppo_flow.py run", "train and evaluate", "zppo run --scale 4B --seed 1"),
+    "resume": Command(
+        "zppo_flow.py resume", "go on with the latest run where it failed", "zppo resume"
+    ),
+    "hosts": Command(
+        "hosts_flow.py run",
+        "train over several hosts of a cluster",
+        "zppo hosts --scale 4B@eight-nodes --name NAME --with kubernetes",
+    ),
+    "evaluate": Command(
+        "eval_flow.py run",
+        "a model on benchmarks, without training",
+        "zppo evaluate --model nano:student --suite nano",
+    ),
+    "sweep": Command(
+        "sweep_flow.py run",
+        "methods x scales x seeds",
+        "zppo sweep --methods zppo,grpo_replay --seeds 0,1,2",
+    ),
+    "cards": Command("zppo_flow.py card", "the cards of a run", "zppo cards server"),
+    "plan": Command("steps.plan:main", "the configuration of a run, before it starts", ""),
+    "table": Command("eval.report.tables:table_main", "a table of the paper by its number", ""),
+    "tables": Command("eval.report.tables:main", "tables, and the summary of a run", ""),
+    "figures": Command("eval.report.figures:main", "figures of the paper from the database", ""),
+    "compare": Command("eval.report.compare:main", "two runs, question by question", ""),
+    "cost": Command("eval.report.cost:main", "FLOPs and hours of a run, or of a plan", ""),
+    "audit": Command("eval.report.audit:main", "what reformulated prompts give away", ""),
+    "evidence": Command("eval.report.evidence:main", "a sweep against the paper's claims", ""),
+    "database": Command("eval.report.database:main", "take journals in, forget, upgrade", ""),
+    "judge": Command("eval.calibrate:main", "how far a judge agrees with labels", ""),
+    "export": Command("zppo_core.cli:export_main", "copy a trained student out", ""),
+    "cache": Command("zppo_core.cli:cache_main", "look after the teacher cache", ""),
+    "memory": Command("zppo_core.models.memory:main", "GiB of each GPU, by preset", ""),
+    "fixtures": Command("eval.fixtures.__main__:main", "small copies of the benchmarks", ""),
+    "tasks": Command("eval.lm_eval_task:main", "the benchmarks as lm-eval's task files", ""),
+    "nano": Command("zppo_core.models.nano.__main__:main", "build the nano checkpoints", ""),
+    "launch": Command("zppo_core.cluster.launch:main", "update ranks of one host, by hand", ""),
+}
