@@ -12,8 +12,10 @@ from zppo_core.algorithm.step_types import StepResult
 from zppo_core.algorithm.student_update import NotFiniteError
 from zppo_core.config.schema import method_of
 from zppo_core.errors import UserError
-from zppo_core.records.codecs import AsksCodec, GroupsCodec, RecordContext, TeacherCodec, step_files
+from zppo_core.records.codecs import AsksCodec, GroupsCodec, TeacherCodec
+from zppo_core.records.context import RecordContext
 from zppo_core.records.phases import Codec, PhaseRecorder, step_unit
+from zppo_core.records.step_tables import step_files
 from zppo_core.run.changes import settle, way_on
 from zppo_core.run.heartbeat import Heartbeat, Listener
 from zppo_core.run.preflight import check_machine
