@@ -87,9 +87,8 @@ def advance(
                     after(result.step, "checkpoint")
         finally:
             session.close()
-        judge = getattr(session.roles.grading, "judge", None)
-        if judge is not None and judge.malformed:
-            print(f"judge: {judge.malformed} malformed verdicts, graded wrong", flush=True)
+        if malformed := session.roles.grading.malformed:
+            print(f"judge: {malformed} malformed verdicts, graded wrong", flush=True)
         seconds_here = None if fresh else time.monotonic() - began
         record_stage(run, f"epoch/{steps_done}", session.clock.model_seconds, seconds=seconds_here)
         return max(target, min(session.state.step, run.rollout_steps))
