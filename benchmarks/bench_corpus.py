@@ -22,7 +22,9 @@ from common import in_fresh_process, peak_mib, record, seconds
 from PIL import Image
 
 from zppo_core.data.pixels import Bounds
-from zppo_core.data.zppo77k.build import Card, Recipe, build
+from zppo_core.data.zppo77k.build import build
+from zppo_core.data.zppo77k.schema import Card
+from zppo_core.data.zppo77k.sources import Recipe
 
 PER_FILE = 12_000
 SOURCES = ("MMR1", "Euclid30K", "BMMR", "ViRL39K", "LLaVA-CoT", "GameQA-140K", "FineVision-tqa")

@@ -131,7 +131,8 @@ def inside(code: str) -> str:
 def weights(name: str) -> str:
     """SHA-256 over the student's weights in the run's last checkpoint."""
     return inside(
-        "from zppo_core.store.checkpoint import latest_checkpoint, weight_hash\n"
+        "from zppo_core.store.checkpoint import latest_checkpoint\n"
+        "from zppo_core.models.weights import weight_hash\n"
         "from zppo_core.store.objects import open_store\nfrom safetensors.torch import load\n"
         f"c = latest_checkpoint(open_store('s3://hosts/runs'), '{name}')\n"
         "w = load(c.read('student/model.safetensors'))\n"

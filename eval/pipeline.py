@@ -7,6 +7,7 @@ its `name`.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from eval.report.rows import Summary
 from zppo_core.config import Config, from_dict, load
 from zppo_core.data.own import Frame, Rows, table_of
 from zppo_core.errors import UserError
+from zppo_core.models.weights import folder_hash
 from zppo_core.run import corpus
 from zppo_core.run.draws import draw_beforehand
 from zppo_core.run.heartbeat import Heartbeat
@@ -31,7 +33,7 @@ from zppo_core.run.loop import Listening, advance
 from zppo_core.run.preflight import check_stores
 from zppo_core.run.setup import open_run
 from zppo_core.run.spec import Run
-from zppo_core.store.checkpoint import latest_checkpoint
+from zppo_core.store.checkpoint import Checkpoint, latest_checkpoint
 from zppo_core.types import Grade, Question
 
 Reward = str | Callable[[Question, str], Grade]
@@ -61,10 +63,20 @@ class Trained:
     @property
     def checkpoint(self) -> str:
         """The trained student, a Hugging Face folder in the run's store."""
+        return f"{self.run.store_url}/{self._latest().prefix}/student"
+
+    @property
+    def weight_hash(self) -> str:
+        """SHA-256 of the trained student's weights: on a CPU the same seed gives the same."""
+        with tempfile.TemporaryDirectory() as folder:
+            self._latest().fetch(folder, "student")
+            return folder_hash(Path(folder))
+
+    def _latest(self) -> Checkpoint:
         latest = latest_checkpoint(self.run.store, self.run.key)
         if latest is None:
             raise UserError(f"no checkpoint in {self.run.store_url}/{self.run.key}; train the run")
-        return f"{self.run.store_url}/{latest.prefix}/student"
+        return latest
 
     def connect(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         """The result database, open for reading, as a context."""

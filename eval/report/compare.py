@@ -20,13 +20,12 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from eval import suite as suites
 from eval.render import number, signed, table
 from eval.report.connection import DEFAULT_DATABASE, open_database
-from eval.report.rows import Evaluated, Pair, Place, Sample, Stored, records, typed
-from eval.report.summary import family_order, find_run
-from eval.scoring import totals
-from eval.scoring.totals import Scored, Total
+from eval.report.model_totals import ModelTotal, all_totals, totals_text
+from eval.report.rows import Pair, Place, records, typed
+from eval.report.stored import evaluated, mean_of, stored_scores, strata_of, total_of, totals_of
+from eval.report.summary import family_order
 from zppo_core.errors import UserError
 from zppo_core.processes.command_line import command, reported
 from zppo_core.streams import stream
@@ -86,33 +85,6 @@ FROM (FROM samples WHERE model_key = ?) a
 FULL JOIN (FROM samples WHERE model_key = ?) b USING (benchmark, sample_id)
 ORDER BY benchmark, sample_id
 """
-SAMPLES = """
-SELECT benchmark, sample_id AS id, any_value(score) AS score FROM eval_samples
-WHERE suite = ? AND protocol_key = ? AND model_key = ? GROUP BY ALL ORDER BY ALL
-"""
-# of a model: how it was evaluated, with most benchmarks first
-OUTSIDE = """
-SELECT model_key, suite, protocol_key, count(*) AS benchmarks FROM eval_scores
-WHERE run_key IS NULL AND role = ? GROUP BY ALL ORDER BY benchmarks DESC, max(source_id) DESC
-"""
-OF_RUN = """
-SELECT model_key, suite, protocol_key, count(*) AS benchmarks FROM run_scores
-WHERE run_key = ? AND role = 'student' GROUP BY ALL
-"""
-
-
-def _evaluated(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[str, list[Evaluated]]:
-    """(full name, evaluations) of a model that eval_flow.py scored, else of a run's student."""
-    outside = typed(Evaluated, records(connection, OUTSIDE, [name]))
-    if outside:
-        if len({r["model_key"] for r in outside}) > 1:
-            raise UserError(f"several models were evaluated as {name!r}; give each its own --name")
-        return name, outside
-    key = find_run(connection, name)["run_key"]
-    evaluated = typed(Evaluated, records(connection, OF_RUN, [key]))
-    if not evaluated:
-        raise UserError(f"{key} was not evaluated")
-    return key, evaluated
 
 
 def compare(connection: duckdb.DuckDBPyConnection, run_a: str, run_b: str) -> list[Difference]:
@@ -120,7 +92,7 @@ def compare(connection: duckdb.DuckDBPyConnection, run_a: str, run_b: str) -> li
 
     Each is a run's key, or its beginning, or the name of a model that eval_flow.py has scored.
     """
-    (a, of_a), (b, of_b) = (_evaluated(connection, run) for run in (run_a, run_b))
+    (a, of_a), (b, of_b) = (evaluated(connection, run) for run in (run_a, run_b))
     if a == b:
         raise UserError(f"{run_a!r} and {run_b!r} are the same run {a}")
     others = {(r["suite"], r["protocol_key"]): r for r in of_b}
@@ -134,17 +106,17 @@ def compare(connection: duckdb.DuckDBPyConnection, run_a: str, run_b: str) -> li
     places = sorted(
         {(r["family"], r["benchmark"]) for r in rows}, key=lambda p: (family_order(p[0]), p[1])
     )
-    stored = _stored(connection, one["suite"], one["protocol_key"])
+    stored = stored_scores(connection, one["suite"], one["protocol_key"])
     differences, parts = [], {}
     for family, benchmark in places:
         of_benchmark = [r for r in rows if r["benchmark"] == benchmark]
-        names = _totals(one["suite"], benchmark)
+        names = totals_of(one["suite"], benchmark)
         marks = [stored.get((model, family, benchmark)) for model in models]
         answered = [
             [(r["id"], score) for r in of_benchmark if (score := r["a"]) is not None],
             [(r["id"], score) for r in of_benchmark if (score := r["b"]) is not None],
         ]
-        name = _total_of(names, list(zip(marks, answered, strict=True)))
+        name = total_of(names, list(zip(marks, answered, strict=True)))
         if name is None:
             raise UserError(
                 f"{benchmark}: the stored scores are none of its totals "
@@ -174,50 +146,6 @@ def compare(connection: duckdb.DuckDBPyConnection, run_a: str, run_b: str) -> li
     return differences
 
 
-def _stored(
-    connection: duckdb.DuckDBPyConnection, suite: str, protocol: str
-) -> dict[tuple[str, str, str], float | None]:
-    """(model, family, benchmark) -> stored score [fraction]."""
-    rows = records(
-        connection,
-        "SELECT model_key, family, benchmark, score FROM model_scores "
-        "WHERE suite = ? AND protocol_key = ?",
-        [suite, protocol],
-    )
-    return {(r["model_key"], r["family"], r["benchmark"]): r["score"] for r in typed(Stored, rows)}
-
-
-def _totals(suite: str, benchmark: str) -> tuple[str, ...]:
-    """The benchmark's totals; of one that only an older code knew, the mean over samples."""
-    try:
-        return suites.find(suite, benchmark).totals
-    except UserError:
-        return ("pooled",)
-
-
-def _strata(name: str, scored: Scored) -> list[np.ndarray]:
-    """The units of a total, by stratum, that are resampled: samples, or groups of them."""
-    return [np.asarray(units, np.float64) for units in totals.strata(name, scored) if units]
-
-
-def _total_of(names: Sequence[str], sides: Sequence[tuple[float | None, Scored]]) -> str | None:
-    """The total that gives every stored score of its samples; the protocol's key alone names it.
-
-    The first where several do; None if none does.
-    """
-    if len(names) == 1:
-        return names[0]
-    for name in names:
-        sides_of = [(_strata(name, scored), score) for score, scored in sides]
-        if all(u and s is not None and abs(_mean(u) - s) < 1e-9 for u, s in sides_of):
-            return name
-    return None
-
-
-def _mean(strata: Sequence[np.ndarray]) -> float:
-    return float(np.mean([units.mean() for units in strata]))
-
-
 @dataclass(frozen=True)
 class _Part:
     """One benchmark's samples that both have: units of the total by stratum, (units, 2)."""
@@ -230,8 +158,8 @@ class _Part:
 
 def _paired(name: str, pairs: Sequence[tuple[str, float, float]]) -> _Part:
     # strata and units follow the order of the ids, which is the same on both sides
-    a = _strata(name, [(sample, score) for sample, score, _ in pairs])
-    b = _strata(name, [(sample, score) for sample, _, score in pairs])
+    a = strata_of(name, [(sample, score) for sample, score, _ in pairs])
+    b = strata_of(name, [(sample, score) for sample, _, score in pairs])
     return _Part(
         [100 * np.stack(units, axis=1) for units in zip(a, b, strict=True)],
         len(pairs),
@@ -256,7 +184,7 @@ def _difference(
                 drawn = gaps[rng.integers(0, len(gaps), (stop - start, len(gaps)))]
                 means_R[start:stop] += drawn.mean(axis=1) / len(part.strata) / len(parts)
     low, high = np.percentile(means_R, [2.5, 97.5])
-    a, b = (float(np.mean([_mean([u[:, i] for u in p.strata]) for p in parts])) for i in (0, 1))
+    a, b = (float(np.mean([mean_of([u[:, i] for u in p.strata]) for p in parts])) for i in (0, 1))
     return Difference(
         family,
         benchmark,
@@ -305,113 +233,6 @@ def compare_text(differences: Sequence[Difference]) -> str:
         "p, Holm",
     ]
     return table(columns, rows, left=3) + "better : worse, and p (McNemar's), are of samples\n"
-
-
-@dataclass(frozen=True)
-class ModelTotal:
-    """A total of a model's stored samples, in percent; None where it has no unit among them.
-
-    `stored` marks the one that is its score elsewhere; `units` are what it is a mean of.
-    """
-
-    suite: str
-    protocol_key: str
-    family: str
-    benchmark: str
-    total: str
-    stored: bool
-    score: float | None
-    low: float | None
-    high: float | None
-    units: int
-
-
-def all_totals(connection: duckdb.DuckDBPyConnection, name: str) -> list[ModelTotal]:
-    """Every total and every group of a model's benchmarks, from its stored samples.
-
-    `name` as for `compare`. UserError if nothing of that name was evaluated.
-    """
-    _, evaluations = _evaluated(connection, name)
-    totals_found = []
-    for one in evaluations:
-        suite, protocol, model = one["suite"], one["protocol_key"], one["model_key"]
-        stored = {
-            (family, benchmark): score
-            for (key, family, benchmark), score in _stored(connection, suite, protocol).items()
-            if key == model
-        }
-        scored: dict[str, list[tuple[str, float]]] = {}
-        for r in typed(Sample, records(connection, SAMPLES, [suite, protocol, model])):
-            scored.setdefault(r["benchmark"], []).append((r["id"], r["score"]))
-        for family, benchmark in sorted(stored, key=lambda p: (family_order(p[0]), p[1])):
-            samples, names = scored.get(benchmark, []), _totals(suite, benchmark)
-            sides = [(stored[family, benchmark], samples)]
-            shown = _total_of(names, sides) if samples else None
-            for total, t in breakdown(names, samples):
-                score, low, high = (100 * t.score, 100 * t.low, 100 * t.high) if t else [None] * 3
-                totals_found.append(
-                    ModelTotal(
-                        suite,
-                        protocol,
-                        family,
-                        benchmark,
-                        total,
-                        total == shown,
-                        score,
-                        low,
-                        high,
-                        t.units if t else 0,
-                    )
-                )
-    return totals_found
-
-
-def breakdown(names: Sequence[str], scored: Scored) -> list[tuple[str, Total | None]]:
-    """(name, total) of all that can be made of a benchmark's scored samples.
-
-    Its own totals `names`, the mean over all samples, the share at every tenth where it counts by a
-    threshold, and where groups are kinds and not single problems, each alone ("only:<group>"); ids
-    with a kind within the group ("ok/anatomy/3") give these too ("*/anatomy").
-    """
-    by_name = {name: totals.total(name, scored) for name in (*names, "pooled")}
-    if "half_or_more" in names:
-        for tenths in (1, 2, 3, 4, 6, 7, 8, 9, 10):
-            # 0.7 is not 7 tenths to the last bit, and a judge's 0.7 is to count
-            passed = [(i, float(score >= tenths / 10 - 1e-9)) for i, score in scored]
-            by_name[f"{tenths / 10} or more"] = totals.total("pooled", passed)
-    if any(t in ("mean_of_groups", "official") or ":" in t for t in names):
-        for group in sorted({totals.group_of(i) for i, _ in scored}):
-            by_name[f"only:{group}"] = totals.total(f"only:{group}", scored)
-        parts = [i.split("/") for i, _ in scored]
-        if parts and all(len(p) == 3 for p in parts):
-            for kind in sorted({p[1] for p in parts}):
-                of_kind = [s for s, p in zip(scored, parts, strict=True) if p[1] == kind]
-                by_name[f"*/{kind}"] = totals.total("pooled", of_kind)
-    return list(by_name.items())
-
-
-def totals_text(model_totals: Sequence[ModelTotal]) -> str:
-    """The totals as a table for each protocol under which the model was evaluated."""
-    parts = []
-    for suite, protocol in dict.fromkeys((t.suite, t.protocol_key) for t in model_totals):
-        rows = [
-            [
-                t.family,
-                t.benchmark,
-                t.total + ("*" if t.stored else ""),
-                number(t.score),
-                f"[{number(t.low)}, {number(t.high)}]",
-                f"{t.units:,}",
-            ]
-            for t in model_totals
-            if (t.suite, t.protocol_key) == (suite, protocol)
-        ]
-        columns = ["family", "benchmark", "total", "score", "95 %", "units"]
-        parts.append(
-            f"suite {suite}, protocol {protocol}; *: the stored score\n\n"
-            + table(columns, rows, left=3)
-        )
-    return "\n".join(parts)
 
 
 def _p(value: float | None) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypedDict
 
 import duckdb
 
@@ -23,7 +22,7 @@ from eval.report.published import (
     reference,
     scale_order,
 )
-from eval.report.rows import typed
+from eval.report.rows import Audited, Costs, typed
 from eval.report.selection import Results
 from eval.report.summary import FAMILIES
 from zppo_core.errors import UserError
@@ -161,29 +160,6 @@ def _taught(results: Results, group: Sequence[str], family: str, benchmark: str)
     scores = (results.score(s, family, "teacher", benchmark) for s in group)
     paper = published().get((_teacher_scale(group), family, "teacher", benchmark))
     return Cell(next(filter(None, scores), None), paper)
-
-
-class Costs(TypedDict):
-    """Hours, FLOPs and tokens of a method's runs, on average."""
-
-    scale: str
-    method: str
-    hours: float | None
-    flops_paper: float | None
-    flops_true: float | None
-    tokens: float | None
-
-
-class Audited(TypedDict):
-    """What a kind's rollouts answer: how many, and shares in percent."""
-
-    scale: str
-    subset: str
-    n: int
-    match_pos: float
-    match_neg: float
-    other: float
-    accuracy: float
 
 
 def cost(results: Results, t: PaperTable, scales: Sequence[str]) -> list[Block]:

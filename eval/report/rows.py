@@ -291,3 +291,26 @@ class Compression(TypedDict):
     retried: float
     characters: float
     lost: list[Lost]
+
+
+class Costs(TypedDict):
+    """Hours, FLOPs and tokens of a method's runs, on average."""
+
+    scale: str
+    method: str
+    hours: float | None
+    flops_paper: float | None
+    flops_true: float | None
+    tokens: float | None
+
+
+class Audited(TypedDict):
+    """What a kind's rollouts answer: how many, and shares in percent."""
+
+    scale: str
+    subset: str
+    n: int
+    match_pos: float
+    match_neg: float
+    other: float
+    accuracy: float

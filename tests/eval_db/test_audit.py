@@ -21,7 +21,8 @@ from zppo_core.algorithm.step_types import Ask
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError
 from zppo_core.prompts import Templates
-from zppo_core.records.codecs import AsksCodec, RecordContext
+from zppo_core.records.codecs import AsksCodec
+from zppo_core.records.context import RecordContext
 from zppo_core.records.phases import Spent
 from zppo_core.records.schema import decode
 from zppo_core.types import Prompt, Question

@@ -19,7 +19,8 @@ from zppo_core.algorithm.step_types import Ask, StepResult, TeacherDraw, Teacher
 from zppo_core.algorithm.train_groups import NO_UPDATE
 from zppo_core.config import load
 from zppo_core.config.methods import METHODS
-from zppo_core.records.codecs import RecordContext, cost_rows
+from zppo_core.records.context import RecordContext
+from zppo_core.records.step_tables import cost_rows
 from zppo_core.store.teacher_cache import Draw
 from zppo_core.types import Completion, Grade, Group, Prompt
 

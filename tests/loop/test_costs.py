@@ -4,7 +4,8 @@ import pytest
 from scripted_world import World, asked_of, some_right, student_with, teacher_with
 
 from zppo_core.config.methods import METHODS
-from zppo_core.records.codecs import RecordContext, cost_rows
+from zppo_core.records.context import RecordContext
+from zppo_core.records.step_tables import cost_rows
 
 CAP, PROMPT, SUMMARY = 1000, 300, 70
 LONGEST = CAP + PROMPT

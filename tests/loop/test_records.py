@@ -11,16 +11,11 @@ from zppo_core.algorithm.compression import Compressed
 from zppo_core.algorithm.replay_buffer import BufferEvent
 from zppo_core.algorithm.step_types import StepResult
 from zppo_core.config.methods import METHODS
-from zppo_core.records.codecs import (
-    AsksCodec,
-    GroupsCodec,
-    RecordContext,
-    TeacherCodec,
-    candidate_columns,
-    step_files,
-)
+from zppo_core.records.codecs import AsksCodec, GroupsCodec, TeacherCodec, candidate_columns
+from zppo_core.records.context import RecordContext
 from zppo_core.records.phases import Spent
 from zppo_core.records.schema import decode
+from zppo_core.records.step_tables import step_files
 
 SPENT = Spent(5.0, 4.0, 3.0, 2.0, 1.0)
 SYNC = {"sync_seconds": 0.5, "sync_bytes": 7}

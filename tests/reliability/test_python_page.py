@@ -1,11 +1,13 @@
-"""The page on runs from Python runs as printed."""
+"""The page on runs from Python runs as printed, and so does the notebook that trains."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from whole_run import SMALL
 
 ROOT = Path(__file__).parents[2]
@@ -32,3 +34,21 @@ def test_the_example_of_docs_python_runs(tmp_path: Path) -> None:
     assert "'LLM'" in done.stdout
     assert "checkpoints/step-000002/student" in done.stdout
     assert "plain" in done.stdout
+
+
+def test_the_notebook_that_trains_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cells run here, in one process: a kernel would only import torch again."""
+    text = (ROOT / "notebooks" / "train_in_ten_lines.ipynb").read_text(encoding="utf-8")
+    code = [c for c in json.loads(text)["cells"] if c["cell_type"] == "code"]
+    assert all(c["outputs"] == [] and c["execution_count"] is None for c in code)
+    small = SMALL | {"run.rollout_steps": 1, "rollout.new_prompts": 4, "evaluation.limit": 1}
+    del small["data.train_questions"]  # the notebook has its own questions
+    monkeypatch.setenv("ZPPO_SETS", ";".join(f"{n}={v}" for n, v in small.items()))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for cell in code:
+        exec("".join(cell["source"]), names)
+    result, rows = names["result"], names["rows"]
+    assert set(result.accuracy) == {"LLM"}
+    assert len(result.weight_hash) == 64
+    assert {kind for kind, _ in rows} >= {"plain"}

@@ -109,6 +109,14 @@ def component(name: str) -> Component:
     return cast(Component, function)
 
 
+def token_mean(terms: torch.Tensor, divisor: float) -> torch.Tensor:
+    """Per-token losses over `divisor` tokens: a scalar tensor (section 4).
+
+    The divisor is that of the whole mini-batch, of which `terms` may be a micro-batch.
+    """
+    return terms.sum() / divisor
+
+
 def policy_loss(
     logp: torch.Tensor,
     old_logp: torch.Tensor,
@@ -131,4 +139,4 @@ def policy_loss(
     terms = policy_loss_terms(
         logp[chosen], old_logp[chosen], advantages, clip_low, clip_high, dual_clip
     )
-    return terms.sum() / max(terms.numel(), 1)
+    return token_mean(terms, max(terms.numel(), 1))

@@ -27,6 +27,10 @@ class Corpus(Protocol):
 
 
 class Grading(Protocol):
+    """Grades responses. `malformed`: replies of a judge without a verdict, graded wrong."""
+
+    @property
+    def malformed(self) -> int: ...
     def grade_all(self, pairs: Sequence[tuple[Question, str]]) -> list[Grade]: ...
 
 

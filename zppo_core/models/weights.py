@@ -30,6 +30,16 @@ def weight_hash(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
     return h.hexdigest()
 
 
+def folder_hash(folder: Path) -> str:
+    """`weight_hash` of the safetensors files of a folder, in however many parts."""
+    from safetensors.torch import load_file
+
+    tensors: dict[str, torch.Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        tensors |= load_file(path)
+    return weight_hash(tensors.items())
+
+
 def write_student(
     folder: Path,
     model: PreTrainedModel,

@@ -14,7 +14,7 @@ from fractions import Fraction
 import mpmath
 
 from zppo_core.rewards.expressions import parse, symbols
-from zppo_core.rewards.parser import Tree, name_of, number_of, operands_of
+from zppo_core.rewards.trees import Tree, name_of, number_of, operands_of
 from zppo_core.rewards.values import MAX_BITS, Complex, Real, TooLargeError, UndefinedError
 
 DIGITS = 50  # beyond those that the expressions show

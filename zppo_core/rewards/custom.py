@@ -20,6 +20,8 @@ class OwnReward:
     its module is not part of a call.
     """
 
+    malformed = 0  # it has no judge
+
     def __init__(self, function: str, workers: int = 2, timeout: float = 10.0) -> None:
         self.function = function
         load = ("zppo_core.processes.killable:resolve", function)

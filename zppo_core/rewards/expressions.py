@@ -9,15 +9,8 @@ from fractions import Fraction
 from functools import lru_cache
 from math import comb, factorial, isqrt
 
-from zppo_core.rewards.parser import (
-    LONGEST,
-    NotMathsError,
-    Parser,
-    Tree,
-    name_of,
-    number_of,
-    operands_of,
-)
+from zppo_core.rewards.parser import LONGEST, NotMathsError, Parser
+from zppo_core.rewards.trees import Tree, name_of, number_of, operands_of
 
 EXACT_BITS = 4096
 

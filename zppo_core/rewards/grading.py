@@ -21,6 +21,11 @@ class RuleGrading:
     grader: Grader
     judge: Judge | None = None
 
+    @property
+    def malformed(self) -> int:
+        """Replies of the judge without a verdict, graded wrong."""
+        return 0 if self.judge is None else self.judge.malformed
+
     def grade_all(self, pairs: Sequence[tuple[Question, str]]) -> list[Grade]:
         free = [(q, response) for q, response in pairs if q.judged]
         ruled = [(response, q.gold, spec_of(q)) for q, response in pairs if not q.judged]

@@ -11,8 +11,8 @@ from fractions import Fraction
 
 from zppo_core.rewards.numbers import read_number
 from zppo_core.rewards.tables import spellings, words
+from zppo_core.rewards.trees import Tree, bare, name_of
 
-Tree = tuple["str | Fraction | Tree", ...]  # the operator, its operands
 DEEPEST = 40  # nested brackets
 MOST_FACTORS = 200
 LONGEST = 1000  # characters
@@ -385,26 +385,3 @@ class Parser:
     def at_function(self) -> bool:
         match = re.compile(r"\\?([A-Za-z]+)").match(self.text, self.place)
         return match is not None and match.group(1) in _FUNCTIONS
-
-
-def number_of(tree: Tree) -> Fraction:
-    """The number of a "num"; TypeError if the tree is none."""
-    if not isinstance(tree[1], Fraction):
-        raise TypeError(f"{tree[0]} holds no number")
-    return tree[1]
-
-
-def name_of(tree: Tree) -> str:
-    """The name of a "sym" or of an "fn"; TypeError if the tree has none."""
-    if not isinstance(tree[1], str):
-        raise TypeError(f"{tree[0]} holds no name")
-    return tree[1]
-
-
-def operands_of(tree: Tree) -> list[Tree]:
-    """The trees that a tree is made of, in order."""
-    return [part for part in tree[1:] if isinstance(part, tuple)]
-
-
-def bare(tree: Tree) -> Tree:
-    return tree[:-1] if tree[-1] == "group" else tree

@@ -12,7 +12,6 @@ from zppo_core.rewards.answers import Context, interval_of
 from zppo_core.rewards.expressions import exact, has_symbols, is_word, parse, symbols
 from zppo_core.rewards.named import is_literal, looks_literal, named_value
 from zppo_core.rewards.numbers import ROUNDED_DIGITS, Number, numbers_agree, read_number, unwrapped
-from zppo_core.rewards.parser import Tree
 from zppo_core.rewards.quantities import (
     Quantity,
     is_title,
@@ -20,6 +19,7 @@ from zppo_core.rewards.quantities import (
     read_quantity,
     unit_can_be_left_out,
 )
+from zppo_core.rewards.trees import Tree
 from zppo_core.rewards.units import Unit
 from zppo_core.rewards.words import names_agree
 

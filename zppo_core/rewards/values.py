@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import mpmath
 
-from zppo_core.rewards.parser import Tree, name_of, number_of, operands_of
+from zppo_core.rewards.trees import Tree, name_of, number_of, operands_of
 
 MAX_BITS = 200_000  # of any value on the way
 

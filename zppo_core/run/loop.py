@@ -12,8 +12,10 @@ from zppo_core.algorithm.step_types import StepResult
 from zppo_core.algorithm.student_update import NotFiniteError
 from zppo_core.config.schema import method_of
 from zppo_core.errors import UserError
-from zppo_core.records.codecs import AsksCodec, GroupsCodec, RecordContext, TeacherCodec, step_files
+from zppo_core.records.codecs import AsksCodec, GroupsCodec, TeacherCodec
+from zppo_core.records.context import RecordContext
 from zppo_core.records.phases import Codec, PhaseRecorder, step_unit
+from zppo_core.records.step_tables import step_files
 from zppo_core.run.changes import settle, way_on
 from zppo_core.run.heartbeat import Heartbeat, Listener
 from zppo_core.run.preflight import check_machine
@@ -85,9 +87,8 @@ def advance(
                     after(result.step, "checkpoint")
         finally:
             session.close()
-        judge = getattr(session.roles.grading, "judge", None)
-        if judge is not None and judge.malformed:
-            print(f"judge: {judge.malformed} malformed verdicts, graded wrong", flush=True)
+        if malformed := session.roles.grading.malformed:
+            print(f"judge: {malformed} malformed verdicts, graded wrong", flush=True)
         seconds_here = None if fresh else time.monotonic() - began
         record_stage(run, f"epoch/{steps_done}", session.clock.model_seconds, seconds=seconds_here)
         return max(target, min(session.state.step, run.rollout_steps))

@@ -33,46 +33,13 @@ from zppo_core.store.base import (
     join,
 )
 from zppo_core.store.local import damaged
+from zppo_core.store.s3_answers import AGAIN, refuses_checksums
 
 ATTEMPTS = 8  # of one request; with the pauses below, about 20 s
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 8.0  # seconds
 PART = 16 << 20  # bytes; larger files travel in parts, several at once
 MAX_PARTS = 9_000  # S3 takes 10,000
-# 4xx answers that speak of the line, the load or a conditional write meeting another
-AGAIN = {
-    "RequestTimeout",
-    "Throttling",
-    "SlowDown",
-    "BadDigest",
-    "IncompleteBody",
-    "XAmzContentSHA256Mismatch",
-    "ConditionalRequestConflict",
-    "OperationAborted",
-}
-# how stores without checksum headers say so: by the code, or by a word of the message
-DIALECT = {"NotImplemented", "XAmzContentSHA256Mismatch", "MissingContentLength"}
-OF_CHECKSUMS = (
-    "checksum",
-    "aws-chunked",
-    "trailer",
-    "transfer-encoding",
-    "content-encoding",
-    "x-amz-content-sha256",
-    "x-amz-sdk",
-)
 T = TypeVar("T")
-
-
-def refuses_checksums(status: int, code: str, message: str) -> bool:
-    """Whether an answer may be to the headers of a checksum rather than to the request.
-
-    Stores that do not know them speak of the header, of its trailer, of the chunks that carry the
-    trailer, or say that something is not implemented. Being asked without them does no harm.
-    """
-    if status not in (400, 403, 411, 501):
-        return False
-    folded = message.lower()
-    return code in DIALECT or any(word in folded for word in OF_CHECKSUMS)
 
 
 class RefusedError(Exception):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from zppo_core.algorithm.losses import component
+from zppo_core.algorithm.losses import component, token_mean
 from zppo_core.algorithm.train_groups import NO_UPDATE, TrainGroup, UpdateMetrics
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.errors import UserError
@@ -184,7 +184,7 @@ class Trainer:
             return self._compare(hidden[mask_T], seen[mask_T])
 
         tokens = TokenBatch(groups, self.device, lambda ids_T: self._head(hidden, ids_T), teacher)
-        loss = self.component(tokens, self.loss).sum() / divisor
+        loss = token_mean(self.component(tokens, self.loss), divisor)
         sums, worst = statistics(tokens, self.loss)
         return PartLoss(loss, (loss.item(), *sums), worst, computed + n)
 

@@ -12,10 +12,10 @@ import heapq
 import json
 import os
 import sqlite3
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,6 +25,7 @@ from zppo_core.data.lengths import count_within
 from zppo_core.data.pixels import too_long
 from zppo_core.data.zppo77k.parts import Part, parts_of
 from zppo_core.data.zppo77k.rows import Row, answer_kind, name_of, open_image, read_row
+from zppo_core.data.zppo77k.schema import CORPUS, REJECTS, Card
 from zppo_core.data.zppo77k.similar import (
     ImageHash,
     Seen,
@@ -40,7 +41,9 @@ from zppo_core.data.zppo77k.sources import (
     Recipe,
     Source,
     UnknownNameError,
+    check_configs,
     differences,
+    unknown_names,
 )
 from zppo_core.errors import UserError
 from zppo_core.protocols import Progress
@@ -50,59 +53,8 @@ TOLD = ("kind", "options", "accepted", "tolerance", "reward_type", "form")  # of
 COMMIT = 2000  # rows between commits: what a kill can lose
 SHARD = 1000  # questions of a result file
 GROUP = 32  # questions read and written at once
-CORPUS = pa.schema(
-    [
-        ("id", pa.string()),
-        ("question", pa.string()),
-        ("answer", pa.string()),
-        ("image", pa.binary()),
-        ("source", pa.string()),
-        ("sub_dataset", pa.string()),
-        ("canonical", pa.string()),
-        ("tier", pa.int8()),
-        ("pass_rate", pa.float32()),
-        ("answer_kind", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("tokens", pa.int32()),
-        ("judged", pa.bool_()),
-        ("licence", pa.string()),
-        ("kind", pa.string()),
-        ("options", pa.list_(pa.string())),
-        ("accepted", pa.list_(pa.string())),
-        ("tolerance", pa.float64()),
-        ("reward_type", pa.string()),
-        ("form", pa.string()),
-    ]
-)
-REJECTS = pa.schema([(n, pa.string()) for n in ("source", "sub_dataset", "id", "reason")])
 # (question text, (width, height)) -> tokens of the whole prompt, images and closer included
 CountTokens = Callable[[str, tuple[int, int]], int]
-
-
-@dataclass
-class Card:
-    """What the build did, for the data card."""
-
-    kept: int = 0
-    by_name: Counter[str] = field(default_factory=Counter)
-    rejects: Counter[str] = field(default_factory=Counter)
-    rows: int = 0
-    duplicates: int = 0  # nearly the same as another question
-    overlaps: int = 0  # nearly the same as a question of the evaluation
-    compared: int = 0  # the evaluation's questions
-    counted: dict[str, int] = field(default_factory=dict)  # rows read that are odd, but stay
-    # names that end below their cap though rows were left out over it: (questions, cap)
-    short: dict[str, tuple[int, int]] = field(default_factory=dict)
-
-    def short_text(self) -> str:
-        """What to do about `short`, or nothing."""
-        names = ", ".join(f"{n} {kept} of {cap}" for n, (kept, cap) in self.short.items())
-        return (
-            f"short of their cap though rows were left out over it: {names}; raise data.reserve"
-            if names
-            else ""
-        )
 
 
 class Builder:
@@ -182,7 +134,7 @@ class Builder:
             except UnknownNameError as error:
                 self.db.rollback()  # to the last commit: no row before this one is lost or twice
                 names = [error.args[0], *(name_of(part.source, r, part.config) for r in rows)]
-                raise unknown(part.source, self.names.unknown(part.source, names)) from None
+                raise unknown_names(part.source, self.names.unknown(part.source, names)) from None
             number += 1
             if number % COMMIT == 0:
                 self._commit(name, number, False)
@@ -433,32 +385,10 @@ def build(
     builder = Builder(folder, recipe, count_tokens, places)
     try:
         parts = {source: list(parts_of(source, places[source])) for source in SOURCES}
-        _check_configs(builder.names, [part.config for part in parts["vero"]], places["vero"])
+        check_configs(builder.names, [part.config for part in parts["vero"]], places["vero"])
         for source in SOURCES:
             for part in parts[source]:
                 builder.take(part, progress)
         return builder.finish(evaluation)
     finally:
         builder.db.close()  # what was not committed is read again
-
-
-def _check_configs(names: Names, configs: list[str], place: str) -> None:
-    named = {c for c in configs if c}  # files that lie flat name their sub-datasets row by row
-    if strange := names.unknown("vero", named):
-        raise unknown("vero", strange)
-    present = {names.canonical("vero", c) for c in named}
-    missing = [name for name, _ in names.more if named and name not in present]
-    if missing:
-        raise UserError(
-            f"data.more_configs: {place} has no {', '.join(missing)}, only "
-            f"{', '.join(sorted(named))}"
-        )
-
-
-def unknown(source: Source, names: list[str]) -> UserError:
-    """The error that names sub-datasets nobody knows, and what to do."""
-    fix = "name them in data.more_configs, or " if source == "vero" else ""
-    return UserError(
-        f"{source} has sub-datasets that nobody knows: {', '.join(map(repr, names))}; {fix}add "
-        "them to SUB_DATASETS or UNLISTED in zppo_core/data/zppo77k/sources.py"
-    )

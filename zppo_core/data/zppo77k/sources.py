@@ -270,3 +270,26 @@ class Names:
             except UnknownNameError:
                 strangers.add(name)
         return sorted(strangers)
+
+
+def check_configs(names: Names, configs: list[str], place: str) -> None:
+    """UserError if Vero's folder has configs that nobody knows, or lacks one that is asked for."""
+    named = {c for c in configs if c}  # files that lie flat name their sub-datasets row by row
+    if strange := names.unknown("vero", named):
+        raise unknown_names("vero", strange)
+    present = {names.canonical("vero", c) for c in named}
+    missing = [name for name, _ in names.more if named and name not in present]
+    if missing:
+        raise UserError(
+            f"data.more_configs: {place} has no {', '.join(missing)}, only "
+            f"{', '.join(sorted(named))}"
+        )
+
+
+def unknown_names(source: Source, names: list[str]) -> UserError:
+    """The error that names sub-datasets nobody knows, and what to do."""
+    fix = "name them in data.more_configs, or " if source == "vero" else ""
+    return UserError(
+        f"{source} has sub-datasets that nobody knows: {', '.join(map(repr, names))}; {fix}add "
+        "them to SUB_DATASETS or UNLISTED in zppo_core/data/zppo77k/sources.py"
+    )
