@@ -91,7 +91,7 @@ def test_several_runs_stand_in_one_file_and_one_can_be_forgotten(tmp_path):
         database.forget("b", path)
 
 
-@pytest.score.parametrize("damage", ["torn", "flipped", "empty", "text"])
+@pytest.mark.parametrize("damage", ["torn", "flipped", "empty", "text"])
 def test_a_damaged_shard_is_refused_by_name_and_nothing_of_the_journal_enters(tmp_path, damage):
     whole = journal()
     data = whole.content["step-000002/plain"]["phases.parquet"]
@@ -230,7 +230,7 @@ def test_the_wire_format_is_that_of_schema_sql_and_every_column_is_documented():
             assert not any(schema.field(k).nullable for k in KEYS[table])
 
 
-@pytest.score.parametrize(("chosen", "score"), [("true", 1.0), ("false", 0.0)])
+@pytest.mark.parametrize(("chosen", "score"), [("true", 1.0), ("false", 0.0)])
 def test_an_unparsed_reply_may_be_right_and_the_schema_says_so(chosen, score):
     """`unparsed` counts replies without an answer; what they score is the judge's to say."""
     protocol = EvaluationConfig(suite="AI2D", settings=f"judge_unparsed={chosen}")
@@ -279,7 +279,7 @@ def rows_of(draw, table):
     return [{f.name: value(f) for f in TABLES[table]} for _ in range(draw(st.integers(0, 3)))]
 
 
-@pytest.score.parametrize("table", list(TABLES))
+@pytest.mark.parametrize("table", list(TABLES))
 @settings(max_examples=5, deadline=None)
 @given(st.data())
 def test_rows_come_back_from_their_bytes_as_they_were(table, data):

@@ -44,7 +44,7 @@ def agreeing() -> Judge:
     return Judge(ScriptedEngine(says, "judge"))
 
 
-@pytest.score.parametrize(
+@pytest.mark.parametrize(
     ("text", "answer", "score"),
     [
         (
@@ -71,8 +71,8 @@ def test_the_judge_sees_the_explicit_line_and_not_a_formula_that_stands_in_a_box
     assert "<response>\nD\n</response>" in judge.engine.asked[0].text
 
 
-@pytest.score.parametrize("name", ["MMLU", "AIME25", "HLE", "InfoVQA"])
-@pytest.score.parametrize("text", [r"<think> so \boxed{D}", r"so \boxed{D}", "I am still at it"])
+@pytest.mark.parametrize("name", ["MMLU", "AIME25", "HLE", "InfoVQA"])
+@pytest.mark.parametrize("text", [r"<think> so \boxed{D}", r"so \boxed{D}", "I am still at it"])
 def test_a_reasoning_that_never_ends_has_no_answer_and_is_not_judged(name, text):
     judge = agreeing()
     found = marked(name, Sample("s", "q", "D", options=FRUIT), text, judge, cut=True)
@@ -106,7 +106,7 @@ def test_a_finished_response_without_an_answer_goes_to_the_judge_as_a_whole():
     assert alone.outcome == "unparsed"
 
 
-@pytest.score.parametrize(
+@pytest.mark.parametrize(
     ("kind", "how", "answer", "gold", "score"),
     [
         ("science QA en", "multiple choice", r"\text{B}", "B", 1.0),

@@ -42,7 +42,7 @@ def mvbench(root: Path, branch: str) -> Path:
     return folder
 
 
-@pytest.score.parametrize("branch", ["video", "main"])
+@pytest.mark.parametrize("branch", ["video", "main"])
 def test_every_task_of_mvbench_is_read_from_either_branch(branch, tmp_path):
     mvbench(tmp_path, branch)
     found = frames("MVBench", tmp_path)
@@ -108,7 +108,7 @@ def still(number: int) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.score.parametrize("packed", [True, False])
+@pytest.mark.parametrize("packed", [True, False])
 def test_stills_are_shown_in_the_order_of_their_numbers(packed, tmp_path):
     members = {f"deep/clip/{k}.png": still(k) for k in (10, 2, 1, 9)}
     extra = {"deep/clip/notes.txt": b"x", "__MACOSX/deep/clip/._1.png": b"no", "deep/clip/": b""}
@@ -184,7 +184,7 @@ def test_video_mmmus_malformed_gold_is_a_text_and_its_quoted_answers_count(tmp_p
         assert evaluator.score(PAPER["VMMMU"], [(odd, reply)])[0].score == score, said
 
 
-@pytest.score.parametrize(
+@pytest.mark.parametrize(
     ("answer", "golds"),
     [
         ("B", ("B",)),
@@ -202,7 +202,7 @@ def test_golds_of_video_mmmu(answer, golds):
     assert golds_of(answer) == golds
 
 
-@pytest.score.parametrize("answer", ["", "[]", [], "['']"])
+@pytest.mark.parametrize("answer", ["", "[]", [], "['']"])
 def test_an_empty_gold_is_an_unusable_row(answer):
     with pytest.raises(ValueError, match="no answer"):
         golds_of(answer)
@@ -214,7 +214,7 @@ def test_a_typeless_row_with_options_is_a_choice(tmp_path):
     assert (row.rule, row.gold, len(row.options)) == ("choice", "A", 4)
 
 
-@pytest.score.parametrize("name", ["AI2D", "InfoVQA", "MM-Vet", "VMME", "VMMES", "VMMMU"])
+@pytest.mark.parametrize("name", ["AI2D", "InfoVQA", "MM-Vet", "VMME", "VMMES", "VMMMU"])
 def test_a_copy_under_the_id_of_before_the_move_is_read(name, tmp_path):
     (folder,) = fixtures.build(tmp_path, [name]).values()
     (old,) = PAPER[name].formerly
@@ -324,7 +324,7 @@ def test_totals_that_authors_publish_instead_of_our_default_are_totals_of_the_re
         assert all(f"`{t}`" in row for t in totals)
 
 
-@pytest.score.parametrize(
+@pytest.mark.parametrize(
     ("prompt", "asked"),
     [
         (

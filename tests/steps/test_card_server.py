@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from steps.card_server import is_server_command
+from steps.card_server import is_requested
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,4 +85,4 @@ def test_live_cards_are_for_this_machine_alone(tmp_path: Path) -> None:
     ],
 )
 def test_only_the_server_is_changed(line: str, serves: bool) -> None:
-    assert is_server_command(line.split()) == serves
+    assert is_requested(line.split()) == serves
