@@ -26,8 +26,8 @@ from zppo_core.run.timing import record_stage, stopwatch
 from zppo_core.store.journal import Journal
 
 Files = dict[str, bytes]
-Show = Callable[[Benchmark, list[ScoreRow], list[SampleRow]], None]
-EXAMPLES = 6
+Answers = dict[str, list[SampleRow]]  # by role
+Show = Callable[[Benchmark, list[ScoreRow], Answers, Exam], None]
 
 
 class Item(TypedDict):
@@ -38,7 +38,7 @@ class Item(TypedDict):
     of: int
 
 
-def nothing(record: Benchmark, rows: list[ScoreRow], samples: list[SampleRow]) -> None:
+def nothing(record: Benchmark, rows: list[ScoreRow], answers: Answers, exam: Exam) -> None:
     """Shows nothing."""
 
 
@@ -73,19 +73,17 @@ def run_item(
 ) -> list[ScoreRow]:
     """Every contestant on the item; a row of eval_scores each, of the part alone if it is one.
 
-    `show` is given the benchmark, the rows and some of the student's samples.
+    `show` is given the benchmark, the rows, every answer by role, and how it was asked.
     """
     record = suite.find(exam.protocol.suite, item["benchmark"])
     desk = desk_of(run, exam, record, Part(item["index"], item["of"]))
     rows: list[ScoreRow] = []
-    examples: list[SampleRow] = []
+    answers: Answers = {}
     for rival in rivals:
-        row, samples = desk.take(rival)
+        row, answers[rival.role] = desk.take(rival)
         rows.append(row)
-        if rival.role not in ("base", "teacher"):
-            examples = samples[:EXAMPLES]
         print(line(row), flush=True)
-    show(record, rows, examples)
+    show(record, rows, answers, exam)
     return rows
 
 

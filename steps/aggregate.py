@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from eval.report import database, tables
+from eval.report.connection import WAIT
+from eval.report.progress import progress_of
 from eval.scores import conclude
-from steps.cards.blocks import Card
+from steps.cards.page import Card
+from steps.cards.places import next_steps
 from steps.cards.summary import draw
 from zppo_core.run.spec import Artifact, Run
 
@@ -17,7 +20,7 @@ def aggregate(setup: Artifact, card: Card | None = None) -> dict[str, object]:
     summary = tables.summary(run.database, run.key)
     text = tables.summary_text(summary)
     if card is not None:
-        draw(card, summary)
+        draw(card, summary, progress_of(run.database, run.key, wait=WAIT), next_steps(run))
     where = (
         f"database: {run.database}\nstore:    {run.store_url}/{run.key}\n"
         "cards:    python flows/zppo_flow.py card server"

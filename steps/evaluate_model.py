@@ -12,8 +12,8 @@ from eval.preflight import check_suite
 from eval.render import MISSING, number, table
 from eval.report import database
 from eval.scores import Item, conclude, run_item
-from steps.cards.blocks import Card, note, safe_text
-from steps.cards.evaluation import interval_chart
+from steps.cards.page import Card
+from steps.cards.scores import draw
 from steps.early import scale_of
 from steps.evaluate import drawing
 from zppo_core.config import Config, Source
@@ -80,7 +80,7 @@ def evaluate_model(setup: Artifact, item: Item, card: Card | None = None) -> lis
     set_threads(run.config, alone=False)
     exam, _ = exam_of(run.config, run.cache)
     rival = rival_of(run.name, run.config)
-    return run_item(run, exam, iter([rival]), item, drawing(card, item))
+    return run_item(run, exam, iter([rival]), item, drawing(card, item, run))
 
 
 def rival_of(name: str, config: Config) -> Contestant:
@@ -110,9 +110,7 @@ def aggregate_model(setup: Artifact, card: Card | None = None) -> str:
     ]
     text = scores_text(run.name, rows)
     if card is not None:
-        card.append(note("# Scores"))
-        card.append(interval_chart(rows, "benchmark", "", [r["benchmark"] for r in rows]))
-        card.append(type(note(""))(safe_text(text)))
+        draw(card, run.name, rows, run.database)
     return f"{text}\ndatabase: {run.database}"
 
 
