@@ -14,6 +14,7 @@ from eval.report.connection import query
 from eval.report.rows import records
 
 LIMITS = (0, 4000, 2000, 1000, 500, 250, 120)  # characters kept of a text, 0: all of it
+MOST_PACKED = 8  # times that text becomes smaller by packing, base64 counted: seldom more
 Pictures = Callable[[str], Sequence[str]]  # a question's, as data addresses
 Transcripts = dict[str, Any]  # JSON: what page.js reads
 
@@ -159,6 +160,11 @@ def cut_to(found: Transcripts, most: int) -> Transcripts:
     return found | {"cut": most, "groups": groups, "questions": questions}
 
 
+def _characters(found: Transcripts) -> int:
+    """Characters of the responses, which are most of it."""
+    return sum(len(row[0]) for group in found["groups"] for row in group["r"])
+
+
 def size_of(found: Transcripts) -> int:
     """Bytes that a page holds of it: JSON, compressed, as base64."""
     text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
@@ -170,6 +176,8 @@ def within(found: Transcripts, budget: int, limits: Iterable[int] = LIMITS) -> T
     shown = found
     for most in limits:
         shown = cut_to(found, most)
+        if _characters(shown) > MOST_PACKED * budget:
+            continue  # not worth the time to pack it
         if size_of(shown) <= budget:
             return shown
     bare = {name: q | {"img": []} for name, q in shown["questions"].items()}

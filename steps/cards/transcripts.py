@@ -33,6 +33,10 @@ def pictures_of(corpus: Corpus) -> Pictures:
     """A question's pictures as addresses that hold them, no larger than a page needs."""
 
     def pictures(question_id: str) -> list[str]:
-        return [data_uri(SMALL.scaled(image, small=True)) for image in corpus[question_id].images]
+        try:
+            images = corpus[question_id].images
+        except KeyError:  # a corpus that was changed since: the text is still there
+            return []
+        return [data_uri(SMALL.scaled(image, small=True)) for image in images]
 
     return pictures
