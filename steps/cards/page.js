@@ -87,7 +87,8 @@
     return el("div", { class: "inside" },
       pictures(question.img),
       el("h3", {}, `Prompt, ${group.prompt_tokens} tokens`), el("pre", {}, group.prompt),
-      el("div", { class: "facts" }, el("b", {}, "Gold answer"), el("code", {}, question.gold || "")),
+      el("div", { class: "facts" }, el("b", {}, "Gold answer"), el("code", {}, question.gold || ""),
+        el("span", { class: "dim" }, `question ${group.q}`)),
       candidates(group),
       el("h3", {}, `${group.r.length} responses`),
       el("div", { class: "pair" }, group.r.map(([text, reward, outcome, answer, finish, advantage, tokens], i) =>
@@ -114,7 +115,7 @@
       el("summary", {},
         el("span", { class: "mono" }, `step ${group.step}`), kindTag(group.kind), el("b", {}, percent(group.acc)),
         el("span", { class: "dots", "aria-hidden": "true" }, group.r.map((r) => el("i", { class: r[1] > 0 ? "good" : "" }))),
-        el("span", { class: "lead" }, `gold ${question.gold || ""} · ${group.q}`)));
+        el("span", { class: "lead" }, `gold ${question.gold || ""} · ${group.prompt.trim().split("\n")[0].slice(0, 160)}`)));
     details.addEventListener("toggle", () => {
       if (details.open && details.children.length === 1) details.append(inside(data, group, look));
     });

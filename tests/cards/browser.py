@@ -147,18 +147,15 @@ class Browser:
                 opened.requests.append(about["request"]["url"])
         return opened
 
-    def picture(self, path: Path, height: int = 0) -> None:
-        """A PNG of the page, of its first `height` pixels if that is not 0."""
+    def png(self, top: float = 0, height: float = 0) -> bytes:
+        """A picture of the page from `top` on, `height` pixels of it; 0: to its end."""
         size = self.ask("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {
-            "x": 0,
-            "y": 0,
-            "width": size["width"],
-            "height": min(size["height"], height or size["height"]),
-            "scale": 1,
-        }
-        shot = self.ask("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(shot["data"]))
+        rest = size["height"] - top
+        clip = {"x": 0, "y": top, "width": size["width"], "height": min(rest, height or rest)}
+        shot = self.ask(
+            "Page.captureScreenshot", clip=clip | {"scale": 1}, captureBeyondViewport=True
+        )
+        return base64.b64decode(shot["data"])
 
 
 @contextlib.contextmanager

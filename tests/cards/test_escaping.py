@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import html.parser
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from steps.cards.page import page
 from steps.cards.transcripts import section
 from steps.show import html_of
 from zppo_core.run.spec import Run
+from zppo_core.streams import stream
 
 ATTACKS = [
     "<script>alert(1)</script>",
@@ -165,12 +167,17 @@ def test_an_evaluation_card_escapes_questions_and_answers(recorded: Run) -> None
     assert not {"script", "iframe"} & set(shown.tags)
 
 
+def words(seed: int) -> str:
+    """A long text that packs as badly as text does."""
+    return " ".join(map(str, stream(seed, "words", 0).integers(0, 9999, 4000)))
+
+
 def test_transcripts_fit_their_budget_by_cutting_texts_first(recorded: Run) -> None:
     with open_database(recorded.database) as connection:
         found = transcripts(connection, recorded.key, steps_of(connection, recorded.key, 10_000))
-    long = found | {
-        "groups": [g | {"r": [["word " * 4000, *r[1:]] for r in g["r"]]} for g in found["groups"]]
-    }
+    seeds = itertools.count()
+    groups = [g | {"r": [[words(next(seeds)), *r[1:]] for r in g["r"]]} for g in found["groups"]]
+    long = found | {"groups": groups}
     budget = size_of(cut_to(long, 500)) + 10
     shown = within(long, budget)
     assert size_of(shown) <= budget
