@@ -9,6 +9,7 @@ from eval.scores import conclude
 from steps.cards.page import Card
 from steps.cards.places import next_steps
 from steps.cards.summary import draw
+from steps.ending import ending
 from zppo_core.run.spec import Artifact, Run
 
 
@@ -21,8 +22,4 @@ def aggregate(setup: Artifact, card: Card | None = None) -> dict[str, object]:
     text = tables.summary_text(summary)
     if card is not None:
         draw(card, summary, progress_of(run.database, run.key, wait=WAIT), next_steps(run))
-    where = (
-        f"database: {run.database}\nstore:    {run.store_url}/{run.key}\n"
-        "cards:    python flows/zppo_flow.py card server"
-    )
-    return {"counts": counts, "summary": summary, "text": f"{text}\n{where}"}
+    return {"counts": counts, "summary": summary, "text": f"{text}\n{ending(run, summary)}"}
