@@ -171,9 +171,24 @@ def size_of(found: Transcripts) -> int:
     return 4 * len(gzip.compress(text.encode("utf-8", "replace"), 6)) // 3
 
 
+def pictures_to(found: Transcripts, most: int) -> Transcripts:
+    """The same with at most `most` bytes of pictures: those of the first groups, the newest."""
+    kept: dict[str, list[str]] = {}
+    room = most
+    for name in dict.fromkeys(group["q"] for group in found["groups"]):
+        pictures = found["questions"][name]["img"]
+        room -= sum(map(len, pictures))
+        kept[name] = pictures if room >= 0 else []
+    questions = {name: q | {"img": kept.get(name, [])} for name, q in found["questions"].items()}
+    return found | {"questions": questions}
+
+
 def within(found: Transcripts, budget: int, limits: Iterable[int] = LIMITS) -> Transcripts:
-    """`found` in at most `budget` bytes: texts are cut, then pictures left out, then groups."""
-    shown = found
+    """`found` in at most `budget` bytes, of which pictures have at most half.
+
+    Pictures of later groups are left out, then texts cut, then all pictures left out, then groups.
+    """
+    found = shown = pictures_to(found, budget // 2)
     for most in limits:
         shown = cut_to(found, most)
         if _characters(shown) > MOST_PACKED * budget:

@@ -17,7 +17,7 @@ from zppo_core.types import Question
 
 CALM = "Each gold answer that a rule grades earns the reward itself."
 BINS = 8  # of lengths
-SAMPLED = 2000  # questions that are measured
+SAMPLED = 500  # questions that are measured
 
 
 @dataclass(frozen=True)

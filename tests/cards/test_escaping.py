@@ -184,6 +184,12 @@ def test_transcripts_fit_their_budget_by_cutting_texts_first(recorded: Run) -> N
     assert shown["cut"] in (500, 1000, 2000, 4000)
     assert len(shown["groups"]) == len(long["groups"])
     assert "are cut in their middle" in section(long, "key", budget)
+    heavy = {
+        n: q | {"img": ["data:image/png;base64," + "A" * 999]}
+        for n, q in found["questions"].items()
+    }
+    pictured = within(found | {"questions": heavy}, 40_000)["questions"]
+    assert 0 < sum(bool(q["img"]) for q in pictured.values()) <= 20_000 // 999
     small = within(long, 9_000)
     assert 0 < len(small["groups"]) < len(long["groups"])
     assert {g["q"] for g in small["groups"]} == set(small["questions"])
