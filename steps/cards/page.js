@@ -69,15 +69,17 @@
 
   function candidates(group) {
     if (!(group.candidates || []).length) return null;
-    const right = group.right_first === null || group.right_first === undefined ? -1 : group.right_first ? 0 : 1;
-    const known = right >= 0;
+    // of two candidates right_first tells which is right, those of an NCQ are all wrong; of other
+    // kinds nothing is recorded
+    const told = group.right_first !== null && group.right_first !== undefined;
+    const right = (i) => (told ? i === (group.right_first ? 0 : 1) : group.kind === "ncq" ? false : null);
+    const mark = (i) => (right(i) === null ? null
+      : el("span", { class: `tag ${right(i) ? "good" : "bad"}` }, right(i) ? "✓ right" : "✗ wrong"));
     return el("div", {},
       el("h3", {}, "Candidates in the prompt"),
       el("div", { class: "pair" }, group.candidates.map((text, i) =>
         el("div", {},
-          el("div", { class: "facts" }, el("b", {}, `Candidate ${i + 1}`),
-            el("span", { class: `tag ${known && i === right ? "good" : "bad"}` },
-              known && i === right ? "✓ right" : "✗ wrong")),
+          el("div", { class: "facts" }, el("b", {}, `Candidate ${i + 1}`), mark(i)),
           el("pre", {}, text)))));
   }
 

@@ -112,6 +112,13 @@ class Browser:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
+    def until(self, expression: str) -> None:
+        """Wait until the expression holds, ten seconds at most."""
+        began = time.monotonic()
+        while not self.run(f"Boolean({expression})"):
+            assert time.monotonic() - began < 10, f"never: {expression}"
+            time.sleep(0.02)
+
     def open(
         self, path: Path, width: int = 1440, dark: bool = False, ready: str = "true"
     ) -> Opened:

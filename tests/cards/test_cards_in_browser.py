@@ -8,6 +8,8 @@ import pytest
 from browser import Browser
 from drawn import CARDS, drawn
 
+from steps.cards.page import page
+from steps.cards.transcripts import section
 from zppo_core.run.spec import Run
 
 READY = (
@@ -78,10 +80,33 @@ def test_transcripts_are_filtered_and_opened(chromium: Browser, pages: dict[str,
     assert set(shown) == {"bcq"}
     chromium.run("document.querySelector('details.group').open = true")
     text = "document.querySelector('details.group .inside')"
-    while not chromium.run(f"Boolean({text})"):
-        pass
+    chromium.until(text)
     inside = chromium.run(f"{text}.textContent")
     for said in ("Candidates in the prompt", "✓ right", "✗ wrong", "4 responses", "reward", "life"):
         assert said in inside
     assert chromium.run(f"{text}.querySelectorAll('img').length") == 1
     assert chromium.run("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize(
+    ("kind", "right_first", "marks"),
+    [
+        ("bcq", True, ["✓ right", "✗ wrong"]),
+        ("bcq", False, ["✗ wrong", "✓ right"]),
+        ("ncq", None, ["✗ wrong", "✗ wrong"]),
+        ("hint", None, []),
+    ],
+)
+def test_candidates_are_marked_as_far_as_it_is_known(
+    chromium: Browser, tmp_path: Path, kind: str, right_first: bool | None, marks: list[str]
+) -> None:
+    group = {"step": 1, "q": "a", "kind": kind, "acc": 1.0, "prompt": "p", "prompt_tokens": 1}
+    group |= {"right_first": right_first, "candidates": ["x", "y"], "r": []}
+    found = {"cut": 0, "groups": [group], "questions": {"a": {"gold": "1", "img": [], "draws": []}}}
+    path = tmp_path / "page.html"
+    path.write_text(page("marks", section(found, kind)), encoding="utf-8")
+    chromium.open(path, ready=READY)
+    chromium.run("document.querySelector('details.group').open = true")
+    chromium.until("document.querySelector('details.group .inside')")
+    shown = "[...document.querySelectorAll('.inside .pair .tag')].map(t => t.textContent)"
+    assert chromium.run(shown) == marks

@@ -136,8 +136,7 @@ def test_the_file_of_show_runs_nothing_that_a_model_wrote(
     path.write_text(text, encoding="utf-8")
     opened = chromium.open(path, ready=READY)
     chromium.run("document.querySelectorAll('details.group').forEach(d => { d.open = true; })")
-    while not chromium.run("Boolean(document.querySelector('details.group .inside'))"):
-        pass
+    chromium.until("document.querySelector('details.group .inside')")
     assert opened.errors == []
     assert chromium.run("document.querySelectorAll('iframe, b').length >= 0")
     assert chromium.run("document.querySelectorAll('iframe').length") == 0
