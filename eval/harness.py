@@ -245,6 +245,8 @@ class SampleRow(TypedDict):
 
     sample_id: str
     output: str
+    answer: str | None
+    score: float
     outcome: str
 
 

@@ -26,8 +26,8 @@ from zppo_core.run.timing import record_stage, stopwatch
 from zppo_core.store.journal import Journal
 
 Files = dict[str, bytes]
-Show = Callable[[Benchmark, list[ScoreRow], list[SampleRow]], None]
-EXAMPLES = 6
+Answers = dict[str, list[SampleRow]]  # by role
+Show = Callable[[Benchmark, list[ScoreRow], Answers, Evaluator], None]
 
 
 class Item(TypedDict):
@@ -38,7 +38,7 @@ class Item(TypedDict):
     of: int
 
 
-def nothing(record: Benchmark, rows: list[ScoreRow], samples: list[SampleRow]) -> None:
+def nothing(record: Benchmark, rows: list[ScoreRow], answers: Answers, exam: Evaluator) -> None:
     """Shows nothing."""
 
 
@@ -73,19 +73,17 @@ def run_item(
 ) -> list[ScoreRow]:
     """Every model on the item; a row of eval_scores each, of the part alone if it is one.
 
-    `show` is given the benchmark, the rows and some of the student's samples.
+    `show` is given the benchmark, the rows, every answer by role, and how it was asked.
     """
     record = suite.find(evaluator.protocol.suite, item["benchmark"])
     store = score_store(run, evaluator, record, Part(item["index"], item["of"]))
     rows: list[ScoreRow] = []
-    examples: list[SampleRow] = []
+    answers: Answers = {}
     for model in models:
-        row, samples = store.scores(model)
+        row, answers[model.role] = store.scores(model)
         rows.append(row)
-        if model.role not in ("base", "teacher"):
-            examples = samples[:EXAMPLES]
         print(line(row), flush=True)
-    show(record, rows, examples)
+    show(record, rows, answers, evaluator)
     return rows
 
 

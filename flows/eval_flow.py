@@ -12,7 +12,10 @@ MACHINE = machine(prepare_process("EvalFlow", training=False))
 
 from metaflow import FlowSpec, IncludeFile, Parameter, card, current, resources, step  # noqa: E402
 
+from steps.cards.page import TYPE, register  # noqa: E402
 from steps.faults import one_line  # noqa: E402
+
+register()
 
 
 class EvalFlow(FlowSpec):
@@ -63,7 +66,7 @@ class EvalFlow(FlowSpec):
         self.items = plan(self.setup)
         self.next(self.evaluate, foreach="items")
 
-    @card(type="blank", id="evaluation")
+    @card(type=TYPE, id="evaluation")
     @resources(**MACHINE.needs)
     @one_line
     @step
@@ -74,7 +77,7 @@ class EvalFlow(FlowSpec):
         self.scores = evaluate_model(self.setup, self.input, current.card["evaluation"])
         self.next(self.aggregate)
 
-    @card(type="blank", id="summary")
+    @card(type=TYPE, id="summary")
     @one_line
     @step
     def aggregate(self, inputs):

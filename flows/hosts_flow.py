@@ -14,7 +14,10 @@ MACHINE = machine(prepare_process("HostsFlow", scale=SCALE))
 
 from metaflow import FlowSpec, IncludeFile, Parameter, card, current, parallel, resources, step  # noqa: E402
 
+from steps.cards.page import TYPE, register  # noqa: E402
 from steps.faults import one_line  # noqa: E402
+
+register()
 
 
 class HostsFlow(FlowSpec):
@@ -60,7 +63,7 @@ class HostsFlow(FlowSpec):
         self.setup = settled(self.setup)
         self.next(self.train, num_parallel=Run.of(self.setup).config.compute.update_hosts)
 
-    @card(type="blank", id="epoch", refresh_interval=2)
+    @card(type=TYPE, id="epoch", refresh_interval=2)
     @parallel
     @resources(**MACHINE.needs)
     @one_line

@@ -12,9 +12,12 @@ from steps.launch import prepare_process
 
 prepare_process("SweepFlow")
 
-from metaflow import FlowSpec, IncludeFile, Parameter, step  # noqa: E402
+from metaflow import FlowSpec, IncludeFile, Parameter, card, current, step  # noqa: E402
 
+from steps.cards.page import TYPE, register  # noqa: E402
 from steps.faults import one_line  # noqa: E402
+
+register()
 
 
 class SweepFlow(FlowSpec):
@@ -49,25 +52,31 @@ class SweepFlow(FlowSpec):
         self.members = members(self.sweep)
         self.next(self.member, foreach="members")
 
+    @card(type=TYPE, id="sweep")
     @one_line
     @step
     def member(self):
-        """One run of the ZPPO flow, unless it is done."""
+        """One run of the ZPPO flow, unless it is done; its card shows the sweep so far."""
         from steps.sweep import run_member
+        from steps.sweep_card import draw_sweep
 
         self.result = run_member(self.input, self.folder)
+        draw_sweep(current.card["sweep"], self.sweep, [self.result])
         print(f"{self.result['name']}: {self.result['status']}")
         self.next(self.collect)
 
+    @card(type=TYPE, id="sweep")
     @one_line
     @step
     def collect(self, inputs):
         """Say what is done and what failed; write the preset's page."""
         from steps.sweep import write_page
+        from steps.sweep_card import draw_sweep
         from zppo_core.run.sweep import report
 
         self.merge_artifacts(inputs, include=["sweep", "folder"])
         self.results = [i.result for i in inputs]
+        draw_sweep(current.card["sweep"], self.sweep, self.results)
         print(report(self.results))
         if any(r["status"] == "failed" for r in self.results):
             raise RuntimeError("some members failed; their logs are named above")

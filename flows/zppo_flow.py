@@ -11,7 +11,10 @@ MACHINE = machine(ARGUMENTS := prepare_process("ZPPOFlow"))
 
 from metaflow import FlowSpec, IncludeFile, Parameter, card, current, resources, step  # noqa: E402
 
+from steps.cards.page import TYPE, register  # noqa: E402
 from steps.faults import one_line  # noqa: E402
+
+register()
 
 
 class ZPPOFlow(FlowSpec):
@@ -54,16 +57,18 @@ class ZPPOFlow(FlowSpec):
         )
         self.next(self.prepare_data)
 
+    @card(type=TYPE, id="data")
     @one_line
     @step
     def prepare_data(self):
         """Build or check the corpus; its size and hash become artifacts."""
         from steps.prepare_data import prepare_data, settled
 
-        self.data = prepare_data(self.setup)
+        self.data = prepare_data(self.setup, current.card["data"])
         self.setup = settled(self.setup)
         self.next(self.cache_teacher)
 
+    @card(type=TYPE, id="teacher", refresh_interval=2)
     @resources(**MACHINE.needs)
     @one_line
     @step
@@ -71,11 +76,11 @@ class ZPPOFlow(FlowSpec):
         """Draw the teacher's visit-0 rollouts up to the budget, into the shared cache."""
         from steps.cache_teacher import cache_teacher
 
-        self.teacher = cache_teacher(self.setup)
+        self.teacher = cache_teacher(self.setup, current.card["teacher"])
         self.steps_done = 0
         self.next(self.epoch)
 
-    @card(type="blank", id="epoch", refresh_interval=2)
+    @card(type=TYPE, id="epoch", refresh_interval=2)
     @resources(**MACHINE.needs)
     @one_line
     @step
@@ -96,7 +101,7 @@ class ZPPOFlow(FlowSpec):
         self.items = plan(self.setup)
         self.next(self.evaluate, foreach="items")
 
-    @card(type="blank", id="evaluation")
+    @card(type=TYPE, id="evaluation")
     @resources(**MACHINE.needs)
     @one_line
     @step
@@ -107,7 +112,7 @@ class ZPPOFlow(FlowSpec):
         self.scores = evaluate(self.setup, self.input, current.card["evaluation"])
         self.next(self.aggregate)
 
-    @card(type="blank", id="summary")
+    @card(type=TYPE, id="summary")
     @one_line
     @step
     def aggregate(self, inputs):

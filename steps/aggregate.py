@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from eval.report import database, tables
+from eval.report.connection import WAIT
+from eval.report.progress import progress_of
 from eval.scores import conclude
-from steps.cards.blocks import Card
+from steps.cards.page import Card
+from steps.cards.places import next_steps
 from steps.cards.summary import draw
+from steps.ending import ending
 from zppo_core.run.spec import Artifact, Run
 
 
@@ -17,9 +21,5 @@ def aggregate(setup: Artifact, card: Card | None = None) -> dict[str, object]:
     summary = tables.summary(run.database, run.key)
     text = tables.summary_text(summary)
     if card is not None:
-        draw(card, summary)
-    where = (
-        f"database: {run.database}\nstore:    {run.store_url}/{run.key}\n"
-        "cards:    python flows/zppo_flow.py card server"
-    )
-    return {"counts": counts, "summary": summary, "text": f"{text}\n{where}"}
+        draw(card, summary, progress_of(run.database, run.key, wait=WAIT), next_steps(run))
+    return {"counts": counts, "summary": summary, "text": f"{text}\n{ending(run, summary)}"}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 LOOPBACK = "127.0.0.1"
+Cards = Callable[..., Iterable[Any]]
 
 
 def is_requested(argv: Sequence[str]) -> bool:
@@ -26,3 +27,24 @@ def keep_on_loopback() -> None:
             super().__init__((host or LOOPBACK, port), *arguments, **named)
 
     card_server.ThreadingHTTPServer = Here  # type: ignore[misc,assignment]
+    card_server.cards_for_run = oldest_first(card_server.cards_for_run)
+
+
+def oldest_first(cards: Cards) -> Cards:
+    """`cards` in the order that makes the viewer open the newest: it takes the last of its list.
+
+    Otherwise a page opened while a run trains would show the card of its data.
+    """
+
+    def ordered(*given: Any, **named: Any) -> Iterable[Any]:
+        return list(_kept(cards(*given, **named)))[::-1]
+
+    return ordered
+
+
+def _kept(cards: Iterable[Any]) -> Iterator[Any]:
+    """What comes before Metaflow's list says that it is full, by an error of its generator."""
+    try:
+        yield from cards
+    except RuntimeError:
+        return

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import Protocol
 
-from steps.cards.blocks import Card
+from steps.cards.page import Card
 from steps.epoch import epoch
 from zppo_core.cluster.remote import workers_of
 from zppo_core.errors import UserError

@@ -36,6 +36,7 @@ COMMANDS = {
         "zppo sweep --methods zppo,grpo_replay --seeds 0,1,2",
     ),
     "cards": Command("zppo_flow.py card", "the cards of a run", "zppo cards server"),
+    "show": Command("steps.show:main", "a run with its transcripts, as one HTML file", ""),
     "plan": Command("steps.plan:main", "the configuration of a run, before it starts", ""),
     "table": Command("eval.report.tables:table_main", "a table of the paper by its number", ""),
     "tables": Command("eval.report.tables:main", "tables, and the summary of a run", ""),

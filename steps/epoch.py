@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from steps.cards.blocks import Card
 from steps.cards.epoch import EpochCard
+from steps.cards.page import Card
 from zppo_core.errors import UserError
 from zppo_core.run.loop import After, advance, nobody
 from zppo_core.run.session import Session
@@ -28,12 +28,17 @@ def epoch(
     config = run.config
     if config.compute.rendezvous == "auto" and not rendezvous:
         return trained_elsewhere(run)
-    title = f"{config.run.method}, seed {config.run.seed}, scale {config.scale}"
+    drawn: list[EpochCard] = []
 
     def listening(session: Session) -> EpochCard:
-        return EpochCard(card, session.corpus, run.rollout_steps, title)
+        drawn.append(EpochCard(card, session, run))
+        return drawn[0]
 
-    return advance(run, steps_done, listening, after, rendezvous, fresh)
+    try:
+        return advance(run, steps_done, listening, after, rendezvous, fresh)
+    finally:
+        for shown in drawn:
+            shown.close()
 
 
 def trained_elsewhere(run: Run) -> int:

@@ -6,8 +6,8 @@ from eval.harness import ScoreRow
 from eval.models import evaluator_of, named_model
 from eval.report.model_scores import conclude_model, scores_text
 from eval.scores import Item, run_item
-from steps.cards.blocks import Card, note, safe_text
-from steps.cards.evaluation import interval_chart
+from steps.cards.page import Card
+from steps.cards.scores import draw
 from steps.evaluate import drawing
 from zppo_core.models.threads import set_threads
 from zppo_core.run.spec import Artifact, Run
@@ -19,7 +19,7 @@ def evaluate_model(setup: Artifact, item: Item, card: Card | None = None) -> lis
     set_threads(run.config, alone=False)
     evaluator, _ = evaluator_of(run.config, run.cache)
     model = named_model(run.name, run.config)
-    return run_item(run, evaluator, iter([model]), item, drawing(card, item))
+    return run_item(run, evaluator, iter([model]), item, drawing(card, item, run))
 
 
 def aggregate_model(setup: Artifact, card: Card | None = None) -> str:
@@ -28,7 +28,5 @@ def aggregate_model(setup: Artifact, card: Card | None = None) -> str:
     rows = conclude_model(run)
     text = scores_text(run.name, rows)
     if card is not None:
-        card.append(note("# Scores"))
-        card.append(interval_chart(rows, "benchmark", "", [r["benchmark"] for r in rows]))
-        card.append(type(note(""))(safe_text(text)))
+        draw(card, run.name, rows, run.database)
     return f"{text}\ndatabase: {run.database}"

@@ -95,6 +95,32 @@ def ingest(
         return counts
 
 
+def ingest_new(
+    source: JournalReader | str | Path,
+    run_key: str,
+    database: str | Path = DEFAULT_DATABASE,
+    wait: float = WAIT,
+) -> dict[str, int]:
+    """`ingest` of the units that the database does not have yet: what a run in progress adds.
+
+    Units that were taken in are not read again, so that the time depends on what is new. Whether
+    they are still what they were is checked by `ingest` at the run's end.
+    """
+    journal = _journal(source)
+    with open_database(database, read_only=False, wait=wait) as connection:
+        connection.begin()
+        try:
+            sql = "SELECT DISTINCT unit FROM ingested WHERE run_key = ?"
+            seen = {unit for (unit,) in query(connection, sql, [run_key])}
+            units = [unit for unit in journal.units() if unit not in seen]
+            counts = _take_in(connection, journal, run_key, units, {})
+        except BaseException:
+            connection.rollback()
+            raise
+        connection.commit()
+        return counts
+
+
 def _ingest(
     connection: duckdb.DuckDBPyConnection, journal: JournalReader, run_key: str
 ) -> dict[str, int]:
@@ -107,10 +133,21 @@ def _ingest(
     for unit, file in _lost(connection, run_key):
         print(f"run {run_key}: rows of {unit}, {file} are gone and are taken in again", flush=True)
         del ingested[unit, file]
+    return _take_in(connection, journal, run_key, journal.units(), ingested)
+
+
+def _take_in(
+    connection: duckdb.DuckDBPyConnection,
+    journal: JournalReader,
+    run_key: str,
+    units: Sequence[str],
+    ingested: Mapping[tuple[str, str], str],
+) -> dict[str, int]:
+    """Insert the files of `units` but for those `ingested`, as (unit, file) with their SHA-256."""
     source_id = query(connection, "SELECT coalesce(max(source_id), 0) FROM ingested")[0][0]
     inserter = _Inserter(connection)
     entries: list[list[object]] = []
-    for unit in journal.units():
+    for unit in units:
         files = journal.read(unit)
         if files is None:  # listed, but its manifest is not there yet: not committed
             continue

@@ -8,12 +8,12 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Literal, SupportsFloat
 
+from eval.report.palette import COLOURS, colour_of
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Picture
 
-# Okabe and Ito's colours, which colour-blind readers tell apart
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 STYLES = ("-", "--", ":", "-.")  # lines beyond the eighth have a colour twice, and another style
 HATCHES = ("", "//", "xx", "..")
 CROWDED = 6  # series from which a legend is small
@@ -104,9 +104,9 @@ def draw(panels: Sequence[Panel]) -> Picture:
     return figure
 
 
-def _look(i: int) -> tuple[str, int]:
-    """The colour of series `i`, and how often it was used before."""
-    return COLOURS[i % len(COLOURS)], i // len(COLOURS)
+def _look(name: str, i: int) -> tuple[str, int]:
+    """The colour of series `i` of that name, and how often it was used before."""
+    return colour_of(name, i), i // len(COLOURS)
 
 
 def _draw(axis: Axes, panel: Panel) -> None:
@@ -115,7 +115,7 @@ def _draw(axis: Axes, panel: Panel) -> None:
         heights = [
             [dict(zip(*s, strict=True)).get(x, 0.0) for x in steps] for s in panel.series.values()
         ]
-        looks = [_look(i) for i in range(len(heights))]
+        looks = [_look(name, i) for i, name in enumerate(panel.series)]
         axis.stackplot(
             steps,
             heights,
@@ -128,7 +128,7 @@ def _draw(axis: Axes, panel: Panel) -> None:
         _bars(axis, panel)
     else:
         for i, (name, (xs, ys)) in enumerate(panel.series.items()):
-            colour, again = _look(i)
+            colour, again = _look(name, i)
             style = STYLES[again % len(STYLES)]
             axis.plot(xs, ys, label=name, color=colour, linestyle=style, linewidth=1.6)
         _points(axis, panel)
@@ -144,7 +144,7 @@ def _points(axis: Axes, panel: Panel) -> None:
     """Published points over lines and areas, in the colour of their series."""
     names = list(panel.series)
     for n, (name, (xs, ys)) in enumerate(panel.paper.items()):
-        colour = _look(names.index(name))[0] if name in names else "black"
+        colour = _look(name, names.index(name))[0] if name in names else "black"
         axis.plot(
             xs,
             ys,
@@ -166,7 +166,7 @@ def _bars(axis: Axes, panel: Panel) -> None:
     width, marked = 0.8 / len(panel.series), False
     for i, (name, (xs, ys)) in enumerate(panel.series.items()):
         shift = (i + 0.5) * width - 0.4
-        colour, again = _look(i)
+        colour, again = _look(name, i)
         axis.bar(
             [names.index(x) + shift for x in xs],
             ys,

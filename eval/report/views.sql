@@ -229,7 +229,9 @@ WITH told AS (
     SELECT u.* REPLACE (
         if(skipped, NULL, loss) AS loss, if(skipped, NULL, grad_norm) AS grad_norm,
         if(skipped, NULL, entropy) AS entropy, if(skipped, NULL, clip_low_share) AS clip_low_share,
-        if(skipped, NULL, clip_high_share) AS clip_high_share
+        if(skipped, NULL, clip_high_share) AS clip_high_share,
+        if(skipped, NULL, dual_clip_share) AS dual_clip_share,
+        if(skipped, NULL, ratio_mean) AS ratio_mean
     ) FROM updates u
 )
 SELECT
@@ -243,8 +245,48 @@ SELECT
         AS clip_low_share,
     sum(clip_high_share * tokens) / nullif(sum(tokens) FILTER (clip_high_share IS NOT NULL), 0)
         AS clip_high_share,
+    sum(dual_clip_share * tokens) / nullif(sum(tokens) FILTER (dual_clip_share IS NOT NULL), 0)
+        AS dual_clip_share,
+    sum(ratio_mean * tokens) / nullif(sum(tokens) FILTER (ratio_mean IS NOT NULL), 0)
+        AS ratio_mean,
     count(*) FILTER (skipped) AS skipped
 FROM told GROUP BY run_key, step;
+
+-- One row per rollout step, counted from 1 as people do: what is watched while a run trains. Shares
+-- are fractions; tokens are sampled ones, of all groups; seconds are those of the step's phases.
+CREATE OR REPLACE VIEW run_progress AS
+WITH cut AS (
+    SELECT run_key, step, avg((finish = 'length')::INT) AS truncated_share,
+        avg((outcome = 'no_box')::INT) AS no_box_share
+    FROM rollouts GROUP BY run_key, step
+), kinds AS (
+    SELECT run_key, step, sum(groups) AS groups, sum(trivial) AS trivial,
+        sum(rollouts) AS rollouts, sum(positive_advantage) AS positive, sum(tokens) AS tokens
+    FROM step_kinds GROUP BY run_key, step
+), moves AS (
+    SELECT run_key, step, count(*) FILTER (event = 'admit') AS admitted,
+        count(*) FILTER (event = 'graduate') AS graduated,
+        count(*) FILTER (event = 'evict') AS evicted
+    FROM buffer_events GROUP BY run_key, step
+), spent AS (
+    SELECT run_key, step, sum(seconds) AS seconds FROM phases WHERE step >= 0
+    GROUP BY run_key, step
+)
+SELECT
+    s.run_key, s.step + 1 AS step, s.buffer_size, s.mismatch_mean, s.mismatch_max,
+    k.groups, k.trivial, k.trivial / k.groups AS trivial_share,
+    k.positive / k.rollouts AS positive_share, k.rollouts,
+    k.tokens / k.rollouts AS response_tokens, c.truncated_share, c.no_box_share,
+    coalesce(m.admitted, 0) AS admitted, coalesce(m.graduated, 0) AS graduated,
+    coalesce(m.evicted, 0) AS evicted,
+    u.loss, u.entropy, u.grad_norm, u.clip_low_share, u.clip_high_share, u.dual_clip_share,
+    u.ratio_mean, u.skipped, t.seconds, k.tokens / nullif(t.seconds, 0) AS tokens_per_second
+FROM steps s
+LEFT JOIN kinds k USING (run_key, step)
+LEFT JOIN cut c USING (run_key, step)
+LEFT JOIN moves m USING (run_key, step)
+LEFT JOIN step_updates u USING (run_key, step)
+LEFT JOIN spent t USING (run_key, step);
 
 -- Wall time per stage of the flow (step -1) and per phase of the rollout steps.
 CREATE OR REPLACE VIEW phase_times AS

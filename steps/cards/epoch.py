@@ -1,110 +1,161 @@
-"""The card of an `epoch` task, live while it runs."""
+"""The card of an `epoch` task: the whole run so far, live while a task advances it."""
 
 from __future__ import annotations
 
-from metaflow.cards import Markdown, ProgressBar, VegaChart
+import time
+from collections.abc import Mapping
+from html import escape
 
-from steps.cards.blocks import Card, image_tags, line_chart, note, safe_text, stacked_bars
-from zppo_core.algorithm.step_types import Corpus, StepResult
-from zppo_core.types import Group
+from eval.report.alarms import alarms
+from eval.report.connection import open_database
+from eval.report.progress import Progress, progress, time_left
+from eval.report.transcripts import Pictures, Transcripts, chosen_steps, no_pictures, transcripts
+from steps.cards import curves
+from steps.cards.blocks import Tile, alarm_list, bar, charts, facts, head, heading, tiles
+from steps.cards.chart import percent, plain, seconds
+from steps.cards.live import Beside, Feed, Pace
+from steps.cards.page import Card, put
+from steps.cards.places import places
+from steps.cards.transcripts import BUDGET, pictures_of, section
+from zppo_core.algorithm.step_types import StepResult
+from zppo_core.run.session import Session
+from zppo_core.run.spec import Run
 
-TRANSCRIPTS = ("plain", "bcq", "ncq")
+MOST_ROLLOUTS = 4096  # on a live card
+MOST_STEPS = 8  # whose groups a live card shows
+CALM = "No alarm: mismatch, trivial groups, truncation and entropy are as they should be."
+
+
+def view(
+    run: Run,
+    found: Progress,
+    written: Transcripts | None,
+    doing: str = "",
+    late: str = "",
+    where: Mapping[str, str] | None = None,
+    budget: int = BUDGET,
+) -> list[str]:
+    """The card's parts. `doing` is what happens now, `late` why the database lags behind.
+
+    `where` replaces the places of a run in progress; `budget` is of the transcripts [bytes].
+    """
+    config, total = run.config, run.rollout_steps
+    begun, done = found["run"], len(found["steps"])
+    title = f"{config.run.method}, scale {config.scale}, seed {config.run.seed}"
+    about = f"run {run.key}" + (f" on {begun['machine']}" if begun else "")
+    said = alarms(found, config.trainer.max_mismatch) + ([late] if late else [])
+    parts = [
+        head(title, about),
+        bar(done, total),
+        f'<p class="dim">{escape(doing or f"{done} of {total} rollout steps")}</p>',
+        tiles(numbers(found, total)),
+        alarm_list(said, CALM if done else "The first rollout step has not ended yet."),
+    ]
+    if done:
+        parts += [
+            heading("Learning") + charts(curves.learning(found)),
+            heading("Updates") + charts(curves.optimisation(found)),
+            heading("Speed") + charts(curves.speed(found)),
+        ]
+    if written is not None and written["groups"]:
+        parts.append(section(written, run.key, budget, note=told(written)))
+    return [*parts, heading("Where it is"), facts(where or places(run), code=True)]
+
+
+def told(written: Transcripts) -> str:
+    """Which steps a page holds the groups of."""
+    steps = sorted({group["step"] for group in written["groups"]})
+    if len(steps) > 12:
+        return f"Groups of {len(steps)} steps, from {steps[0]} to {steps[-1]}."
+    return f"Groups of {'step' if len(steps) == 1 else 'steps'} {', '.join(map(str, steps))}."
+
+
+def numbers(found: Progress, total: int) -> list[Tile]:
+    """What is looked at first."""
+    steps = found["steps"]
+    spent = sum(row["seconds"] or 0.0 for row in steps)
+    left = time_left(found, total)
+    values = [Tile("rollout steps", f"{len(steps)} of {total}")]
+    if left is not None:
+        values.append(
+            Tile("time left", seconds(left) if left else "done", f"{seconds(spent)} spent")
+        )
+    if not steps:
+        return values
+    last = steps[-1]
+    rows = [r for r in found["kinds"] if r["kind"] == "plain"]
+    if rows:
+        first = percent(rows[0]["accuracy"])
+        values.append(
+            Tile("accuracy, new questions", percent(rows[-1]["accuracy"]), f"{first} at step 1")
+        )
+    graduated = sum(row["graduated"] for row in steps)
+    values.append(Tile("in the buffer", f"{last['buffer_size']:,}", f"{graduated:,} graduated"))
+    if last["entropy"] is not None:
+        values.append(Tile("entropy", plain(last["entropy"]), "nats a token"))
+    if last["tokens_per_second"] is not None:
+        values.append(Tile("tokens a second", plain(last["tokens_per_second"]), "sampled"))
+    return values
 
 
 class EpochCard:
-    """Progress, accuracies by kind, buffer size, time per phase and three transcripts.
+    """Feeds the database after each step and draws the card beside the training.
 
-    `card` is Metaflow's `current.card[...]`, or None to draw nothing (tests, scripts).
+    `card` is Metaflow's `current.card[...]`, or None: the database is fed, nothing is drawn.
     """
 
-    def __init__(self, card: Card | None, corpus: Corpus, total: int, title: str) -> None:
-        self.card = card
-        self.corpus = corpus
-        self.rows: list[dict[str, object]] = []
-        self.sizes: list[dict[str, object]] = []
-        self.times: list[dict[str, object]] = []
-        if card is None:
-            return
-        self.bar = ProgressBar(max=total, label="rollout steps", value=0)
-        self.phase = Markdown("starting")
-        self.accuracy, self.buffer, self.phases = map(VegaChart, self._specs())
-        self.transcripts = {kind: Markdown("") for kind in TRANSCRIPTS}
-        for block in (
-            note(f"# {title}"),
-            self.bar,
-            self.phase,
-            self.accuracy,
-            self.buffer,
-            self.phases,
-            note("## Transcripts of the last step"),
-            *self.transcripts.values(),
-        ):
-            card.append(block)
-        card.refresh()
-
-    def _specs(self) -> tuple[dict[str, object], ...]:
-        """The three charts over the rows so far."""
-        return (
-            line_chart(
-                self.rows,
-                "step",
-                "accuracy",
-                "kind",
-                "Student accuracy by kind of group",
-                "accuracy",
-                True,
-            ),
-            line_chart(
-                self.sizes, "step", "size", "series", "Prompt replay buffer", "questions held"
-            ),
-            stacked_bars(self.times, "step", "seconds", "phase", "Time per phase", "seconds"),
-        )
+    def __init__(self, card: Card | None, session: Session, run: Run) -> None:
+        self.card, self.run = card, run
+        self.pictures: Pictures = pictures_of(session.corpus)
+        self.beside, self.feed, self.pace = Beside("card"), Feed(run), Pace()
+        self.doing, self.late = "starting", ""
+        self.beside.submit(self._step)
 
     def working(self, phase: str, done: int, total: int) -> None:
         """Show how far a phase has come."""
-        if self.card is not None:
-            self.phase.update(f"phase **{phase}**: {done} of {total} prompts")
-            self.card.refresh()
+        self.doing = f"phase {phase}: {done} of {total} prompts"
+        if self.card is not None and self.pace.due():
+            self.beside.submit(self._redraw)
 
     def finished(self, result: StepResult, seconds: dict[str, float]) -> None:
-        """Add a finished step to every chart and show its transcripts."""
+        """Take the step into the database, and draw every curve anew."""
+        self.doing = f"step {result.step + 1} finished"
+        self.beside.submit(self._step)
+
+    def close(self) -> None:
+        """The last step is in the database, and on the card that Metaflow keeps."""
+        self.doing = ""
+        self.beside.submit(self._last)
+        self.beside.close()
+
+    def _step(self) -> None:
+        self.late = self.feed.take()
+        if self.card is not None and self.pace.due():
+            self._redraw()
+
+    def _last(self) -> None:
+        self.late = self.feed.take()
+        if self.card is not None:
+            put(self.card, *self._parts())
+
+    def _redraw(self) -> None:
         if self.card is None:
             return
-        groups = [*result.plain, *result.augmented]
-        for kind in dict.fromkeys(g.kind for g in groups):
-            own = [g.accuracy for g in groups if g.kind == kind]
-            self.rows.append({"step": result.step, "kind": kind, "accuracy": sum(own) / len(own)})
-        self.sizes.append({"step": result.step, "series": "questions", "size": result.buffer_size})
-        self.times += [
-            {"step": result.step, "phase": name, "seconds": value}
-            for name, value in seconds.items()
-        ]
-        self.bar.update(result.step + 1)
-        self.phase.update(f"step {result.step + 1} finished")
-        for chart, spec in zip(
-            (self.accuracy, self.buffer, self.phases), self._specs(), strict=True
-        ):
-            chart.update(spec)
-        for shown in TRANSCRIPTS:
-            pool = [g for g in groups if g.kind == shown]
-            if pool:
-                self.transcripts[shown].update(transcript(pool[0], self.corpus))
+        began = time.monotonic()
+        put(self.card, *self._parts())
         self.card.refresh()
+        self.pace.drawn(time.monotonic() - began)
+
+    def _parts(self) -> list[str]:
+        return parts_of(self.run, self.pictures, self.doing, self.late)
 
 
-def transcript(group: Group, corpus: Corpus) -> str:
-    """One group's prompt with its images and its first response, as escaped HTML."""
-    question = corpus[group.question_id]
-    completion, grade = group.completions[0], group.grades[0]
-    return "\n\n".join(
-        [
-            f"### {group.kind}: accuracy {group.accuracy:.0%} of {len(group.completions)}",
-            image_tags(question.images),
-            "**Prompt**",
-            safe_text(group.prompt.text),
-            f"**Response** ({grade.outcome})",
-            safe_text(completion.text),
-            "**Gold answer**",
-            safe_text(question.gold),
-        ]
-    )
+def parts_of(
+    run: Run, pictures: Pictures = no_pictures, doing: str = "", late: str = ""
+) -> list[str]:
+    """The card of what the database holds of the run."""
+    with open_database(run.database, wait=1.0) as connection:
+        found = progress(connection, run.key)
+        chosen = chosen_steps(connection, run.key, MOST_ROLLOUTS, MOST_STEPS)
+        written = transcripts(connection, run.key, chosen, pictures)
+    return view(run, found, written, doing, late)

@@ -1,113 +1,183 @@
-"""The card of an `evaluate` task: the three scores, and what the student said."""
+"""The card of an `evaluate` task: the scores, and what each model answered to the same question."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 
-from metaflow.cards import Markdown, Table, VegaChart
-
-from eval.benchmark import Benchmark
+from eval.archives import UnreadableError
+from eval.benchmark import Benchmark, Sample
 from eval.harness import SampleRow, ScoreRow
-from eval.scores import Item
-from steps.cards.blocks import Card, note, safe_text
+from eval.report.published import published
+from eval.scores import Answers, Item
+from steps.cards.blocks import (
+    facts,
+    head,
+    heading,
+    image_tags,
+    preformatted,
+    table,
+    tag,
+)
+from steps.cards.chart import Interval, intervals
+from steps.cards.page import Card, put
+from zppo_core.data.pixels import Bounds
 
-ROLE_COLOURS = {"base": "#999999", "student": "#0072B2", "teacher": "#E69F00"}
-OTHER = "#0072B2"  # of a model outside any run
+EXAMPLES = 12
+MOST_CHARACTERS = 4000  # of an answer
+MOST_PICTURES = 6  # of a question
+SMALL = Bounds(0, 100_000)  # pixels of a picture on a page
+ORDER = ("base", "student", "teacher")
 
 
 def draw(
     card: Card,
     benchmark: Benchmark,
     rows: Sequence[ScoreRow],
-    examples: Sequence[SampleRow],
+    answers: Answers,
+    samples: Iterable[Sample],
     item: Item,
+    scale: str,
+    method: str,
 ) -> None:
-    """Scores with intervals as a chart and a table, and the student's first answers."""
+    """Put the card of one benchmark, or of a part of it, in place of what was there."""
     part = f", part {item['index'] + 1} of {item['of']}" if item["of"] > 1 else ""
-    card.append(note(f"# {benchmark.name} ({benchmark.family}{part})"))
-    card.append(interval_chart(rows, "role", "", [r["role"] for r in rows]))
-    card.append(
-        Table(
+    put(card, *view(benchmark, rows, answers, samples, part, scale, method))
+
+
+def view(
+    benchmark: Benchmark,
+    rows: Sequence[ScoreRow],
+    answers: Answers,
+    samples: Iterable[Sample],
+    part: str = "",
+    scale: str = "",
+    method: str = "",
+) -> list[str]:
+    """Scores with intervals, the published ones beside them; then answers side by side."""
+    parts = [
+        head(f"{benchmark.name}{part}", f"{benchmark.family}, {benchmark.dataset}"),
+        '<div class="charts">'
+        + intervals(
+            "Accuracy with 95 % interval",
             [
-                [
-                    r["role"],
-                    percent(r["score"]),
-                    f"{percent(r['low'])} to {percent(r['high'])}",
-                    f"{r['n']} of {r['expected_n']}",
-                    str(r["unparsed"]),
-                    "no judge" if r["malformed"] is None else str(r["malformed"]),
-                ]
+                Interval("", r["role"], r["score"], r["low"], r["high"])
                 for r in rows
-            ],
-            headers=[
-                "model",
-                "score",
-                "95 % interval",
-                "samples",
-                "without an answer",
-                "malformed verdicts",
+                if r["score"] is not None
             ],
         )
-    )
-    for row in rows:
-        if row["missing_reason"]:
-            card.append(Markdown(safe_text(f"{row['role']}: {row['missing_reason']}")))
-    if not examples:
-        return
-    card.append(note("## What it said"))
-    card.append(
-        Table(
-            [[e["sample_id"], Markdown(safe_text(e["output"])), e["outcome"]] for e in examples],
-            headers=["sample", "response", "outcome"],
-        )
+        + "</div>",
+        scores(benchmark, rows, scale, method),
+    ]
+    missing = {r["role"]: r["missing_reason"] for r in rows if r["missing_reason"]}
+    if missing:
+        parts.append(heading("Not complete") + facts({k: v or "" for k, v in missing.items()}))
+    picked = chosen(answers)
+    if picked:
+        questions = found(samples, {sample_id for sample_id, _ in picked})
+        parts.append(heading("What the models answered", "Questions they disagree on come first."))
+        parts += [
+            one_question(sample_id, said, questions.get(sample_id), open_it=i == 0)
+            for i, (sample_id, said) in enumerate(picked)
+        ]
+    return parts
+
+
+def scores(benchmark: Benchmark, rows: Sequence[ScoreRow], scale: str, method: str) -> str:
+    """A line for each model."""
+    names = {"student": method}
+
+    def printed(role: str) -> str:
+        key = (scale, benchmark.family, names.get(role, role), benchmark.name)
+        return published().get(key, "–")
+
+    return table(
+        ["model", "score", "95 % interval", "samples", "no answer", "bad verdicts", "published"],
+        [
+            [
+                r["role"],
+                percent(r["score"]),
+                f"{percent(r['low'])} to {percent(r['high'])}",
+                f"{r['n']:,} of {r['expected_n']:,}",
+                f"{r['unparsed']:,}",
+                "no judge" if r["malformed"] is None else f"{r['malformed']:,}",
+                printed(r["role"]),
+            ]
+            for r in rows
+        ],
     )
 
 
 def percent(share: float | None) -> str:
+    """A fraction in percent with a digit behind the point, as the tables print it."""
     return "none" if share is None else f"{100 * share:.1f} %"
 
 
-def interval_chart(
-    rows: Sequence[Mapping[str, object]], y: str, title: str, order: Sequence[str]
-) -> VegaChart:
-    """Scores as points with their 95 % intervals, one row of the chart a value of `y`."""
-    values = [
-        {y: r[y], "role": r["role"], **{k: r[k] for k in ("score", "low", "high")}}
-        for r in rows
-        if r["score"] is not None
+def chosen(answers: Answers) -> list[tuple[str, dict[str, SampleRow]]]:
+    """Some questions with every model's answer: those on which models disagree first."""
+    by_id: dict[str, dict[str, SampleRow]] = {}
+    for role in sorted(answers, key=lambda r: (ORDER.index(r) if r in ORDER else -1, r)):
+        for row in answers[role]:
+            by_id.setdefault(row["sample_id"], {})[role] = row
+    agreed = [
+        (len({row["score"] for row in said.values()}) == 1, i, sample_id)
+        for i, (sample_id, said) in enumerate(by_id.items())
     ]
-    rows_of_chart = {"field": y, "type": "nominal", "sort": list(order), "title": None}
-    there = dict.fromkeys(str(r["role"]) for r in rows)
-    roles = ROLE_COLOURS | {role: OTHER for role in there if role not in ROLE_COLOURS}
-    shown = {role: colour for role, colour in roles.items() if role in there}
-    colour = {
-        "field": "role",
-        "type": "nominal",
-        "title": None,
-        "scale": {"domain": list(shown), "range": list(shown.values())},
-    }
-    axis = {"format": ".0%", "grid": True}
-    x = {"type": "quantitative", "scale": {"domain": [0, 1]}, "axis": axis, "title": "accuracy"}
-    return VegaChart(
-        {
-            "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-            "title": title,
-            "width": "container",
-            "data": {"values": values},
-            "layer": [
-                {
-                    "mark": {"type": "rule", "strokeWidth": 2},
-                    "encoding": {
-                        "y": rows_of_chart,
-                        "x": {**x, "field": "low"},
-                        "x2": {"field": "high"},
-                        "color": colour,
-                    },
-                },
-                {
-                    "mark": {"type": "point", "filled": True, "size": 90, "tooltip": True},
-                    "encoding": {"y": rows_of_chart, "x": {**x, "field": "score"}, "color": colour},
-                },
-            ],
-        }
+    return [(sample_id, by_id[sample_id]) for _, _, sample_id in sorted(agreed)[:EXAMPLES]]
+
+
+def found(samples: Iterable[Sample], wanted: set[str]) -> dict[str, Sample]:
+    """The samples of these names, read no further than the last of them."""
+    there: dict[str, Sample] = {}
+    for sample in samples:
+        if sample.id in wanted:
+            there[sample.id] = sample
+            if len(there) == len(wanted):
+                break
+    return there
+
+
+def one_question(
+    sample_id: str, said: Mapping[str, SampleRow], sample: Sample | None, open_it: bool = False
+) -> str:
+    """A question with its picture and gold, and the models' answers side by side."""
+    verdicts = "".join(
+        f"<span>{escape(role)} {tag('✓' if row['score'] > 0 else '✗', row['score'] > 0)}</span>"
+        for role, row in said.items()
     )
+    lead = sample.text if sample is not None else sample_id
+    columns = "".join(
+        f'<div><div class="facts"><b>{escape(role)}</b>{tag(row["outcome"], row["score"] > 0)}'
+        f"<span>answer</span><code>{escape(row['answer'] or 'none')}</code></div>"
+        f"{preformatted(short(row['output']))}</div>"
+        for role, row in said.items()
+    )
+    asked = ""
+    if sample is not None:
+        asked = (
+            f"{pictures(sample)}<h3>Question</h3>{preformatted(short(sample.text))}"
+            f'<div class="facts"><b>Gold answer</b><code>{escape(sample.gold)}</code></div>'
+        )
+    return (
+        f'<details class="sample"{" open" if open_it else ""}><summary>{verdicts}'
+        f'<span class="lead">{escape(lead[:160])}</span></summary>'
+        f'<div class="inside">{asked}<h3>Answers</h3><div class="pair">{columns}</div></div>'
+        "</details>"
+    )
+
+
+def pictures(sample: Sample) -> str:
+    """A sample's first pictures, small; why there is none where they cannot be read."""
+    try:
+        return image_tags([SMALL.scaled(i, small=True) for i in sample.images()[:MOST_PICTURES]])
+    except (UnreadableError, OSError, ValueError) as fault:
+        return f'<p class="dim">no picture: {escape(str(fault))}</p>'
+
+
+def short(text: str) -> str:
+    """A text of at most `MOST_CHARACTERS`, its middle left out."""
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    half = MOST_CHARACTERS // 2
+    left_out = len(text) - MOST_CHARACTERS
+    return f"{text[:half]} … {left_out:,} characters more … {text[-half:]}"

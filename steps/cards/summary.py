@@ -2,104 +2,183 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-from metaflow.cards import Table, VegaChart
+from eval.render import number, scientific, signed
+from eval.report.progress import Progress
+from eval.report.published import AVERAGE, published
+from eval.report.rows import BenchmarkRow, FamilyRow, Summary
+from steps.cards import curves
+from steps.cards.blocks import Tile, charts, facts, head, heading, table, tiles
+from steps.cards.chart import Interval, intervals, plain, seconds
+from steps.cards.page import Card, put
 
-from eval.report.rows import Summary, TimeRow
-from steps.cards.blocks import Card, note
-from steps.cards.evaluation import interval_chart
+ROLES = ("base", "student", "teacher")
 
 
-def draw(card: Card, summary: Summary) -> None:
-    """Accuracy before and after by family and benchmark, the buffer, time and compute."""
+def draw(card: Card, summary: Summary, found: Progress, where: Mapping[str, str]) -> None:
+    """Put the run's results in place of what was there. `where` names places and next commands."""
+    put(card, *view(summary, found, where))
+
+
+def view(summary: Summary, found: Progress, where: Mapping[str, str]) -> list[str]:
+    """Accuracy before and after, the paper's table, curves, buffer, time, cost, what to do next."""
     run = summary["run"]
-    card.append(
-        note(
-            f"# {run['method']}, scale {run['scale']}, seed {run['seed']}\n\n"
-            f"`{run['run_key']}`: {run['steps']} rollout steps, {run['student_params']:,} "
-            f"parameters, on {run['machine']}, {run['created_at']} UTC, code {run['code_version']}."
-        )
-    )
-    card.append(note("## Accuracy"))
-    card.append(
-        Table(
-            [
-                [
-                    r["family"],
-                    number(r["base"]),
-                    number(r["student"]),
-                    number(r["gain"], "+"),
-                    number(r["teacher"]),
-                    f"{r['scored'] or 0} of {r['benchmarks']}",
-                ]
-                for r in summary["accuracy"]
-            ],
-            headers=["family", "before, %", "after, %", "gain", "teacher, %", "benchmarks"],
-        )
-    )
-    points = [
-        {
-            "benchmark": b["benchmark"],
-            "role": role,
-            "score": share(score),
-            "low": share(low),
-            "high": share(high),
-        }
-        for b in summary["benchmarks"]
-        for role, score, low, high in (
-            ("base", b["base"], b["base_low"], b["base_high"]),
-            ("student", b["student"], b["student_low"], b["student_high"]),
-            ("teacher", b["teacher"], b["teacher_low"], b["teacher_high"]),
-        )
+    parts = [
+        head(
+            f"{run['method']}, scale {run['scale']}, seed {run['seed']}",
+            f"run {run['run_key']}, {run['steps']} rollout steps, {run['student_params']:,} "
+            f"parameters, {run['machine']}, {run['created_at']} UTC, code {run['code_version']}",
+        ),
+        tiles(gains(summary)),
+        heading("Accuracy", "Percent, before and after training, with 95 % intervals."),
+        charts(by_family(summary)),
+        heading("The paper's table for this run", "Percent; the published value stands beside."),
+        main_table(summary),
+        heading("The whole run"),
+        charts([*curves.learning(found), *curves.optimisation(found)[:3]]),
     ]
-    order = [b["benchmark"] for b in summary["benchmarks"]]
-    card.append(interval_chart(points, "benchmark", "Accuracy by benchmark, 95 % intervals", order))
     if summary["graduation"]:
-        card.append(note("## Replay buffer, by accuracy at admission"))
-        card.append(
-            Table(
-                [
-                    [
-                        f"{g['entry_accuracy']:g} %",
-                        str(g["admitted"]),
-                        str(g["revisited"]),
-                        str(g["graduated"]),
-                        f"{g['share']:.1f} %",
-                    ]
-                    for g in summary["graduation"]
-                ],
-                headers=["entry accuracy", "admitted", "seen again", "graduated", "share"],
-            )
-        )
-    card.append(note("## Where the time went"))
-    for level, title in (("stage", "Stages"), ("phase", "Phases of the rollout steps")):
-        rows = [t for t in summary["times"] if t["level"] == level]
-        if rows:
-            card.append(bars(rows, title))
+        parts += [heading("Replay buffer, by accuracy at admission"), graduation(summary)]
+    parts += [heading("Where the time went"), times(summary)]
+    if summary["cost"]:
+        parts += [heading("Compute"), cost(summary)]
+    return [*parts, heading("Where it is, and what to do next"), facts(where, code=True)]
 
 
-def share(percent: float | None) -> float | None:
+def gains(summary: Summary) -> list[Tile]:
+    """What each family of benchmarks gained, and what it cost."""
+    values = [
+        Tile(f"{r['family']}, points gained", signed(r["gain"]), before_after(r))
+        for r in summary["accuracy"]
+    ]
+    spent = sum(t["seconds"] for t in summary["times"] if t["level"] == "stage")
+    flops = sum(r["flops_true"] for r in summary["cost"])
+    tokens = sum(r["tokens"] for r in summary["cost"])
+    graduated = sum(g["graduated"] for g in summary["graduation"])
+    admitted = sum(g["admitted"] for g in summary["graduation"])
+    if admitted:
+        values.append(Tile("graduated", f"{graduated:,}", f"of {admitted:,} admitted"))
+    return [
+        *values,
+        Tile("time", seconds(spent), "all stages"),
+        Tile("compute", f"{scientific(flops)}", f"FLOPs, {plain(tokens)} tokens"),
+    ]
+
+
+def before_after(row: FamilyRow) -> str:
+    """A family's accuracy before and after, and the teacher's, in percent."""
+    teacher = "" if row["teacher"] is None else f", teacher {number(row['teacher'])}"
+    return f"{number(row['base'])} to {number(row['student'])}{teacher}"
+
+
+def scored(row: BenchmarkRow) -> list[Interval]:
+    """A benchmark's scores as fractions, by model."""
+    cells = {
+        "base": (row["base"], row["base_low"], row["base_high"]),
+        "student": (row["student"], row["student_low"], row["student_high"]),
+        "teacher": (row["teacher"], row["teacher_low"], row["teacher_high"]),
+    }
+    return [
+        Interval(row["benchmark"], role, score / 100, fraction(low), fraction(high))
+        for role, (score, low, high) in cells.items()
+        if score is not None
+    ]
+
+
+def fraction(percent: float | None) -> float | None:
     return None if percent is None else percent / 100
 
 
-def number(value: float | None, sign: str = "") -> str:
-    return "none" if value is None else f"{value:{sign}.1f}"
+def by_family(summary: Summary) -> list[str]:
+    """A chart of intervals for each family of benchmarks."""
+    families = dict.fromkeys(b["family"] for b in summary["benchmarks"])
+    return [
+        intervals(
+            family,
+            [i for b in summary["benchmarks"] if b["family"] == family for i in scored(b)],
+        )
+        for family in families
+    ]
 
 
-def bars(rows: Sequence[TimeRow], title: str) -> VegaChart:
-    """Seconds by stage or phase, longest first."""
-    values = [{"phase": r["phase"], "seconds": r["seconds"]} for r in rows]
-    return VegaChart(
-        {
-            "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-            "title": title,
-            "width": "container",
-            "data": {"values": values},
-            "mark": {"type": "bar", "tooltip": True, "color": "#0072B2"},
-            "encoding": {
-                "y": {"field": "phase", "type": "nominal", "sort": "-x", "title": None},
-                "x": {"field": "seconds", "type": "quantitative", "title": "seconds"},
-            },
-        }
+def main_table(summary: Summary) -> str:
+    """Benchmarks and family means by model, ours and the published value in brackets."""
+    run = summary["run"]
+    method = {"student": run["method"]}
+
+    def cell(family: str, benchmark: str, role: str, ours: float | None) -> str:
+        paper = published().get((run["scale"], family, method.get(role, role), benchmark))
+        return number(ours) + (f" ({paper})" if paper else "")
+
+    rows = []
+    for family in summary["accuracy"]:
+        own = [b for b in summary["benchmarks"] if b["family"] == family["family"]]
+        lines: list[tuple[str, BenchmarkRow | FamilyRow]] = [(b["benchmark"], b) for b in own]
+        lines.append((AVERAGE, family))
+        rows += [
+            [
+                family["family"],
+                name if name != AVERAGE else "mean",
+                cell(family["family"], name, "base", row["base"]),
+                cell(family["family"], name, "student", row["student"]),
+                signed(row["gain"]),
+                cell(family["family"], name, "teacher", row["teacher"]),
+                f"{row['n'] or 0:,}",
+            ]
+            for name, row in lines
+        ]
+    columns = ["family", "benchmark", "before", "after", "gain", "teacher", "questions"]
+    return table(columns, rows, left=2, strong="mean")
+
+
+def graduation(summary: Summary) -> str:
+    """What became of the questions that entered at one accuracy."""
+    return table(
+        ["entry accuracy", "admitted", "seen again", "graduated", "share", "evicted", "still in"],
+        [
+            [
+                f"{g['entry_accuracy']:g} %",
+                f"{g['admitted']:,}",
+                f"{g['revisited']:,}",
+                f"{g['graduated']:,}",
+                f"{g['share']:.1f} %",
+                f"{g['evicted']:,}",
+                f"{g['held']:,}",
+            ]
+            for g in summary["graduation"]
+        ],
+    )
+
+
+def times(summary: Summary) -> str:
+    """Stages and phases, longest first, with a bar for each one's share."""
+    rows = [
+        [
+            t["level"],
+            t["phase"],
+            seconds(t["seconds"]),
+            f"{t['share']:.0f} %",
+            f'<div class="bar"><i style="width:{t["share"]:.1f}%"></i></div>',
+        ]
+        for t in summary["times"]
+    ]
+    return table(["level", "what", "time", "share", ""], rows, left=2, raw=(4,))
+
+
+def cost(summary: Summary) -> str:
+    """Tokens and FLOPs by model and activity, true and in the paper's convention."""
+    return table(
+        ["model", "activity", "tokens", "FLOPs", "FLOPs as the paper counts"],
+        [
+            [
+                r["role"],
+                r["activity"],
+                f"{r['tokens']:,}",
+                scientific(r["flops_true"]),
+                scientific(r["flops_paper"]),
+            ]
+            for r in summary["cost"]
+        ],
+        left=2,
     )

@@ -120,6 +120,16 @@ def test_the_flow_resumes_after_a_failure_in_any_step_and_fills_the_database(
         ]
         assert one("SELECT count(*) FROM eval_samples")[0] == 36
 
+    for line in ("gained:  VLM", "cost:    ", "student: zppo export", "records: ", "next:    zppo"):
+        assert line in done.stdout
+    cards = list((tmp_path / ".metaflow" / "mf.cards").rglob("zppo-*.html"))
+    kinds = {path.name.split("-")[1] for path in cards}
+    assert kinds == {"data", "teacher", "epoch", "evaluation", "summary"}
+    last = max((p for p in cards if "-epoch-" in p.name), key=lambda p: p.stat().st_mtime)
+    text = last.read_text(encoding="utf-8")
+    assert "2 of 2</b>" in text  # the second task's card has the step of the first
+    assert "step 1\nplain" in text
+
     command = [sys.executable, "-m", "eval.tables", "summary"]
     text = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert "Accuracy, percent" in text

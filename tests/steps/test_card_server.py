@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from steps.card_server import is_requested
+from steps.card_server import is_requested, oldest_first
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,3 +86,14 @@ def test_live_cards_are_for_this_machine_alone(tmp_path: Path) -> None:
 )
 def test_only_the_server_is_changed(line: str, serves: bool) -> None:
     assert is_requested(line.split()) == serves
+
+
+def test_the_viewer_is_given_the_newest_card_last_and_a_full_list_is_no_error() -> None:
+    def cards(most: int) -> Iterator[str]:
+        for i, name in enumerate(["epoch/4", "cache_teacher/3", "prepare_data/2"]):
+            if i == most:
+                raise StopIteration  # as Metaflow's does, which Python turns into a RuntimeError
+            yield name
+
+    assert list(oldest_first(cards)(9)) == ["prepare_data/2", "cache_teacher/3", "epoch/4"]
+    assert list(oldest_first(cards)(2)) == ["cache_teacher/3", "epoch/4"]

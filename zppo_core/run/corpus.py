@@ -237,13 +237,22 @@ def _build(config: Config, folder: Path, asked: Iterable[Signature], progress: P
     write_card(folder, RolloutConfig().new_prompts, RunConfig().rollout_steps)
 
 
+def unseen(corpus: ListCorpus, preview: Preview, steps: int) -> None:
+    """Looks at nothing."""
+
+
 def prepare(
-    run: Run, asked: Iterable[Signature], progress: Progress, alone: bool = True
+    run: Run,
+    asked: Iterable[Signature],
+    progress: Progress,
+    alone: bool = True,
+    look: Callable[[ListCorpus, Preview, int], None] = unseen,
 ) -> dict[str, Any]:
     """The corpus's size, hash and make-up; raises UserError if it cannot serve the run.
 
     `asked` are the signatures of what the evaluation asks, looked at where a corpus is built.
-    `alone`: the process does nothing else, and its start counts as this stage's.
+    `alone`: the process does nothing else, and its start counts as this stage's. `look` is given
+    the corpus, its preview and the number of rollout steps.
     """
     seconds = stopwatch(alone)
     config = run.config
@@ -256,7 +265,9 @@ def prepare(
     steps = run.rollout_steps or corpus.steps_per_pass(config.rollout.new_prompts)
     coverage = corpus.coverage(steps, config.rollout.new_prompts)
     print(f"corpus: {coverage.text()}")
-    print(preview_of(config, corpus).text(), flush=True)
+    report = preview_of(config, corpus)
+    print(report.text(), flush=True)
+    look(corpus, report, steps)
     record_stage(run, "prepare_data", seconds=seconds())
     return {
         "questions": len(corpus),
