@@ -23,7 +23,7 @@ import numpy as np
 
 from eval.report.database import ingest_new
 from steps.cards.epoch import parts_of
-from steps.show import html_of
+from steps.cards.whole_run import html_of
 from zppo_core.config import load
 from zppo_core.records.schema import encode
 from zppo_core.run.spec import Run

@@ -16,9 +16,9 @@ def prepare_data(setup: Artifact, card: Card | None = None) -> dict[str, object]
     """The corpus's size, hash and make-up; raises UserError if it cannot serve the run."""
     run = Run.of(setup)
 
-    def look(found: ListCorpus, preview: Preview, steps: int) -> None:
+    def look(questions: ListCorpus, preview: Preview, steps: int) -> None:
         if card is not None:
-            data.draw(card, run, found, preview, steps)
+            data.draw(card, run, questions, preview, steps)
 
     signatures = evaluation_signatures(run.config)
     return corpus.prepare(run, signatures, Heartbeat().progress("corpus"), look=look)

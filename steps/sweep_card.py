@@ -12,7 +12,7 @@ from zppo_core.run.setup import absolute
 
 def draw_sweep(card: Card, sweep: Sweep, results: Sequence[Mapping[str, str]] = ()) -> None:
     """Draw the sweep so far; `results` say what is known of members that ended just now."""
-    known = {result["name"]: result["status"] for result in results}
+    ended = {result["name"]: result["status"] for result in results}
     everyone = members(sweep)
     rows = [
         Row(
@@ -21,7 +21,7 @@ def draw_sweep(card: Card, sweep: Sweep, results: Sequence[Mapping[str, str]] = 
             member.scale,
             member.seed,
             member.settings.run.rollout_steps,
-            known.get(member.name) or ("done" if ledger(member).is_file() else "not done yet"),
+            ended.get(member.name) or ("done" if ledger(member).is_file() else "not done yet"),
         )
         for member in everyone
     ]

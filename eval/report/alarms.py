@@ -14,34 +14,34 @@ CUT = 0.25  # share of truncated responses from which a rise is told
 COLLAPSE = 0.5  # of the first entropy
 
 
-def alarms(found: Progress, limit: float = 0.0) -> list[str]:
+def alarms(progress: Progress, limit: float = 0.0) -> list[str]:
     """One sentence for each thing amiss; `limit` is `trainer.max_mismatch` [nats], 0: ours."""
-    steps = found["steps"]
+    steps = progress["steps"]
     if not steps:
         return []
     last = steps[-1]
-    said = []
+    lines = []
     mismatch, most = last["mismatch_mean"], limit or MISMATCH
     if mismatch is not None and mismatch > most:
-        said.append(
+        lines.append(
             f"Sampler and trainer disagree: {mismatch:.3g} nats on average at step {last['step']}, "
             f"above {most:g}. Look at the engine's precision and at its weights."
         )
     trivial = _mean(steps[-WINDOW:], "trivial_share")
     if trivial is not None and trivial >= 1:
-        said.append(
+        lines.append(
             "Every group is trivial: all its rewards are equal, so nothing is learned. The "
             "questions are too easy or too hard, or the reward never sees an answer."
         )
     elif trivial is not None and trivial > TRIVIAL:
-        said.append(
+        lines.append(
             f"{trivial:.0%} of the groups of the last steps are trivial: little is learned."
         )
-    said += [text for text in (_truncation(steps), _entropy(steps)) if text]
+    lines += [text for text in (_truncation(steps), _entropy(steps)) if text]
     skipped = sum(row["skipped"] or 0 for row in steps)
     if skipped:
-        said.append(f"{skipped} mini-batches were skipped: their gradient was not finite.")
-    return said
+        lines.append(f"{skipped} mini-batches were skipped: their gradient was not finite.")
+    return lines
 
 
 def _mean(steps: Sequence[StepRow], column: str) -> float | None:

@@ -154,17 +154,17 @@ def progress_of(database: str | Path, run_key: str, wait: float = 0.0) -> Progre
         return progress(connection, run_key)
 
 
-def time_left(found: Progress, total: int, recent: int = 8) -> float | None:
+def time_left(read: Progress, total: int, recent: int = 8) -> float | None:
     """Seconds [s] until step `total`, at the pace of the last steps; None before the first."""
-    spent = [row["seconds"] for row in found["steps"] if row["seconds"]]
+    spent = [row["seconds"] for row in read["steps"] if row["seconds"]]
     if not spent:
         return None
     pace = spent[-recent:]
-    return max(0, total - len(found["steps"])) * sum(pace) / len(pace)
+    return max(0, total - len(read["steps"])) * sum(pace) / len(pace)
 
 
-def begun_of(found: Progress) -> Begun:
+def begun_of(read: Progress) -> Begun:
     """The run's own row; UserError if its journal has not been taken in."""
-    if found["run"] is None:
+    if read["run"] is None:
         raise UserError("the database holds no run of this key yet: it is taken in after a step")
-    return found["run"]
+    return read["run"]

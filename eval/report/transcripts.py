@@ -133,10 +133,10 @@ def _lives(
             questions[name][part].append(row)
 
 
-def cut_to(found: Transcripts, most: int) -> Transcripts:
+def cut_to(written: Transcripts, most: int) -> Transcripts:
     """The same with every text of a model at most `most` characters long, its middle left out."""
     if not most:
-        return found
+        return written
 
     def short(text: str) -> str:
         if len(text) <= most:
@@ -151,46 +151,46 @@ def cut_to(found: Transcripts, most: int) -> Transcripts:
             "candidates": [short(text) for text in group["candidates"] or ()],
             "r": [[short(text), *rest] for text, *rest in group["r"]],
         }
-        for group in found["groups"]
+        for group in written["groups"]
     ]
     questions = {
         name: q | {"draws": [[*d[:2], short(d[2]), *d[3:]] for d in q["draws"]]}
-        for name, q in found["questions"].items()
+        for name, q in written["questions"].items()
     }
-    return found | {"cut": most, "groups": groups, "questions": questions}
+    return written | {"cut": most, "groups": groups, "questions": questions}
 
 
-def _characters(found: Transcripts) -> int:
+def _characters(written: Transcripts) -> int:
     """Characters of the responses, which are most of it."""
-    return sum(len(row[0]) for group in found["groups"] for row in group["r"])
+    return sum(len(row[0]) for group in written["groups"] for row in group["r"])
 
 
-def size_of(found: Transcripts) -> int:
+def size_of(written: Transcripts) -> int:
     """Bytes that a page holds of it: JSON, compressed, as base64."""
-    text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(written, ensure_ascii=False, separators=(",", ":"))
     return 4 * len(gzip.compress(text.encode("utf-8", "replace"), 6)) // 3
 
 
-def pictures_to(found: Transcripts, most: int) -> Transcripts:
+def pictures_to(written: Transcripts, most: int) -> Transcripts:
     """The same with at most `most` bytes of pictures: those of the first groups, the newest."""
     kept: dict[str, list[str]] = {}
     room = most
-    for name in dict.fromkeys(group["q"] for group in found["groups"]):
-        pictures = found["questions"][name]["img"]
+    for name in dict.fromkeys(group["q"] for group in written["groups"]):
+        pictures = written["questions"][name]["img"]
         room -= sum(map(len, pictures))
         kept[name] = pictures if room >= 0 else []
-    questions = {name: q | {"img": kept.get(name, [])} for name, q in found["questions"].items()}
-    return found | {"questions": questions}
+    questions = {name: q | {"img": kept.get(name, [])} for name, q in written["questions"].items()}
+    return written | {"questions": questions}
 
 
-def within(found: Transcripts, budget: int, limits: Iterable[int] = LIMITS) -> Transcripts:
-    """`found` in at most `budget` bytes, of which pictures have at most half.
+def within(written: Transcripts, budget: int, limits: Iterable[int] = LIMITS) -> Transcripts:
+    """`written` in at most `budget` bytes, of which pictures have at most half.
 
     Pictures of later groups are left out, then texts cut, then all pictures left out, then groups.
     """
-    found = shown = pictures_to(found, budget // 2)
+    written = shown = pictures_to(written, budget // 2)
     for most in limits:
-        shown = cut_to(found, most)
+        shown = cut_to(written, most)
         if _characters(shown) > MOST_PACKED * budget:
             continue  # not worth the time to pack it
         if size_of(shown) <= budget:

@@ -15,7 +15,7 @@ from steps.cards import data, epoch, evaluation, scores, summary, sweep, teacher
 from steps.cards.page import page
 from steps.cards.places import next_steps
 from steps.cards.transcripts import pictures_of
-from steps.show import html_of
+from steps.cards.whole_run import html_of
 from zppo_core.run.corpus import build_corpus, preview_of
 from zppo_core.run.draws import Sampled, Seen
 from zppo_core.run.spec import Run

@@ -26,7 +26,7 @@ from steps.cards.blocks import PLAIN_JSON, facts, head, json_script, safe_text, 
 from steps.cards.chart import intervals, lines
 from steps.cards.page import page
 from steps.cards.transcripts import section
-from steps.show import html_of
+from steps.cards.whole_run import html_of
 from zppo_core.run.spec import Run
 from zppo_core.streams import stream
 

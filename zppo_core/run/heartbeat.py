@@ -71,12 +71,12 @@ def bar(done: int, total: int) -> str:
     return f"[{'#' * filled}{'.' * (WIDTH - filled)}]"
 
 
-def status(phase: str, done: int, total: int, made: int, seconds: float) -> str:
-    """How far a phase is; its rate and the time left once `made` prompts took some `seconds`."""
+def status(phase: str, done: int, total: int, counted: int, seconds: float) -> str:
+    """How far a phase is; its rate and the time left once `counted` prompts took some `seconds`."""
     text = f"{phase}: {done:,} of {total:,} prompts"
-    if made <= 0 or seconds < 1 or done >= total:
+    if counted <= 0 or seconds < 1 or done >= total:
         return text
-    rate = made / seconds
+    rate = counted / seconds
     return f"{text}, {rate:.3g} a second, {in_words((total - done) / rate)} left"
 
 
