@@ -4,37 +4,37 @@
 
 A Qwen3.5 of about 100 M parameters with random weights, pictures of 0.4 megapixels, one rank and
 one engine on each of two nodes, both on this machine. Bytes are those that reach another process:
-a message that two ranks read counts twice. Appends to results/bench_cluster.jsonl.
+a message that two ranks read counts twice. Rows with the transport "sockets" are of commit
+4440881, before Ray. Appends to results/bench_cluster.jsonl.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import os
-import shlex
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from common import record
 from PIL import Image
 
 from zppo_core.algorithm.train_groups import Suffix, TrainGroup
+from zppo_core.cluster.connect import connect, prepare
+from zppo_core.cluster.layout import Workers
 from zppo_core.config import Config, load
 from zppo_core.models.renderer import Renderer
 from zppo_core.run.session import Session, open_session
 from zppo_core.store.objects import open_store
 from zppo_core.types import Prompt
 
-ROOT = Path(__file__).resolve().parents[1]
+if TYPE_CHECKING:
+    from zppo_core.cluster.remote import RemoteTrainer
+
 GROUPS, RESPONSES, TOKENS, SYNCS = 6, 2, 24, 5
 WIDE, HIGH = 736, 544
 
@@ -106,40 +106,42 @@ def configuration(model: str, *more: str) -> Config:
     )
 
 
+def quiet(phase: str) -> Any:
+    return lambda done, of: None
+
+
 @contextlib.contextmanager
-def opened(model: str, folder: Path) -> Iterator[tuple[Session, list[int]]]:
-    """A session of two hosts, and the list of bytes that its trainer's messages had."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    config = configuration(model, f"compute.rendezvous=127.0.0.1:{port}")
-    from zppo_core.cluster.remote import RemoteTrainer, workers_of
+def opened(model: str, folder: Path) -> Iterator[Session]:
+    """A session of two nodes: a Ray on the loopback address, and a second raylet beside it."""
+    config = configuration(model, "compute.ray=auto")
+    prepare(load("nano"))  # before Ray is imported
+    import ray
+    from ray._private.node import Node
+    from ray._private.parameter import RayParams
 
-    workers = workers_of(config)
-    assert workers is not None
-    words = shlex.split(workers.elsewhere(1).replace(" python ", f" {sys.executable} "))
-    other = subprocess.Popen(["env", *words], cwd=ROOT, start_new_session=True)
-    sent: list[int] = []
-    ask = RemoteTrainer._ask
-
-    def counted(trainer: Any, message: bytes) -> bytes:
-        answer = ask(trainer, message)
-        # one socket to rank 0, from there a broadcast to the other rank; one answer
-        sent.append(2 * len(message) + len(answer))
-        return answer
-
-    RemoteTrainer._ask = counted  # type: ignore[method-assign]
+    connect(load("nano"), Workers(1))
+    second = Node(
+        RayParams(
+            node_ip_address="127.0.0.1",
+            gcs_address=ray.get_runtime_context().gcs_address,
+            num_cpus=1,
+            object_store_memory=2 << 30,
+        ),
+        head=False,
+        shutdown_at_exit=False,
+        spawn_reaper=False,
+    )
     try:
-        session = open_session(config, open_store(str(folder)), lambda phase: lambda done, all_: None)
+        while sum(n["Alive"] for n in ray.nodes()) < 2:
+            time.sleep(0.1)
+        session = open_session(config, open_store(str(folder)), quiet)
         try:
-            yield session, sent
+            yield session
         finally:
             session.close()
     finally:
-        RemoteTrainer._ask = ask  # type: ignore[method-assign]
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(other.pid, signal.SIGKILL)
-        other.wait()
+        second.kill_all_processes(check_alive=False, allow_graceful=True)
+        ray.shutdown()
 
 
 def main() -> int:
@@ -148,25 +150,25 @@ def main() -> int:
         folder = Path(place)
         model = build(folder / "model")
         started = time.perf_counter()
-        with opened(model, folder / "cache") as (session, sent):
+        with opened(model, folder / "cache") as session:
             start = time.perf_counter() - started
             batch = groups(session.renderer)
             session.sync()
-            sent.clear()
+            trainer = cast("RemoteTrainer", session.trainer)
+            trainer.sent = 0
             began = time.perf_counter()
             scores = session.trainer.score(batch)
-            session.trainer.update(
-                [g.with_old_logp(s) for g, s in zip(batch, scores, strict=True)]
-            )
+            session.trainer.update([g.with_old_logp(s) for g, s in zip(batch, scores, strict=True)])
             update = time.perf_counter() - began
-            moved = sum(sent)
+            # what came back is small: log-probabilities and metrics
+            moved = trainer.sent + 4 * sum(len(s) for row in scores for s in row)
             seconds = []
             for version in range(1, SYNCS + 1):
                 session.state.step = version
                 seconds.append(session.sync()["sync_seconds"])
             count = sum(p.numel() for p in session.model.parameters())
     row = {
-        "transport": "sockets",
+        "transport": "ray",
         "parameters": count,
         "picture_bytes": len(picture(0)),
         "step_bytes": moved,

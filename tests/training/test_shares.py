@@ -9,7 +9,7 @@ import world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zppo_core.training.rank_plan import deal, rounds
+from zppo_core.training.rank_plan import deal, shares
 from zppo_core.types import EncodedPrompt
 
 MIXED = [2, 1, 4, 3, 2]
@@ -37,7 +37,7 @@ def test_the_costliest_group_goes_first_and_each_to_who_has_least(order, ranks: 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 7])
 @pytest.mark.parametrize("budget", [1, 200, 100_000])
 def test_all_ranks_together_pass_over_everything_once(batch, ranks: int, budget: int) -> None:
-    plans = [rounds(batch, ranks, r, budget, True, False) for r in range(ranks)]
+    plans = [share.turns for share in shares(batch, ranks, budget, True, False)]
     assert len({len(plan) for plan in plans}) == 1  # every pass has collectives in it
     seen = []
     for plan in plans:
@@ -60,7 +60,7 @@ def test_all_ranks_together_pass_over_everything_once(batch, ranks: int, budget:
 @pytest.mark.parametrize("budget", [1, 200])
 @pytest.mark.parametrize("offload", [False, True])
 def test_a_pass_has_pictures_on_all_ranks_or_on_none(budget: int, offload: bool) -> None:
-    plans = [rounds(GROUPS, 3, r, budget, True, offload) for r in range(3)]
+    plans = [share.turns for share in shares(GROUPS, 3, budget, True, offload)]
     for turns in zip(*plans, strict=True):
         through = {
             t.seen is not None or any(p.prompt.pixel_values is not None for p in t.parts)
@@ -84,14 +84,14 @@ def test_with_the_optimizer_elsewhere_the_last_pass_goes_through_the_tower(ranks
     ids = np.zeros(900, np.int64)
     long = [replace(g, prompt=EncodedPrompt(ids, ids)) for g in TEXTS]
     for offload in (False, True):
-        for rank in range(ranks):
-            plan = rounds([*GROUPS, *long], ranks, rank, 1000, True, offload)
-            assert all(p.prompt.pixel_values is None for p in plan[-1].parts)
-            assert (plan[-1].seen is not None) is offload
+        for share in shares([*GROUPS, *long], ranks, 1000, True, offload):
+            last = share.turns[-1]
+            assert all(p.prompt.pixel_values is None for p in last.parts)
+            assert (last.seen is not None) is offload
 
 
 def test_texts_alone_go_through_no_tower() -> None:
     for offload in (False, True):
-        turns = rounds(TEXTS, 2, 0, 100, True, offload) + rounds(TEXTS, 2, 1, 100, True, offload)
+        turns = [t for share in shares(TEXTS, 2, 100, True, offload) for t in share.turns]
         assert all(t.seen is None for t in turns)
     assert isinstance(GROUPS[0].prompt.pixel_values, torch.Tensor)

@@ -25,6 +25,18 @@ class Round:
         return [part for _, part in self.batch]
 
 
+@dataclass(frozen=True)
+class Share:
+    """What one rank is given of a mini-batch: its passes, and the size of the whole.
+
+    `lengths` are the response tokens of every group's suffixes, `tokens` the sampled ones of all.
+    """
+
+    turns: list[Round]
+    lengths: list[list[int]]
+    tokens: int
+
+
 def _length(batch: Batch) -> int:
     return sum(len(s.token_ids_T) for _, g in batch for s in g.suffixes)
 
@@ -51,10 +63,10 @@ def deal(groups: Sequence[TrainGroup], ranks: int) -> list[int]:
     return owners
 
 
-def rounds(
-    groups: Sequence[TrainGroup], ranks: int, rank: int, budget: int, shared: bool, offload: bool
-) -> list[Round]:
-    """The passes of `rank` over its share of `groups`; as many as the rank with most has.
+def shares(
+    groups: Sequence[TrainGroup], ranks: int, budget: int, shared: bool, offload: bool
+) -> list[Share]:
+    """What each of `ranks` does of `groups`; all have as many passes as the one with most.
 
     `budget` [tokens] and `shared` prefixes: see `micro_batches`. With `offload` the last pass goes
     through the vision tower if any does: the optimizer gets gradients of that pass's weights alone.
@@ -67,12 +79,17 @@ def rounds(
         plans.append([[((mine[p[0]], p[1], p[2]), g) for p, g in batch] for batch in batches])
     everything = [batch for plan in plans for batch in plan]
     shortest, count = min(everything, key=_length), max(map(len, plans))
-    found = []
+    # who has no picture in a pass is shown the smallest of all: it travels to many
+    pictures = sorted(_pictures(everything), key=lambda p: p.nbytes)[:1]
+    found: list[list[Round]] = [[] for _ in plans]
     for i in range(count):
         taken = [plan[i] if i < len(plan) else shortest for plan in plans]
         last = offload and i == count - 1
-        seen = _pictures(taken) or (_pictures(everything) if last else [])
-        own = taken[rank]
-        lacks = seen and _picture(own) is None
-        found.append(Round(own, i >= len(plans[rank]), seen[0] if lacks else None))
-    return found
+        through = bool(_pictures(taken)) or last
+        for rank, own in enumerate(taken):
+            lacks = through and pictures and _picture(own) is None
+            idle = i >= len(plans[rank])
+            found[rank].append(Round(own, idle, pictures[0] if lacks else None))
+    lengths = [[len(s.token_ids_T) for s in g.suffixes] for g in groups]
+    tokens = sum(g.tokens for g in groups)
+    return [Share(turns, lengths, tokens) for turns in found]
