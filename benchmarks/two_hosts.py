@@ -167,7 +167,9 @@ def main() -> int:
         folder = Path(temporary)
         server = on(
             "zppo-a",
-            str(Path(sys.executable).with_name("moto_server")),
+            sys.executable,
+            "-c",
+            "from moto.server import main; main()",
             "-H",
             A,
             "-p",
@@ -175,8 +177,11 @@ def main() -> int:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        time.sleep(4)
-        inside("import boto3; boto3.client('s3').create_bucket(Bucket='hosts')")
+        inside(
+            "import boto3, time\nfor _ in range(60):\n    try:\n"
+            "        boto3.client('s3').create_bucket(Bucket='hosts'); break\n"
+            "    except Exception: time.sleep(1)"
+        )
         head = ray_node("zppo-a", folder, "--head", f"--port={PORT}", "--include-dashboard=false")
         time.sleep(15)
         other = second_host(folder)
