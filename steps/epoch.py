@@ -24,4 +24,3 @@ def epoch(
         return EpochCard(card, session.corpus, run.rollout_steps, title)
 
     return advance(run, steps_done, listening, after)
-
