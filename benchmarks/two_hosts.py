@@ -24,15 +24,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 A, B, PORT, S3 = "10.77.0.1", "10.77.0.2", 6377, 5077
-STEPS = 4
+STEPS = 2
 TOKEN = secrets.token_hex(32)
 SETS = ";".join(
     (
         f"run.rollout_steps={STEPS}",
-        "run.steps_per_task=2",
+        "run.steps_per_task=1",
         "data.train_questions=48",
         "rollout.new_prompts=16",
         "rollout.max_tokens=32",
+        "teacher.prefill=0",
         "evaluation.suite=nano_text",
         "evaluation.limit=4",
         "store.root=s3://hosts/runs",
@@ -142,7 +143,8 @@ def inside(code: str) -> str:
 def weights(name: str) -> str:
     """SHA-256 over the student's weights in the run's last checkpoint."""
     return inside(
-        "from zppo_core.store.checkpoint import latest_checkpoint, weight_hash\n"
+        "from zppo_core.store.checkpoint import latest_checkpoint\n"
+        "from zppo_core.models.weights import weight_hash\n"
         "from zppo_core.store.objects import open_store\nfrom safetensors.torch import load\n"
         f"c = latest_checkpoint(open_store('s3://hosts/runs'), '{name}')\n"
         "w = load(c.read('student/model.safetensors'))\n"
@@ -194,7 +196,7 @@ def main() -> int:
                 return 1
             seconds = time.monotonic() - began
             killed = flow(folder, "run", "--name", "killed", "--set", SETS)
-            wait_for("killed/journal/step-000002/augmented/manifest.json")
+            wait_for("killed/journal/step-000001/augmented/manifest.json")
             end(other)
             failed = killed.communicate()[0]
             line = [x for x in failed.splitlines() if " died (" in x]
@@ -210,12 +212,12 @@ def main() -> int:
             end(head, "zppo-a")
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(server.pid, signal.SIGKILL)
-        same = one == two
+        same = one == two != ""
         report = [
             f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, 2 namespaces, {os.cpu_count()} cores, "
             "python benchmarks/two_hosts.py",
             f"never killed: {seconds:.0f} s, step and weights {one}",
-            f"host b killed after step 2's last rollouts: flow ended with {killed.returncode}",
+            f"host b killed after the second step's last rollouts: flow ended with {killed.returncode}",
             f"  said: {line[-1].split('] ')[-1][:150] if line else 'nothing of it'}",
             f"host b started again, resume: step and weights {two}",
             "equal, bit for bit" if same else "NOT EQUAL",
