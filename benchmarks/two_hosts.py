@@ -217,7 +217,7 @@ def main() -> int:
             f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, 2 namespaces, {os.cpu_count()} cores, "
             "python benchmarks/two_hosts.py",
             f"never killed: {seconds:.0f} s, step and weights {one}",
-            f"host b killed after the second step's last rollouts: flow ended with {killed.returncode}",
+            f"host b killed after step 2's last rollouts: flow ended with {killed.returncode}",
             f"  said: {line[-1].split('] ')[-1][:150] if line else 'nothing of it'}",
             f"host b started again, resume: step and weights {two}",
             "equal, bit for bit" if same else "NOT EQUAL",
