@@ -61,7 +61,7 @@ bench-gpu: setup  ## the same on one GPU in bfloat16, at the paper's lengths
 gpu-check: setup  ## update, kernels, memory at the shapes of 0.8B, 2B and 4B: one GPU, 8 minutes
 	PYTHONPATH=. $(BIN)/python benchmarks/gpu_check.py --out benchmarks/results/gpu
 
-two-hosts: setup  ## an update over two hosts, one killed: network namespaces, needs root
+two-hosts: setup  ## an update over two nodes of one Ray, one killed: network namespaces, needs root
 	$(BIN)/python benchmarks/two_hosts.py
 
 eval-fixtures: setup  ## small data sets with the real schemas of the 31 benchmarks, in results/fixtures

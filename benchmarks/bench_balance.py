@@ -21,7 +21,7 @@ from tabulate import tabulate
 
 from zppo_core.algorithm.train_groups import Suffix, TrainGroup
 from zppo_core.training.batching import packed_tokens, padded_tokens
-from zppo_core.training.rank_plan import shares
+from zppo_core.training.rank_plan import passes
 from zppo_core.types import EncodedPrompt
 
 PROMPT, MEAN, SIGMA, LONGEST, RESPONSES = 1_100, 4_500, 0.7, 12_288, 8
@@ -46,7 +46,7 @@ def drawn(rng: np.random.Generator, count: int) -> list[TrainGroup]:
 def useful_share(groups: Sequence[TrainGroup], ranks: int, budget: int, mode: str) -> float:
     """Useful tokens over what `ranks` could compute while the passes last."""
     spent = 0
-    for row in shares(groups, ranks, budget, mode):
+    for row in passes(groups, ranks, budget, mode):
         parts = [[part for _, part in batch] for batch in row if batch]
         if mode == "packed":
             spent += max(packed_tokens(some) for some in parts)

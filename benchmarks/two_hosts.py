@@ -1,16 +1,19 @@
-"""Two hosts, one update: network namespaces as hosts, S3 on one of them, the other one killed.
+"""Two nodes, one update: network namespaces as nodes, S3 on one of them, the other one killed.
 
     sudo python benchmarks/two_hosts.py
 
-Runs the flow twice over a virtual link, an update worker on each host. In the second run host b is
-killed in the middle of an update; it is started again and the run resumed. The weights of both runs
-must be equal, bit for bit. Appends what it saw to benchmarks/results/two_hosts.txt.
+Runs the flow twice over a virtual link. A Ray of two `ray start` has a rank and an engine on each
+node. In the second run node b is killed in the middle of an update; it is started again and the run
+resumed. The weights of both runs must be equal, bit for bit. Appends what it saw to
+benchmarks/results/two_hosts.txt.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,22 +23,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-A, B, PORT, S3 = "10.77.0.1", "10.77.0.2", 29577, 5077
-STEPS = 4
+A, B, PORT, S3 = "10.77.0.1", "10.77.0.2", 6377, 5077
+STEPS = 2
+TOKEN = secrets.token_hex(32)
 SETS = ";".join(
     (
         f"run.rollout_steps={STEPS}",
-        "run.steps_per_task=2",
+        "run.steps_per_task=1",
         "data.train_questions=48",
         "rollout.new_prompts=16",
         "rollout.max_tokens=32",
+        "teacher.prefill=0",
         "evaluation.suite=nano_text",
         "evaluation.limit=4",
         "store.root=s3://hosts/runs",
         "compute.threads=1",
         "compute.update_hosts=2",
         "compute.update_processes=1",
-        f"compute.rendezvous={A}:{PORT}",
+        f"compute.ray={A}:{PORT}",
         "compute.overlap=2",
     )
 )
@@ -69,9 +74,9 @@ def on(host: str, *command: str, **options: object) -> subprocess.Popen[str]:
         "AWS_ACCESS_KEY_ID": "x",
         "AWS_SECRET_ACCESS_KEY": "x",
         "AWS_DEFAULT_REGION": "us-east-1",
-        "ZPPO_BACKEND": "gloo",
-        "ZPPO_DEVICE": "cpu",
         "OMP_NUM_THREADS": "1",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": TOKEN,
     }
     return subprocess.Popen(
         ["ip", "netns", "exec", host, *command],
@@ -82,12 +87,12 @@ def on(host: str, *command: str, **options: object) -> subprocess.Popen[str]:
     )
 
 
-def end(process: subprocess.Popen[str]) -> None:
+def end(process: subprocess.Popen[str], host: str = "zppo-b") -> None:
     """Kill a host's processes as a power failure would."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     found = subprocess.run(
-        ["ip", "netns", "pids", "zppo-b"], capture_output=True, text=True, check=False
+        ["ip", "netns", "pids", host], capture_output=True, text=True, check=False
     )
     for pid in map(int, found.stdout.split()):
         with contextlib.suppress(ProcessLookupError):
@@ -95,19 +100,26 @@ def end(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
+def ray_node(host: str, folder: Path, *more: str) -> subprocess.Popen[str]:
+    """`ray start` on a host, as docs/scale.md has it; ends when it is killed."""
+    address = {"zppo-a": A, "zppo-b": B}[host]
+    words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1"]
+    words += [f"--node-ip-address={address}", "--disable-usage-stats"]
+    words += ["--object-store-memory=400000000", *more]
+    place = folder / f"ray-{host}"
+    place.mkdir(exist_ok=True)
+    # a disk of its own: nodes keep what they know of themselves there
+    own = f"mkdir -p /tmp/ray; mount --bind {place} /tmp/ray; exec {shlex.join(words)}"
+    apart = ["unshare", "-m", "sh", "-c", own] if host == "zppo-b" else words
+    log = (folder / f"{host}.log").open("a")
+    return on(host, *apart, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
+
+
 def second_host(folder: Path) -> subprocess.Popen[str]:
-    """Host b's line, as the flow prints it, started again whenever it ends."""
-    meeting = f"--hosts 2 --host 1 --master {A}:{PORT}"
-    worker = f"{sys.executable} -m zppo_core.cluster.launch --processes 1 {meeting}"
-    log = (folder / "host-b.log").open("a")
-    return on(
-        "zppo-b",
-        "bash",
-        "-c",
-        f"cd {ROOT}; while true; do {worker}; sleep 1; done",
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    )
+    """Node b joins; back when the head knows it."""
+    process = ray_node("zppo-b", folder, f"--address={A}:{PORT}")
+    time.sleep(15)
+    return process
 
 
 def flow(folder: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -157,7 +169,9 @@ def main() -> int:
         folder = Path(temporary)
         server = on(
             "zppo-a",
-            str(Path(sys.executable).with_name("moto_server")),
+            sys.executable,
+            "-c",
+            "from moto.server import main; main()",
             "-H",
             A,
             "-p",
@@ -165,8 +179,13 @@ def main() -> int:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        time.sleep(4)
-        inside("import boto3; boto3.client('s3').create_bucket(Bucket='hosts')")
+        inside(
+            "import boto3, time\nfor _ in range(60):\n    try:\n"
+            "        boto3.client('s3').create_bucket(Bucket='hosts'); break\n"
+            "    except Exception: time.sleep(1)"
+        )
+        head = ray_node("zppo-a", folder, "--head", f"--port={PORT}", "--include-dashboard=false")
+        time.sleep(15)
         other = second_host(folder)
         try:
             began = time.monotonic()
@@ -177,10 +196,10 @@ def main() -> int:
                 return 1
             seconds = time.monotonic() - began
             killed = flow(folder, "run", "--name", "killed", "--set", SETS)
-            wait_for("killed/journal/step-000002/augmented/manifest.json")
+            wait_for("killed/journal/step-000001/augmented/manifest.json")
             end(other)
             failed = killed.communicate()[0]
-            line = [x for x in failed.splitlines() if "update workers died" in x]
+            line = [x for x in failed.splitlines() if " died (" in x]
             other = second_host(folder)
             resumed = flow(folder, "resume")
             again = resumed.communicate()[0]
@@ -190,8 +209,10 @@ def main() -> int:
             one, two = weights("whole"), weights("killed")
         finally:
             end(other)
-            os.killpg(server.pid, signal.SIGKILL)
-        same = one == two
+            end(head, "zppo-a")
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
+        same = one == two != ""
         report = [
             f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, 2 namespaces, {os.cpu_count()} cores, "
             "python benchmarks/two_hosts.py",

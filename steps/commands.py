@@ -20,11 +20,6 @@ COMMANDS = {
     "resume": Command(
         "zppo_flow.py resume", "go on with the latest run where it failed", "zppo resume"
     ),
-    "hosts": Command(
-        "hosts_flow.py run",
-        "train over several hosts of a cluster",
-        "zppo hosts --scale 4B@eight-nodes --name NAME --with kubernetes",
-    ),
     "evaluate": Command(
         "eval_flow.py run",
         "a model on benchmarks, without training",
@@ -53,5 +48,4 @@ COMMANDS = {
     "fixtures": Command("eval.fixtures.__main__:main", "small copies of the benchmarks", ""),
     "tasks": Command("eval.lm_eval_task:main", "the benchmarks as lm-eval's task files", ""),
     "nano": Command("zppo_core.models.nano.__main__:main", "build the nano checkpoints", ""),
-    "launch": Command("zppo_core.cluster.launch:main", "update ranks of one host, by hand", ""),
 }

@@ -151,6 +151,7 @@ class EncodedPrompt:
     mm_token_type_ids_P: np.ndarray  # int64: 1 at image tokens, else 0
     pixel_values: torch.Tensor | None = None  # (patches, values of a patch)
     image_grid_thw: torch.Tensor | None = None  # (images, 3)
+    images: tuple[bytes, ...] = ()  # encoded: what `pixel_values` were made of; empty: not known
 
     @property
     def length(self) -> int:

@@ -20,9 +20,9 @@ from steps.cards.page import TYPE, ReportCard, put, register
 from steps.cards.sweep import found_in
 from steps.ending import ending
 from steps.show import main as show
-from steps.sweep import plan
 from steps.sweep_card import draw_sweep
 from zppo_core.run.spec import Run
+from zppo_core.run.sweep import plan
 
 
 class Held(list):

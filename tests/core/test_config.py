@@ -170,7 +170,7 @@ def test_the_layout_of_the_paper_is_eight_nodes_of_six_and_two_gpus() -> None:
     c = load("4B@eight-nodes").compute
     assert (c.update_hosts, c.student_gpus, c.teacher_gpus) == (8, 6, 2)
     assert c.overlap > 1  # the teacher works while the student samples
-    assert c.rendezvous == "auto"
+    assert c.ray == "auto"
     one = load("4B@eight-gpus")
     assert (one.compute.update_hosts, one.compute.student_gpus, one.compute.teacher_gpus) == (
         1,
@@ -296,11 +296,14 @@ def test_fields_that_go_together_are_checked_together() -> None:
         load("4B", ["compute.overlap=2", "compute.teacher_gpus=0", *sets])
     with pytest.raises(UserError, match=r"compute\.overlap"):
         load("4B", ["compute.overlap=2", "compute.teacher_gpus=0"])
-    for meeting in ("auto", "10.0.0.1:29500"):
-        load("4B", ["compute.update_hosts=2", f"compute.rendezvous={meeting}"])
+    for ray in ("auto", "10.0.0.1:6379"):
+        load("4B", ["compute.update_hosts=2", f"compute.ray={ray}"])
     load("4B", ["compute.update_hosts=1"])
-    with pytest.raises(UserError, match=r"compute\.rendezvous"):
+    with pytest.raises(UserError, match=r"compute\.ray"):
         load("4B", ["compute.update_hosts=2"])
+    for ray in ("10.0.0.1", "ray://10.0.0.1:10001", "10.0.0.1:port"):
+        with pytest.raises(UserError, match=r"compute\.ray is the address"):
+            load("4B", [f"compute.ray={ray}"])
 
 
 def test_json_round_trip():
@@ -346,7 +349,7 @@ def test_unknown_scale_names_the_nearest():
 @pytest.mark.parametrize("scale", ["0.8B", "2B", "4B", "9B"])
 def test_a_layout_changes_the_machine_of_a_preset_and_not_its_recipe(scale, layout) -> None:
     plain = load(scale)
-    there = load(f"{scale}@{layout}", ["compute.rendezvous=10.0.0.1:29500"])
+    there = load(f"{scale}@{layout}", ["compute.ray=10.0.0.1:6379"])
     assert there.scale == scale
     for section in ("rollout", "replay", "reformulation", "advantage", "loss", "optimizer"):
         assert getattr(there, section) == getattr(plain, section)

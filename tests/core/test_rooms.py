@@ -159,7 +159,6 @@ LATER = (  # these files move to Ray: their names follow there
     "zppo_core/cluster/",
     "zppo_core/engines/",
     "zppo_core/training/deepspeed.py",
-    "steps/cluster.py",
     "steps/epoch.py",
     "steps/cards/",
 )

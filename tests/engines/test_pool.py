@@ -1,13 +1,8 @@
-from contextlib import nullcontext
-from multiprocessing import Pipe
-from threading import Thread
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zppo_core.cluster.host import HostEngine, serve
 from zppo_core.engines.pool import EnginePool
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.protocols import Sampling
@@ -51,25 +46,3 @@ def test_weights_reach_every_engine_or_the_fault_is_raised() -> None:
         EnginePool([ScriptedEngine(lambda p, m: "", version=v) for v in (1, 2)])
     with pytest.raises(ValueError, match="2 seeds"):
         pool.generate([Prompt("a")], Sampling(9), [0, 1])
-
-
-def test_a_pool_of_one_gpu_here_and_other_hosts_syncs(tmp_path) -> None:
-    """An engine that stages a file stands beside engines of other hosts, where it is of no use."""
-
-    class Staging(ScriptedEngine):
-        def staged(self, weights: object):
-            return nullcontext(str(tmp_path / "file"))
-
-        def load_weights(self, weights, version: int, path: str = "") -> None:
-            assert path
-            super().load_weights(weights, version)
-
-    ours, theirs = Pipe()
-    there = scripted()
-    thread = Thread(target=serve, args=(there, theirs, dict))
-    thread.start()
-    pool = EnginePool([Staging(lambda p, m: ""), HostEngine(ours, 1, there.name, there.version)])
-    pool.load_weights({}, 3)
-    assert there.version == pool.version == 3
-    ours.close()
-    thread.join()

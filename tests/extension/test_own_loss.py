@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import pytest
+import ranks
+import ray
 import torch
 import world
 from short_run import ROOT, rows, short_run
 
 from zppo_core import models
-from zppo_core.cluster.remote import RemoteTrainer, Workers
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.config.methods import find_loss, find_method
 from zppo_core.errors import UserError
@@ -17,9 +18,6 @@ from zppo_core.training.updater import Trainer
 FILE = ROOT / "examples" / "reinforce.py"
 MIXED = """
 from zppo_core.algorithm.losses import divergence, surrogate
-from zppo_core import models
-from zppo_core.cluster.remote import RemoteTrainer, Workers
-from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.config.methods import Loss, Method
 
 def mixed(tokens, settings):
@@ -75,17 +73,17 @@ def test_a_loss_may_look_at_the_teacher_beside_the_advantages(tmp_path) -> None:
 
 def test_ranks_in_processes_of_their_own_find_it_by_its_name() -> None:
     here, renderer = models.load("nano:student", torch.float32)
-    there, _ = models.load("nano:student", torch.float32)
     settings = TrainerConfig(), OptimizerConfig(lr=1e-4), LossConfig()
     name = f"{FILE}:reinforce"
     ids = renderer.forbidden_ids, renderer.pad_id
     one = Trainer(here, *ids, *settings, objective=name)
-    many = RemoteTrainer(there, "nano:student", Workers(2), *settings, objective=name)
+    many = ranks.remote(2, *settings, objective=name)
     groups = world.groups(world.prompts(0, 4, 0), [2, 1, 4, 3], 1)
     try:
         mine, theirs = one.update(groups), many.update(groups)
     finally:
-        many.close()
+        ranks.end()
+        ray.shutdown()
     assert theirs.loss == pytest.approx(mine.loss, rel=1e-4)
     assert theirs.grad_norm == pytest.approx(mine.grad_norm, rel=1e-3)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import ranks
+import ray
 import torch
 import world
 from hypothesis import given
@@ -19,8 +20,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from zppo_core import models
-from zppo_core.cluster import messages as wire
-from zppo_core.cluster.remote import RemoteTrainer, Workers
+from zppo_core.cluster.cluster import Cluster
+from zppo_core.cluster.remote import RemoteTrainer
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.errors import UserError
 from zppo_core.models.loading import weights_name
@@ -77,27 +78,28 @@ def remote(
     teacher: str = "",
     offload: bool = False,
     trainer: TrainerConfig = SMALL,
+    cluster: Cluster | None = None,
 ) -> RemoteTrainer:
-    model, _ = models.load(NAME, dtype)
-    workers = Workers(processes, stage=stage, offload=offload)
     objective = "on_distill" if teacher else "surrogate"
-    return RemoteTrainer(
-        model,
-        NAME,
-        workers,
-        trainer,
-        optimizer,
-        LossConfig(),
-        teacher=teacher,
-        objective=objective,
+    settings = trainer, optimizer, LossConfig(), teacher, objective
+    return ranks.remote(
+        processes, *settings, stage=stage, offload=offload, dtype=dtype, cluster=cluster
     )
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """The optimizer's state as a trainer has written it, in a file or several."""
+    found: dict[str, torch.Tensor] = {}
+    for path in folder.glob("optimizer*.safetensors"):
+        found |= load_file(path)
+    return found
 
 
 def masters(trainer: Trainer | RemoteTrainer, folder: Path) -> torch.Tensor:
     """The float32 weights of a trainer as its checkpoint has them, flat."""
     folder.mkdir()
     trainer.write_state(folder)
-    kept = load_file(folder / "optimizer.safetensors")
+    kept = tensors(folder)
     named = trainer.model.named_parameters()
     return torch.cat([kept.get(f"{n}:{MASTER}", p.detach()).float().flatten() for n, p in named])
 
@@ -287,7 +289,7 @@ def kept(trainer: RemoteTrainer, folder: Path) -> dict[str, torch.Tensor]:
     trainer.publish()
     trainer.write_state(folder)
     weights = {n: p.detach().clone() for n, p in trainer.model.named_parameters()}
-    return weights | load_file(folder / "optimizer.safetensors")
+    return weights | tensors(folder)
 
 
 def test_what_two_ranks_save_one_or_three_take_up(tmp_path: Path) -> None:
@@ -315,74 +317,40 @@ def test_what_two_ranks_save_one_or_three_take_up(tmp_path: Path) -> None:
         first.close()
 
 
-def test_one_workers_death_ends_the_step_with_one_line_and_leaves_no_process() -> None:
-    trainer = remote(2, 2)
-    children = psutil.Process(trainer._process.pid).children(recursive=True)
-    ranks = [c for c in children if any("worker" in part for part in c.cmdline())]
-    os.kill(ranks[-1].pid, signal.SIGKILL)
+def test_a_dead_rank_ends_the_step_with_one_line_and_leaves_no_process() -> None:
+    cluster = ranks.fresh(2)
+    trainer = remote(2, 2, cluster=cluster)
+    pids = [pid for _, pid in ray.get([r.ask("node") for r in cluster.ranks])]
+    os.kill(pids[1], signal.SIGKILL)
     begin = time.monotonic()
-    with pytest.raises(UserError, match=r"died \(rank \d ended by SIGKILL.*resume"):
+    with pytest.raises(UserError, match=r"^rank 1 died \(.*End of file.*; resume") as said:
         trainer.update(groups())
+    assert len(str(said.value).splitlines()) == 1
     assert time.monotonic() - begin < 60
-    trainer.close()
-    psutil.wait_procs(children, timeout=20)
-    assert not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
+    cluster.close()
+    assert gone(pids)
 
 
-@pytest.mark.parametrize("what", ["weights", "optimizer"])
-def test_ranks_that_find_no_room_say_so_in_one_line(what: str, tmp_path: Path) -> None:
+def gone(pids: list[int]) -> bool:
+    """Whether these processes end within seconds."""
+    alive = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+    left = psutil.wait_procs(alive, timeout=20)[1]
+    return not [p for p in left if p.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_ranks_that_find_no_room_say_so_in_one_line(tmp_path: Path) -> None:
     trainer = remote(2, 2)
+    trainer.update(texts())
+    pids = [pid for _, pid in ray.get([r.ask("node") for r in trainer.ranks])]
+    for pid in pids:
+        psutil.Process(pid).rlimit(psutil.RLIMIT_FSIZE, (100_000, psutil.RLIM_INFINITY))
     try:
-        trainer.update(texts())
-        for process in psutil.Process(trainer._process.pid).children():
-            process.rlimit(psutil.RLIMIT_FSIZE, (100_000, psutil.RLIM_INFINITY))
-        hand_over = trainer.publish if what == "weights" else lambda: trainer.write_state(tmp_path)
-        with pytest.raises(UserError, match=r"cannot write what rank 0 .*free space") as said:
-            hand_over()
+        with pytest.raises(UserError, match=r"cannot write what rank \d .*free space") as said:
+            trainer.write_state(tmp_path)
         assert len(str(said.value).splitlines()) == 1
     finally:
-        trainer.close()
-
-
-def test_workers_that_do_not_stop_by_themselves_end_with_the_launcher(monkeypatch) -> None:
-    """Left behind, they would keep their GPUs."""
-    trainer = remote(2, 2)
-    children = psutil.Process(trainer._process.pid).children(recursive=True)
-    wait = trainer._process.wait
-
-    def impatient(timeout: float | None = None) -> int:
-        if timeout == 30:
-            raise subprocess.TimeoutExpired("launch", timeout)
-        return wait(timeout)
-
-    monkeypatch.setattr(trainer._process, "wait", impatient)
-    # as if they hung: they are told nothing, not even by the end of the connection
-    line = trainer._connection
-    monkeypatch.setattr(line, "send_bytes", lambda message: None)
-    with monkeypatch.context() as patch:
-        patch.setattr(line, "close", lambda: None)
-        trainer.close()
-    psutil.wait_procs(children, timeout=20)
-    left = [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
-    line.close()
-    assert not left
-
-
-def test_messages_keep_every_array_and_none() -> None:
-    batch = groups()
-    old = [[np.zeros(len(s.token_ids_T), np.float32) for s in g.suffixes] for g in batch]
-    batch[0] = batch[0].with_old_logp(old[0])
-    header, arrays = wire.unpack(wire.pack_groups({"command": "x"}, batch))
-    for a, b in zip(batch, wire.groups_of(header, arrays), strict=True):
-        assert (a.uid, a.kind, len(a.suffixes)) == (b.uid, b.kind, len(b.suffixes))
-        assert np.array_equal(a.prompt.input_ids_P, b.prompt.input_ids_P)
-        assert (a.prompt.pixel_values is None) == (b.prompt.pixel_values is None)
-        if a.prompt.pixel_values is not None:
-            assert torch.equal(a.prompt.pixel_values, b.prompt.pixel_values)
-        for s, t in zip(a.suffixes, b.suffixes, strict=True):
-            for name in wire.SUFFIX:
-                x, y = getattr(s, name), getattr(t, name)
-                assert (x is None and y is None) or (np.array_equal(x, y) and x.dtype == y.dtype)
+        for pid in pids:
+            psutil.Process(pid).rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY,) * 2)
 
 
 @given(st.integers(1, 9), st.integers(0, 9))
@@ -412,7 +380,7 @@ def test_ranks_keep_bfloat16_moments_as_one_process_does(
         store = LocalStore(tmp_path / "store")
         save_checkpoint(store, "", 1, many.write_state, keep=1)
         many.write_state(tmp_path)
-        kept = load_file(tmp_path / "optimizer.safetensors")
+        kept = tensors(tmp_path)
         moments = torch.cat([v.flatten().float() for k, v in kept.items() if "exp_avg" in k])
         assert torch.equal(moments, moments.bfloat16().float())  # they were rounded
         assert (moments != 0).any()

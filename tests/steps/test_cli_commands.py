@@ -67,8 +67,6 @@ def test_every_main_of_the_product_is_a_subcommand() -> None:
     named = {command.does.partition(":")[0] for command in cli.COMMANDS.values()}
     others = {
         "steps.cli",  # itself
-        "zppo_core.cluster.worker",  # processes that a run starts
-        "zppo_core.cluster.engine_process",
     }
     mains = set()
     for top in ("zppo_core", "eval", "steps"):

@@ -59,7 +59,7 @@ def test_a_named_run_goes_on_where_things_moved_and_is_refused_where_it_would_di
     journal = journal_of(tmp_path, before)
     moved = [
         "teacher.endpoint=http://elsewhere:1/v1",
-        "compute.rendezvous=10.0.0.9:1",
+        "compute.ray=10.0.0.9:1",
         "store.database=other.duckdb",
     ]
     same_configuration(journal, load("nano", ["compute.overlap=2", *moved]))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from benchmarks.bench_balance import drawn, useful_share
 from zppo_core.algorithm.train_groups import Suffix, TrainGroup
-from zppo_core.training.balance import CONTEXT_OF_EQUAL_COST, Share, balanced, suffix_cost
+from zppo_core.training.balance import CONTEXT_OF_EQUAL_COST, Load, balanced, suffix_cost
 from zppo_core.training.batching import packed_tokens
 from zppo_core.types import EncodedPrompt
 
@@ -81,9 +81,9 @@ def test_members_keep_their_order_and_the_costliest_rank_changes() -> None:
 
 
 def test_a_share_counts_the_prompt_of_its_parts_once() -> None:
-    one, share = group(100, 10, 20), Share()
+    one, share = group(100, 10, 20), Load()
     share.add(0, one, [1])
     assert share.extra_tokens(0, one, [0]) == 10
     share.add(0, one, [0])
     assert share.tokens == packed_tokens([one])
-    assert share.cost == Share().extra_cost(0, one, [0, 1])
+    assert share.cost == Load().extra_cost(0, one, [0, 1])

@@ -252,7 +252,7 @@ def test_metrics_are_put_together_in_one_place_from_sums_over_passes() -> None:
     sums = PassSums()
     for loss, (*statistics, worst), computed in parts:
         sums.add(PartLoss(torch.tensor(loss), (loss, *statistics), worst, computed))
-    metrics = sums.metrics(groups, 999)
+    metrics = sums.metrics(len(groups), sum(g.tokens for g in groups), 999)
     assert (metrics.loss, metrics.entropy, metrics.ratio_mean) == (0.75, 9 / own, 17 / own)
     shares = (metrics.clip_low_share, metrics.clip_high_share, metrics.dual_clip_share)
     assert shares == (3 / own, 5 / own, 2 / own)

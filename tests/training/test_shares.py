@@ -9,7 +9,7 @@ import world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zppo_core.training.rank_plan import assign_ranks, rounds
+from zppo_core.training.rank_plan import assign_ranks, shares
 from zppo_core.types import EncodedPrompt
 
 MODES = ("shared_prefix", "packed")
@@ -41,7 +41,7 @@ def test_the_costliest_group_goes_first_and_each_to_who_has_least(order, ranks: 
 def test_all_ranks_together_pass_over_everything_once(
     batch, ranks: int, budget: int, mode: str
 ) -> None:
-    plans = [rounds(batch, ranks, r, budget, mode, False) for r in range(ranks)]
+    plans = [share.turns for share in shares(batch, ranks, budget, mode, False)]
     assert len({len(plan) for plan in plans}) == 1  # every pass has collectives in it
     seen = []
     for plan in plans:
@@ -65,7 +65,7 @@ def test_all_ranks_together_pass_over_everything_once(
 @pytest.mark.parametrize("offload", [False, True])
 @pytest.mark.parametrize("mode", MODES)
 def test_a_pass_has_pictures_on_all_ranks_or_on_none(budget: int, offload: bool, mode: str) -> None:
-    plans = [rounds(GROUPS, 3, r, budget, mode, offload) for r in range(3)]
+    plans = [share.turns for share in shares(GROUPS, 3, budget, mode, offload)]
     for turns in zip(*plans, strict=True):
         through = {
             t.seen is not None or any(p.prompt.pixel_values is not None for p in t.parts)
@@ -89,14 +89,16 @@ def test_with_the_optimizer_elsewhere_the_last_pass_goes_through_the_tower(ranks
     ids = np.zeros(900, np.int64)
     long = [replace(g, prompt=EncodedPrompt(ids, ids)) for g in TEXTS]
     for offload in (False, True):
-        for rank in range(ranks):
-            plan = rounds([*GROUPS, *long], ranks, rank, 1000, "shared_prefix", offload)
-            assert all(p.prompt.pixel_values is None for p in plan[-1].parts)
-            assert (plan[-1].seen is not None) is offload
+        for share in shares([*GROUPS, *long], ranks, 1000, "shared_prefix", offload):
+            last = share.turns[-1]
+            assert all(p.prompt.pixel_values is None for p in last.parts)
+            assert (last.seen is not None) is offload
 
 
 def test_texts_alone_go_through_no_tower() -> None:
     for offload in (False, True):
-        turns = [t for r in (0, 1) for t in rounds(TEXTS, 2, r, 100, "shared_prefix", offload)]
+        turns = [
+            t for share in shares(TEXTS, 2, 100, "shared_prefix", offload) for t in share.turns
+        ]
         assert all(t.seen is None for t in turns)
     assert isinstance(GROUPS[0].prompt.pixel_values, torch.Tensor)

@@ -1,21 +1,24 @@
-"""What travels between a step and its update workers arrives as it was."""
+"""What travels between a step and its ranks arrives as it was."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 import world
 
-from zppo_core.cluster import messages as wire
+from zppo_core.cluster.parcels import Weights, as_arrays, packed, size_of, unpacked
+from zppo_core.training.rank_plan import shares
 
 FIELDS = ("token_ids_T", "mask_T", "weights_T", "sampler_logp_T", "old_logp_T")
 
 
-def test_groups_arrive_with_every_field_of_every_suffix() -> None:
+def sent() -> list:
     rng = np.random.default_rng(0)
     groups = world.groups(world.prompts(), [2, 1, 4, 3, 2])
     kinds = ("plain", "replay", "bcq", "ncq", "prefix")
-    sent = []
+    made = []
     for i, (group, kind) in enumerate(zip(groups, kinds, strict=True)):
         suffixes = tuple(
             replace(
@@ -26,35 +29,67 @@ def test_groups_arrive_with_every_field_of_every_suffix() -> None:
             )
             for s in group.suffixes
         )
-        sent.append(replace(group, kind=kind, suffixes=suffixes))
-    header, arrays = wire.unpack(wire.pack_groups({"command": "update", "tokens": 7}, sent))
-    assert (header["command"], header["tokens"]) == ("update", 7)
-    arrived = wire.groups_of(header, arrays)
-    assert [(g.uid, g.kind) for g in arrived] == [(g.uid, g.kind) for g in sent]
+        made.append(replace(group, kind=kind, suffixes=suffixes))
+    return made
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_shares_arrive_with_every_field_and_pictures_as_they_are_encoded(known: bool) -> None:
+    groups = sent()
+    if not known:  # pixels of unknown origin travel themselves
+        groups = [replace(g, prompt=replace(g.prompt, images=())) for g in groups]
     pictures = 0
-    for a, b in zip(sent, arrived, strict=True):
-        np.testing.assert_array_equal(a.prompt.input_ids_P, b.prompt.input_ids_P)
-        np.testing.assert_array_equal(a.prompt.mm_token_type_ids_P, b.prompt.mm_token_type_ids_P)
-        for name in ("pixel_values", "image_grid_thw"):
-            mine, theirs = getattr(a.prompt, name), getattr(b.prompt, name)
-            assert (mine is None) is (theirs is None)
-            if mine is not None:
-                pictures += 1
-                assert torch.equal(mine, theirs)
-        for s, t in zip(a.suffixes, b.suffixes, strict=True):
-            for name in FIELDS:
-                mine, theirs = getattr(s, name), getattr(t, name)
-                assert (mine is None) is (theirs is None)
-                if mine is not None:
-                    np.testing.assert_array_equal(mine, theirs)
-                    assert mine.dtype == theirs.dtype
+    for share in shares(groups, 2, 100, "shared_prefix", False):
+        letter = pickle.dumps(packed(share))
+        arrived = unpacked(pickle.loads(letter), world.renderer())
+        assert (arrived.lengths, arrived.tokens) == (share.lengths, share.tokens)
+        assert len(arrived.turns) == len(share.turns)
+        for mine, theirs in zip(share.turns, arrived.turns, strict=True):
+            assert (mine.idle, mine.seen is None) == (theirs.idle, theirs.seen is None)
+            for (piece, a), (same, b) in zip(mine.batch, theirs.batch, strict=True):
+                assert (piece, a.uid, a.kind) == (same, b.uid, b.kind)
+                for name in ("input_ids_P", "mm_token_type_ids_P"):
+                    np.testing.assert_array_equal(getattr(a.prompt, name), getattr(b.prompt, name))
+                for name in ("pixel_values", "image_grid_thw"):
+                    x, y = getattr(a.prompt, name), getattr(b.prompt, name)
+                    assert (x is None) is (y is None)
+                    if x is not None:
+                        pictures += 1
+                        assert torch.equal(x, y)
+                for s, t in zip(a.suffixes, b.suffixes, strict=True):
+                    for name in FIELDS:
+                        x, y = getattr(s, name), getattr(t, name)
+                        assert (x is None) is (y is None)
+                        if x is not None:
+                            np.testing.assert_array_equal(x, y)
+                            assert x.dtype == y.dtype
     assert pictures > 2
 
 
-def test_scores_arrive_by_group_and_member() -> None:
-    scores = [(np.arange(3.0), np.arange(2.0) + 7), (np.arange(4.0) - 1,)]
-    arrived = wire.scores_of(wire.pack_scores(scores))
-    assert [len(row) for row in arrived] == [2, 1]
-    for mine, theirs in zip(scores, arrived, strict=True):
-        for a, b in zip(mine, theirs, strict=True):
-            np.testing.assert_array_equal(a, b)
+def test_a_rank_is_sent_its_own_groups_and_no_pixels() -> None:
+    groups = sent()
+    whole = sum(size_of(share) for share in shares(groups, 1, 10_000, "shared_prefix", False))
+    plans = [packed(share) for share in shares(groups, 2, 10_000, "shared_prefix", False)]
+    assert sum(map(size_of, plans)) < 0.2 * whole
+    mine = [{g.uid for turn in plan.turns if not turn.idle for g in turn.parts} for plan in plans]
+    assert not mine[0] & mine[1]
+    assert all(p.prompt.pixel_values is None for plan in plans for t in plan.turns for p in t.parts)
+
+
+def test_pieces_of_a_group_share_its_prompt_on_both_sides() -> None:
+    groups = [replace(sent()[2])]
+    (share,) = shares(groups, 1, 60, "shared_prefix", False)
+    arrived = unpacked(pickle.loads(pickle.dumps(packed(share))), world.renderer())
+    assert len(arrived.turns) > 1
+    assert len({id(part.prompt) for turn in arrived.turns for part in turn.parts}) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64])
+def test_weights_arrive_bit_for_bit_in_their_types(dtype: torch.dtype) -> None:
+    given = {"a": torch.randn(3, 5).to(dtype), "b": torch.tensor(7.0).to(dtype)}
+    given["none"] = torch.zeros(0, 4, dtype=dtype)
+    taken = Weights(pickle.loads(pickle.dumps(as_arrays(given))))
+    assert list(taken) == list(given)
+    for name, tensor in given.items():
+        assert taken[name].dtype == dtype
+        assert torch.equal(taken[name], tensor)

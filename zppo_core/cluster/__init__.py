@@ -1,1 +1,1 @@
-"""What crosses a process: update workers, engine processes, hosts and their messages."""
+"""What crosses a process, by Ray: update ranks and engines as actors, on one node or several."""

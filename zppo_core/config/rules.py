@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from zppo_core.config.methods import find_method
 from zppo_core.config.schema import Config
 from zppo_core.data.layouts import parse_format
@@ -50,10 +52,13 @@ def validate(c: Config) -> None:
             "teacher.endpoint",
         ),
         (
-            c.compute.update_hosts == 1
-            or c.compute.rendezvous == "auto"
-            or ":" in c.compute.rendezvous,
-            "compute.rendezvous is where several hosts meet, like 10.0.0.1:29500, or auto",
+            c.compute.update_hosts == 1 or c.compute.ray != "",
+            "compute.update_hosts needs a Ray of several nodes; set compute.ray to auto, or to "
+            "its head's address like 10.0.0.1:6379",
+        ),
+        (
+            c.compute.ray in ("", "auto") or bool(re.fullmatch(r"[^\s/]+:\d+", c.compute.ray)),
+            "compute.ray is the address of a Ray's head like 10.0.0.1:6379, or auto",
         ),
     ]
     broken = [message for holds, message in rules if not holds]

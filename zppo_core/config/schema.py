@@ -241,8 +241,10 @@ class ComputeConfig:
         2  # 1 shares the optimizer, 2 gradients too, 3 weights too
     )
     offload: bool = False  # optimizer in main memory
-    update_hosts: Count = 1  # nodes that sample and update together; several meet at `rendezvous`
-    rendezvous: Text = ""  # host:port of this node, as the others see it; auto: flows/hosts_flow.py
+    update_hosts: Count = 1  # nodes of `ray` that sample and update together
+    # the Ray that several processes run on: host:port of its head, auto for the one of this
+    # machine; empty: one that the step starts, on the loopback address
+    ray: Text = ""
     # slices of a phase; 1: one role after the other. While the student samples a slice the teacher,
     # on GPUs of its own, judges the one before, draws for it (if teacher.scope = "hard") and
     # compresses for the next

@@ -14,9 +14,8 @@ from zppo_core.models.control_tokens import control_tokens
 from zppo_core.types import EncodedPrompt, Prompt
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerBase
-
-    pass
 
 # bytes of encoded prompts kept: a step asks for each one at sampling and at training, and an image
 # of 1.3 megapixels is 31 MB of patches
@@ -122,7 +121,15 @@ class Renderer:
             batch["mm_token_type_ids"][0].numpy().astype(np.int64),
             batch["pixel_values"],
             batch["image_grid_thw"],
+            prompt.images,
         )
+
+    def pixels(self, images: Sequence[bytes]) -> torch.Tensor:
+        """`pixel_values` (patches, values of a patch) of encoded pictures, as `encode` has them."""
+        pictures = [read_picture(data) for data in images]
+        batch = self.processor.image_processor(images=pictures, return_tensors="pt")
+        found: torch.Tensor = batch["pixel_values"]
+        return found
 
     def count(self, text: str, sizes: Sequence[tuple[int, int]], thinking: bool) -> int:
         """Tokens of a prompt of `text` and images of `sizes` (width, height), never opened."""

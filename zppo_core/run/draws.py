@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from zppo_core.algorithm.reformulation import floor_fraction
@@ -64,12 +64,9 @@ def draw_beforehand(
     seconds = stopwatch(alone)
     config = run.config
     method = method_of(config)
-    elsewhere = config.compute.rendezvous == "auto"  # flows/hosts_flow.py trains
-    if not method.uses_teacher or config.teacher.prefill == 0 or elsewhere:
+    if not method.uses_teacher or config.teacher.prefill == 0:
         print("no teacher draws to make beforehand")
         return {"draws": 0, "hits": 0, "tokens": 0}
-    # this host alone: nobody waits for a rendezvous yet
-    config = replace(config, compute=replace(config.compute, update_hosts=1))
     session = open_session(config, run.cache, (heartbeat or Heartbeat()).progress)
     cache = session.roles.draws
     n = config.rollout.new_prompts

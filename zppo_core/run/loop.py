@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from zppo_core.algorithm.rollout_step import rollout_step
@@ -40,20 +39,16 @@ def advance(
     steps_done: int,
     listening: Listening | None = None,
     after: After = nobody,
-    rendezvous: str = "",
     fresh: bool = True,
 ) -> int:
     """Take the run from `steps_done` by at most `run.steps_per_task` rollout steps; the new count.
 
     A process that died goes on from the last checkpoint. Phases that were committed since are read
     back, not computed again. `listening` makes who hears of progress, `after` is told of each
-    commit. `rendezvous` replaces that of the configuration. Only the first call of a process is
-    `fresh` and counts the process's start.
+    commit. Only the first call of a process is `fresh` and counts the process's start.
     """
     began = time.monotonic()
     config = run.config
-    if rendezvous:
-        config = replace(config, compute=replace(config.compute, rendezvous=rendezvous))
     check_machine(config)
     target = min(steps_done + config.run.steps_per_task, run.rollout_steps)
     with RunLock(run.store, run.key):

@@ -21,6 +21,8 @@ from zppo_core.store.small_json import damaged, read_object
 def checkpoint(session: Session, run: Run) -> None:
     """Commit student, optimizer, buffer and counters after `session.state.step` rollout steps."""
 
+    session.trainer.publish()
+
     def write(folder: Path) -> None:
         processor = session.renderer.processor
         write_student(

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from zppo_core.algorithm.compression import Compressor
 from zppo_core.algorithm.replay_buffer import PromptReplayBuffer
 from zppo_core.algorithm.step_types import Roles, RolloutState
-from zppo_core.cluster.hosts import Hosts
-from zppo_core.cluster.remote import RemoteTrainer, workers_of
+from zppo_core.cluster.connect import prepare
+from zppo_core.cluster.layout import workers_of
 from zppo_core.config import Config
 from zppo_core.config.schema import method_of
 from zppo_core.data.corpus import ListCorpus
-from zppo_core.engines.base import ForwardingEngine, kind_of
+from zppo_core.engines.base import ForwardingEngine
 from zppo_core.engines.factory import Teacher, student_engine, teachers
 from zppo_core.models.threads import set_threads
 from zppo_core.prompts import Templates
@@ -32,9 +32,12 @@ from zppo_core.types import Completion, Prompt
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from transformers import PreTrainedModel
 
     from zppo_core.algorithm.train_groups import TrainGroup, UpdateMetrics
+    from zppo_core.cluster.cluster import Cluster
+    from zppo_core.cluster.remote import RemoteTrainer
     from zppo_core.models.renderer import Renderer
     from zppo_core.training.updater import Trainer
 
@@ -101,7 +104,7 @@ class Session:
     renderer: Renderer
     teacher: Teacher | None  # the first, None where no teacher takes part
     clock: Clock = field(default_factory=Clock)
-    hosts: Hosts | None = None  # those beside this one
+    cluster: Cluster | None = None  # where ranks and engines are, None: all in this process
     engines: tuple[Engine, ...] = ()  # that it opened
 
     @property
@@ -111,11 +114,10 @@ class Session:
 
     def close(self) -> None:
         """End processes of its own: another session may follow in this one."""
-        if self.hosts is not None:
-            self.hosts.close()
-        self.trainer.close()
         for engine in self.engines:
             engine.close()
+        if self.cluster is not None:
+            self.cluster.close()
 
     def sync(self) -> dict[str, float]:
         """Give the student's engine the trainer's weights, as version `state.step`.
@@ -123,15 +125,24 @@ class Session:
         Returns the time it took and the bytes that were copied: none where both share one model.
         """
         start = time.perf_counter()
-        self.trainer.publish()
+        weights, copied = self._weights()
+        self.roles.student.load_weights(weights, self.state.step)
+        return {"sync_seconds": time.perf_counter() - start, "sync_bytes": copied}
+
+    def _weights(self) -> tuple[Mapping[str, torch.Tensor], int]:
+        """What the student's engine is to take, and the bytes that it copies."""
         from zppo_core.models import lora
 
-        shared = self.roles.student.shares_weights
-        model = self.model
-        weights = dict(model.named_parameters()) if shared else lora.parameters(model)
-        self.roles.student.load_weights(weights, self.state.step)
-        copied = 0 if shared else sum(w.numel() * w.element_size() for w in weights.values())
-        return {"sync_seconds": time.perf_counter() - start, "sync_bytes": copied}
+        if self.roles.student.shares_weights:
+            self.trainer.publish()
+            return dict(self.model.named_parameters()), 0
+        weights: Mapping[str, torch.Tensor]
+        if self.cluster is not None:
+            staged = cast("RemoteTrainer", self.trainer).staged()
+            return staged, staged.nbytes
+        self.trainer.publish()
+        weights = lora.parameters(self.model)
+        return weights, sum(w.numel() * w.element_size() for w in weights.values())
 
 
 def build_trainer(
@@ -139,11 +150,11 @@ def build_trainer(
     student: PreTrainedModel,
     renderer: Renderer,
     teacher: PreTrainedModel | None = None,
-    hosts: Hosts | None = None,
+    cluster: Cluster | None = None,
 ) -> Trainer | RemoteTrainer:
-    """The student's trainer: in this process, or in workers that DeepSpeed shares it among."""
-    workers, method = workers_of(config), method_of(config)
-    if workers is None:
+    """The student's trainer: in this process, or in ranks that DeepSpeed shares it among."""
+    method = method_of(config)
+    if cluster is None:
         from zppo_core.training.updater import Trainer
 
         return Trainer(
@@ -157,15 +168,15 @@ def build_trainer(
             teacher,
             method.loss,
         )
+    from zppo_core.cluster.remote import RemoteTrainer
 
     return RemoteTrainer(
         student,
         config.student.model,
-        workers,
+        cluster,
         config.trainer,
         config.optimizer,
         config.loss,
-        None if hosts is None else hosts.program,
         config.teacher.model if method.objective.teacher_weights else "",
         method.loss,
     )
@@ -174,7 +185,31 @@ def build_trainer(
 def open_session(
     config: Config, cache: ObjectStore, progress: Callable[[str], Progress]
 ) -> Session:
-    """Load both models and wire engines, trainer, grader and compressor (seconds at nano)."""
+    """Load both models and wire engines, trainer, grader and compressor (seconds at nano).
+
+    UserError if several processes are asked for and Ray has no room for them.
+    """
+    workers = workers_of(config)
+    if workers is None:
+        return _session(config, cache, progress, None)
+    # one process needs no Ray, whose import takes 0.3 s and its start 5 s
+    prepare(config)
+    from zppo_core.cluster.cluster import Cluster
+
+    cluster = Cluster(config, workers)
+    try:
+        return _session(config, cache, progress, cluster)
+    except BaseException:
+        cluster.close()
+        raise
+
+
+def _session(
+    config: Config,
+    cache: ObjectStore,
+    progress: Callable[[str], Progress],
+    cluster: Cluster | None,
+) -> Session:
     import torch
 
     from zppo_core import models
@@ -183,29 +218,24 @@ def open_session(
     set_threads(config)
     dtype = getattr(torch, config.student.dtype)
     method = method_of(config)
-    # beside engines with models of their own and workers that train, this process keeps a copy
-    copy = not kind_of(config).in_process and workers_of(config) is not None
-    device = "cpu" if copy else config.compute.device
+    # beside engines with models of their own and ranks that train, this process keeps a copy
+    apart = cluster is not None and bool(cluster.engines)
+    device = "cpu" if apart else config.compute.device
     student, renderer = models.load(config.student.model, dtype, device)
-    distils = method.objective.teacher_weights
+    near = method.objective.teacher_weights and cluster is None
     clock, templates = Clock(), Templates(config.data.prompts)
     corpus = build_corpus(config)
-    near = distils and workers_of(config) is None
-    helpers = teachers(config, renderer, judging=corpus.judged() > 0, near=near)
-    sampler = student_engine(config, student, renderer)
+    judging = corpus.judged() > 0
+    sampler, helpers = _engines(config, student, renderer, judging, near, cluster)
     distilled = helpers[0].model if near else None
-    hosts = Hosts(config) if config.compute.update_hosts > 1 else None
-    trainer = build_trainer(config, student, renderer, distilled, hosts)
-    if hosts is not None:
-        hosts.meet(cast("RemoteTrainer", trainer), len(helpers), corpus.judged() > 0)
-        sampler, helpers = hosts.join("student", sampler), hosts.join_teachers(helpers)
+    trainer = build_trainer(config, student, renderer, distilled, cluster)
     engines = tuple(TimedEngine(t.engine, clock, "teacher") for t in helpers)
     sharers = [sampler] if config.compute.teacher_gpus else [sampler, *(t.engine for t in helpers)]
     writer = engines[0] if engines and config.reformulation.compression == "teacher" else None
     count = (helpers[0].renderer or renderer if helpers else renderer).encode_text
     memo = Memo(cache)
     judge, reward = (
-        Judge(engines[0], templates, memo) if corpus.judged() else None,
+        Judge(engines[0], templates, memo) if judging else None,
         config.data.reward,
     )
     cap, retries = config.reformulation.candidate_tokens, config.reformulation.retries
@@ -233,6 +263,27 @@ def open_session(
         renderer,
         helpers[0] if method.uses_teacher else None,
         clock,
-        hosts,
+        cluster,
         (sampler, *(t.engine for t in helpers)),
+    )
+
+
+def _engines(
+    config: Config,
+    student: PreTrainedModel,
+    renderer: Renderer,
+    judging: bool,
+    near: bool,
+    cluster: Cluster | None,
+) -> tuple[Engine, list[Teacher]]:
+    """The student's engine and the teachers, in this process or where the cluster has them."""
+    sampler: Engine | None = None
+    helpers: list[Teacher] = []
+    if cluster is not None:
+        from zppo_core.cluster.engines import open_engines
+
+        sampler, helpers = open_engines(config, cluster.engines, cluster.threads, judging)
+    return (
+        sampler or student_engine(config, student, renderer),
+        helpers or teachers(config, renderer, judging, near),
     )

@@ -29,7 +29,7 @@ from zppo_core.store.journal import Journal
 # what may change in the life of a run: where things are and how they are reached
 HARMLESS = frozenset(
     (
-        "compute.rendezvous",
+        "compute.ray",
         "compute.cpus",
         "compute.memory_mb",
         "compute.engine_memory",

@@ -25,7 +25,7 @@ def suffix_cost(prompt: int, response: int) -> float:
 
 
 @dataclass
-class Share:
+class Load:
     """What one rank does in one pass: members of groups; the prompt of each group counts once."""
 
     cost: float = 0.0
@@ -74,20 +74,20 @@ def balanced(groups: Sequence[TrainGroup], ranks: int, budget: int) -> list[list
     return [[share.batch(groups) for share in row] for row in rows]
 
 
-def _filled(groups: Sequence[TrainGroup], count: int, budget: int) -> list[Share] | None:
+def _filled(groups: Sequence[TrainGroup], count: int, budget: int) -> list[Load] | None:
     """`count` shares: the costliest part first, each to the share with least to do that has room.
 
     None if a part finds no room. A single response beyond `budget` has a share for itself.
     """
-    whole = [Share().extra_cost(i, g, range(len(g.suffixes))) for i, g in enumerate(groups)]
+    whole = [Load().extra_cost(i, g, range(len(g.suffixes))) for i, g in enumerate(groups)]
     target = sum(whole) / count
     parts = [
-        (Share().extra_cost(i, group, some), i, some)
+        (Load().extra_cost(i, group, some), i, some)
         for i, group in enumerate(groups)
         for some in _parts(group, -int(-whole[i] // target), budget)
     ]
     parts.sort(key=lambda part: (-part[0], part[1], part[2]))
-    shares = [Share() for _ in range(count)]
+    shares = [Load() for _ in range(count)]
     for _, index, some in parts:
         group = groups[index]
         room = [
@@ -107,7 +107,7 @@ def _parts(group: TrainGroup, count: int, budget: int) -> list[list[int]]:
     suffixes = len(group.suffixes)
     for number in range(min(count, suffixes), suffixes):
         parts = _cut(group, number)
-        if all(Share().extra_tokens(0, group, some) <= budget for some in parts):
+        if all(Load().extra_tokens(0, group, some) <= budget for some in parts):
             return parts
     return [[k] for k in range(suffixes)]
 

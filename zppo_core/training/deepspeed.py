@@ -1,15 +1,13 @@
 """The update shared out over a process group by DeepSpeed: ZeRO-1, 2 or 3.
 
-Every rank is given the same groups and takes its share; the loss is divided by the tokens of all,
-so the gradient is that of one process up to the order of float32 sums. Which rank takes what, and
-how many micro-batches the longest rank has, follows from the groups alone: nobody asks anybody. A
-rank with nothing left runs a pass whose loss is zero, because every pass has collectives in it.
+Every rank is given its share of the groups; the loss is divided by the tokens of all, so the
+gradient is that of one process up to the order of float32 sums. A rank with nothing left runs a
+pass whose loss is zero, because every pass has collectives in it.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,13 +19,13 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from zppo_core.algorithm.train_groups import NO_UPDATE, TrainGroup, UpdateMetrics
+from zppo_core.algorithm.train_groups import TrainGroup, UpdateMetrics
 from zppo_core.config import OptimizerConfig
 from zppo_core.errors import UserError
 from zppo_core.training.fp32_params import Precise
 from zppo_core.training.lm_head import jensen_shannon, log_probs
 from zppo_core.training.metrics import PartLoss, PassSums
-from zppo_core.training.rank_plan import Round, rounds
+from zppo_core.training.rank_plan import Round, Share
 from zppo_core.training.updater import Trainer, adamw
 from zppo_core.types import EncodedPrompt
 
@@ -52,10 +50,8 @@ class Sharding:
     offload: bool = False
 
 
-def join(backend: str, device: str = "cpu") -> int:
-    """Enter the process group that the environment describes; this rank.
-
-    Ranks of one host meet in the file that ZPPO_MEETING names, those of several at MASTER_ADDR.
+def join(backend: str, place: str, rank: int, world: int, device: str = "cpu") -> None:
+    """Enter the process group of `world` ranks that meets at `place`; see `meeting`.
 
     DeepSpeed would compile a shared-memory kernel for minutes here, and a killed build hangs every
     later run: it is told that there is none.
@@ -64,23 +60,24 @@ def join(backend: str, device: str = "cpu") -> int:
     import deepspeed.ops
 
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    if device == "cuda":  # a host's first GPUs are the student's, whatever the number of the host
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if device == "cuda":  # a rank sees the GPU that it was given alone
+        torch.cuda.set_device(0)
     dist.init_process_group(
-        backend, store=meeting(rank, world), rank=rank, world_size=world, timeout=SILENCE
+        backend, store=meeting(place, rank, world), rank=rank, world_size=world, timeout=SILENCE
     )
     deepspeed.init_distributed(dist_backend=backend, verbose=False)  # takes that group
-    return dist.get_rank()
 
 
-def meeting(rank: int, world: int) -> dist.Store:
-    """Where the ranks tell each other their addresses; its content is bytes, never unpickled."""
-    if file := os.environ.get("ZPPO_MEETING"):
-        return dist.FileStore(file, world)
-    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+def meeting(place: str, rank: int, world: int) -> dist.Store:
+    """Where the ranks tell each other their addresses; its content is bytes, never unpickled.
+
+    `place` is a file, for ranks of one node, or rank 0's host:port.
+    """
+    if place.startswith("/"):
+        return dist.FileStore(place, world)
+    address, _, port = place.rpartition(":")
     wait = timedelta(seconds=PATIENCE)
-    return dist.TCPStore(address, port, world, rank == 0, timeout=wait)
+    return dist.TCPStore(address, int(port), world, rank == 0, timeout=wait)
 
 
 class Gathered(nn.Module):
@@ -146,7 +143,8 @@ class Whole(nn.Module):
 class ShardedTrainer(Trainer):
     """`Trainer` on every rank of a process group; all ranks make the same calls.
 
-    Metrics are of the whole mini-batch and the same on every rank.
+    A rank is given its `Share` of a mini-batch, not the groups of all: `score_share` and
+    `update_share` stand for `score` and `update`. Metrics are of the whole and the same everywhere.
     """
 
     sharding = Sharding()
@@ -243,21 +241,13 @@ class ShardedTrainer(Trainer):
         found: tuple[torch.Tensor, torch.Tensor] = self.engine.module.head(through, hidden)
         return found
 
-    def _rounds(self, groups: Sequence[TrainGroup]) -> list[Round]:
-        """This rank's passes over `groups`; as many as the rank with most has."""
-        budget, offload = self.trainer.token_budget, self.sharding.offload
-        return rounds(groups, self.world, self.rank, budget, self.mode, offload)
-
     @torch.no_grad()
-    def score(self, groups: Sequence[TrainGroup]) -> list[tuple[np.ndarray, ...]]:
-        """See `Trainer.score`; the ranks' shares are put together on all of them."""
-        if not groups:
-            return []
-        lengths = [[len(s.token_ids_T) for s in g.suffixes] for g in groups]
-        starts = np.cumsum([0, *(n for row in lengths for n in row)])
-        first = np.cumsum([0, *(len(row) for row in lengths)])
+    def score_share(self, share: Share) -> list[tuple[np.ndarray, ...]]:
+        """`Trainer.score` of all groups; the ranks' shares are put together on all of them."""
+        starts = np.cumsum([0, *(n for row in share.lengths for n in row)])
+        first = np.cumsum([0, *(len(row) for row in share.lengths)])
         flat = torch.zeros(int(starts[-1]), dtype=torch.float32, device=self.device)
-        for turn in self._rounds(groups):
+        for turn in share.turns:
             if turn.idle and self.sharding.stage < 3:
                 continue
             logp = self.engine.module(turn.parts, turn.seen)[0]
@@ -276,15 +266,13 @@ class ShardedTrainer(Trainer):
                 values[starts[j] : starts[j + 1]].copy()
                 for j in range(int(first[i]), int(first[i + 1]))
             )
-            for i in range(len(groups))
+            for i in range(len(share.lengths))
         ]
 
-    def update(self, groups: Sequence[TrainGroup], tokens: int | None = None) -> UpdateMetrics:
-        """See `Trainer.update`; one optimizer step of all ranks together."""
-        if not groups:
-            return NO_UPDATE
+    def update_share(self, share: Share, tokens: int | None = None) -> UpdateMetrics:
+        """`Trainer.update` on all groups; one optimizer step of all ranks together."""
         started = time.perf_counter()
-        divisor = float(sum(g.tokens for g in groups) if tokens is None else tokens)
+        divisor = float(share.tokens if tokens is None else tokens)
         sums = PassSums()
 
         def loss_of(turn: Round) -> torch.Tensor:
@@ -293,8 +281,8 @@ class ShardedTrainer(Trainer):
                 sums.add(part)
             return part.loss
 
-        norm = self._step_over(self._rounds(groups), loss_of)
-        metrics = self._summed(sums).metrics(groups, int(divisor))
+        norm = self._step_over(share.turns, loss_of)
+        metrics = self._summed(sums).metrics(len(share.lengths), share.tokens, int(divisor))
         return metrics.stepped(norm, time.perf_counter() - started)
 
     def _summed(self, sums: PassSums) -> PassSums:

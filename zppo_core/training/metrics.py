@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from zppo_core.algorithm.train_groups import TrainGroup, UpdateMetrics
+from zppo_core.algorithm.train_groups import UpdateMetrics
 
 if TYPE_CHECKING:
     import torch
@@ -47,12 +46,12 @@ class PassSums:
         self.computed += part.computed
         self.passes += 1
 
-    def metrics(self, groups: Sequence[TrainGroup], divisor: int) -> UpdateMetrics:
-        """The metrics of an update on `groups`; norm and seconds are left 0.
+    def metrics(self, groups: int, count: int, divisor: int) -> UpdateMetrics:
+        """The metrics of an update on so many groups; norm and seconds are left 0.
 
-        `divisor` is what its loss was divided by. Means and shares are of the groups' tokens.
+        `divisor` is what its loss was divided by. Means and shares are of the groups' `count`
+        sampled tokens.
         """
-        count = sum(g.tokens for g in groups)
         entropy, low, high, dual, ratio, mismatch = (self.values_S[1:] / max(count, 1)).tolist()
         return UpdateMetrics(
             loss=float(self.values_S[0]),
@@ -63,7 +62,7 @@ class PassSums:
             dual_clip_share=dual,
             ratio_mean=ratio,
             tokens=count,
-            groups=len(groups),
+            groups=groups,
             micro_batches=self.passes,
             computed_tokens=self.computed,
             seconds=0.0,

@@ -36,24 +36,40 @@ def write_optimizer(
                 tensors[full] = value.detach().contiguous()
             else:
                 scalars[full] = value
+    save_file(tensors, folder / "optimizer.safetensors")
+    write_settings(folder, optimizer, scalars)
+
+
+def write_settings(
+    folder: Path, optimizer: torch.optim.Optimizer, scalars: Mapping[str, Any] | None = None
+) -> None:
+    """What of an optimizer is no tensor, as JSON beside its tensors."""
     settings = [
         {k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups
     ]
-    save_file(tensors, folder / "optimizer.safetensors")
-    content = {"scalars": scalars, "settings": settings}
+    content = {"scalars": dict(scalars or {}), "settings": settings}
     (folder / "optimizer.json").write_text(json.dumps(content, indent=1, sort_keys=True))
+
+
+def read_tensors(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    """The optimizer's tensors, from the one file of a process or the several of ranks."""
+    from safetensors.torch import load
+
+    tensors: dict[str, torch.Tensor] = {}
+    for name in checkpoint.files():
+        if name.startswith("optimizer") and name.endswith(".safetensors"):
+            tensors |= load(checkpoint.read(name))
+    return tensors
 
 
 def read_optimizer(
     checkpoint: Checkpoint, optimizer: torch.optim.Optimizer, named: Mapping[str, torch.Tensor]
 ) -> None:
     """Put back what `write_optimizer` wrote, bit for bit; masters into `named` itself."""
-    from safetensors.torch import load
-
     content = json.loads(checkpoint.read("optimizer.json"))
     states: dict[str, dict[str, Any]] = {}
     everything: dict[str, Any] = {
-        **load(checkpoint.read("optimizer.safetensors")),
+        **read_tensors(checkpoint),
         **content["scalars"],
     }
     for full, value in everything.items():

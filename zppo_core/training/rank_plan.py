@@ -24,6 +24,18 @@ class Round:
         return [part for _, part in self.batch]
 
 
+@dataclass(frozen=True)
+class Share:
+    """What one rank is given of a mini-batch: its passes, and the size of the whole.
+
+    `lengths` are the response tokens of every group's suffixes, `tokens` the sampled ones of all.
+    """
+
+    turns: list[Round]
+    lengths: list[list[int]]
+    tokens: int
+
+
 def _length(batch: Batch) -> int:
     return sum(len(s.token_ids_T) for _, g in batch for s in g.suffixes)
 
@@ -50,29 +62,34 @@ def assign_ranks(groups: Sequence[TrainGroup], ranks: int) -> list[int]:
     return owners
 
 
-def rounds(
-    groups: Sequence[TrainGroup], ranks: int, rank: int, budget: int, mode: str, offload: bool
-) -> list[Round]:
-    """The passes of `rank` over its share of `groups`; as many as the rank with most has.
+def shares(
+    groups: Sequence[TrainGroup], ranks: int, budget: int, mode: str, offload: bool
+) -> list[Share]:
+    """What each of `ranks` does of `groups`; all have as many passes as the one with most.
 
-    `budget` [tokens] and `mode` of the forward pass: see `shares`. With `offload` the last pass
+    `budget` [tokens] and `mode` of the forward pass: see `passes`. With `offload` the last pass
     goes through the vision tower if any does: the optimizer gets gradients of that pass's weights
     alone.
     """
-    passes = shares(groups, ranks, budget, mode)
-    everything = [batch for row in passes for batch in row if batch]
+    rows = passes(groups, ranks, budget, mode)
+    everything = [batch for row in rows for batch in row if batch]
     shortest = min(everything, key=_length)
-    plan = []
-    for i, row in enumerate(passes):
+    # who has no picture in a pass is shown the smallest of all: it travels to many
+    pictures = sorted(_pictures(everything), key=lambda p: p.nbytes)[:1]
+    turns: list[list[Round]] = [[] for _ in range(ranks)]
+    for i, row in enumerate(rows):
         taken = [batch or shortest for batch in row]
-        last = offload and i == len(passes) - 1
-        seen = _pictures(taken) or (_pictures(everything) if last else [])
-        lacks = seen and _picture(taken[rank]) is None
-        plan.append(Round(taken[rank], not row[rank], seen[0] if lacks else None))
-    return plan
+        last = offload and i == len(rows) - 1
+        through = bool(_pictures(taken)) or last
+        for rank, held in enumerate(taken):
+            lacks = through and pictures and _picture(held) is None
+            turns[rank].append(Round(held, not row[rank], pictures[0] if lacks else None))
+    lengths = [[len(s.token_ids_T) for s in g.suffixes] for g in groups]
+    tokens = sum(g.tokens for g in groups)
+    return [Share(of_rank, lengths, tokens) for of_rank in turns]
 
 
-def shares(groups: Sequence[TrainGroup], ranks: int, budget: int, mode: str) -> list[list[Batch]]:
+def passes(groups: Sequence[TrainGroup], ranks: int, budget: int, mode: str) -> list[list[Batch]]:
     """A mini-batch as passes, and each rank's micro-batch of a pass; empty where it has none.
 
     `packed` rows are dealt out by cost (`balanced`). Padded ones are wasted beside others of

@@ -1,0 +1,226 @@
+"""An update rank as an actor: a process of its own, which may build one trainer after another."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zppo_core.algorithm.train_groups import UpdateMetrics
+from zppo_core.cluster.parcels import Arrays, Weights, as_arrays, unpacked
+from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
+from zppo_core.processes.startup import hurry
+from zppo_core.store.disk import writing
+from zppo_core.training.optimizer_state import MASTER
+from zppo_core.training.rank_plan import Share
+
+if TYPE_CHECKING:
+    import torch
+
+    from zppo_core.models.renderer import Renderer
+    from zppo_core.training.deepspeed import ShardedTrainer, Sharding
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the step wants trained: a rank builds it from this."""
+
+    model: str
+    dtype: str
+    device: str
+    threads: int
+    trainer: TrainerConfig
+    optimizer: OptimizerConfig
+    loss: LossConfig
+    sharding: Sharding
+    teacher: str = ""
+    objective: str = "surrogate"
+
+
+class Rank:
+    """`ShardedTrainer` behind calls from the step; all ranks of a group get each call."""
+
+    trainer: ShardedTrainer
+    renderer: Renderer
+
+    def __init__(self) -> None:
+        hurry()
+        import deepspeed  # noqa: F401 - seconds, while the step loads its own models
+
+    def node(self) -> tuple[str, int]:
+        """Ray's name of the node, and the process."""
+        import ray
+
+        return ray.get_runtime_context().get_node_id(), os.getpid()
+
+    def place(self, alone: bool) -> str:
+        """Where the group meets: a file in a folder of mode 0700, or a free port of this node."""
+        if alone:
+            return str(Path(tempfile.mkdtemp(prefix="zppo-ranks-")) / "meeting")
+        import ray
+
+        with socket.socket() as free:
+            free.bind(("", 0))
+            return f"{ray.util.get_node_ip_address()}:{free.getsockname()[1]}"
+
+    def meet(self, backend: str, place: str, rank: int, world: int, device: str) -> None:
+        """Enter the group of all ranks."""
+        from zppo_core.training.deepspeed import join
+
+        os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world)}
+        join(backend, place, rank, world, device)
+
+    def build(self, spec: Spec) -> tuple[str, str]:
+        """A new trainer in place of any before it; its mode, and why."""
+        import torch
+
+        from zppo_core import models
+        from zppo_core.training.deepspeed import ShardedTrainer
+
+        if hasattr(self, "trainer"):
+            self.trainer.engine.destroy()
+            del self.trainer
+        torch.set_num_threads(spec.threads)
+        dtype = getattr(torch, spec.dtype)
+        model, self.renderer = models.load(spec.model, dtype, spec.device)
+        teacher = models.load(spec.teacher, dtype, spec.device)[0] if spec.teacher else None
+        self.trainer = ShardedTrainer.on(
+            spec.sharding,
+            model,
+            self.renderer.forbidden_ids,
+            self.renderer.pad_id,
+            spec.trainer,
+            spec.optimizer,
+            spec.loss,
+            spec.device,
+            teacher,
+            spec.objective,
+        )
+        return self.trainer.mode, self.trainer.mode_reason
+
+    def score(self, share: Share) -> list[tuple[np.ndarray, ...]] | None:
+        """Log-probabilities of all groups, of the first rank."""
+        found = self.trainer.score_share(unpacked(share, self.renderer))
+        return found if self.trainer.rank == 0 else None
+
+    def update(self, share: Share, tokens: int | None) -> UpdateMetrics:
+        """One step of all ranks."""
+        return self.trainer.update_share(unpacked(share, self.renderer), tokens)
+
+    def weights(self, keep: bool, merged: bool) -> list[tuple[Any, int]]:
+        """Put the student's parameters, gathered from all ranks, into the node's store.
+
+        Reference and bytes; nothing if not to `keep`. Of adapters they alone, or `merged` into
+        their base under its names.
+        """
+        import ray
+
+        from zppo_core.models import lora
+
+        trainer = self.trainer
+        trainer.leave_room()
+        part = trainer.low_rank and not merged
+        found = whole_weights(trainer, keep, set(trainer.learning) if part else None)
+        if not keep:
+            return []
+        if trainer.low_rank and merged:
+            found = lora.merge(found, lora.scaling(trainer.model))
+        arrays = as_arrays(found)
+        return [(ray.put(arrays), sum(flat.nbytes for _, _, flat in arrays.values()))]
+
+    def save(self, folder: str, part: int, parts: int) -> tuple[str, Arrays]:
+        """Write this rank's part of the optimizer's state: `optimizer-<part>-of-<parts>`.
+
+        Every name is gathered by all ranks and kept by one, so none holds more than its part. An
+        empty `folder` lies on another node: the tensors go back with the file's name.
+        """
+        from safetensors.torch import save_file
+
+        name = f"optimizer-{part + 1}-of-{parts}.safetensors"
+        tensors = state_part(self.trainer, part, parts)
+        if not folder:
+            return name, as_arrays(tensors)
+        with writing(f"what rank {self.trainer.rank} of the update keeps", folder):
+            save_file(tensors, Path(folder) / name)
+        return name, {}
+
+    def load(self, student: Arrays | None, state: Arrays | None) -> None:
+        """Take up weights and optimizer state, which rank 0 alone is given, name by name."""
+        take_up(self.trainer, Weights(student or {}), Weights(state or {}))
+
+
+def whole_weights(
+    trainer: ShardedTrainer, keep: bool, only: set[str] | None = None
+) -> dict[str, torch.Tensor]:
+    """The student's parameters in its own type, gathered from all ranks; none if not to `keep`.
+
+    `only` these names; None: all. Where they are whole already they are not copied.
+    """
+    import deepspeed
+
+    sharded = trainer.sharding.stage == 3
+    found = {}
+    for name, parameter in trainer.model.named_parameters():
+        if only is not None and name not in only:
+            continue
+        with deepspeed.zero.GatheredParameters([parameter], enabled=sharded):
+            if keep:
+                whole = parameter.detach().cpu()
+                found[name] = whole.clone() if sharded else whole
+    if keep:
+        found |= {n: t.detach().cpu() for n, t in trainer.precise.tensors.items()}
+    return found
+
+
+def state_part(trainer: ShardedTrainer, part: int, parts: int) -> dict[str, torch.Tensor]:
+    """Of the optimizer's state, as one process would write it, every `parts`-th name."""
+    import torch
+
+    from zppo_core.training.deepspeed import MOMENTS
+
+    steps = trainer.steps
+    tensors: dict[str, torch.Tensor] = {}
+    for i, (name, weight, moments) in enumerate(trainer.states()):
+        if i % parts != part:
+            continue  # takes part in the gathering alone
+        if steps:
+            tensors |= {f"{name}:{m}": v.cpu() for m, v in zip(MOMENTS, moments, strict=True)}
+            tensors[f"{name}:step"] = torch.tensor(float(steps))
+        if trainer.learning[name].dtype != torch.float32 or trainer.low_rank:
+            tensors[f"{name}:{MASTER}"] = weight.cpu()
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def take_up(
+    trainer: ShardedTrainer, given: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]
+) -> None:
+    """Spread rank 0's weights and optimizer state over the ranks, parameter by parameter."""
+    import torch
+    import torch.distributed as dist
+
+    from zppo_core.training.deepspeed import MOMENTS
+
+    first = trainer.rank == 0
+
+    def take(value: torch.Tensor | None, shape: Any) -> torch.Tensor:
+        on = torch.zeros(shape, device=trainer.device)
+        if value is not None:
+            on.copy_(value)
+        dist.broadcast(on, 0)
+        return on
+
+    def states() -> Iterator[tuple[str, torch.Tensor, list[torch.Tensor]]]:
+        for name, parameter in trainer.learning.items():
+            shape = getattr(parameter, "ds_shape", parameter.shape)
+            weight = take(state.get(f"{name}:{MASTER}", given.get(name)), shape)
+            yield name, weight, [take(state.get(f"{name}:{m}"), shape) for m in MOMENTS]
+
+    counted = next((float(v) for k, v in state.items() if k.endswith(":step")), 0.0)
+    steps = int(take(torch.tensor(counted) if first else None, ()).item())
+    trainer.restore(states(), steps)
