@@ -14,7 +14,7 @@ from eval.report.transcripts import Pictures, chosen_steps, no_pictures, transcr
 from steps.cards.epoch import view
 from steps.cards.page import page
 from steps.cards.transcripts import pictures_of
-from zppo_core.config import from_dict
+from zppo_core.config.load import from_record
 from zppo_core.errors import UserError
 from zppo_core.run.corpus import build_corpus
 from zppo_core.run.spec import Run
@@ -52,7 +52,7 @@ def run_of(connection: duckdb.DuckDBPyConnection, row: RunRow, database: str) ->
         "WHERE run_key = ?",
         [row["run_key"]] * 2,
     ).fetchall()[0]
-    config = from_dict(json.loads(text))
+    config = from_record(json.loads(text))
     total = config.run.rollout_steps or steps
     root = config.store.root
     return Run(row["run_key"], config, str(row["created_at"]), root, "", database, total)

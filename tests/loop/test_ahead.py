@@ -278,7 +278,9 @@ def test_a_sync_tells_the_bytes_that_were_copied(engine, copied) -> None:
         roles=roles,
         config=load("nano", [f"compute.engine={engine}"]),
         state=SimpleNamespace(step=3),
+        cluster=None,
     )
+    world._weights = lambda: RealWorld._weights(world)
     spent = RealWorld.sync(world)
     assert spent["sync_bytes"] == copied
     assert spent["sync_seconds"] >= 0

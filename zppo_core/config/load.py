@@ -53,6 +53,25 @@ def from_dict(values: Mapping[str, object]) -> Config:
     return config
 
 
+def from_record(values: Mapping[str, Mapping[str, object]]) -> Config:
+    """The `Config` of a run as a database holds it; what newer versions have no more is left out.
+
+    For reading alone: a run goes on with `from_dict`, which refuses what it does not know.
+    """
+    fields = Config().to_dict()
+    return from_dict(
+        {
+            section: (
+                {name: value for name, value in part.items() if name in fields[section]}
+                if isinstance(part, Mapping)
+                else part
+            )
+            for section, part in values.items()
+            if section in fields
+        }
+    )
+
+
 def parse_override(text: str) -> tuple[str, str, str]:
     """Split `section.field=value`; raises UserError with the right form."""
     key, equals, value = text.partition("=")

@@ -128,8 +128,8 @@ class Renderer:
         """`pixel_values` (patches, values of a patch) of encoded pictures, as `encode` has them."""
         pictures = [read_picture(data) for data in images]
         batch = self.processor.image_processor(images=pictures, return_tensors="pt")
-        found: torch.Tensor = batch["pixel_values"]
-        return found
+        pixels: torch.Tensor = batch["pixel_values"]
+        return pixels
 
     def count(self, text: str, sizes: Sequence[tuple[int, int]], thinking: bool) -> int:
         """Tokens of a prompt of `text` and images of `sizes` (width, height), never opened."""

@@ -168,8 +168,8 @@ class Trainer:
             part.loss.backward()
             self.masters.collect()
             sums.add(part)
-        made = sums.metrics(len(groups), sum(g.tokens for g in groups), int(divisor))
-        return made.stepped(0.0, time.perf_counter() - started)
+        metrics = sums.metrics(len(groups), sum(g.tokens for g in groups), int(divisor))
+        return metrics.stepped(0.0, time.perf_counter() - started)
 
     def part_loss(self, groups: Sequence[TrainGroup], divisor: float) -> PartLoss:
         """What `groups` add to a mini-batch's loss: the sum of its terms over sampled tokens."""
