@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from zppo_core.errors import UserError
 from zppo_core.protocols import Progress
+from zppo_core.run.model_card import extras, provenance
 from zppo_core.store.checkpoint import Checkpoint, checkpoint_of, latest_checkpoint, step_of, steps
 from zppo_core.store.objects import (
     DamagedObjectError,
@@ -40,8 +41,9 @@ def export(
     """Copy the student of `checkpoint` to `to`, each file compared by its hash at the far end.
 
     `checkpoint` is a run (`runs/<key>`, or s3://…: its newest sound checkpoint, or that of `step`)
-    or one checkpoint's own folder. `whole` copies optimizer and counters too. UserError if there is
-    no such checkpoint, if it is damaged, or if something is at `to` already.
+    or one checkpoint's own folder. `whole` copies optimizer and counters too; a student alone gets
+    a README with its provenance, and a processor that loads without torchvision.
+    UserError if there is no such checkpoint, if it is damaged, or if something is at `to` already.
     """
     if match := _PLACE.fullmatch(checkpoint):
         checkpoint = match["run"] or "."
@@ -72,6 +74,12 @@ def export(
 
     first = [name for name in names if name.rpartition("/")[2] != LAST]
     in_parallel(copy, first, progress)
+    if not whole:
+        own = {name.removeprefix(below): found.digests[name] for name in names}
+        origin = provenance(source, found.step)
+        config = found.read(f"{below}{LAST}")
+        for name, data in extras(own, config, origin).items():
+            target.put(name, data)
     in_parallel(copy, [name for name in names if name not in first])
     return Exported(found.step, len(names), to)
 
