@@ -15,6 +15,13 @@ from zppo_core.extensions import is_outside
 from zppo_core.run.spec import Run
 from zppo_core.store.objects import S3Store
 
+TRACKERS = {  # tracker -> what is imported, what pip calls it
+    "trackio": ("trackio", "trackio"),
+    "wandb": ("wandb", "wandb"),
+    "tensorboard": ("torch.utils.tensorboard", "tensorboard"),
+    "mlflow": ("mlflow", "mlflow-skinny"),
+}
+
 
 def check(config: Config) -> None:
     """Raise UserError if `config` cannot run; imports no torch, so it takes milliseconds.
@@ -70,6 +77,12 @@ def check_packages(config: Config) -> None:
             "on CUDA the delta layers need flash-linear-attention",
             ("accept a loop that is many times slower with --set trainer.mode=shared_prefix"),
         )
+    for name in config.run.trackers:
+        package, distribution = TRACKERS[name]
+        if importlib.util.find_spec(distribution.partition("-")[0]) is None:
+            raise UserError(
+                f"run.trackers={name} needs {package}; pip install {distribution}, or leave it out"
+            )
     for package, (why, otherwise) in needs.items():
         if importlib.util.find_spec(package) is None:
             raise UserError(f"{why}; pip install -e '.[gpu]', or {otherwise}")
