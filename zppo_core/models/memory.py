@@ -178,7 +178,7 @@ def _remedy(config: Config, gpu_gib: float) -> str:
         )
         found = estimate(changed, gpu_gib)
         if found is not None and found.student_gib <= gpu_gib:
-            return f"it fits with --set {text}"
+            return "it fits with --set " + (f'"{text}"' if ";" in text else text)
     return "take more or larger GPUs"
 
 

@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from zppo_core.config import LAYOUTS, SCALES, Config, load
-from zppo_core.models.memory import fault
+from zppo_core.config import LAYOUTS, SCALES, load
 from zppo_core.processes.command_line import command, reported
 from zppo_core.processes.machine import machine
-from zppo_core.run.preflight import gpu_memory
+from zppo_core.run.preflight import gpu_memory, misfit
 
 GPU_EXTRA = "pip install -e '.[gpu]'"
 # package -> (what needs it, the line that installs it)
@@ -93,17 +92,6 @@ def fits(gpu_gib: Sequence[float]) -> list[Fit]:
             wanted = config.compute.student_gpus + config.compute.teacher_gpus
             found.append(Fit(name, wanted, misfit(config, gpu_gib)))
     return found
-
-
-def misfit(config: Config, gpu_gib: Sequence[float]) -> str:
-    """Why a node with GPUs of these sizes [GiB] is too small for `config`; empty if it is not."""
-    c = config.compute
-    wanted = c.student_gpus + c.teacher_gpus
-    if len(gpu_gib) < wanted:
-        return f"needs {wanted} GPUs, here are {len(gpu_gib)}"
-    if c.update_hosts > 1:
-        return f"needs {c.update_hosts} such hosts (zppo hosts)"
-    return fault(config, min(gpu_gib)) if gpu_gib else ""
 
 
 def disk_free(root: str) -> float:
