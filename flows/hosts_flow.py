@@ -6,8 +6,18 @@ python flows/zppo_flow.py  run --scale 4B@eight-nodes --name NAME --with kuberne
 start ─ prepare_data ─ train (a task on each of compute.update_hosts) ─ join ─ end
 """
 
-from steps.launch import prepare_process
-from steps.machine import machine
+import sys
+
+try:
+    from steps.launch import prepare_process
+    from steps.machine import machine
+except ModuleNotFoundError as missing:
+    print(
+        f"zppo: this Python ({sys.executable}) has no {missing.name}; `make setup`, then use "
+        ".venv/bin/python, or `. .venv/bin/activate`",
+        file=sys.stderr,
+    )
+    raise SystemExit(2) from None
 
 SCALE = "4B@eight-nodes"
 MACHINE = machine(prepare_process("HostsFlow", scale=SCALE))
