@@ -5,8 +5,18 @@ python flows/eval_flow.py run --model PATH|HUB_ID|nano:student|http://host:8000/
 start ─ plan ─ evaluate (foreach benchmark, large ones in parts) ─ aggregate ─ end
 """  # noqa: E501 - the picture
 
-from steps.launch import prepare_process
-from steps.machine import machine
+import sys
+
+try:
+    from steps.launch import prepare_process
+    from steps.machine import machine
+except ModuleNotFoundError as missing:
+    print(
+        f"zppo: this Python ({sys.executable}) has no {missing.name}; `make setup`, then use "
+        ".venv/bin/python, or `. .venv/bin/activate`",
+        file=sys.stderr,
+    )
+    raise SystemExit(2) from None
 
 MACHINE = machine(prepare_process("EvalFlow", training=False))
 

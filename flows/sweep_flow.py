@@ -7,8 +7,17 @@ command goes on where it was.
 """
 
 import os
+import sys
 
-from steps.launch import prepare_process
+try:
+    from steps.launch import prepare_process
+except ModuleNotFoundError as missing:
+    print(
+        f"zppo: this Python ({sys.executable}) has no {missing.name}; `make setup`, then use "
+        ".venv/bin/python, or `. .venv/bin/activate`",
+        file=sys.stderr,
+    )
+    raise SystemExit(2) from None
 
 prepare_process("SweepFlow")
 

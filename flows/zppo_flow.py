@@ -4,8 +4,18 @@
 start ─ prepare_data ─ cache_teacher ─ epoch ⟲ ─ plan_evaluation ─ evaluate (foreach) ─ aggregate ─ end
 """  # noqa: E501 - the picture
 
-from steps.launch import prepare_process
-from steps.machine import machine
+import sys
+
+try:
+    from steps.launch import prepare_process
+    from steps.machine import machine
+except ModuleNotFoundError as missing:
+    print(
+        f"zppo: this Python ({sys.executable}) has no {missing.name}; `make setup`, then use "
+        ".venv/bin/python, or `. .venv/bin/activate`",
+        file=sys.stderr,
+    )
+    raise SystemExit(2) from None
 
 MACHINE = machine(ARGUMENTS := prepare_process("ZPPOFlow"))
 

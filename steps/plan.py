@@ -1,14 +1,18 @@
 """`zppo plan`: the configuration that a run would have, as TOML that `--config` reads back.
 
 A value that is not the schema's default says where it comes from: the preset, the layout, the
-file, or the command line. Nothing is started.
+file, or the command line. Nothing is started. With --estimate comments below it say what the run
+takes at most: GPUs and their memory, tokens, FLOPs and disk.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 
+from eval.report.plan_estimate import estimated, lines
 from steps.early import parse
 from zppo_core.config.overrides import OPTIONS
 from zppo_core.config.plan import plan_text
@@ -28,9 +32,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reader.add_argument(
         "--set", action="append", metavar="SECTION.FIELD=VALUE", default=argparse.SUPPRESS
     )
+    reader.add_argument("--estimate", action="store_true", help="memory, tokens, FLOPs and disk")
+    reader.add_argument("--json", action="store_true", help="the estimate as one JSON object")
     given = reader.parse_args(arguments)
+    shown = given.estimate, given.json
+    del given.estimate, given.json
     argv = ["run"]
     for name, value in vars(given).items():
         argv += [f"--{name}={text}" for text in (value if isinstance(value, list) else [value])]
-    print(plan_text(parse(argv).resolved), end="")
+    resolved = parse(argv).resolved
+    if shown[1]:
+        print(json.dumps(asdict(estimated(resolved.config))))
+        return 0
+    print(plan_text(resolved), end="")
+    if shown[0]:
+        print("\n".join(["", *lines(estimated(resolved.config))]))
     return 0

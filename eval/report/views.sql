@@ -9,7 +9,7 @@ CREATE OR REPLACE MACRO configured(config, rest) AS
     left(md5(from_json(json_merge_patch(
         '$DEFAULTS'::JSON,
         config::JSON,
-        '{"run": {"method": null, "seed": null, "steps_per_task": null},
+        '{"run": {"method": null, "seed": null, "steps_per_task": null, "trackers": null},
           "store": null, "compute": null,
           "trainer": {"mode": null, "token_budget": null, "checkpointing": null,
                       "max_mismatch": null}}'::JSON,

@@ -120,6 +120,7 @@ def test_the_student_is_exported_as_an_ordinary_folder(store, tmp_path: Path, ca
     assert main(["export", "--checkpoint", run, "--to", str(tmp_path / "last")]) == 0
     assert "step 8: 2 files" in capsys.readouterr().out
     assert sorted(p.name for p in (tmp_path / "last").iterdir()) == [
+        "README.md",
         "config.json",
         "model.safetensors",
     ]
@@ -140,6 +141,6 @@ def test_a_student_is_pushed_to_s3(s3_url: str, tmp_path: Path) -> None:
     student(LocalStore(tmp_path / "run"), 4)
     started = time.monotonic()
     assert main(["export", "--checkpoint", str(tmp_path / "run"), "--to", s3_url]) == 0
-    assert open_store(s3_url).list() == ["config.json", "model.safetensors"]
+    assert open_store(s3_url).list() == ["README.md", "config.json", "model.safetensors"]
     assert open_store(s3_url).get("model.safetensors") == b"wwww"
     assert time.monotonic() - started < 20

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
@@ -183,6 +183,11 @@ Format = Annotated[Text, _rule(parse_format)]
 # lists and tables, which were text once and are stored so
 _stored = PlainSerializer(as_text)
 Names = Annotated[tuple[Text, ...], BeforeValidator(list_of), _stored]
+Trackers = Annotated[
+    tuple[Literal["trackio", "wandb", "tensorboard", "mlflow"], ...],
+    BeforeValidator(list_of),
+    _stored,
+]
 Suite = Annotated[Text, BeforeValidator(_listed)]
 Columns = Annotated[Mapping[str, Text], _rule(parse_columns), BeforeValidator(table_of), _stored]
 Tiers = Annotated[Mapping[str, Int], _rule(parse_more), BeforeValidator(table_of), _stored]

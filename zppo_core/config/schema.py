@@ -40,6 +40,7 @@ from zppo_core.config.fields import (
     Text,
     Tiers,
     Tokens,
+    Trackers,
     Whole,
 )
 from zppo_core.config.methods import Method, find_method
@@ -65,6 +66,8 @@ class RunConfig:
     # 0: as many as one pass over the corpus gives
     rollout_steps: Annotated[Int, Field(ge=0, le=999_999)] = 200
     steps_per_task: Count = 20  # rollout steps in one `epoch` task; engines stay alive between them
+    # who hears of each step's metrics besides metrics.jsonl: trackio, wandb, tensorboard, mlflow
+    trackers: Trackers = ()
 
 
 @section

@@ -167,6 +167,15 @@ def read_table(
     return questions, report
 
 
+def check_table(source: str, columns: Mapping[str, str], layout: str = "") -> None:
+    """UserError if `source` holds no row, or its first has not what the layout needs."""
+    _, row = next(open_rows(source), (None, None))
+    if row is None:
+        raise UserError(f"{source} holds no rows; give a table with questions and answers")
+    name = parse_format(layout) or (COLUMNS if columns else guess(row))
+    _Reader(source, name, parse_columns(columns), ANY_SIZE, Counter()).check(row)
+
+
 class _Reader:
     """Reads rows of one table in one layout; UserError if the table lacks what that needs."""
 

@@ -181,7 +181,7 @@ def _remedy(config: Config, gpu_gib: float) -> str:
         )
         estimated = estimate(changed, gpu_gib)
         if estimated is not None and estimated.student_gib <= gpu_gib:
-            return f"it fits with --set {text}"
+            return "it fits with --set " + (f'"{text}"' if ";" in text else text)
     return "take more or larger GPUs"
 
 

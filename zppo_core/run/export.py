@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from zppo_core.errors import UserError
 from zppo_core.protocols import Progress
+from zppo_core.run.model_card import extras, provenance
 from zppo_core.store.checkpoint import Checkpoint, checkpoint_of, latest_checkpoint, step_of, steps
 from zppo_core.store.objects import (
     DamagedObjectError,
@@ -40,8 +41,9 @@ def export(
     """Copy the student of `checkpoint` to `to`, each file compared by its hash at the far end.
 
     `checkpoint` is a run (`runs/<key>`, or s3://…: its newest sound checkpoint, or that of `step`)
-    or one checkpoint's own folder. `whole` copies optimizer and counters too. UserError if there is
-    no such checkpoint, if it is damaged, or if something is at `to` already.
+    or one checkpoint's own folder. `whole` copies optimizer and counters too; a student alone gets
+    a README with its provenance, and a processor that loads without torchvision.
+    UserError if there is no such checkpoint, if it is damaged, or if something is at `to` already.
     """
     if match := _PLACE.fullmatch(checkpoint):
         checkpoint = match["run"] or "."
@@ -53,37 +55,43 @@ def export(
             )
         step = named if step is None else step
     source, target = open_store(checkpoint), open_store(to)
-    checkpoint_found = _find(source, step)
+    chosen = _find(source, step)
     if next(iter(target.entries()), None) is not None:
         raise UserError(f"{to} is not empty; choose a new place or empty it")
     part = "" if whole else "student"
-    names = checkpoint_found.files(part)
+    names = chosen.files(part)
     if not names:
         raise UserError(
-            f"the checkpoint of step {checkpoint_found.step} in {checkpoint} has no {part} folder"
+            f"the checkpoint of step {chosen.step} in {checkpoint} has no {part} folder"
         )
     below = f"{part}/" if part else ""
 
     def copy(name: str) -> None:
         with target.scratch() as folder:
             path = folder / "file"
-            source.get_file(join(checkpoint_found.prefix, name), path)
+            source.get_file(join(chosen.prefix, name), path)
             target.put_file(name.removeprefix(below), path, move=True)
-        if target.digest(name.removeprefix(below)) != checkpoint_found.digests[name]:
+        if target.digest(name.removeprefix(below)) != chosen.digests[name]:
             raise UserError(f"{name} arrived damaged in {to}; empty it and export again")
 
     first = [name for name in names if name.rpartition("/")[2] != LAST]
     in_parallel(copy, first, progress)
+    if not whole:
+        digests = {name.removeprefix(below): chosen.digests[name] for name in names}
+        origin = provenance(source, chosen.step)
+        config = chosen.read(f"{below}{LAST}")
+        for name, data in extras(digests, config, origin).items():
+            target.put(name, data)
     in_parallel(copy, [name for name in names if name not in first])
-    return Exported(checkpoint_found.step, len(names), to)
+    return Exported(chosen.step, len(names), to)
 
 
 def _find(source: ObjectStore, step: int | None) -> Checkpoint:
     if step is None:
-        checkpoint_found = latest_checkpoint(source, "")
-        if checkpoint_found is None:
+        chosen = latest_checkpoint(source, "")
+        if chosen is None:
             raise UserError(f"no sound checkpoint in {source.url}; give a run's folder, runs/<key>")
-        return checkpoint_found
+        return chosen
     try:
         return checkpoint_of(source, "", step)
     except MissingObjectError:

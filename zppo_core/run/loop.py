@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from typing import Any
 
 from zppo_core.algorithm.rollout_step import rollout_step
@@ -13,7 +14,7 @@ from zppo_core.config.schema import method_of
 from zppo_core.errors import UserError
 from zppo_core.records.codecs import AsksCodec, GroupsCodec, TeacherCodec
 from zppo_core.records.context import RecordContext
-from zppo_core.records.phases import Codec, PhaseRecorder, step_unit
+from zppo_core.records.phases import Codec, PhaseJournal, PhaseRecorder, step_unit
 from zppo_core.records.step_tables import step_files
 from zppo_core.run.changes import settle, way_on
 from zppo_core.run.heartbeat import Heartbeat, Listener
@@ -23,6 +24,7 @@ from zppo_core.run.resume import checkpoint, restore, same_beginning
 from zppo_core.run.session import Session, open_session
 from zppo_core.run.spec import Run
 from zppo_core.run.timing import record_stage
+from zppo_core.run.trackers import Trackers
 from zppo_core.store.checkpoint import latest_checkpoint
 from zppo_core.store.lock import RunLock
 
@@ -51,7 +53,7 @@ def advance(
     config = run.config
     check_machine(config)
     target = min(steps_done + config.run.steps_per_task, run.rollout_steps)
-    with RunLock(run.store, run.key):
+    with RunLock(run.store, run.key), ExitStack() as keep:
         latest = latest_checkpoint(run.store, run.key)
         settings = settle(run, config, 0 if latest is None else latest.step)
         if settings.until is not None:  # the next task goes on with others, from a checkpoint there
@@ -68,10 +70,12 @@ def advance(
                 session.state.skipped = 0
             record_run(run, session.model, session.teacher)
             listener = heartbeat.listener = listening(session) if listening else None
+            trackers = keep.enter_context(closing(Trackers(run, config.run.trackers)))
             while session.state.step < target:
                 if crossing := new_pass(session):
                     print(crossing, flush=True)
                 result, seconds = one_step(session, run, after)
+                trackers.finished(result, seconds)
                 if listener is not None:
                     listener.finished(result, seconds)
                 print(summary_line(result, run.rollout_steps, sum(seconds.values())), flush=True)
@@ -102,10 +106,14 @@ def new_pass(session: Session) -> str:
 
 
 def one_step(
-    session: Session, run: Run, after: After = nobody
+    session: Session, run: Run, after: After = nobody, journal: PhaseJournal | None = None
 ) -> tuple[StepResult, dict[str, float]]:
-    """One rollout step: phases through the journal, then the step's own tables."""
+    """One rollout step: phases through the journal, then the step's own tables.
+
+    `journal` stands in for the run's own, where a step is verified.
+    """
     config, step = session.config, session.state.step
+    journal = run.journal if journal is None else journal
     context = RecordContext(
         run.key,
         step,
@@ -133,7 +141,7 @@ def one_step(
     def committed(phase: str) -> None:
         after(step, phase)
 
-    recorder = PhaseRecorder(run.journal, step, codecs, session.clock, committed)
+    recorder = PhaseRecorder(journal, step, codecs, session.clock, committed)
 
     def record(phase: str, compute: Callable[[], Any]) -> Any:
         nonlocal last
@@ -154,9 +162,9 @@ def one_step(
     spent = session.clock.now() - last
     seconds["update"] = spent.seconds
     unit = step_unit(step, "update")
-    if run.journal.read(unit) is None:  # a replayed update has its tables already
+    if journal.read(unit) is None:  # a replayed update has its tables already
         files = step_files(context, result, config.replay.threshold, spent, sync)
-        run.journal.commit(unit, files)
+        journal.commit(unit, files)
         after(step, "update")
     return result, seconds
 

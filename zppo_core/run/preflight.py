@@ -6,14 +6,23 @@ import importlib.util
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
-from zppo_core.config import Config
+from zppo_core.config import LAYOUTS, SCALES, Config, load
 from zppo_core.config.schema import method_of
 from zppo_core.errors import UserError
 from zppo_core.extensions import is_outside
+from zppo_core.run.reach import check_reach
 from zppo_core.run.spec import Run
 from zppo_core.store.objects import S3Store
+
+TRACKERS = {  # tracker -> what is imported, what pip calls it
+    "trackio": ("trackio", "trackio"),
+    "wandb": ("wandb", "wandb"),
+    "tensorboard": ("torch.utils.tensorboard", "tensorboard"),
+    "mlflow": ("mlflow", "mlflow-skinny"),
+}
 
 
 def check(config: Config) -> None:
@@ -44,7 +53,9 @@ def check_own(config: Config) -> None:
 
 
 def check_machine(config: Config) -> None:
-    """Raise UserError if this machine has not the packages, the GPUs, or enough memory on them."""
+    """Raise UserError if this machine has not the packages, the GPUs, or enough memory on them,
+    or if what the run names is not reached from it.
+    """
     from zppo_core.models.memory import fault
 
     check_gpus(config)
@@ -52,6 +63,7 @@ def check_machine(config: Config) -> None:
     sizes = gpu_memory()
     if config.compute.device == "cuda" and sizes and (why := fault(config, min(sizes))):
         raise UserError(f"scale {config.scale} does not fit: {why}")
+    check_reach(config)
 
 
 def check_packages(config: Config) -> None:
@@ -70,6 +82,12 @@ def check_packages(config: Config) -> None:
             "on CUDA the delta layers need flash-linear-attention",
             ("accept a loop that is many times slower with --set trainer.mode=shared_prefix"),
         )
+    for name in config.run.trackers:
+        package, distribution = TRACKERS[name]
+        if importlib.util.find_spec(distribution.partition("-")[0]) is None:
+            raise UserError(
+                f"run.trackers={name} needs {package}; pip install {distribution}, or leave it out"
+            )
     for package, (why, otherwise) in needs.items():
         if importlib.util.find_spec(package) is None:
             raise UserError(f"{why}; pip install -e '.[gpu]', or {otherwise}")
@@ -99,17 +117,42 @@ def check_gpus(config: Config) -> None:
     if count < needed:
         raise UserError(
             f"scale {config.scale} needs {needed} GPUs per node and this machine has {count}; use "
-            "--scale nano on a CPU, a smaller layout with --set compute.student_gpus=1, or run "
-            "on a cluster with --with kubernetes"
+            f"{smaller(config.scale, gpu_memory() or [80.0] * count)}, or run on a cluster with "
+            "--with kubernetes"
         )
+
+
+def smaller(scale: str, gpu_gib: Sequence[float]) -> str:
+    """Which layouts of `scale` fit on GPUs of these sizes [GiB]; nano where none does."""
+    base = scale.partition("@")[0]
+    names = [f"{base}@{layout}" for layout in LAYOUTS] if base in SCALES[1:] else []
+    for remote in ("", "teacher.endpoint=http://HOST:8000/v1"):  # a teacher elsewhere, if it must
+        settings = [remote] if remote else []
+        fit = [n for n in names if n != scale and not misfit(load(n, settings), gpu_gib)]
+        if fit:
+            return " or ".join(f"--scale {n}" for n in fit) + (remote and f" --set {remote}")
+    return "--scale nano on a CPU"
+
+
+def misfit(config: Config, gpu_gib: Sequence[float]) -> str:
+    """Why a node with GPUs of these sizes [GiB] is too small for `config`; empty if it is not."""
+    from zppo_core.models.memory import fault
+
+    c = config.compute
+    needed = c.student_gpus + c.teacher_gpus
+    if len(gpu_gib) < needed:
+        return f"needs {needed} GPUs, here are {len(gpu_gib)}"
+    if c.update_hosts > 1:
+        return f"needs {c.update_hosts} such hosts: compute.ray names their cluster"
+    return fault(config, min(gpu_gib)) if gpu_gib else ""
 
 
 def check_evaluation_device(config: Config) -> None:
     """A model that is to run on CUDA needs a device here, or a remote task that has one."""
     if config.compute.device == "cuda" and count_gpus() == 0:
         raise UserError(
-            "this machine has no GPU; use --set compute.device=cpu;compute.engine=hf, or run on "
-            "a cluster with --with kubernetes"
+            'this machine has no GPU; use --set "compute.device=cpu;compute.engine=hf", or run '
+            "on a cluster with --with kubernetes"
         )
 
 

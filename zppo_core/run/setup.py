@@ -37,6 +37,7 @@ HARMLESS = frozenset(
         "teacher.api_key_env",
         "teacher.concurrency",
         "run.steps_per_task",
+        "run.trackers",
         "store.root",
         "store.cache",
         "store.database",
