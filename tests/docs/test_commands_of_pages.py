@@ -16,7 +16,7 @@ from zppo_core.config import Config
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-FLOWS = {"zppo_flow.py", "hosts_flow.py", "eval_flow.py", "sweep_flow.py"}
+FLOWS = {"zppo_flow.py", "eval_flow.py", "sweep_flow.py"}
 METAFLOW = frozenset(("--with", "--max-workers", "--dry-run", "--set", "--max-cards", "--tag"))
 ACTIONS = ("cache", "database", "judge", "audit")
 
