@@ -63,7 +63,8 @@ ALGORITHM = {
     "kl_coefficient": "kl" not in FIELDS["loss"],
     "reference_reset_count": "reference" not in FIELDS["loss"],
     "online_filtering": not METHODS["zppo"].dynamic_sampling,
-    "tensor_parallel_size_student": "tensor_parallel_size" not in vllm_settings(C, 0.4),
+    "tensor_parallel_size_student": "tensor_parallel_size"
+    not in vllm_settings(C, 0.4, C.student.model),
     "train_temperature_teacher": Sampling(C.rollout.max_tokens).temperature == 1.0,
     "train_top_p_teacher": Sampling(C.rollout.max_tokens).top_p == 1.0,
     "reward": {grade(t, "7").reward for t in (r"\boxed{7}", r"\boxed{8}", "7")} == {0, 1},

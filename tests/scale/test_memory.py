@@ -15,6 +15,7 @@ from transformers.models.qwen3_5 import (
 )
 
 from zppo_core.config import load
+from zppo_core.engines.vllm_kind import vllm_settings
 from zppo_core.models import memory
 from zppo_core.models.qwen3_5 import shape as qwen
 from zppo_core.models.qwen3_5.hybrid import HybridText, checkpointed
@@ -100,7 +101,11 @@ def test_every_preset_fits_the_papers_gpus_and_says_so() -> None:
     [
         ([], 24.0, "vLLM gets"),
         (["trainer.token_budget=262144"], 80.0, "it fits with --set trainer.token_budget="),
-        (["compute.update_processes=1"], 80.0, "it fits with --set compute.offload=true"),
+        (
+            ["compute.update_processes=1"],
+            80.0,
+            'it fits with --set "compute.offload=true;trainer.token_budget=16384"',
+        ),
         (["trainer.checkpointing=false"], 80.0, "take more or larger GPUs"),
     ],
 )
@@ -109,6 +114,26 @@ def test_what_does_not_fit_is_told_with_the_smallest_change(sets, gib, words) ->
     assert words in said
     assert "GiB" in said
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("scale", "gib", "blocks"),
+    # by vLLM 0.32's own formulas, with 2 GiB for its trial pass
+    [("9B", 32.0, 753), ("4B", 32.0, 1317), ("4B", 9.6, 0)],
+)
+def test_an_engines_cache_has_the_blocks_of_vllms_rule(scale: str, gib: float, blocks: int) -> None:
+    shape = memory.shapes()[f"Qwen/Qwen3.5-{scale}"]
+    assert shape.block_bytes == 528 * 8 * 2 * 4 * 256 * 2
+    assert memory.cache_blocks(shape, gib) == pytest.approx(blocks, rel=0.03)
+    settings = vllm_settings(load(scale), 0.4, f"Qwen/Qwen3.5-{scale}", gpu_gib=gib / 0.4)
+    assert settings["max_num_seqs"] <= max(1, blocks)  # or it does not start
+
+
+def test_an_engine_that_cannot_start_is_told_with_its_share() -> None:
+    tight = load("4B@lora-24gb", ["teacher.endpoint=http://there/v1", "compute.engine_memory=0.4"])
+    assert memory.fault(tight, 24.0).endswith("it fits with --set compute.engine_memory=0.5")
+    assert memory.fault(load("4B@lora-24gb", ["teacher.endpoint=http://there/v1"]), 24.0) == ""
+    assert "take larger GPUs" in memory.fault(load("9B@lora-24gb"), 24.0)
 
 
 def test_a_teacher_that_does_not_fit_is_told_too() -> None:
@@ -123,7 +148,7 @@ def test_a_teacher_beside_the_students_engine_has_that_engines_share_of_the_gpu(
     assert "needs 84 of 80 GiB" in said
     assert said.endswith("set teacher.endpoint")
     said = memory.fault(load("4B@lora-24gb"), 24.0)
-    assert said.startswith("beside the student's engine a teacher needs 29 of 10 GiB (weights 25")
+    assert said.startswith("beside the student's engine a teacher needs 29 of 12 GiB (weights 25")
     for layout, gib in (("9B@one-gpu", 80.0), ("4B@lora-24gb", 24.0)):
         assert memory.fault(load(layout, ["teacher.endpoint=http://there:8000/v1"]), gib) == ""
 

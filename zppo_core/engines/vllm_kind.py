@@ -9,6 +9,7 @@ from zppo_core.config import Config
 from zppo_core.engines import vllm
 from zppo_core.engines.base import EngineKind, is_address
 from zppo_core.engines.pool import EnginePool
+from zppo_core.models.memory import GIB, longest, sequences, shapes
 from zppo_core.protocols import Engine
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from zppo_core.models.renderer import Renderer
 
-ROOM = 512  # tokens of templates and tags around a prompt's parts
 ALONE = 0.9  # share of a GPU that an engine takes which has it to itself
 
 
@@ -31,7 +31,7 @@ class VllmKind(EngineKind):
         evaluating: bool = False,
     ) -> Engine:
         name = config.student.model
-        settings = vllm_settings(config, config.compute.engine_memory)
+        settings = vllm_settings(config, config.compute.engine_memory, name)
         if evaluating:
             settings |= evaluation_settings(config, name)
         if config.compute.student_gpus < 2:
@@ -56,11 +56,12 @@ class VllmKind(EngineKind):
         first, gpus = config.compute.student_gpus, config.compute.teacher_gpus
         # on GPUs of its own if it has any, else beside the student
         own = [str(gpu) for gpu in range(first, first + gpus)]
-        settings = vllm_settings(config, ALONE if gpus else config.compute.engine_memory)
+        width = config.compute.teacher_tensor_parallel or max(gpus, 1)
+        share = ALONE if gpus else config.compute.engine_memory
+        settings = vllm_settings(config, share, name, width)
         if evaluating:
             context = min(config.evaluation.context, models.context(name))
             settings |= {"max_model_len": context}
-        width = config.compute.teacher_tensor_parallel or max(gpus, 1)
         engines: list[Engine] = []
         for i in range(0, max(gpus, 1), width):
             known = engines[0].name if engines else ""  # the weights are read for their name once
@@ -93,16 +94,28 @@ def evaluation_settings(config: Config, name: str) -> dict[str, Any]:
     return settings
 
 
-def vllm_settings(config: Config, memory: float) -> dict[str, Any]:
-    """Lengths and memory for `vllm.LLM`; on GPUs the engine can sleep between phases."""
-    # all of a group may be wrong: their candidates, and their answers once more (section 5)
-    candidates = 2 * config.rollout.group_size * config.reformulation.candidate_tokens
-    settings: dict[str, Any] = {
-        "max_model_len": config.data.max_prompt_tokens
-        + candidates
-        + ROOM
-        + config.rollout.max_tokens,
-    }
+def vllm_settings(
+    config: Config, memory: float, name: str, width: int = 1, gpu_gib: float | None = None
+) -> dict[str, Any]:
+    """Lengths and memory for `vllm.LLM` of the model `name`, whose engine sleeps between phases.
+
+    On a GPU of `gpu_gib` (default: this machine's first) it has a share of `memory`. A model whose
+    shape is known may have so many sequences at once as its cache has room for.
+    """
+    settings: dict[str, Any] = {"max_model_len": longest(config)}
     if config.compute.device == "cpu":
         return settings
-    return settings | {"gpu_memory_utilization": memory, "enable_sleep_mode": True}
+    settings |= {"gpu_memory_utilization": memory, "enable_sleep_mode": True}
+    gib, shape = gpu_gib or first_gpu_gib(), shapes().get(name)
+    if gib and shape is not None:
+        settings["max_num_seqs"] = sequences(shape, memory * gib, width)
+    return settings
+
+
+def first_gpu_gib() -> float:
+    """GiB of this process's first GPU; 0 without one."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return 0.0
+    return float(torch.cuda.get_device_properties(0).total_memory) / GIB

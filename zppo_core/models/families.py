@@ -68,6 +68,15 @@ class Shape(Protocol):
         """What a sequence holds, whatever its length."""
         ...
 
+    @property
+    def block_bytes(self) -> int:
+        """A block of vLLM's cache."""
+        ...
+
+    def blocks_of(self, tokens: int) -> int:
+        """Blocks that one sequence takes."""
+        ...
+
     def activation_bytes(self, tokens: int, checkpointing: bool, pictures: int = 0) -> int:
         """What a pass over `tokens` keeps for the backward pass, in bfloat16, when it keeps most.
 

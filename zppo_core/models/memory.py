@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import ceil
 
 from zppo_core.config import Config, load
 from zppo_core.config.schema import method_of
@@ -21,6 +22,9 @@ from zppo_core.processes.command_line import command, reported
 GIB = 2**30
 BUCKET = 200_000_000  # gradients that ranks exchange at once, as in training/deepspeed.py
 CONTEXT = 2.0  # GiB that CUDA, kernels and communication take
+PROFILING = 2.0  # GiB that vLLM's trial pass and its CUDA graphs take of an engine's share
+MOST_SEQUENCES = 256  # at once in an engine
+ROOM = 512  # tokens of templates and tags around a prompt's parts
 
 
 @dataclass(frozen=True)
@@ -123,11 +127,34 @@ def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
     return Estimate(update, rollout, beside)
 
 
+def longest(config: Config) -> int:
+    """Tokens of the longest sequence that an engine is asked for.
+
+    All of a group may be wrong: their candidates, and their answers once more (section 5).
+    """
+    candidates = 2 * config.rollout.group_size * config.reformulation.candidate_tokens
+    return config.data.max_prompt_tokens + candidates + ROOM + config.rollout.max_tokens
+
+
+def cache_blocks(shape: Shape, gib: float, width: int = 1) -> int:
+    """Blocks of vLLM's cache in `gib` of each of `width` GPUs, beside weights and its trial pass.
+
+    A model with states does not start if it may have more sequences at once than blocks.
+    """
+    room = gib - shape.params * shape.bytes / width / GIB - PROFILING
+    return max(0, int(room * GIB * width / shape.block_bytes))
+
+
+def sequences(shape: Shape, gib: float, width: int = 1) -> int:
+    """Sequences that an engine may have at once: each has its states and a block of tokens."""
+    return max(1, min(MOST_SEQUENCES, cache_blocks(shape, gib, width) // shape.blocks_of(1)))
+
+
 def engine_gib(config: Config) -> float:
-    """The least that a student's vLLM engine can work with: weights and one response's cache."""
+    """The least that a student's vLLM engine starts with: weights, trial pass, one response."""
     student = shapes()[config.student.model]
-    tokens = config.data.max_prompt_tokens + config.rollout.max_tokens
-    return (student.params * 2 + student.cache_bytes * tokens + student.state_bytes) / GIB
+    blocks = student.blocks_of(longest(config))
+    return (student.params * 2 + student.block_bytes * blocks) / GIB + PROFILING
 
 
 def fault(config: Config, gpu_gib: float) -> str:
@@ -139,7 +166,7 @@ def fault(config: Config, gpu_gib: float) -> str:
     if c.engine == "vllm" and c.engine_memory * gpu_gib < engine_gib(config):
         return (
             f"vLLM gets {c.engine_memory * gpu_gib:.0f} GiB of a student's GPU and needs "
-            f"{engine_gib(config):.0f}; raise compute.engine_memory or take larger GPUs"
+            f"{engine_gib(config):.0f}; {_more_for_the_engine(config, gpu_gib)}"
         )
     shared = c.teacher_gpus == 0 and c.engine == "vllm"
     if estimated.teacher_gib > (share := c.engine_memory * gpu_gib if shared else gpu_gib):
@@ -158,22 +185,41 @@ def fault(config: Config, gpu_gib: float) -> str:
     return f"{why} ({spelt(estimated.student)}); {remedy}"
 
 
+def _more_for_the_engine(config: Config, gpu_gib: float) -> str:
+    """The share of the GPU that a student's engine starts with, if there is room for it."""
+    share = ceil(20 * engine_gib(config) / gpu_gib) / 20
+    if share < 1:
+        compute = replace(config.compute, engine_memory=share)
+        estimated = estimate(replace(config, compute=compute), gpu_gib)
+        if estimated is not None and estimated.student_gib <= gpu_gib:
+            return f"it fits with --set compute.engine_memory={share:g}"
+    return "take larger GPUs"
+
+
 def spelt(needs: Sequence[Need]) -> str:
     return ", ".join(f"{n.what} {n.gib:.0f}" for n in needs if n.gib >= 0.5)
 
 
 def _remedy(config: Config, gpu_gib: float) -> str:
     """The first of these that makes it fit: less at once, more shared, main memory."""
-    longest = config.data.max_prompt_tokens + config.rollout.max_tokens
-    budget, changes = config.trainer.token_budget, []
-    while budget > longest:
-        budget = max(budget // 2, longest)
+    least = config.data.max_prompt_tokens + config.rollout.max_tokens
+    budget = config.trainer.token_budget
+    changes: list[tuple[str, dict[str, dict[str, object]]]] = []
+    while budget > least:
+        budget = max(budget // 2, least)
         changes.append((f"trainer.token_budget={budget}", {"trainer": {"token_budget": budget}}))
-    changes.append(("compute.zero_stage=3", {"compute": {"zero_stage": 3}}))
-    changes.append(("compute.offload=true", {"compute": {"offload": True}}))
-    both = {"compute": {"offload": True, "zero_stage": 3}, "trainer": {"token_budget": budget}}
-    all_of_it = f"compute.offload=true;compute.zero_stage=3;trainer.token_budget={budget}"
-    changes.append((all_of_it, both))
+    less: dict[str, object] = {"token_budget": budget}
+    sharded, apart = "compute.zero_stage=3", "compute.offload=true"
+    batches = f"trainer.token_budget={budget}"
+    changes += [
+        (sharded, {"compute": {"zero_stage": 3}}),
+        (apart, {"compute": {"offload": True}}),
+        (f"{apart};{batches}", {"compute": {"offload": True}, "trainer": less}),
+        (
+            f"{apart};{sharded};{batches}",
+            {"compute": {"offload": True, "zero_stage": 3}, "trainer": less},
+        ),
+    ]
     for text, change in changes:
         changed = replace(
             config,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
+from math import ceil
 
 VOCAB = 248_320
 HEAD_DIM, LINEAR_DIM, KEY_HEADS, KERNEL, EVERY = 256, 128, 16, 4, 4  # common to the family
@@ -74,6 +75,24 @@ class Shape:
         linear = self.layers - self.full_layers
         mixed = 2 * KEY_HEADS * LINEAR_DIM + self.value_heads * LINEAR_DIM
         return linear * (self.value_heads * LINEAR_DIM * LINEAR_DIM * 4 + mixed * (KERNEL - 1) * 2)
+
+    @property
+    def block_tokens(self) -> int:
+        """Tokens of a block of vLLM's cache: so many that keys and values fill a state's page."""
+        state = self.state_bytes / (self.layers - self.full_layers)
+        return 16 * ceil(state / (16 * self.cache_bytes / self.full_layers))
+
+    @property
+    def block_bytes(self) -> int:
+        """A block of vLLM's cache: one page for each layer of a group of layers."""
+        return self.block_tokens * self.cache_bytes
+
+    def blocks_of(self, tokens: int) -> int:
+        """Blocks of a sequence: its keys and values, and two states for each group of layers.
+
+        The second state is that of the prefix, which other members of the group begin with.
+        """
+        return ceil(tokens / self.block_tokens) + 2 * (EVERY - 1)
 
     def activation_bytes(self, tokens: int, checkpointing: bool, pictures: int = 0) -> int:
         """What a pass over `tokens` keeps for the backward pass, in bfloat16, when it keeps most.
