@@ -84,12 +84,16 @@ def _summarised(config: Config, method: Method) -> float:
 
     A question that gives a BCQ and an NCQ has its wrong responses compressed for both.
     """
-    kinds, r = set(method.reformulations), config.reformulation
+    # a placebo has as many texts as what it stands for
+    kinds, r = {k.removeprefix("placebo_") for k in method.reformulations}, config.reformulation
     if kinds - {"hint"} and r.compression == "extract":
         return 0.0
     group = config.rollout.group_size
-    texts = {"bcq": 2.0, "ncq": float(group), "hint": 1.0, "prefix": 0.0}
-    each = (1 + group) / 2 if {"bcq", "ncq"} <= kinds else max(texts[k] for k in kinds)
+    pairs = ("bcq", "shuffled_bcq", "lorem", "bcq_right_only", "bcq_wrong_only")
+    texts = {**dict.fromkeys(pairs, 2.0), "hint": 1.0, "prefix": 0.0, "again": 0.0}
+    # of NCQ and of a user's own kinds: all responses of a group
+    most = max(texts.get(kind, float(group)) for kind in kinds)
+    each = (1 + group) / 2 if {"bcq", "ncq"} <= kinds else most
     return config.rollout.new_prompts * r.ratio * each * r.candidate_tokens
 
 

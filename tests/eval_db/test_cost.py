@@ -206,3 +206,19 @@ def test_the_command_plans_and_refuses(capsys):
     assert said.strip().endswith("took 92 hours (Table 9)")
     assert cost.main(["--plan", "7B"]) == 2
     assert "0.8B, 2B, 4B, 9B" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("control", "like"),
+    [
+        ("zppo_placebo", "zppo"),
+        ("grpo_replay_placebo_bcq", "grpo_replay_bcq"),
+        ("grpo_replay_placebo_ncq", "grpo_replay_ncq"),
+        ("grpo_replay_shuffled_bcq", "grpo_replay_bcq"),
+    ],
+)
+def test_a_control_is_planned_as_what_it_stands_for(control: str, like: str) -> None:
+    one, other = (cost.plan(load("4B", [f"run.method={m}"]), 4e9) for m in (control, like))
+    assert one.tokens == other.tokens
+    again = cost.plan(load("4B", ["run.method=grpo_replay_again"]), 4e9)
+    assert again.tokens["teacher summarises"] == 0

@@ -46,14 +46,33 @@ PAPER = {
 }
 
 
+CONTROLS = {
+    "zppo_placebo": ("placebo_bcq", "placebo_ncq"),
+    **{
+        f"grpo_replay_{kind}": (kind,)
+        for kind in (
+            "placebo_bcq",
+            "placebo_ncq",
+            "shuffled_bcq",
+            "lorem",
+            "bcq_right_only",
+            "bcq_wrong_only",
+            "again",
+        )
+    },
+}
+
+
 def world_of(tmp_path, method: str, **sets) -> World:
     if method == "zppo_teachers":
         sets = {"teacher.more_models": "nano:student", **sets}
     return World(tmp_path, student_with(some_right), method=method, **sets)
 
 
-def test_the_fourteen_methods_are_the_papers_rows() -> None:
-    assert {m.name: (m.replay, m.reformulations, m.loss) for m in METHODS.values()} == PAPER
+def test_the_fourteen_methods_are_the_papers_rows_and_controls_replace_their_kinds() -> None:
+    records = {m.name: (m.replay, m.reformulations, m.loss) for m in METHODS.values()}
+    controls = {name: (True, kinds, "surrogate") for name, kinds in CONTROLS.items()}
+    assert records == PAPER | controls
     assert [m.name for m in METHODS.values() if m.dynamic_sampling] == ["zppo_dynamic"]
     assert [m.name for m in METHODS.values() if not m.uses_teacher] == ["grpo", "grpo_replay"]
 

@@ -81,6 +81,10 @@ class Reformulation(ABC):
     ) -> Chosen:
         """What an instance is made of: the hard question's `group`, all teacher `draws` for it."""
 
+    def among(self, instances: Sequence[Instance]) -> list[Instance]:
+        """All instances of this kind in a step; a control exchanges here what they are made of."""
+        return list(instances)
+
     def candidates(self, chosen: Chosen) -> tuple[str, ...]:
         """The responses to compress before `write`: those that stand in the prompt."""
         return ()
@@ -159,6 +163,15 @@ class PromptWriter:
             asks = kind.write([instances[i] for i in places], context)
             written.update(zip(places, asks, strict=True))
         return [written[i] for i in range(len(instances))]
+
+
+def settled(instances: Sequence[Instance]) -> list[Instance]:
+    """A step's instances in order, after each kind has seen all of its own."""
+    placed: dict[int, Instance] = {}
+    for kind in dict.fromkeys(one.kind for one in instances):
+        places = [i for i, one in enumerate(instances) if one.kind is kind]
+        placed.update(zip(places, kind.among([instances[i] for i in places]), strict=True))
+    return [placed[i] for i in range(len(instances))]
 
 
 def wrong_rollouts(group: Group) -> list[tuple[str, str | None]]:

@@ -11,7 +11,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from zppo_core.algorithm.augmentation_plan import plan_augmentations
-from zppo_core.algorithm.reformulation import Instance, PromptContext, PromptWriter, floor_fraction
+from zppo_core.algorithm.reformulation import (
+    Instance,
+    PromptContext,
+    PromptWriter,
+    floor_fraction,
+    settled,
+)
 from zppo_core.algorithm.reformulations import find
 from zppo_core.algorithm.replay_buffer import BufferEvent
 from zppo_core.algorithm.step_types import (
@@ -314,7 +320,7 @@ def reformulate(
     context = PromptContext(roles, config, derive_seed(config.run.seed, "compression", step))
     writer = PromptWriter(context)
     asks: list[Ask] = []
-    parts = slices(instances, config.compute.overlap)
+    parts = slices(settled(instances), config.compute.overlap)
     with BackgroundQueue[Sampled]() as student:
         for i, part in enumerate(parts):
             asks += (written := writer.write(part))

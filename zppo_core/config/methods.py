@@ -112,7 +112,30 @@ _ALL = (
     Method("zppo_teachers", True, _BOTH, "surrogate", "zppo, candidates from several teachers"),
 )
 
-METHODS: dict[str, Method] = {m.name: m for m in _ALL}
+# ours: is it the content of the candidates that helps? Each replaces BCQ, NCQ or both of zppo
+_CONTROLS = (
+    Method(
+        "zppo_placebo",
+        True,
+        ("placebo_bcq", "placebo_ncq"),
+        "surrogate",
+        "replay, BCQ and NCQ with candidates of another question",
+    ),
+    *(
+        Method(f"grpo_replay_{kind}", True, (kind,), "surrogate", f"replay and {shown}")
+        for kind, shown in {
+            "placebo_bcq": "BCQ with candidates of another question",
+            "placebo_ncq": "NCQ with wrong responses to another question",
+            "shuffled_bcq": "BCQ with two wrong candidates",
+            "lorem": "BCQ with random words for candidates",
+            "bcq_right_only": "the right candidate alone",
+            "bcq_wrong_only": "the wrong candidate alone",
+            "again": "more plain rollouts of hard questions",
+        }.items()
+    ),
+)
+
+METHODS: dict[str, Method] = {m.name: m for m in (*_ALL, *_CONTROLS)}
 
 
 def find_method(name: str) -> Method:
