@@ -162,8 +162,8 @@ def test_a_thought_without_end_is_no_answer_of_a_model_of_lm_evals_own(
     for instance in task.instances:
         instance.resps = [reply]
     task.apply_filters()
-    assert {s.answer for s in task.marked} == {answer}
-    assert {s.outcome == "unfinished" for s in task.marked} == {answer is None}
+    assert {s.answer for s in task.scored} == {answer}
+    assert {s.outcome == "unfinished" for s in task.scored} == {answer is None}
 
 
 def test_thinking_is_the_papers_unless_it_is_given(monkeypatch):

@@ -7,7 +7,6 @@ named, and only where the run trains. A tracker hears each step once, also of a 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +17,7 @@ from zppo_core.errors import UserError
 from zppo_core.run.metrics import metrics_of
 from zppo_core.run.preflight import TRACKERS
 from zppo_core.run.spec import Run
+from zppo_core.store.base import join
 
 Metrics = Mapping[str, float]
 
@@ -75,7 +75,7 @@ def opened(name: str, run: Run) -> Tracker:
 
 
 def log_folder(run: Run) -> Path:
-    """Where files of metrics lie: beside the run's journal, or in runs/ where that is on S3."""
+    """Where files of trackers lie: beside the run's journal, or in runs/ where that is on S3."""
     root = run.store_url if "://" not in run.store_url else "runs"
     folder = Path(root) / run.key
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,11 +83,16 @@ def log_folder(run: Run) -> Path:
 
 
 class Trackers:
-    """All that hear of a run's steps; a step that was told of before is not told again."""
+    """All that hear of a run's steps; a step that was told of before is not told again.
+
+    `metrics.jsonl` lies in the store beside the journal and is replaced as a whole: a kill leaves
+    no half of a line, and a run on S3 writes nothing here.
+    """
 
     def __init__(self, run: Run, names: Sequence[str] = ()) -> None:
-        self.path = log_folder(run) / "metrics.jsonl"
-        self.told = last_step(self.path)
+        self.store, self.key = run.store, join(run.key, "metrics.jsonl")
+        self.lines = self.store.get(self.key) if self.store.exists(self.key) else b""
+        self.told = int(json.loads(self.lines.splitlines()[-1])["step"]) if self.lines else -1
         self.trackers = [opened(name, run) for name in names]
 
     def finished(self, result: StepResult, seconds: Mapping[str, float]) -> None:
@@ -95,10 +100,8 @@ class Trackers:
         if result.step <= self.told:
             return
         metrics = metrics_of(result, seconds)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": result.step, **metrics}) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        self.lines += json.dumps({"step": result.step, **metrics}).encode() + b"\n"
+        self.store.put(self.key, self.lines)
         self.told = result.step
         for tracker in self.trackers:
             tracker.log(metrics, result.step)
@@ -107,12 +110,3 @@ class Trackers:
         """Let every tracker write out what it holds."""
         for tracker in self.trackers:
             tracker.close()
-
-
-def last_step(path: Path) -> int:
-    """The last whole line's step, -1 without any; a line that a kill cut off is taken away."""
-    if not path.exists():
-        return -1
-    whole = path.read_bytes().rpartition(b"\n")[0]
-    path.write_bytes(whole + b"\n" if whole else b"")
-    return int(json.loads(whole.splitlines()[-1])["step"]) if whole else -1
