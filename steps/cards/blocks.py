@@ -37,9 +37,9 @@ def image_tags(images: Sequence[bytes]) -> str:
     return f'<div class="pictures">{tags}</div>' if tags else ""
 
 
-def head(title: str, about: str = "") -> str:
+def head(title: str, subtitle: str = "") -> str:
     """The top of a card."""
-    return f'<header class="top"><h1>{escape(title)}</h1><p>{escape(about)}</p></header>'
+    return f'<header class="top"><h1>{escape(title)}</h1><p>{escape(subtitle)}</p></header>'
 
 
 def heading(text: str, note: str = "") -> str:
@@ -122,11 +122,11 @@ def facts(values: Mapping[str, str], code: bool = False) -> str:
     return f'<dl class="panel">{rows}</dl>'
 
 
-def alarm_list(said: Sequence[str], calm: str) -> str:
+def alarm_list(sentences: Sequence[str], calm: str) -> str:
     """What is amiss, or that nothing is."""
-    if not said:
+    if not sentences:
         return f'<p class="calm">{escape(calm)}</p>'
-    items = "".join(f"<li>{escape(text)}</li>" for text in said)
+    items = "".join(f"<li>{escape(text)}</li>" for text in sentences)
     return f'<div class="alarms" role="alert"><ul>{items}</ul></div>'
 
 

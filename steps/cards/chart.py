@@ -170,7 +170,7 @@ def stacked(
     width = -(-len(steps) // MOST_BINS)
     bins = [steps[i : i + width] for i in range(0, len(steps), width)]
     heights = {
-        name: [sum(points.get(x, 0.0) for x in own) / len(own) for own in bins]
+        name: [sum(points.get(x, 0.0) for x in steps_of) / len(steps_of) for steps_of in bins]
         for name, points in kept.items()
     }
     scale = scale_of([sum(column) for column in zip(*heights.values(), strict=True)], True, None)
@@ -185,7 +185,7 @@ def stacked(
         for i, name in enumerate(kept)
     }
     marks = []
-    for i, own in enumerate(bins):
+    for i, steps_of in enumerate(bins):
         below = 0.0
         for name, values in heights.items():
             top, bottom = scale.y(below + values[i]), scale.y(below)
@@ -198,8 +198,8 @@ def stacked(
                 f'width="{each * 0.84:.1f}" height="{bottom - top:.1f}" fill="{colour}" '
                 f'fill-opacity="{depth:.2f}"/>'
             )
-        said = [f"{name}: {form(values[i])}" for name, values in heights.items()]
-        marks.append(_band(LEFT + each * i, each, _steps(own), said))
+        labels = [f"{name}: {form(values[i])}" for name, values in heights.items()]
+        marks.append(_band(LEFT + each * i, each, _steps(steps_of), labels))
     legend = [(n, looks[n][0], form(heights[n][-1]), looks[n][1]) for n in kept]
     ticks = [x for x in step_ticks(steps[0], steps[-1]) if x_of(x) <= LEFT + PLOT_W]
     return figure(title, _axes(scale, form, ticks, x_of) + "".join(marks), legend, note)
@@ -235,14 +235,14 @@ def intervals(title: str, values: Sequence[Interval], form: Format = percent) ->
         y = 6 + tall * rows.index(v.row) + each * names.index(v.series) + each / 2
         colour = colour_of(v.series, names.index(v.series))
         x = left + width * v.score
-        said = f"{v.row or title}, {v.series}: {form(v.score)}"
+        label = f"{v.row or title}, {v.series}: {form(v.score)}"
         if v.low is not None and v.high is not None:
             a, b = left + width * v.low, left + width * v.high
             marks.append(f'<path class="mark" d="M{a:.1f} {y:.1f}H{b:.1f}" stroke="{colour}"/>')
-            said += f", 95 %: {form(v.low)} to {form(v.high)}"
+            label += f", 95 %: {form(v.low)} to {form(v.high)}"
         marks.append(
             f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="3.6" fill="{colour}">'
-            f"<title>{escape(said)}</title></circle>"
+            f"<title>{escape(label)}</title></circle>"
         )
     for i, name in enumerate(rows):
         y = 6 + tall * i + tall / 2 - 1
@@ -268,9 +268,9 @@ def figure(
         f"</i>{escape(entry[0])}{f' <b>{escape(entry[2])}</b>' if entry[2] else ''}</span>"
         for entry in legend
     )
-    about = f"<small>{escape(note)}</small>" if note else ""
+    caption = f"<small>{escape(note)}</small>" if note else ""
     return (
-        f'<figure class="chart"><figcaption>{escape(title)}{about}</figcaption>'
+        f'<figure class="chart"><figcaption>{escape(title)}{caption}</figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">{body}</svg>'
         f'<div class="legend">{items}</div></figure>'
     )
@@ -287,8 +287,8 @@ def _thinned(points: Points) -> Points:
     width = -(-len(points) // MOST_POINTS)
     if width <= 1:
         return points
-    own = [points[i : i + width] for i in range(0, len(points), width)]
-    return [(p[-1][0], sum(y for _, y in p) / len(p)) for p in own]
+    runs = [points[i : i + width] for i in range(0, len(points), width)]
+    return [(p[-1][0], sum(y for _, y in p) / len(p)) for p in runs]
 
 
 def _axes(scale: Scale, form: Format, ticks: Sequence[int], x_of: Callable[[float], float]) -> str:
@@ -305,17 +305,17 @@ def _axes(scale: Scale, form: Format, ticks: Sequence[int], x_of: Callable[[floa
     return grid + below + name
 
 
-def _band(x: float, width: float, head: str, said: Sequence[str]) -> str:
+def _band(x: float, width: float, head: str, labels: Sequence[str]) -> str:
     """An invisible column that says its values where a pointer rests."""
-    text = escape("\n".join([head, *said]))
+    text = escape("\n".join([head, *labels]))
     return (
         f'<rect class="band" x="{x:.1f}" y="{TOP}" width="{width:.1f}" height="{PLOT_H}">'
         f"<title>{text}</title></rect>"
     )
 
 
-def _steps(own: Sequence[int]) -> str:
-    return f"step {own[0]}" if len(own) == 1 else f"steps {own[0]} to {own[-1]}, mean"
+def _steps(bins: Sequence[int]) -> str:
+    return f"step {bins[0]}" if len(bins) == 1 else f"steps {bins[0]} to {bins[-1]}, mean"
 
 
 def _told(
@@ -331,7 +331,11 @@ def _told(
             max(LEFT, x_of(x) - width / 2),
             width,
             f"step {x}",
-            [f"{name}: {form(own[x])}" for name, own in values.items() if x in own],
+            [
+                f"{name}: {form(of_series[x])}"
+                for name, of_series in values.items()
+                if x in of_series
+            ],
         )
         for x in shown
     )

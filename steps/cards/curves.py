@@ -14,7 +14,7 @@ BUFFER = "#0072b2"
 
 def of_steps(steps: Sequence[StepRow], names: Mapping[str, str]) -> dict[str, Points]:
     """Series by the name they are shown under, of the columns that have them."""
-    found: dict[str, Points] = {}
+    lines: dict[str, Points] = {}
     for shown, column in names.items():
         points = [
             (row["step"], float(value))
@@ -22,29 +22,31 @@ def of_steps(steps: Sequence[StepRow], names: Mapping[str, str]) -> dict[str, Po
             if isinstance(value := dict(row)[column], (int, float))
         ]
         if points:
-            found[shown] = points
-    return found
+            lines[shown] = points
+    return lines
 
 
 def by(rows: Iterable[Mapping[str, object]], name: str, value: str) -> Mapping[str, Points]:
     """Rows with a step as a series for each value of `name`."""
-    found: dict[str, list[tuple[int, float]]] = {}
+    points: dict[str, list[tuple[int, float]]] = {}
     for row in rows:
         step, height = row["step"], row[value]
         if isinstance(step, int) and isinstance(height, (int, float)):
-            found.setdefault(str(row[name]), []).append((step, float(height)))
-    return {key: found[key] for key in sorted(found, key=kind_order)} if name == "kind" else found
+            points.setdefault(str(row[name]), []).append((step, float(height)))
+    return (
+        {key: points[key] for key in sorted(points, key=kind_order)} if name == "kind" else points
+    )
 
 
-def learning(found: Progress) -> list[str]:
+def learning(record: Progress) -> list[str]:
     """What the student learns and writes: accuracy, buffer, groups, responses."""
-    steps = found["steps"]
-    accuracy = by(found["kinds"], "kind", "accuracy")
+    steps = record["steps"]
+    accuracy = by(record["kinds"], "kind", "accuracy")
     return [
         lines("Accuracy by kind of group", accuracy, percent, WHOLE),
         stacked(
             "Replay buffer by accuracy at admission",
-            by(found["held"], "entry", "held"),
+            by(record["held"], "entry", "held"),
             plain,
             shades=BUFFER,
         ),
@@ -63,22 +65,22 @@ def learning(found: Progress) -> list[str]:
         ),
         lines(
             "Length of a response",
-            by(found["kinds"], "kind", "response_tokens"),
+            by(record["kinds"], "kind", "response_tokens"),
             note="tokens, mean by kind of group",
         ),
         lines(
             "Responses without an answer",
             of_steps(
-                found["steps"], {"cut at the cap": "truncated_share", "no box": "no_box_share"}
+                record["steps"], {"cut at the cap": "truncated_share", "no box": "no_box_share"}
             ),
             percent,
         ),
     ]
 
 
-def optimisation(found: Progress) -> list[str]:
+def optimisation(record: Progress) -> list[str]:
     """The updates: loss, gradient, entropy, clips, ratio, mismatch."""
-    steps = found["steps"]
+    steps = record["steps"]
 
     def one(title: str, column: str, note: str, zero: bool = True, form: Format = plain) -> str:
         return lines(title, of_steps(steps, {"mean": column}), form, None, zero, note)
@@ -105,19 +107,19 @@ def optimisation(found: Progress) -> list[str]:
     ]
 
 
-def speed(found: Progress) -> list[str]:
+def speed(record: Progress) -> list[str]:
     """Time: tokens a second, seconds by phase."""
     order = ("plain", "teacher", "reformulate", "augmented", "update")
-    spent = by(found["phases"], "phase", "seconds")
+    spent = by(record["phases"], "phase", "seconds")
     ranked = sorted(spent, key=lambda p: (order.index(p) if p in order else len(order), p))
     return [
         lines(
-            "Sampled tokens a second", of_steps(found["steps"], {"tokens/s": "tokens_per_second"})
+            "Sampled tokens a second", of_steps(record["steps"], {"tokens/s": "tokens_per_second"})
         ),
         stacked("Seconds by phase", {name: spent[name] for name in ranked}, seconds),
         lines(
             "Models at work",
-            by(found["busy"], "role", "busy"),
+            by(record["busy"], "role", "busy"),
             percent,
             WHOLE,
             note="share of a step's time; the rest of it a model waits",

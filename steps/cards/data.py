@@ -30,7 +30,7 @@ class Corpus:
     digest: str
     source: str
     steps: int
-    about: Mapping[str, str]
+    facts_of: Mapping[str, str]
 
 
 def measured(questions: Iterable[Question]) -> tuple[int, tuple[int, ...]]:
@@ -42,17 +42,19 @@ def measured(questions: Iterable[Question]) -> tuple[int, tuple[int, ...]]:
     return pictures, tuple(lengths)
 
 
-def draw(card: Card, run: Run, found: ListCorpus, preview: Preview, steps: int) -> None:
+def draw(card: Card, run: Run, questions: ListCorpus, preview: Preview, steps: int) -> None:
     """Put the card in place of what was there."""
-    pictures, lengths = measured(found[i] for i in found.new_ids(0, min(len(found), SAMPLED)))
-    source, about = run.config.data.source, {"store": f"{run.store_url}/{run.key}"}
-    corpus = Corpus(len(found), pictures, lengths, found.digest(), source, steps, about)
+    pictures, lengths = measured(
+        questions[i] for i in questions.new_ids(0, min(len(questions), SAMPLED))
+    )
+    source, facts = run.config.data.source, {"store": f"{run.store_url}/{run.key}"}
+    corpus = Corpus(len(questions), pictures, lengths, questions.digest(), source, steps, facts)
     put(card, *view(run.key, corpus, preview))
 
 
 def view(name: str, corpus: Corpus, preview: Preview) -> list[str]:
     """Counts, lengths, what golds earn, and ten rows as the student sees them."""
-    said = [
+    sentences = [
         f"{len(preview.unrewarded):,} of {preview.graded:,} gold answers do not earn the reward "
         f"themselves, so that nothing can; first {i}: {gold!r} ({why})."
         for i, gold, why in preview.unrewarded[:1]
@@ -68,7 +70,7 @@ def view(name: str, corpus: Corpus, preview: Preview) -> list[str]:
                 Tile("golds rewarded", share(preview), f"of {preview.graded:,} that rules grade"),
             ]
         ),
-        alarm_list(said, CALM),
+        alarm_list(sentences, CALM),
         '<div class="pair">',
         f"<div>{heading('Answers by kind', 'All questions.')}{bars(preview.by_kind)}</div>",
         f"<div>{heading('Length of a question', long)}{bars(histogram(corpus.lengths))}</div>",
@@ -76,7 +78,7 @@ def view(name: str, corpus: Corpus, preview: Preview) -> list[str]:
         heading("As the student sees them", f"{len(preview.shown)} rows in the order asked."),
         *[row(shown, i == 0) for i, shown in enumerate(preview.shown)],
         heading("Where it is"),
-        facts({"digest": corpus.digest, **corpus.about}, code=True),
+        facts({"digest": corpus.digest, **corpus.facts_of}, code=True),
     ]
 
 

@@ -28,7 +28,7 @@ CALM = "No alarm: mismatch, trivial groups, truncation and entropy are as they s
 
 def view(
     run: Run,
-    found: Progress,
+    record: Progress,
     written: Transcripts | None,
     doing: str = "",
     late: str = "",
@@ -40,22 +40,22 @@ def view(
     `where` replaces the places of a run in progress; `budget` is of the transcripts [bytes].
     """
     config, total = run.config, run.rollout_steps
-    begun, done = found["run"], len(found["steps"])
+    begun, done = record["run"], len(record["steps"])
     title = f"{config.run.method}, scale {config.scale}, seed {config.run.seed}"
-    about = f"run {run.key}" + (f" on {begun['machine']}" if begun else "")
-    said = alarms(found, config.trainer.max_mismatch) + ([late] if late else [])
+    subtitle = f"run {run.key}" + (f" on {begun['machine']}" if begun else "")
+    warnings = alarms(record, config.trainer.max_mismatch) + ([late] if late else [])
     parts = [
-        head(title, about),
+        head(title, subtitle),
         bar(done, total),
         f'<p class="dim">{escape(doing or f"{done} of {total} rollout steps")}</p>',
-        tiles(numbers(found, total)),
-        alarm_list(said, CALM if done else "The first rollout step has not ended yet."),
+        tiles(numbers(record, total)),
+        alarm_list(warnings, CALM if done else "The first rollout step has not ended yet."),
     ]
     if done:
         parts += [
-            heading("Learning") + charts(curves.learning(found)),
-            heading("Updates") + charts(curves.optimisation(found)),
-            heading("Speed") + charts(curves.speed(found)),
+            heading("Learning") + charts(curves.learning(record)),
+            heading("Updates") + charts(curves.optimisation(record)),
+            heading("Speed") + charts(curves.speed(record)),
         ]
     if written is not None and written["groups"]:
         parts.append(section(written, run.key, budget, note=told(written)))
@@ -70,11 +70,11 @@ def told(written: Transcripts) -> str:
     return f"Groups of {'step' if len(steps) == 1 else 'steps'} {', '.join(map(str, steps))}."
 
 
-def numbers(found: Progress, total: int) -> list[Tile]:
+def numbers(record: Progress, total: int) -> list[Tile]:
     """What is looked at first."""
-    steps = found["steps"]
+    steps = record["steps"]
     spent = sum(row["seconds"] or 0.0 for row in steps)
-    left = time_left(found, total)
+    left = time_left(record, total)
     values = [Tile("rollout steps", f"{len(steps)} of {total}")]
     if left is not None:
         values.append(
@@ -83,7 +83,7 @@ def numbers(found: Progress, total: int) -> list[Tile]:
     if not steps:
         return values
     last = steps[-1]
-    rows = [r for r in found["kinds"] if r["kind"] == "plain"]
+    rows = [r for r in record["kinds"] if r["kind"] == "plain"]
     if rows:
         first = percent(rows[0]["accuracy"])
         values.append(
@@ -155,7 +155,7 @@ def parts_of(
 ) -> list[str]:
     """The card of what the database holds of the run."""
     with open_database(run.database, wait=1.0) as connection:
-        found = progress(connection, run.key)
+        record = progress(connection, run.key)
         chosen = chosen_steps(connection, run.key, MOST_ROLLOUTS, MOST_STEPS)
         written = transcripts(connection, run.key, chosen, pictures)
-    return view(run, found, written, doing, late)
+    return view(run, record, written, doing, late)

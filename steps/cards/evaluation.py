@@ -74,11 +74,11 @@ def view(
         parts.append(heading("Not complete") + facts({k: v or "" for k, v in missing.items()}))
     picked = chosen(answers)
     if picked:
-        questions = found(samples, {sample_id for sample_id, _ in picked})
+        questions = samples_named(samples, {sample_id for sample_id, _ in picked})
         parts.append(heading("What the models answered", "Questions they disagree on come first."))
         parts += [
-            one_question(sample_id, said, questions.get(sample_id), open_it=i == 0)
-            for i, (sample_id, said) in enumerate(picked)
+            one_question(sample_id, replies, questions.get(sample_id), open_it=i == 0)
+            for i, (sample_id, replies) in enumerate(picked)
         ]
     return parts
 
@@ -120,37 +120,37 @@ def chosen(answers: Answers) -> list[tuple[str, dict[str, SampleRow]]]:
         for row in answers[role]:
             by_id.setdefault(row["sample_id"], {})[role] = row
     agreed = [
-        (len({row["score"] for row in said.values()}) == 1, i, sample_id)
-        for i, (sample_id, said) in enumerate(by_id.items())
+        (len({row["score"] for row in replies.values()}) == 1, i, sample_id)
+        for i, (sample_id, replies) in enumerate(by_id.items())
     ]
     return [(sample_id, by_id[sample_id]) for _, _, sample_id in sorted(agreed)[:EXAMPLES]]
 
 
-def found(samples: Iterable[Sample], wanted: set[str]) -> dict[str, Sample]:
+def samples_named(samples: Iterable[Sample], names: set[str]) -> dict[str, Sample]:
     """The samples of these names, read no further than the last of them."""
     there: dict[str, Sample] = {}
     for sample in samples:
-        if sample.id in wanted:
+        if sample.id in names:
             there[sample.id] = sample
-            if len(there) == len(wanted):
+            if len(there) == len(names):
                 break
     return there
 
 
 def one_question(
-    sample_id: str, said: Mapping[str, SampleRow], sample: Sample | None, open_it: bool = False
+    sample_id: str, replies: Mapping[str, SampleRow], sample: Sample | None, open_it: bool = False
 ) -> str:
     """A question with its picture and gold, and the models' answers side by side."""
     verdicts = "".join(
         f"<span>{escape(role)} {tag('✓' if row['score'] > 0 else '✗', row['score'] > 0)}</span>"
-        for role, row in said.items()
+        for role, row in replies.items()
     )
     lead = sample.text if sample is not None else sample_id
     columns = "".join(
         f'<div><div class="facts"><b>{escape(role)}</b>{tag(row["outcome"], row["score"] > 0)}'
         f"<span>answer</span><code>{escape(row['answer'] or 'none')}</code></div>"
         f"{preformatted(short(row['output']))}</div>"
-        for role, row in said.items()
+        for role, row in replies.items()
     )
     asked = ""
     if sample is not None:

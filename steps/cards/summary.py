@@ -16,12 +16,12 @@ from steps.cards.page import Card, put
 ROLES = ("base", "student", "teacher")
 
 
-def draw(card: Card, summary: Summary, found: Progress, where: Mapping[str, str]) -> None:
+def draw(card: Card, summary: Summary, record: Progress, where: Mapping[str, str]) -> None:
     """Put the run's results in place of what was there. `where` names places and next commands."""
-    put(card, *view(summary, found, where))
+    put(card, *view(summary, record, where))
 
 
-def view(summary: Summary, found: Progress, where: Mapping[str, str]) -> list[str]:
+def view(summary: Summary, record: Progress, where: Mapping[str, str]) -> list[str]:
     """Accuracy before and after, the paper's table, curves, buffer, time, cost, what to do next."""
     run = summary["run"]
     parts = [
@@ -36,7 +36,7 @@ def view(summary: Summary, found: Progress, where: Mapping[str, str]) -> list[st
         heading("The paper's table for this run", "Percent; the published value stands beside."),
         main_table(summary),
         heading("The whole run"),
-        charts([*curves.learning(found), *curves.optimisation(found)[:3]]),
+        charts([*curves.learning(record), *curves.optimisation(record)[:3]]),
     ]
     if summary["graduation"]:
         parts += [heading("Replay buffer, by accuracy at admission"), graduation(summary)]
@@ -107,14 +107,14 @@ def main_table(summary: Summary) -> str:
     run = summary["run"]
     method = {"student": run["method"]}
 
-    def cell(family: str, benchmark: str, role: str, ours: float | None) -> str:
+    def cell(family: str, benchmark: str, role: str, value: float | None) -> str:
         paper = published().get((run["scale"], family, method.get(role, role), benchmark))
-        return number(ours) + (f" ({paper})" if paper else "")
+        return number(value) + (f" ({paper})" if paper else "")
 
     rows = []
     for family in summary["accuracy"]:
-        own = [b for b in summary["benchmarks"] if b["family"] == family["family"]]
-        lines: list[tuple[str, BenchmarkRow | FamilyRow]] = [(b["benchmark"], b) for b in own]
+        members = [b for b in summary["benchmarks"] if b["family"] == family["family"]]
+        lines: list[tuple[str, BenchmarkRow | FamilyRow]] = [(b["benchmark"], b) for b in members]
         lines.append((AVERAGE, family))
         rows += [
             [

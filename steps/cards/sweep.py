@@ -41,11 +41,11 @@ def found_in(database: str, rows: Sequence[Row]) -> Together:
         return {"members": [], "curves": [], "scores": []}
 
 
-def view(name: str, rows: Sequence[Row], found: Together, database: str) -> list[str]:
+def view(name: str, rows: Sequence[Row], record: Together, database: str) -> list[str]:
     """Members with their state, accuracy while training, scores by method."""
     done = sum(row.status.startswith("done") for row in rows)
     failed = sum(row.status == "failed" for row in rows)
-    hours = sum(member["hours"] or 0.0 for member in found["members"])
+    hours = sum(member["hours"] or 0.0 for member in record["members"])
     parts = [
         head(f"Sweep {name}", f"{len(rows)} runs"),
         bar(done, len(rows)),
@@ -58,21 +58,21 @@ def view(name: str, rows: Sequence[Row], found: Together, database: str) -> list
             ]
         ),
     ]
-    if found["curves"]:
-        scales = dict.fromkeys(row["scale"] for row in found["curves"])
-        drawn = [curve(scale, found["curves"]) for scale in scales]
+    if record["curves"]:
+        scales = dict.fromkeys(row["scale"] for row in record["curves"])
+        drawn = [curve(scale, record["curves"]) for scale in scales]
         parts += [heading("Accuracy while training", "New questions, mean over seeds.")]
         parts.append(charts(drawn))
-    if found["scores"]:
+    if record["scores"]:
         parts += [heading("Scores", "Percent: mean over seeds, ± their standard deviation.")]
-        parts.append(scores(found["scores"]))
-    parts += [heading("Members"), members(rows, found)]
-    about = {
+        parts.append(scores(record["scores"]))
+    parts += [heading("Members"), members(rows, record)]
+    links = {
         "database": database,
         "two of them": f"zppo compare {' '.join(row.name for row in rows[:2])}",
         "a table of the paper": f"zppo tables --table 3 --database {database}",
     }
-    return [*parts, heading("Where it is"), facts(about, code=True)]
+    return [*parts, heading("Where it is"), facts(links, code=True)]
 
 
 def curve(scale: str, rows: Sequence[CurveRow]) -> str:
@@ -107,9 +107,9 @@ def scores(rows: Sequence[ScoreRow]) -> str:
     )
 
 
-def members(rows: Sequence[Row], found: Together) -> str:
+def members(rows: Sequence[Row], record: Together) -> str:
     """Every member with its state and how far it is."""
-    steps = {member["run_key"]: member for member in found["members"]}
+    steps = {member["run_key"]: member for member in record["members"]}
 
     def far(row: Row) -> tuple[str, str]:
         member = steps.get(row.name)

@@ -58,8 +58,8 @@ def view(run: Run, state: State) -> list[str]:
     if seen is not None and seen.shown:
         parts.append(heading("Some of what it wrote", "Whole draws, before any summary of them."))
         parts += [one(sampled, i == 0) for i, sampled in enumerate(seen.shown)]
-    about = {"cache": run.cache_url, "look after it": "zppo cache stats"}
-    return [*parts, heading("Where it is"), facts(about, code=True)]
+    links = {"cache": run.cache_url, "look after it": "zppo cache stats"}
+    return [*parts, heading("Where it is"), facts(links, code=True)]
 
 
 def one(sampled: Sampled, open_it: bool) -> str:

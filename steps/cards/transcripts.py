@@ -15,28 +15,28 @@ BUDGET = 700_000  # bytes of transcripts on a live card
 SMALL = Bounds(0, 50_000)  # pixels of a picture on a page, which holds hundreds
 
 
-def section(found: Transcripts, key: str, budget: int = BUDGET, note: str = "") -> str:
+def section(written: Transcripts, key: str, budget: int = BUDGET, note: str = "") -> str:
     """The transcripts with their filters; `key` is the run's, under which filters are kept."""
-    shown = within(found, budget)
-    said = [note] if note else []
-    asked, pictured = illustrated(found), illustrated(shown)
+    shown = within(written, budget)
+    notes = [note] if note else []
+    asked, pictured = illustrated(written), illustrated(shown)
     if pictured < asked:
-        said.append(f"Pictures of {pictured:,} of {asked:,} questions fit on this page.")
+        notes.append(f"Pictures of {pictured:,} of {asked:,} questions fit on this page.")
     if shown["cut"]:
-        said.append(f"Texts over {shown['cut']:,} characters are cut in their middle.")
-    if len(shown["groups"]) < len(found["groups"]):
-        said.append(f"{len(shown['groups'])} of {len(found['groups'])} groups fit on this page.")
+        notes.append(f"Texts over {shown['cut']:,} characters are cut in their middle.")
+    if len(shown["groups"]) < len(written["groups"]):
+        notes.append(f"{len(shown['groups'])} of {len(written['groups'])} groups fit on this page.")
     return (
-        heading("Transcripts", " ".join(said))
+        heading("Transcripts", " ".join(notes))
         + f'<div class="transcripts" data-source="transcripts" data-key="{escape(key)}">'
         + '<p class="dim">reading the transcripts</p></div>'
         + json_script("transcripts", shown)
     )
 
 
-def illustrated(found: Transcripts) -> int:
+def illustrated(written: Transcripts) -> int:
     """How many questions have a picture."""
-    return sum(bool(question["img"]) for question in found["questions"].values())
+    return sum(bool(question["img"]) for question in written["questions"].values())
 
 
 def pictures_of(corpus: Corpus) -> Pictures:

@@ -45,8 +45,8 @@ def start(
     actor's environment. It shares the place's GPUs with who else is there.
     """
     variables = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **told}
-    made: Any = ray.remote(kind)
-    handle = made.options(
+    remote_kind: Any = ray.remote(kind)
+    handle = remote_kind.options(
         num_cpus=0,
         num_gpus=place.part,
         scheduling_strategy=PlacementGroupSchedulingStrategy(group, at if place.gpus else node),
@@ -66,11 +66,11 @@ def answers(actors: Sequence[Actor], refs: Sequence[Any]) -> list[Any]:
         done, waiting = ray.wait(waiting, num_returns=1)
         if fault_of(done[0]) is None:
             continue
-        known, _ = ray.wait(list(refs), num_returns=len(refs), timeout=OTHERS)
-        faults = [(a, fault_of(r)) for a, r in zip(actors, refs, strict=True) if r in known]
+        ready, _ = ray.wait(list(refs), num_returns=len(refs), timeout=OTHERS)
+        faults = [(a, fault_of(r)) for a, r in zip(actors, refs, strict=True) if r in ready]
         raise min((told(a, e) for a, e in faults if e is not None), key=lambda t: t[0])[1]
-    found: list[Any] = ray.get(list(refs))
-    return found
+    values: list[Any] = ray.get(list(refs))
+    return values
 
 
 def fault_of(ref: Any) -> RayError | None:
@@ -101,11 +101,11 @@ def told(actor: Actor, error: RayError) -> tuple[int, UserError]:
 def death(error: RayActorError) -> str:
     """How an actor's process ended by Ray's account, and the last error in what it said here."""
     text = " ".join(str(error).split())
-    found = DETAIL.search(text) or AWAY.search(text)
-    how = found[1] if found else text[:200]
+    match = DETAIL.search(text) or AWAY.search(text)
+    how = match[1] if match else text[:200]
     pid = re.search(r"pid: (\d+)", text)
-    said = last_error(int(pid[1])) if pid else ""
-    return f"{how}; {said}" if said else how
+    ending = last_error(int(pid[1])) if pid else ""
+    return f"{how}; {ending}" if ending else how
 
 
 def last_error(pid: int) -> str:

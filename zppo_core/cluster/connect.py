@@ -89,15 +89,15 @@ def _token() -> str:
 
 def _why(address: str, error: Exception) -> str:
     """One line on a Ray that did not let this process in."""
-    said = str(error)
+    reason = str(error)
     if not address:
         return f"no Ray could be started on this machine: {one_line(error)}"
-    if "Version mismatch" in said:
-        words = " ".join(said.split())
+    if "Version mismatch" in reason:
+        words = " ".join(reason.split())
         return f"the Ray at {address} is another one than ours: {words[:200]}; install the same"
-    if "Could not find any running Ray" in said:
+    if "Could not find any running Ray" in reason:
         return "compute.ray=auto and no Ray runs on this machine; start it with `ray start`"
-    if "Failed to connect" in said:
+    if "Failed to connect" in reason:
         return (
             f"the Ray at {address} answers and lets nobody in; put the token that it was started "
             f"with into {TOKEN}"

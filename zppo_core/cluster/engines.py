@@ -50,8 +50,8 @@ class StagedWeights(Weights):
 
     @property
     def arrays(self) -> Arrays:  # type: ignore[override]
-        found: Arrays = ray.get(self.refs[0])
-        return found
+        held: Arrays = ray.get(self.refs[0])
+        return held
 
 
 class EngineHost:
@@ -127,9 +127,9 @@ class EngineHost:
 class ActorEngine(BaseEngine):
     """`engines.base.Engine` of a role in an actor."""
 
-    def __init__(self, actor: Actor, role: str, about: About) -> None:
+    def __init__(self, actor: Actor, role: str, facts: About) -> None:
         self.actor, self.role = actor, role
-        self.name, self.version, self._context = about.name, about.version, about.context
+        self.name, self.version, self._context = facts.name, facts.version, facts.context
 
     @property
     def context(self) -> int:
@@ -203,20 +203,20 @@ def open_engines(
         there = replace(config, compute=compute)
         calls.append(actor.ask("open", there, place.student, place.teachers, judging))
         actors.append(actor)
-    found: dict[str, list[ActorEngine]] = {}
+    by_role: dict[str, list[ActorEngine]] = {}
     counts: dict[str, int] = {}
     for actor, abouts in zip(actors, answers(actors, calls), strict=True):
-        for role, about in abouts.items():
-            found.setdefault(role, []).append(ActorEngine(actor, role, about))
-            counts[role] = about.parameters
+        for role, facts in abouts.items():
+            by_role.setdefault(role, []).append(ActorEngine(actor, role, facts))
+            counts[role] = facts.parameters
     pools: dict[str, Engine] = {
         role: engines[0] if len(engines) == 1 else EnginePool(engines)
-        for role, engines in found.items()
+        for role, engines in by_role.items()
     }
     helpers = []
     for i, name in enumerate([config.teacher.model, *config.teacher.more_models]):
         if (role := f"teacher {i}") in pools:
             _, vocab, images = models.shape(name)
-            own = models.load_renderer(name, vocab, images)
-            helpers.append(Teacher(pools[role], own, None, counts[role]))
+            loaded = models.load_renderer(name, vocab, images)
+            helpers.append(Teacher(pools[role], loaded, None, counts[role]))
     return pools.get(STUDENT), helpers

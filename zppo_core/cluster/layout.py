@@ -75,11 +75,11 @@ def places_of(config: Config, workers: Workers) -> list[Place]:
         return [Place(0, workers.processes, apart, teachers)]
     beside = teachers and c.teacher_gpus == 0
     each = -(-workers.processes // max(c.student_gpus, 1))
-    found = [
+    spots = [
         Place(1, max(0, min(each, workers.processes - i * each)), apart, beside and i == 0)
         for i in range(c.student_gpus)
     ]
     width = c.teacher_tensor_parallel or max(c.teacher_gpus, 1)
     if teachers:
-        found += [Place(width, teachers=True) for _ in range(c.teacher_gpus // width)]
-    return found
+        spots += [Place(width, teachers=True) for _ in range(c.teacher_gpus // width)]
+    return spots

@@ -46,12 +46,12 @@ def unpacked(share: Share, renderer: Renderer) -> Share:
 
 def _with_prompts(share: Share, change: Callable[[EncodedPrompt], EncodedPrompt]) -> Share:
     """The share with each prompt changed; parts of a group go on sharing theirs."""
-    made: dict[int, EncodedPrompt] = {}
+    renewed: dict[int, EncodedPrompt] = {}
 
     def once(prompt: EncodedPrompt) -> EncodedPrompt:
-        if id(prompt) not in made:
-            made[id(prompt)] = change(prompt)
-        return made[id(prompt)]
+        if id(prompt) not in renewed:
+            renewed[id(prompt)] = change(prompt)
+        return renewed[id(prompt)]
 
     def part(group: TrainGroup) -> TrainGroup:
         return replace(group, prompt=once(group.prompt))
@@ -85,12 +85,12 @@ def size_of(share: Share) -> int:
 
 def as_arrays(tensors: Mapping[str, torch.Tensor]) -> Arrays:
     """Tensors for the way; those of a CPU are not copied."""
-    found = {}
+    arrays = {}
     for name, tensor in tensors.items():
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         kind = str(tensor.dtype).removeprefix("torch.")
-        found[name] = kind, tuple(tensor.shape), flat.view(torch.uint8).numpy()
-    return found
+        arrays[name] = kind, tuple(tensor.shape), flat.view(torch.uint8).numpy()
+    return arrays
 
 
 class Weights(Mapping[str, torch.Tensor]):

@@ -106,8 +106,8 @@ class Rank:
 
     def score(self, share: Share) -> list[tuple[np.ndarray, ...]] | None:
         """Log-probabilities of all groups, of the first rank."""
-        found = self.trainer.score_share(unpacked(share, self.renderer))
-        return found if self.trainer.rank == 0 else None
+        scores = self.trainer.score_share(unpacked(share, self.renderer))
+        return scores if self.trainer.rank == 0 else None
 
     def update(self, share: Share, tokens: int | None) -> UpdateMetrics:
         """One step of all ranks."""
@@ -126,12 +126,12 @@ class Rank:
         trainer = self.trainer
         trainer.leave_room()
         part = trainer.low_rank and not merged
-        found = whole_weights(trainer, keep, set(trainer.learning) if part else None)
+        student = whole_weights(trainer, keep, set(trainer.learning) if part else None)
         if not keep:
             return []
         if trainer.low_rank and merged:
-            found = lora.merge(found, lora.scaling(trainer.model))
-        arrays = as_arrays(found)
+            student = lora.merge(student, lora.scaling(trainer.model))
+        arrays = as_arrays(student)
         return [(ray.put(arrays), sum(flat.nbytes for _, _, flat in arrays.values()))]
 
     def save(self, folder: str, part: int, parts: int) -> tuple[str, Arrays]:
@@ -165,17 +165,17 @@ def whole_weights(
     import deepspeed
 
     sharded = trainer.sharding.stage == 3
-    found = {}
+    gathered = {}
     for name, parameter in trainer.model.named_parameters():
         if only is not None and name not in only:
             continue
         with deepspeed.zero.GatheredParameters([parameter], enabled=sharded):
             if keep:
                 whole = parameter.detach().cpu()
-                found[name] = whole.clone() if sharded else whole
+                gathered[name] = whole.clone() if sharded else whole
     if keep:
-        found |= {n: t.detach().cpu() for n, t in trainer.precise.tensors.items()}
-    return found
+        gathered |= {n: t.detach().cpu() for n, t in trainer.precise.tensors.items()}
+    return gathered
 
 
 def state_part(trainer: ShardedTrainer, part: int, parts: int) -> dict[str, torch.Tensor]:

@@ -83,8 +83,8 @@ class RemoteTrainer:
 
     def score(self, groups: Sequence[TrainGroup]) -> list[tuple[np.ndarray, ...]]:
         """See `Trainer.score`."""
-        found: list[tuple[np.ndarray, ...]] = self._share("score", groups) if groups else []
-        return found
+        scores: list[tuple[np.ndarray, ...]] = self._share("score", groups) if groups else []
+        return scores
 
     def update(self, groups: Sequence[TrainGroup], tokens: int | None = None) -> UpdateMetrics:
         """See `Trainer.update`."""
@@ -125,8 +125,8 @@ class RemoteTrainer:
         near = [node == here for node, _ in self._ask("node")]
         count = len(self.ranks)
         calls = [
-            r.ask("save", str(folder) if own else "", i, count)
-            for i, (r, own) in enumerate(zip(self.ranks, near, strict=True))
+            r.ask("save", str(folder) if is_near else "", i, count)
+            for i, (r, is_near) in enumerate(zip(self.ranks, near, strict=True))
         ]
         from safetensors.torch import save_file
 

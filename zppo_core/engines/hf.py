@@ -71,13 +71,13 @@ class HfEngine(BaseEngine):
         encoded = [self.renderer.encode(p) for p in prompts]
         results: dict[int, tuple[Completion, ...]] = {}
         for batch in self._batches(prompts, encoded, sampling.n):
-            found = self._decode(
+            decoded = self._decode(
                 [encoded[i] for i in batch],
                 [prompts[i].forced for i in batch],
                 sampling,
                 [seeds[i] for i in batch],
             )
-            results |= dict(zip(batch, found, strict=True))
+            results |= dict(zip(batch, decoded, strict=True))
             if progress is not None:
                 progress(len(results), len(prompts))
         return [results[i] for i in range(len(prompts))]
@@ -173,8 +173,8 @@ class HfEngine(BaseEngine):
         """A decoder that has read all but the last token of each text, n rows a prompt; those."""
         last = torch.tensor([int(t[-1]) for t in texts for _ in range(n)], device=self.device)
         family, pad_id = family_of(self.model.config.model_type), self.renderer.pad_id
-        own = family.decoder(self.model, encoded, texts, n, pad_id)
-        return own or CacheDecoder(self.model, encoded, texts, n, pad_id), last
+        passes = family.decoder(self.model, encoded, texts, n, pad_id)
+        return passes or CacheDecoder(self.model, encoded, texts, n, pad_id), last
 
     def load_weights(
         self, weights: Mapping[str, torch.Tensor], version: int, path: str = ""
@@ -183,12 +183,12 @@ class HfEngine(BaseEngine):
 
         Raises KeyError if a name is missing or left over, ValueError if a shape differs.
         """
-        own = dict(self.model.named_parameters())
-        if own.keys() != weights.keys():
-            different = sorted(own.keys() ^ weights.keys())
+        current = dict(self.model.named_parameters())
+        if current.keys() != weights.keys():
+            different = sorted(current.keys() ^ weights.keys())
             raise KeyError(f"weights do not fit the engine's model: {', '.join(different[:5])}")
         with torch.no_grad():
-            for name, parameter in own.items():
+            for name, parameter in current.items():
                 given = weights[name]
                 if given.shape != parameter.shape:
                     raise ValueError(f"{name}: {tuple(given.shape)} != {tuple(parameter.shape)}")

@@ -88,10 +88,10 @@ class OpenAIEngine(BaseEngine):
                     # an executor's threads would hold the exit until their requests are answered
                     Thread(target=work, daemon=True).start()
                 for _ in prompts:
-                    i, made = done.get()
-                    if isinstance(made, BaseException):
-                        raise made
-                    results[i] = made
+                    i, choices = done.get()
+                    if isinstance(choices, BaseException):
+                        raise choices
+                    results[i] = choices
                     if progress is not None:
                         progress(len(results), len(prompts))
             finally:  # a fault ends the call at once, not after the requests that still run
@@ -110,11 +110,11 @@ class OpenAIEngine(BaseEngine):
             except openai.OpenAIError as error:
                 raise self._fault("models", error) from None
         listing = _json(answer.text) or {}
-        known = [m.get("id") for m in listing.get("data") or [] if isinstance(m, dict)]
-        if known and self.model not in known:
+        served = [m.get("id") for m in listing.get("data") or [] if isinstance(m, dict)]
+        if served and self.model not in served:
             raise UserError(
                 f"{self.base_url} serves no model {self.model!r}; it has: "
-                + ", ".join(map(str, known[:8]))
+                + ", ".join(map(str, served[:8]))
             )
 
     def load_weights(
@@ -155,11 +155,11 @@ class OpenAIEngine(BaseEngine):
         body = request_body(self.model, prompt, sampling, seed, self.extra)
         if sampling.temperature == 0.0:  # vLLM's server refuses more than one
             return tuple(self._choices(client, {**body, "n": 1}, stop)[:1] * sampling.n)
-        made = self._choices(client, body, stop)[: sampling.n]
-        for member in range(len(made), sampling.n):
+        choices = self._choices(client, body, stop)[: sampling.n]
+        for member in range(len(choices), sampling.n):
             single = {**body, "n": 1, "seed": body["seed"] + member} if "seed" in body else body
-            made += self._choices(client, single, stop)[:1]
-        return tuple(made)
+            choices += self._choices(client, single, stop)[:1]
+        return tuple(choices)
 
     def _choices(
         self, client: openai.OpenAI, body: Mapping[str, Any], stop: Event
@@ -209,10 +209,10 @@ class OpenAIEngine(BaseEngine):
             )
         if status >= 500 or status in (408, 409, 429):
             return UserError(f"{url} answers with status {status} {after}")
-        said = " ".join(error.response.text.split())[:300]
+        answer = " ".join(error.response.text.split())[:300]
         if self._key:
-            said = said.replace(self._key, "***")
-        return UserError(f"{url} refuses the request (status {status}): {said}")
+            answer = answer.replace(self._key, "***")
+        return UserError(f"{url} refuses the request (status {status}): {answer}")
 
 
 def _json(text: str) -> dict[str, Any] | None:
@@ -297,5 +297,5 @@ def response_text(message: Mapping[str, Any]) -> str:
     if isinstance(answer, list):  # parts of text
         answer = "".join(part["text"] for part in answer)
     thought = message.get("reasoning") or message.get("reasoning_content") or ""
-    said = f"{thought}</think>{answer}" if thought and answer else str(thought or answer)
-    return whole_characters(said)
+    reply = f"{thought}</think>{answer}" if thought and answer else str(thought or answer)
+    return whole_characters(reply)

@@ -44,24 +44,24 @@ class Penalties:
         self.presence, self.repetition = sampling.presence_penalty, sampling.repetition_penalty
         self.active = self.presence != 0.0 or self.repetition != 1.0
         rows = len(prompts) if self.active else 0
-        self.said = torch.zeros(rows, vocabulary, dtype=torch.bool, device=device)
-        self.known = torch.zeros_like(self.said)
+        self.sampled = torch.zeros(rows, vocabulary, dtype=torch.bool, device=device)
+        self.prompted = torch.zeros_like(self.sampled)
         for row in range(rows):
-            self.known[row, torch.as_tensor(prompts[row], device=device)] = True
+            self.prompted[row, torch.as_tensor(prompts[row], device=device)] = True
 
     def apply(self, logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """`logits` (rows, V) with the penalties taken off."""
         if not self.active:
             return logits
-        said = self.said[rows]
+        sampled = self.sampled[rows]
         repeated = torch.where(logits > 0, logits / self.repetition, logits * self.repetition)
-        logits = torch.where(said | self.known[rows], repeated, logits)
-        return logits - self.presence * said
+        logits = torch.where(sampled | self.prompted[rows], repeated, logits)
+        return logits - self.presence * sampled
 
     def add(self, rows: torch.Tensor, tokens: torch.Tensor) -> None:
         """Note what the rows have said."""
         if self.active:
-            self.said[rows, tokens] = True
+            self.sampled[rows, tokens] = True
 
 
 def processed(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:

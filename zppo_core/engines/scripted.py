@@ -47,8 +47,8 @@ class ScriptedEngine(BaseEngine):
         self.asked += prompts
         groups = []
         for done, prompt in enumerate(prompts, 1):
-            said = [self.answer(prompt, member) for member in range(sampling.n)]
-            groups.append(tuple(self._completion(text, sampling.max_tokens) for text in said))
+            texts = [self.answer(prompt, member) for member in range(sampling.n)]
+            groups.append(tuple(self._completion(text, sampling.max_tokens) for text in texts))
             if progress is not None:
                 progress(done, len(prompts))
         return groups

@@ -101,8 +101,8 @@ class VllmEngine(BaseEngine):
                 "enable_prefix_caching": False,
             }
         if "max_model_len" in settings:  # at most what the model was made for
-            own = AutoConfig.from_pretrained(folder).get_text_config().max_position_embeddings
-            settings["max_model_len"] = min(settings["max_model_len"], own)
+            limit = AutoConfig.from_pretrained(folder).get_text_config().max_position_embeddings
+            settings["max_model_len"] = min(settings["max_model_len"], limit)
         with _visible(devices), on_loopback():
             self.llm: Any = LLM(
                 model=folder,
@@ -168,9 +168,9 @@ class VllmEngine(BaseEngine):
             )
         bar = False if progress is None else _bar(progress, len(prompts))
         outputs = self.llm.generate(texts, settings, use_tqdm=bar) if texts else []
-        made = dict(zip(asked, outputs, strict=True))
+        by_place = dict(zip(asked, outputs, strict=True))
         return [
-            self._group(p.forced, e, made.get(i), sampling.n)
+            self._group(p.forced, e, by_place.get(i), sampling.n)
             for i, (p, e) in enumerate(zip(prompts, encoded, strict=True))
         ]
 
@@ -185,15 +185,15 @@ class VllmEngine(BaseEngine):
         # the expansion of images is vLLM's own: it must be the one the trainer sees
         if output.prompt_token_ids != [*encoded.input_ids_P.tolist(), *forced]:
             raise RuntimeError("vLLM read another prompt than it was given: image tokens differ")
-        made = tuple(self._completion(forced, c) for c in output.outputs)
-        return made * (n // len(made))
+        group = tuple(self._completion(forced, c) for c in output.outputs)
+        return group * (n // len(group))
 
-    def _completion(self, forced: tuple[int, ...], said: Any) -> Completion:
-        ids = np.array([*forced, *said.token_ids], np.int32)
-        logp = np.array([0.0] * len(forced) + list(said.logprobs.logprobs), np.float32)
-        if list(said.logprobs.token_ids) != list(said.token_ids):
+    def _completion(self, forced: tuple[int, ...], output: Any) -> Completion:
+        ids = np.array([*forced, *output.token_ids], np.int32)
+        logp = np.array([0.0] * len(forced) + list(output.logprobs.logprobs), np.float32)
+        if list(output.logprobs.token_ids) != list(output.token_ids):
             raise RuntimeError("vLLM's log-probabilities are not of the sampled tokens")
-        finish: Literal["stop", "length"] = "stop" if said.finish_reason == "stop" else "length"
+        finish: Literal["stop", "length"] = "stop" if output.finish_reason == "stop" else "length"
         return Completion(self.renderer.decode(ids), ids, logp, finish, self.version, len(forced))
 
     @contextmanager
@@ -221,8 +221,8 @@ class VllmEngine(BaseEngine):
             pairs = cast(weights, sources, types, self._dtype)
             self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": pairs})
         else:
-            with self.staged(weights) as own:
-                self.llm.collective_rpc("zppo_load_file", args=(own,))
+            with self.staged(weights) as held:
+                self.llm.collective_rpc("zppo_load_file", args=(held,))
         if self._on_cpu and self.llm.llm_engine.model_config.hf_config.tie_word_embeddings:
             self.llm.collective_rpc("zppo_repack_heads")
         # keys, values, states and image features of the old weights
@@ -294,9 +294,9 @@ def _visible(devices: str) -> Iterator[None]:
     """Processes started meanwhile see these GPUs alone, counted among those that we see."""
     before = os.environ.get("CUDA_VISIBLE_DEVICES")
     if devices:
-        ours = before.split(",") if before else []
-        own = [ours[int(d)] if ours else d for d in devices.split(",")]
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(own)
+        visible = before.split(",") if before else []
+        chosen = [visible[int(d)] if visible else d for d in devices.split(",")]
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
     try:
         yield
     finally:

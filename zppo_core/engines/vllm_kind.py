@@ -55,7 +55,7 @@ class VllmKind(EngineKind):
     ) -> Engine:
         first, gpus = config.compute.student_gpus, config.compute.teacher_gpus
         # on GPUs of its own if it has any, else beside the student
-        own = [str(gpu) for gpu in range(first, first + gpus)]
+        ids = [str(gpu) for gpu in range(first, first + gpus)]
         width = config.compute.teacher_tensor_parallel or max(gpus, 1)
         share = ALONE if gpus else config.compute.engine_memory
         settings = vllm_settings(config, share, name, width)
@@ -64,14 +64,16 @@ class VllmKind(EngineKind):
             settings |= {"max_model_len": context}
         engines: list[Engine] = []
         for i in range(0, max(gpus, 1), width):
-            known = engines[0].name if engines else ""  # the weights are read for their name once
+            first_name = (
+                engines[0].name if engines else ""
+            )  # the weights are read for their name once
             engines.append(
                 vllm.VllmEngine(
                     name,
                     renderer,
-                    known,
+                    first_name,
                     transport="file",
-                    devices=",".join(own[i : i + width]),
+                    devices=",".join(ids[i : i + width]),
                     tensor_parallel_size=width,
                     **settings,
                 )

@@ -68,7 +68,7 @@ def _type(tensor: torch.Tensor) -> str:
 
 
 def sources_of(
-    mapped: Mapping[str, str | None], own: Iterable[str], packed: Mapping[str, Sequence[str]]
+    mapped: Mapping[str, str | None], parameters: Iterable[str], packed: Mapping[str, Sequence[str]]
 ) -> Sources:
     """For each of vLLM's tensors the checkpoint's that it is made of; complete both ways.
 
@@ -78,10 +78,10 @@ def sources_of(
     old_of = {new: old for old, new in mapped.items() if new is not None}
     sources: Sources = {}
     missing, left = [], set(old_of.values())
-    for name in own:
-        wanted = [name] if name in old_of else parts_of(name, packed)
-        missing += [w for w in wanted if w not in old_of]
-        sources[name] = [old_of[w] for w in wanted if w in old_of]
+    for name in parameters:
+        targets = [name] if name in old_of else parts_of(name, packed)
+        missing += [w for w in targets if w not in old_of]
+        sources[name] = [old_of[w] for w in targets if w in old_of]
         left -= set(sources[name])
     if missing or left:
         raise KeyError(
@@ -121,9 +121,9 @@ def cast(
     """
     import torch
 
-    wanted = {g: getattr(torch, types[name]) for name, given in sources.items() for g in given}
+    dtypes = {g: getattr(torch, types[name]) for name, given in sources.items() for g in given}
     for name, tensor in weights.items():
-        to = dtype if name.endswith("bias") else wanted.get(name, dtype)
+        to = dtype if name.endswith("bias") else dtypes.get(name, dtype)
         yield name, tensor.detach().to(to)
 
 

@@ -113,8 +113,8 @@ class Whole(nn.Module):
         self.gathered = nn.ModuleList([Gathered(layer) for layer in layers])
         self.head = Gathered(model.get_output_embeddings())
         self._trainer = [trainer]  # in a list, or it would be a part of the module
-        own = {id(layer): g for layer, g in zip(layers, self.gathered, strict=True)}
-        self.text.call_layer = lambda f, layer, *rest: own[id(layer)](f, *rest)
+        gathered_of = {id(layer): g for layer, g in zip(layers, self.gathered, strict=True)}
+        self.text.call_layer = lambda f, layer, *rest: gathered_of[id(layer)](f, *rest)
 
     def forward(
         self,
@@ -153,8 +153,8 @@ class ShardedTrainer(Trainer):
     def on(cls, sharding: Sharding, *arguments: Any, **named: Any) -> ShardedTrainer:
         """A trainer that shards by `sharding`; the rest as for `Trainer`."""
         kind = type(cls.__name__, (cls,), {"sharding": sharding})
-        made: ShardedTrainer = kind(*arguments, **named)
-        return made
+        sharded: ShardedTrainer = kind(*arguments, **named)
+        return sharded
 
     def _prepare(self, settings: OptimizerConfig) -> None:
         import deepspeed
@@ -187,10 +187,10 @@ class ShardedTrainer(Trainer):
         """This rank's part of the float32 weights, as DeepSpeed keeps them."""
         zero = self.engine.optimizer
         third = self.sharding.stage == 3
-        found: list[torch.Tensor] = (
+        flat: list[torch.Tensor] = (
             zero.fp32_partitioned_groups_flat if third else zero.single_partition_of_fp32_groups
         )
-        return found
+        return flat
 
     def _settings(self, settings: OptimizerConfig) -> dict[str, Any]:
         bucket = min(BUCKET, sum(p.numel() for p in self.named.values()))  # allocated as a whole
@@ -225,8 +225,8 @@ class ShardedTrainer(Trainer):
         ) -> tuple[torch.Tensor, torch.Tensor]:
             return log_probs(hidden_, head.weight, head.bias, chosen, self.forbidden)
 
-        found: tuple[torch.Tensor, torch.Tensor] = self.engine.module.head(through, hidden)
-        return found
+        scored: tuple[torch.Tensor, torch.Tensor] = self.engine.module.head(through, hidden)
+        return scored
 
     def _compare(
         self, hidden: torch.Tensor, seen: torch.Tensor
@@ -238,8 +238,8 @@ class ShardedTrainer(Trainer):
         ) -> tuple[torch.Tensor, torch.Tensor]:
             return jensen_shannon(hidden_, head.weight, seen, other, self.forbidden)
 
-        found: tuple[torch.Tensor, torch.Tensor] = self.engine.module.head(through, hidden)
-        return found
+        compared: tuple[torch.Tensor, torch.Tensor] = self.engine.module.head(through, hidden)
+        return compared
 
     @torch.no_grad()
     def score_share(self, share: Share) -> list[tuple[np.ndarray, ...]]:
@@ -383,11 +383,11 @@ class ShardedTrainer(Trainer):
             return
         # DeepSpeed's own setter reads past the end where ranks do not divide a weight evenly
         part, _ = self.engine.optimizer._get_fp32_opt_state_partition(parameter, False, kind)
-        mine = value.flatten()[part.numel() * self.rank :][: part.numel()]
-        part.data[: len(mine)].copy_(mine)
+        local = value.flatten()[part.numel() * self.rank :][: part.numel()]
+        part.data[: len(local)].copy_(local)
         if kind is None:
             low: torch.Tensor = parameter.ds_tensor  # type: ignore[attr-defined]
-            low.data[: len(mine)].copy_(mine)
+            low.data[: len(local)].copy_(local)
 
     def _counters(self) -> list[torch.Tensor]:
         inner = getattr(self.engine.optimizer, "optimizer", self.engine.optimizer)
