@@ -16,6 +16,7 @@ from zppo_core.engines import openai, vllm_kind
 from zppo_core.engines.base import BaseEngine
 from zppo_core.engines.hf import HfEngine
 from zppo_core.errors import UserError
+from zppo_core.models.memory import ROOM
 from zppo_core.processes.machine import code_version
 from zppo_core.protocols import Sampling
 from zppo_core.records.phases import Clock
@@ -128,7 +129,7 @@ def test_vllm_engines_have_a_gpu_each_and_the_teacher_its_own(monkeypatch) -> No
     teacher = made.engine.settings
     assert (teacher["devices"], teacher["tensor_parallel_size"]) == ("6,7", 2)
     assert teacher["gpu_memory_utilization"] == 0.9
-    assert teacher["max_model_len"] == 4096 + 16 * 512 + vllm_kind.ROOM + 12288
+    assert teacher["max_model_len"] == 4096 + 16 * 512 + ROOM + 12288
     assert made.parameters > 100_000
     shared = load("4B", [*sets, "compute.student_gpus=1", "compute.teacher_gpus=0"])
     student: Any = engines.student_engine(shared, None, renderer)
@@ -137,7 +138,7 @@ def test_vllm_engines_have_a_gpu_each_and_the_teacher_its_own(monkeypatch) -> No
     beside: Any = engines.teachers(shared, renderer)[0].engine
     assert (beside.settings["devices"], beside.settings["gpu_memory_utilization"]) == ("", 0.4)
     cpu: Any = engines.student_engine(load("nano", ["compute.engine=vllm"]), None, renderer)
-    assert cpu.settings == {"max_model_len": 4096 + 16 * 64 + vllm_kind.ROOM + 64}
+    assert cpu.settings == {"max_model_len": 4096 + 16 * 64 + ROOM + 64}
     # benchmarks: the paper's context if the model takes it, and nobody else on the GPU
     monkeypatch.setattr(models, "context", {"nano:student": 300_000, "nano:teacher": 32_768}.get)
     for run, memory in ((paper, 0.9), (shared, 0.4)):

@@ -76,7 +76,8 @@ def test_memory_knows_how_the_teacher_is_split() -> None:
     assert whole is not None
     assert split is not None
     assert whole.teacher[0].gib == pytest.approx(2 * split.teacher[0].gib)
-    said = memory.fault(load("4B", ["compute.teacher_tensor_parallel=1"]), 24.0)
+    sets = ["compute.teacher_tensor_parallel=1", "compute.engine_memory=0.5"]
+    said = memory.fault(load("4B", sets), 24.0)
     assert "raise compute.teacher_tensor_parallel" in said
 
 
