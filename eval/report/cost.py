@@ -90,7 +90,7 @@ def _summarised(config: Config, method: Method) -> float:
         return 0.0
     group = config.rollout.group_size
     pairs = ("bcq", "shuffled_bcq", "lorem", "bcq_right_only", "bcq_wrong_only")
-    texts = {**dict.fromkeys(pairs, 2.0), "hint": 1.0, "prefix": 0.0, "again": 0.0}
+    texts = {**dict.fromkeys(pairs, 2.0), "hint": 1.0, "prefix": 0.0}
     # of NCQ and of a user's own kinds: all responses of a group
     most = max(texts.get(kind, float(group)) for kind in kinds)
     each = (1 + group) / 2 if {"bcq", "ncq"} <= kinds else most

@@ -33,7 +33,10 @@ def view(summary: Summary, record: Progress, where: Mapping[str, str]) -> list[s
         tiles(gains(summary)),
         heading("Accuracy", "Percent, before and after training, with 95 % intervals."),
         charts(by_family(summary)),
-        heading("The paper's table for this run", "Percent; the published value stands beside."),
+        heading(
+            "The paper's table for this run",
+            "Percent; beside it the published value, if the paper has one.",
+        ),
         main_table(summary),
         heading("The whole run"),
         charts([*curves.learning(record), *curves.optimisation(record)[:3]]),

@@ -221,4 +221,4 @@ def test_a_control_is_planned_as_what_it_stands_for(control: str, like: str) -> 
     one, other = (cost.plan(load("4B", [f"run.method={m}"]), 4e9) for m in (control, like))
     assert one.tokens == other.tokens
     again = cost.plan(load("4B", ["run.method=grpo_replay_again"]), 4e9)
-    assert again.tokens["teacher summarises"] == 0
+    assert not [name for name in again.tokens if "teacher" in name]

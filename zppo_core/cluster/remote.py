@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import ray
 import torch
+from safetensors.torch import save_file
 
 from zppo_core.algorithm.train_groups import NO_UPDATE, TrainGroup, UpdateMetrics
 from zppo_core.cluster.actors import answers
@@ -128,8 +129,6 @@ class RemoteTrainer:
             r.ask("save", str(folder) if is_near else "", i, count)
             for i, (r, is_near) in enumerate(zip(self.ranks, near, strict=True))
         ]
-        from safetensors.torch import save_file
-
         for name, arrays in answers(self.ranks, calls):
             if arrays:
                 save_file({n: t.clone() for n, t in Weights(arrays).items()}, folder / name)

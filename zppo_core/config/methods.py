@@ -65,6 +65,8 @@ class Method:
     summary: str
     # drop a hard question's plain group only if its BCQ and NCQ groups are trivial too
     dynamic_sampling: bool = False
+    # whether a teacher answers or compresses for the reformulations
+    teacher: bool = True
 
     @property
     def objective(self) -> Loss:
@@ -76,7 +78,7 @@ class Method:
         """Whether a teacher takes part in training."""
         objective = self.objective
         distils = objective.teacher_weights or objective.learns_from == "teacher"
-        return bool(self.reformulations) or distils
+        return (self.teacher and bool(self.reformulations)) or distils
 
 
 _BOTH: tuple[str, ...] = ("bcq", "ncq")
@@ -122,7 +124,14 @@ _CONTROLS = (
         "replay, BCQ and NCQ with candidates of another question",
     ),
     *(
-        Method(f"grpo_replay_{kind}", True, (kind,), "surrogate", f"replay and {shown}")
+        Method(
+            f"grpo_replay_{kind}",
+            True,
+            (kind,),
+            "surrogate",
+            f"replay and {shown}",
+            teacher=kind != "again",
+        )
         for kind, shown in {
             "placebo_bcq": "BCQ with candidates of another question",
             "placebo_ncq": "NCQ with wrong responses to another question",

@@ -23,7 +23,6 @@ OPTIONAL = {
     "vllm": ("sampling on GPUs", GPU_EXTRA),
     "deepspeed": ("updates by several processes", GPU_EXTRA),
     "fla": ("fast delta layers on GPUs", GPU_EXTRA),
-    "torchvision": ("AutoProcessor of a student with pictures", "pip install torchvision"),
     "tensorboard": ("run.trackers=tensorboard", "pip install tensorboard"),
     "trackio": ("run.trackers=trackio", "pip install trackio"),
     "wandb": ("run.trackers=wandb", "pip install wandb"),
@@ -85,13 +84,13 @@ def diagnose(root: str = "runs") -> Diagnosis:
 
 def fits(gpu_gib: Sequence[float]) -> list[Fit]:
     """Every scale, with each layout that is for GPUs, on a node with GPUs of these sizes [GiB]."""
-    fits = [Fit("nano", 0, "")]
+    rows = [Fit("nano", 0, "")]
     for scale in SCALES[1:]:
         for name in (scale, *(f"{scale}@{layout}" for layout in LAYOUTS)):
             config = load(name)
             needed = config.compute.student_gpus + config.compute.teacher_gpus
-            fits.append(Fit(name, needed, misfit(config, gpu_gib)))
-    return fits
+            rows.append(Fit(name, needed, misfit(config, gpu_gib)))
+    return rows
 
 
 def disk_free(root: str) -> float:

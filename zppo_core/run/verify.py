@@ -62,7 +62,7 @@ class Witness:
         self.units: dict[str, dict[str, bytes]] = {}
 
     def read(self, unit: str) -> dict[str, bytes] | None:
-        """The unit as the run has it; None of the step's of_step."""
+        """The unit as the run has it; the step's own only as computed here."""
         of_step = unit.startswith(step_unit(self.step, ""))
         return self.units.get(unit) if of_step else self.journal.read(unit)
 
