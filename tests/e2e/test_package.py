@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -34,8 +34,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     archive = folder / "code.tgz"
     saved = python(folder, str(ROOT / "flows/zppo_flow.py"), "package", "save", str(archive))
     assert saved.returncode == 0, saved.stdout + saved.stderr
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder / "task", filter="data")
+    shutil.unpack_archive(archive, folder / "task")  # ours; Python 3.11.2 has no filters yet
     return folder / "task"
 
 
