@@ -30,6 +30,7 @@ from bench_update import sampled_gradients
 from common import line, markdown, seconds
 from gpu_models import GRIDS, build, groups_of, picture_tokens, shape_of, with_pictures
 from gpu_parts import watched
+from gpu_tuning import Search
 
 from zppo_core.algorithm.train_groups import TrainGroup
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig, load
@@ -67,6 +68,7 @@ class Check:
         self.tables: dict[str, list[Row]] = {}
         self.notes: list[str] = []
         self.kernels: list[Row] = []
+        self.search: Search | None = None
 
     @property
     def late(self) -> bool:
@@ -357,7 +359,8 @@ class Student:
 
 
 def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
-    return float(torch.nn.functional.cosine_similarity(a.flatten().float(), b.flatten().float(), 0))
+    a, b = a.flatten().double(), b.flatten().double()
+    return float(torch.nn.functional.cosine_similarity(a, b, 0))
 
 
 def holds(row: Row) -> bool:
@@ -431,8 +434,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--first-config",
         action="store_true",
-        help="take the first configuration of each Triton kernel: to try them all "
-        "took 5 minutes for the delta rule alone",
+        help="take the first configuration of each Triton kernel: no search at all",
+    )
+    parser.add_argument(
+        "--tuned", type=Path, help="tuned.json of an earlier run with the same card and versions"
     )
     a = parser.parse_args(arguments)
     if a.device == "cuda" and not torch.cuda.is_available():
@@ -441,6 +446,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     c = Check(a)
     if a.first_config:
         first_config(c)
+    elif c.cuda:
+        c.search = Search(a.tuned)
+        c.search.install()
     if a.trust_flash:
         trust_flash(c)
     c.notes.append(f"delta kernel: {choose_kernel(torch.device(a.device))[1]}")
@@ -490,14 +498,17 @@ def write(c: Check) -> None:
     """The results so far: one line of JSON, tables in Markdown, the kernels' names."""
     c.a.out.mkdir(parents=True, exist_ok=True)
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(c.a).items()}
-    entry = line("gpu_check", settings, []) | {"tables": c.tables, "notes": c.notes}
+    notes = c.notes + ([c.search.report()] if c.search else [])
+    entry = line("gpu_check", settings, []) | {"tables": c.tables, "notes": notes}
     (c.a.out / "gpu_check.jsonl").write_text(json.dumps(entry) + "\n")
     where = f"{entry['machine']}, {entry['date']}, {entry['versions']}, code {entry['code']}"
-    blocks = [f"# gpu_check\n\n{where}\n\n" + "\n".join(f"- {note}" for note in c.notes)]
+    blocks = [f"# gpu_check\n\n{where}\n\n" + "\n".join(f"- {note}" for note in notes)]
     blocks += [f"## {name}\n\n{markdown(rows)}" for name, rows in c.tables.items()]
     (c.a.out / "gpu_check.md").write_text("\n\n".join(blocks) + "\n")
     named = [f"{k['mode']}\t{k['ms']:.3f}\t{k['calls']}\t{k['kernel']}" for k in c.kernels]
     (c.a.out / "kernels.txt").write_text("\n".join(["mode\tms\tcalls\tkernel", *named]) + "\n")
+    if c.search:
+        c.search.write(c.a.out / "tuned.json")
 
 
 if __name__ == "__main__":
