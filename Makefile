@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 VLLM_ENV ?= .venv-vllm
+GPU_PYTHON ?= 3.12
 export TOKENIZERS_PARALLELISM := false
 # idle OpenMP threads sleep instead of spinning: two processes on two cores then share them
 export GOMP_SPINCOUNT := 100
 
-.PHONY: setup run test mutants lint types test-vllm bench bench-gpu gpu-check two-hosts eval-fixtures evidence clean help
+.PHONY: setup run test mutants lint types test-vllm bench bench-gpu gpu-check gpu-wheels two-hosts eval-fixtures evidence clean help
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -60,6 +61,14 @@ bench-gpu: setup  ## the same on one GPU in bfloat16, at the paper's lengths
 
 gpu-check: setup  ## update, kernels, memory at the shapes of 0.8B, 2B and 4B: one GPU, 8 minutes
 	PYTHONPATH=. $(BIN)/python benchmarks/gpu_check.py --out benchmarks/results/gpu
+
+gpu-wheels:  ## what gpu-check needs on a machine with PyTorch alone and no network, unpacked in .gpu
+	rm -rf .gpu && mkdir -p .gpu/wheels
+	$(PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+		--python-version $(GPU_PYTHON) --implementation cp --platform manylinux2014_x86_64 \
+		-c constraints.txt -d .gpu/wheels pydantic pydantic-core annotated-types typing-inspection \
+		einops fla-core==0.6.0 flash-linear-attention==0.6.0
+	cd .gpu && for wheel in wheels/*.whl; do $(PYTHON) -m zipfile -e $$wheel .; done && rm -r wheels
 
 two-hosts: setup  ## an update over two nodes of one Ray, one killed: network namespaces, needs root
 	$(BIN)/python benchmarks/two_hosts.py

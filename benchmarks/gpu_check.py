@@ -287,6 +287,7 @@ class Student:
     ) -> list[Row]:
         """One row a mode at these lengths."""
         groups = self.groups(prompt, response, count, 4 if self.c.tiny else 8, pictures)
+        seen = pictures * picture_tokens(GRIDS[self.name])
         reference: dict[str, Any] = {}
         result = []
         for mode in modes or self.c.modes:
@@ -300,10 +301,19 @@ class Student:
                 "mode": mode,
                 "step": "whole" if self.steps else "no optimizer",
             }
-            result.append(gpu_kernels.guarded(row, lambda: self.measure(groups, reference)))
+            result.append(gpu_kernels.guarded(row, lambda: self.measure(groups, reference, seen)))
         for row in result:
             row["holds"] = holds(row)
         return result
+
+    def estimate_of(self, tokens: int, pictures: int) -> float | None:
+        """What one mean micro-batch needs [GiB] without CUDA itself: to be read beside the peak."""
+        if self.estimate is None:
+            return None
+        budget = self.c.a.budget
+        whole = self.shape.activation_bytes(budget, True, budget)
+        here = self.shape.activation_bytes(tokens, True, pictures)
+        return self.estimate - memory.CONTEXT + (here - whole) / memory.GIB
 
     def groups(self, *lengths: int) -> list[TrainGroup]:
         """Groups of these prompt and response tokens, number, members and pictures."""
@@ -313,7 +323,8 @@ class Student:
             return groups
         return [with_pictures(g, pictures, GRIDS[self.name]) for g in groups]
 
-    def measure(self, groups: list[TrainGroup], reference: dict[str, Any]) -> Row:
+    def measure(self, groups: list[TrainGroup], reference: dict[str, Any], seen: int) -> Row:
+        """One row; `seen` are the picture tokens of a prompt."""
         c = self.c
         # kernels are chosen and compiled: Triton compiles anew for lengths of another kind
         self.pass_over(groups)
@@ -338,6 +349,10 @@ class Student:
             "micro-batches": metrics[0].micro_batches,
             "peak GiB": peak,
             "estimate GiB": self.estimate,
+            "estimate of these tokens GiB": self.estimate_of(
+                metrics[0].computed_tokens // metrics[0].micro_batches,
+                seen * len(groups) // metrics[0].micro_batches,
+            ),
             **{f"{part} s": round(s, 4) for part, s in parts.seconds().items()},
         }
         logp = np.concatenate([s for g in self.trainer.score(groups) for s in g])

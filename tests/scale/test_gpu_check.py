@@ -181,3 +181,58 @@ def test_gradients_are_read_where_low_precision_weights_hand_them_over(gpu_check
     assert update.gradient(student.trainer).numel() == parameters
     assert update.gradient(student.trainer).norm() > 0
     assert update.sampled_gradients(student.trainer)
+
+
+class Kernel:
+    """Of Triton's autotuner what the search touches."""
+
+    def __init__(self, *configs: str) -> None:
+        self.configs, self.cache, self.ran = configs, {}, []
+        self.arg_names, self.keys, self.base_fn = ["x", "size"], ["size"], self.bench
+        self.fn = self
+
+    def bench(self) -> None: ...
+
+    def prune_configs(self, _):
+        return self.configs
+
+
+def plain(kernel, x, size):
+    """Triton's own way: the last configuration is the fastest."""
+    kernel.cache.setdefault((size,), kernel.configs[-1])
+    kernel.ran.append(kernel.cache[(size,)])
+
+
+def test_a_search_keeps_its_choices_and_a_later_one_takes_them(monkeypatch, tmp_path) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    tuning = importlib.import_module("gpu_tuning")
+    compiled = []
+    monkeypatch.setattr(tuning, "compile_all", lambda kernel, *_: compiled.append(kernel))
+    first, kernel = tuning.Search(), Kernel("4 warps", "8 warps")
+    for _ in range(2):
+        first.run(kernel, plain, (0, 64), {})
+    assert (first.searched, len(compiled), kernel.ran) == (1, 1, ["8 warps", "8 warps"])
+    first.write(tmp_path / "tuned.json")
+    kept = json.loads((tmp_path / "tuned.json").read_text())
+    assert list(kept.values()) == ["8 warps"]
+
+    kept = dict.fromkeys(kept, "4 warps")
+    (tmp_path / "tuned.json").write_text(json.dumps(kept))
+    later, kernel = tuning.Search(tmp_path / "tuned.json"), Kernel("4 warps", "8 warps")
+    later.run(kernel, plain, (0, 64), {})
+    later.run(kernel, plain, (0, 128), {})  # another key is searched for
+    assert (later.searched, kernel.ran) == (1, ["4 warps", "8 warps"])
+
+
+def test_a_search_that_cannot_compile_at_once_says_so_and_goes_on(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    tuning = importlib.import_module("gpu_tuning")
+
+    def broken(*_):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(tuning, "compile_all", broken)
+    search, kernel = tuning.Search(), Kernel("4 warps", "8 warps")
+    search.run(kernel, plain, (0, 64), {})
+    assert kernel.ran == ["8 warps"]
+    assert "RuntimeError: no compiler" in search.report()

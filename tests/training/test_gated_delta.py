@@ -1,9 +1,18 @@
 """The chunked delta rule is the rule taken token by token, over chunk bounds and from any state."""
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from zppo_core.models.qwen3_5.gated_delta import CHUNK, gated_delta, gated_delta_step
+from zppo_core.errors import UserError
+from zppo_core.models.qwen3_5.gated_delta import (
+    CHUNK,
+    choose_kernel,
+    gated_delta,
+    gated_delta_step,
+)
 
 
 def inputs(length: int, seed: int = 0):
@@ -60,3 +69,35 @@ def test_a_sequence_cut_in_two_goes_on_from_its_state() -> None:
     second, last = gated_delta(*(x[:, cut:] for x in (q, k, v, g, beta)), middle)
     assert torch.allclose(torch.cat([first, second], 1), whole, atol=1e-5)
     assert torch.allclose(last, end, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("hopper", "since_3_4", "since_3_7_1", "refused"),
+    [
+        (True, True, False, True),
+        (True, True, True, False),
+        (True, False, False, False),
+        (False, True, False, False),
+    ],
+)
+def test_a_triton_that_gives_wrong_gradients_is_refused_before_rollouts(
+    monkeypatch, hopper, since_3_4, since_3_7_1, refused
+) -> None:
+    kernels = SimpleNamespace(chunk_gated_delta_rule=lambda *_, **__: None)
+    flags = SimpleNamespace(
+        IS_NVIDIA_HOPPER=hopper, TRITON_ABOVE_3_4_0=since_3_4, TRITON_ABOVE_3_7_1=since_3_7_1
+    )
+    for name, module in {
+        "fla": SimpleNamespace(),
+        "fla.ops": SimpleNamespace(),
+        "fla.ops.common": SimpleNamespace(chunk_o=flags),
+        "fla.ops.gated_delta_rule": kernels,
+    }.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    cuda = torch.device("cuda")
+    if refused:
+        with pytest.raises(UserError, match=r"Triton 3.4 to 3.7.0; pip install -e '.\[gpu\]'"):
+            choose_kernel(cuda)
+    else:
+        assert choose_kernel(cuda)[1] == "flash-linear-attention"
+    assert choose_kernel(torch.device("cpu"))[1] == "torch"

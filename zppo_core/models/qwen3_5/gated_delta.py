@@ -14,6 +14,8 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
+from zppo_core.errors import UserError
+
 CHUNK = 64
 
 # (q, k, v, g, beta, initial state) -> (outputs, final state), shapes as `gated_delta`
@@ -136,9 +138,28 @@ def flash_kernel() -> Kernel | None:
 
 
 def choose_kernel(device: torch.device) -> tuple[Kernel, str]:
-    """The kernel for `device` and its name: flash-linear-attention's on CUDA, else ours."""
+    """The kernel for `device` and its name: flash-linear-attention's on CUDA, else ours.
+
+    UserError where that library would refuse its own backward pass, once rollouts were paid for.
+    """
     if device.type == "cuda":
         flash = flash_kernel()
         if flash is not None:
+            refuse_wrong_triton()
             return flash, "flash-linear-attention"
     return gated_delta, "torch"
+
+
+def refuse_wrong_triton() -> None:
+    """Raise UserError on a Hopper GPU with a Triton that miscompiles the gated backward pass.
+
+    The condition is flash-linear-attention's (its issue 640), asked of its own flags.
+    """
+    from fla.ops.common import chunk_o
+
+    if chunk_o.IS_NVIDIA_HOPPER and chunk_o.TRITON_ABOVE_3_4_0 and not chunk_o.TRITON_ABOVE_3_7_1:
+        raise UserError(
+            "flash-linear-attention gives no gradients on Hopper GPUs with Triton 3.4 to 3.7.0; "
+            "pip install -e '.[gpu]' brings 3.7.1, or train by --set trainer.mode=shared_prefix "
+            "without flash-linear-attention"
+        )
