@@ -45,9 +45,6 @@ class EvalModel:
     thinking: bool
     engine: LazyEngine
 
-    def open(self) -> Engine:
-        return self.engine
-
     def close(self) -> None:
         """Give back what it holds; the next one needs the room."""
         self.engine.close()

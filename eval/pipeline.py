@@ -112,8 +112,8 @@ def train(
     done = 0
     while done < run.rollout_steps:
         done = advance(run, done, listening, fresh=False)
-    for item in scores.plan(run):
-        scores.evaluate(run, item, alone=False)
+    for share in scores.plan(run):
+        scores.evaluate(run, share, alone=False)
     scores.conclude(run)
     database.ingest(run.journal, run.key, run.database)
     return Trained(run, tables.summary(run.database, run.key))

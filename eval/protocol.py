@@ -91,7 +91,7 @@ class Evaluator:
         """Digest (hex) of all that decides a score besides weights and benchmark."""
         identity = stored(self.protocol) | {"thinking": thinking, "closer": self.templates.closer}
         identity |= {"scorer_version": SCORER_VERSION}
-        for name in ("suite", "source", "shard", "judge", "context"):
+        for name in ("suite", "source", "shard", "tasks", "judge", "context"):
             del identity[name]
         asked = benchmarks(self.protocol.suite)
         if any(b.dataset != "digits" for b in asked):

@@ -1,7 +1,8 @@
-"""The `evaluate` step: base, student and teacher on one benchmark of the suite, or a part of it.
+"""The `evaluate` step: base, student and teacher on a share of the suite's benchmarks.
 
-Nothing is asked twice: what the run's journal holds stands, and weights that any run has scored
-under the same protocol are found by their content.
+A model goes through the whole share before the next one starts, so that a process starts each
+engine once. Nothing is asked twice: what the run's journal holds stands, and weights that any run
+has scored under the same protocol are found by their content.
 """
 
 from __future__ import annotations
@@ -27,33 +28,54 @@ from zppo_core.store.journal import Journal
 
 Files = dict[str, bytes]
 Answers = dict[str, list[SampleRow]]  # by role
-Show = Callable[[Benchmark, list[ScoreRow], Answers, Evaluator], None]
 
 
 class Item(TypedDict):
-    """What one task of the fan-out does: part `index` of `of` of a benchmark."""
+    """Part `index` of `of` of a benchmark."""
 
     benchmark: str
     index: int
     of: int
 
 
-def nothing(record: Benchmark, rows: list[ScoreRow], answers: Answers, exam: Evaluator) -> None:
+ItemShare = list[Item]  # what one task of the fan-out does
+Show = Callable[[Item, Benchmark, list[ScoreRow], Answers, Evaluator], None]
+
+
+def nothing(
+    item: Item, record: Benchmark, rows: list[ScoreRow], answers: Answers, exam: Evaluator
+) -> None:
     """Shows nothing."""
 
 
-def plan(run: Run) -> list[Item]:
-    """One item for each benchmark of the run's suite, several for a large one."""
+def plan(run: Run) -> list[ItemShare]:
+    """The tasks of the fan-out: `evaluation.tasks` shares of the suite; 0: one for each item.
+
+    An item is a benchmark, or a part of a large one. Shares have about equally many samples: the
+    next largest item goes to the share with the fewest. Within a share the suite's order stands.
+    """
     protocol = run.config.evaluation
-    return [
-        {"benchmark": b.name, "index": part.index, "of": part.of}
+    items: list[tuple[Item, int]] = [
+        (
+            {"benchmark": b.name, "index": part.index, "of": part.of},
+            len(part.cut(harness.expected_of(b, protocol.limit))),
+        )
         for b in suite.benchmarks(protocol.suite)
         for part in harness.parts_of(b, protocol.limit, protocol.shard)
     ]
+    shares: list[list[int]] = [[] for _ in range(min(protocol.tasks or len(items), len(items)))]
+    load = [0] * len(shares)
+    for i in sorted(range(len(items)), key=lambda i: (-items[i][1], i)):
+        least = min(range(len(shares)), key=lambda j: (load[j], len(shares[j]), j))
+        shares[least].append(i)
+        load[least] += items[i][1]
+    return [[items[i][0] for i in sorted(share)] for share in sorted(shares, key=min)]
 
 
-def evaluate(run: Run, item: Item, show: Show = nothing, alone: bool = True) -> list[ScoreRow]:
-    """Score base, student and teacher on the item; a row of eval_scores each.
+def evaluate(
+    run: Run, share: ItemShare, show: Show = nothing, alone: bool = True
+) -> list[ScoreRow]:
+    """Score base, student and teacher on the share's items; rows of eval_scores, item by item.
 
     `alone`: the process does nothing else, and its start counts as this stage's.
     """
@@ -62,28 +84,59 @@ def evaluate(run: Run, item: Item, show: Show = nothing, alone: bool = True) -> 
         run = replace(run, config=settings_at(run.config, began, changes(run.journal)))
     set_threads(run.config, alone=False)
     evaluator, teacher = evaluator_of(run.config, run.cache)
-    rows = run_item(run, evaluator, eval_models(run, teacher), item, show)
-    name = item["benchmark"] + (f"-{item['index']}" if item["of"] > 1 else "")
-    record_stage(run, f"evaluate/{name}", seconds=seconds())
+    rows = run_share(run, evaluator, eval_models(run, teacher), share, show)
+    record_stage(run, f"evaluate/{stage_name(share)}", seconds=seconds())
     return rows
 
 
-def run_item(
-    run: Run, evaluator: Evaluator, models: Iterator[EvalModel], item: Item, show: Show = nothing
-) -> list[ScoreRow]:
-    """Every model on the item; a row of eval_scores each, of the part alone if it is one.
+def stage_name(share: ItemShare) -> str:
+    """What a share is called where its seconds are filed: its first item, and how many more."""
+    first = share[0]
+    name = first["benchmark"] + (f"-{first['index']}" if first["of"] > 1 else "")
+    return name + (f"+{len(share) - 1}" if len(share) > 1 else "")
 
-    `show` is given the benchmark, the rows, every answer by role, and how it was asked.
+
+def run_share(
+    run: Run,
+    evaluator: Evaluator,
+    models: Iterator[EvalModel],
+    share: ItemShare,
+    show: Show = nothing,
+) -> list[ScoreRow]:
+    """Every model on every item; rows of eval_scores, item by item, of the part if it is one.
+
+    An engine is opened when it is first asked. A model's is closed after its last item, the judge's
+    at the end. `show` is given each benchmark, its rows, every answer by role, how it was asked.
     """
-    record = suite.find(evaluator.protocol.suite, item["benchmark"])
-    store = score_store(run, evaluator, record, Part(item["index"], item["of"]))
+    stores = [
+        score_store(
+            run,
+            evaluator,
+            suite.find(evaluator.protocol.suite, item["benchmark"]),
+            Part(item["index"], item["of"]),
+        )
+        for item in share
+    ]
+    roles = []
+    try:
+        for model in models:
+            roles.append(model.role)
+            try:
+                for store in stores:
+                    print(line(store.scores(model)), flush=True)
+            finally:
+                model.close()
+    finally:
+        if evaluator.judge is not None:
+            evaluator.judge.engine.close()
     rows: list[ScoreRow] = []
-    answers: Answers = {}
-    for model in models:
-        row, answers[model.role] = store.scores(model)
-        rows.append(row)
-        print(line(row), flush=True)
-    show(record, rows, answers, evaluator)
+    # answers are read again: those of a whole suite would not fit in memory
+    for item, store in zip(share, stores, strict=True):
+        kept = {role: store.kept(role) for role in roles}
+        here = [row for row, _ in kept.values()]
+        answers = {role: replies for role, (_, replies) in kept.items()}
+        show(item, store.benchmark, here, answers, evaluator)
+        rows += here
     return rows
 
 
@@ -111,25 +164,30 @@ class ScoreStore:
     benchmark: Benchmark
     part: Part
 
-    def scores(self, model: EvalModel) -> tuple[ScoreRow, list[SampleRow]]:
-        """The model's row of eval_scores and rows of eval_samples."""
-        unit = whole_unit(model.role, self.benchmark.name)
-        files = self.journal.read(unit)
-        if files is None and self.part.of == 1:
-            files = stamped(self._files(model), self.run_key, model.role)
-            self.journal.commit(unit, files)
-        if files is not None:
-            return rows_in(files)
-        unit = part_unit(model.role, self.benchmark.name, self.part)
-        files = self.journal.read(unit)
+    def scores(self, model: EvalModel) -> ScoreRow:
+        """The model's row of eval_scores; what is not stored is asked and filed."""
+        whole = whole_unit(model.role, self.benchmark.name)
+        part = part_unit(model.role, self.benchmark.name, self.part)
+        if self.journal.manifest(whole) is None:
+            if self.part.of == 1:
+                files = stamped(self._files(model), self.run_key, model.role)
+                self.journal.commit(whole, files)
+            elif self.journal.manifest(part) is None:
+                identity = {"key": model.key, "protocol": self.evaluator.key(model.thinking)}
+                files = {"marked.json": pack(self._scored(model)), "about.json": dump(identity)}
+                self.journal.commit(part, files)
+        return self.kept(model.role)[0]
+
+    def kept(self, role: str) -> tuple[ScoreRow, list[SampleRow]]:
+        """The role's row of eval_scores and rows of eval_samples, which `scores` has filed."""
+        files = self.journal.read(whole_unit(role, self.benchmark.name))
         if files is None:
-            identity = {"key": model.key, "protocol": self.evaluator.key(model.thinking)}
-            files = {"marked.json": pack(self._scored(model)), "about.json": dump(identity)}
-            self.journal.commit(unit, files)
-        scored = unpack(files["marked.json"])
-        tables = self._tables(model.key, self.evaluator.key(model.thinking), [scored])
-        tables = stamped(tables, self.run_key, model.role)
-        return rows_in(tables)
+            files = self.journal.read(part_unit(role, self.benchmark.name, self.part)) or {}
+            identity = json.loads(files["about.json"])
+            scored = unpack(files["marked.json"])
+            tables = self._tables(identity["key"], identity["protocol"], [scored])
+            files = stamped(tables, self.run_key, role)
+        return rows_in(files)
 
     def merge_parts(self, role: str, parts: Sequence[ScoredPart], key: str, protocol: str) -> None:
         """File the whole of a benchmark that was run in parts."""
@@ -182,19 +240,15 @@ class ScoreStore:
 
 
 def score(store: ScoreStore, model: EvalModel) -> ScoredPart:
-    """Ask the model, and close its engine."""
-    engine = model.open()
-    try:
-        return harness.run_part(
-            engine,
-            store.benchmark,
-            store.evaluator,
-            model.thinking,
-            store.part,
-            Heartbeat().progress(store.benchmark.name),
-        )
-    finally:
-        model.close()
+    """Ask the model."""
+    return harness.run_part(
+        model.engine,
+        store.benchmark,
+        store.evaluator,
+        model.thinking,
+        store.part,
+        Heartbeat().progress(store.benchmark.name),
+    )
 
 
 def conclude(run: Run) -> None:

@@ -2,7 +2,7 @@
 
 python flows/eval_flow.py run --model PATH|HUB_ID|nano:student|http://host:8000/v1#NAME --suite paper31
 
-start ─ plan ─ evaluate (foreach benchmark, large ones in parts) ─ aggregate ─ end
+start ─ plan ─ evaluate (foreach share of the suite) ─ aggregate ─ end
 """  # noqa: E501 - the picture
 
 import sys
@@ -70,7 +70,7 @@ class EvalFlow(FlowSpec):
     @one_line
     @step
     def plan(self):
-        """One task for each benchmark of the suite, several for a large one."""
+        """The suite's benchmarks dealt out to tasks, `evaluation.tasks` or one for each."""
         from steps.evaluate import plan
 
         self.items = plan(self.setup)
@@ -81,7 +81,7 @@ class EvalFlow(FlowSpec):
     @one_line
     @step
     def evaluate(self):
-        """The model on one benchmark; stored scores of the same weights count."""
+        """The model on some benchmarks; stored scores of the same weights count."""
         from steps.evaluate_model import evaluate_model
 
         self.scores = evaluate_model(self.setup, self.input, current.card["evaluation"])

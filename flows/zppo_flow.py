@@ -105,7 +105,7 @@ class ZPPOFlow(FlowSpec):
     @one_line
     @step
     def plan_evaluation(self):
-        """One task for each benchmark of the suite, several for a large one."""
+        """The suite's benchmarks dealt out to tasks, `evaluation.tasks` or one for each."""
         from steps.evaluate import plan
 
         self.items = plan(self.setup)
@@ -116,7 +116,7 @@ class ZPPOFlow(FlowSpec):
     @one_line
     @step
     def evaluate(self):
-        """Base, student and teacher on one benchmark; stored scores of the same weights count."""
+        """Base, student and teacher on some benchmarks; stored scores of equal weights count."""
         from steps.evaluate import evaluate
 
         self.scores = evaluate(self.setup, self.input, current.card["evaluation"])

@@ -1,4 +1,4 @@
-"""The `plan_evaluation` and `evaluate` steps: base, student and teacher on one benchmark."""
+"""The `plan_evaluation` and `evaluate` steps: base, student and teacher on the benchmarks."""
 
 from __future__ import annotations
 
@@ -6,36 +6,40 @@ from eval import scores
 from eval.benchmark import Benchmark
 from eval.harness import ScoreRow
 from eval.protocol import Evaluator
-from eval.scores import Answers, Item
+from eval.scores import Answers, Item, ItemShare
 from eval.suite import load
-from steps.cards.evaluation import draw
-from steps.cards.page import Card
+from steps.cards.evaluation import examples_each, view
+from steps.cards.page import Card, put
 from zppo_core.config.schema import method_of
 from zppo_core.run.spec import Artifact, Run
 
 Rows = list[ScoreRow]
 
 
-def plan(setup: Artifact) -> list[Item]:
-    """One item for each benchmark of the run's suite, several for a large one."""
+def plan(setup: Artifact) -> list[ItemShare]:
+    """The tasks of the fan-out, each with its benchmarks or parts of large ones."""
     return scores.plan(Run.of(setup))
 
 
-def evaluate(setup: Artifact, item: Item, card: Card | None = None) -> Rows:
-    """Score base, student and teacher on the item; a row of eval_scores each."""
+def evaluate(setup: Artifact, share: ItemShare, card: Card | None = None) -> Rows:
+    """Score base, student and teacher on the share; a row of eval_scores for each."""
     run = Run.of(setup)
-    return scores.evaluate(run, item, drawing(card, item, run))
+    return scores.evaluate(run, share, drawing(card, share, run))
 
 
-def drawing(card: Card | None, item: Item, run: Run) -> scores.Show:
-    """Draws an item's scores and answers on `card`; nothing without one."""
+def drawing(card: Card | None, share: ItemShare, run: Run) -> scores.Show:
+    """Draws scores and answers on `card`, one item below the other; nothing without one."""
+    page: list[str] = []
 
-    def show(benchmark: Benchmark, rows: Rows, answers: Answers, exam: Evaluator) -> None:
+    def show(
+        item: Item, benchmark: Benchmark, rows: Rows, answers: Answers, exam: Evaluator
+    ) -> None:
         if card is not None:
             protocol, config = exam.protocol, run.config
             samples = load(benchmark, protocol.source, protocol.limit, exam.settings)
-            draw(
-                card, benchmark, rows, answers, samples, item, config.scale, method_of(config).name
-            )
+            part = f", part {item['index'] + 1} of {item['of']}" if item["of"] > 1 else ""
+            method, most = method_of(config).name, examples_each(len(share))
+            page.extend(view(benchmark, rows, answers, samples, part, config.scale, method, most))
+            put(card, *page)
 
     return show

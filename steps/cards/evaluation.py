@@ -9,7 +9,7 @@ from eval.archives import UnreadableError
 from eval.benchmark import Benchmark, Sample
 from eval.harness import SampleRow, ScoreRow
 from eval.report.published import published
-from eval.scores import Answers, Item
+from eval.scores import Answers
 from steps.cards.blocks import (
     facts,
     head,
@@ -20,7 +20,6 @@ from steps.cards.blocks import (
     tag,
 )
 from steps.cards.chart import Interval, intervals
-from steps.cards.page import Card, put
 from zppo_core.data.pixels import Bounds
 
 EXAMPLES = 12
@@ -30,19 +29,9 @@ SMALL = Bounds(0, 100_000)  # pixels of a picture on a page
 ORDER = ("base", "student", "teacher")
 
 
-def draw(
-    card: Card,
-    benchmark: Benchmark,
-    rows: Sequence[ScoreRow],
-    answers: Answers,
-    samples: Iterable[Sample],
-    item: Item,
-    scale: str,
-    method: str,
-) -> None:
-    """Put the card of one benchmark, or of a part of it, in place of what was there."""
-    part = f", part {item['index'] + 1} of {item['of']}" if item["of"] > 1 else ""
-    put(card, *view(benchmark, rows, answers, samples, part, scale, method))
+def examples_each(benchmarks: int) -> int:
+    """How many questions a card of so many benchmarks shows of each: it stays small."""
+    return max(2, EXAMPLES // benchmarks)
 
 
 def view(
@@ -53,6 +42,7 @@ def view(
     part: str = "",
     scale: str = "",
     method: str = "",
+    examples: int = EXAMPLES,
 ) -> list[str]:
     """Scores with intervals, the published ones beside them; then answers side by side."""
     parts = [
@@ -72,7 +62,7 @@ def view(
     missing = {r["role"]: r["missing_reason"] for r in rows if r["missing_reason"]}
     if missing:
         parts.append(heading("Not complete") + facts({k: v or "" for k, v in missing.items()}))
-    picked = chosen(answers)
+    picked = chosen(answers, examples)
     if picked:
         questions = samples_named(samples, {sample_id for sample_id, _ in picked})
         parts.append(heading("What the models answered", "Questions they disagree on come first."))
@@ -113,7 +103,7 @@ def percent(share: float | None) -> str:
     return "none" if share is None else f"{100 * share:.1f} %"
 
 
-def chosen(answers: Answers) -> list[tuple[str, dict[str, SampleRow]]]:
+def chosen(answers: Answers, most: int = EXAMPLES) -> list[tuple[str, dict[str, SampleRow]]]:
     """Some questions with every model's answer: those on which models disagree first."""
     by_id: dict[str, dict[str, SampleRow]] = {}
     for role in sorted(answers, key=lambda r: (ORDER.index(r) if r in ORDER else -1, r)):
@@ -123,7 +113,7 @@ def chosen(answers: Answers) -> list[tuple[str, dict[str, SampleRow]]]:
         (len({row["score"] for row in replies.values()}) == 1, i, sample_id)
         for i, (sample_id, replies) in enumerate(by_id.items())
     ]
-    return [(sample_id, by_id[sample_id]) for _, _, sample_id in sorted(agreed)[:EXAMPLES]]
+    return [(sample_id, by_id[sample_id]) for _, _, sample_id in sorted(agreed)[:most]]
 
 
 def samples_named(samples: Iterable[Sample], names: set[str]) -> dict[str, Sample]:

@@ -9,6 +9,7 @@ from drawn import evaluated
 from metaflow import plugins
 
 from eval import suite
+from eval.protocol import Evaluator
 from eval.report import tables
 from eval.report.palette import NAMED, colour_of
 from eval.report.progress import progress_of
@@ -19,8 +20,11 @@ from steps.cards.chart import Series, lines, percent, plain, scale_of, stacked, 
 from steps.cards.page import TYPE, ReportCard, put, register
 from steps.cards.sweep import found_in
 from steps.ending import ending
+from steps.evaluate import drawing
 from steps.show import main as show
 from steps.sweep_card import draw_sweep
+from zppo_core.prompts import Templates
+from zppo_core.rewards.grader import Grader
 from zppo_core.run.spec import Run
 from zppo_core.run.sweep import plan
 
@@ -65,12 +69,18 @@ def test_an_evaluate_task_draws_the_questions_the_models_disagree_on_first(recor
     assert equal == sorted(equal)
     assert not equal[0]
     assert list(picked[0][1]) == ["base", "student", "teacher"]
-    benchmark, card = suite.find("nano", "nano_grids"), Held()
-    item: Item = {"benchmark": "nano_grids", "index": 1, "of": 3}
-    samples = suite.load(benchmark, "", 6)
-    evaluation.draw(card, benchmark, rows, answers, samples, item, "4B", "zppo")
+    card = Held()
+    share: list[Item] = [
+        {"benchmark": "nano_grids", "index": 1, "of": 3},
+        {"benchmark": "nano_text", "index": 0, "of": 1},
+    ]
+    show = drawing(card, share, recorded)
+    exam = Evaluator(recorded.config.evaluation, Templates(), Grader())
+    show(share[0], suite.find("nano", "nano_grids"), rows, answers, exam)
+    show(share[1], suite.find("nano", "nano_text"), rows, {}, exam)
     assert "nano_grids, part 2 of 3" in card.html
-    assert card.html.count("Gold answer") == len(picked)
+    assert card.html.index("nano_grids") < card.html.index("nano_text")
+    assert card.html.count("Gold answer") == len(evaluation.chosen(answers, 6))
 
 
 def test_a_sweep_is_drawn_before_its_first_run_is_in_a_database(

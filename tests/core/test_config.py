@@ -93,6 +93,7 @@ SECTION_9 = {
     "evaluation.max_tokens": 12_288,
     "evaluation.context": 262_144,
     "evaluation.suite": "paper31",
+    "evaluation.tasks": 1,
     "evaluation.limit": 0,
     "evaluation.settings": {},
     "evaluation.judge": "",  # the teacher
@@ -149,6 +150,7 @@ def test_nano_is_the_papers_recipe_but_for_what_its_size_asks() -> None:
         "trainer.checkpointing": False,
         "trainer.max_mismatch": 1e-3,
         "evaluation.suite": "nano",
+        "evaluation.tasks": 0,
         "evaluation.limit": 300,
         "evaluation.max_tokens": 64,
         "evaluation.temperature": 1.0,

@@ -94,9 +94,28 @@ def server() -> Iterator[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    yield f"http://127.0.0.1:{port}/v1"
-    process.terminate()
-    process.wait(60)
+    try:
+        wait_until_it_listens(process, port)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:  # it is busy starting
+            process.kill()
+            process.wait(60)
+
+
+def wait_until_it_listens(process: subprocess.Popen[bytes], port: int, seconds: int = 400) -> None:
+    """Return once the port answers: an engine takes minutes to start on a busy machine."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert process.poll() is None, f"the server ended with {process.returncode}"
+        with socket.socket() as asked:
+            if asked.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.5)
+    raise TimeoutError(f"no server after {seconds} s")
 
 
 def test_a_vllm_server_is_a_teacher(server, monkeypatch) -> None:

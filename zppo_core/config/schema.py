@@ -207,7 +207,10 @@ class EvaluationConfig:
     # who judges: empty: the teacher; a folder, hub id or address like http://host:8000/v1#name;
     # none: nobody, so that rules decide alone and benchmarks with a judge have no score
     judge: Model = ""
-    shard: Count = 2000  # samples of a large benchmark that one task takes
+    shard: Count = 2000  # samples of a part of a large benchmark
+    # tasks that share the suite, each on a node of its own, where every engine starts once; 0: one
+    # for each benchmark or part
+    tasks: Whole = 1
     max_tokens: Tokens = 12288
     # tokens of prompt and response, at most what the model takes; for vLLM
     context: Annotated[Int, Field(ge=1, le=2**24)] = 262_144
