@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from common import record
@@ -33,7 +33,7 @@ from zppo_core.store.objects import open_store
 from zppo_core.types import Prompt
 
 if TYPE_CHECKING:
-    from zppo_core.cluster.remote import RemoteTrainer
+    pass
 
 GROUPS, RESPONSES, TOKENS, SYNCS = 6, 2, 24, 5
 WIDE, HIGH = 736, 544
@@ -154,14 +154,13 @@ def main() -> int:
             start = time.perf_counter() - started
             batch = groups(session.renderer)
             session.sync()
-            trainer = cast("RemoteTrainer", session.trainer)
-            trainer.sent = 0
             began = time.perf_counter()
             scores = session.trainer.score(batch)
-            session.trainer.update([g.with_old_logp(s) for g, s in zip(batch, scores, strict=True)])
+            told = [g.with_old_logp(s) for g, s in zip(batch, scores, strict=True)]
+            metrics = session.trainer.update(told)
             update = time.perf_counter() - began
             # what came back is small: log-probabilities and metrics
-            moved = trainer.sent + 4 * sum(len(s) for row in scores for s in row)
+            moved = metrics.sent_bytes + 4 * sum(len(s) for row in scores for s in row)
             seconds = []
             for version in range(1, SYNCS + 1):
                 session.state.step = version

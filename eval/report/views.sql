@@ -10,7 +10,7 @@ CREATE OR REPLACE MACRO configured(config, rest) AS
         '$DEFAULTS'::JSON,
         config::JSON,
         '{"run": {"method": null, "seed": null, "steps_per_task": null, "trackers": null},
-          "store": null, "compute": null,
+          "store": null, "compute": null, "evaluation": {"tasks": null},
           "trainer": {"mode": null, "token_budget": null, "checkpointing": null,
                       "max_mismatch": null}}'::JSON,
         rest::JSON

@@ -322,7 +322,8 @@ def test_updates_and_advantages_are_written_by_value(told) -> None:
     update = replace(
         result.update,
         metrics=tuple(
-            replace(METRICS, loss=0.1 * i, groups=3 + i, computed_tokens=9 + i) for i in range(2)
+            replace(METRICS, loss=0.1 * i, groups=3 + i, computed_tokens=9 + i, sent_bytes=70 + i)
+            for i in range(2)
         ),
     )
     files = files_of(told, replace(result, update=update))
@@ -341,6 +342,7 @@ def test_updates_and_advantages_are_written_by_value(told) -> None:
             "tokens": 8,
             "groups": 3 + i,
             "computed_tokens": 9 + i,
+            "sent_bytes": 70 + i,
             "seconds": 2.0,
         }
         assert {k: row[k] for k in expected} == pytest.approx(expected)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from zppo_core import models
+from zppo_core.algorithm.train_groups import TrainGroup
 from zppo_core.cluster.cluster import Cluster
 from zppo_core.cluster.remote import RemoteTrainer
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
@@ -110,6 +112,13 @@ def apart(a: torch.nn.Module, b: torch.nn.Module, start: torch.nn.Module) -> flo
     return float((flat[0] - flat[1]).norm() / (flat[1] - flat[2]).norm())
 
 
+def payload(batch: Sequence[TrainGroup]) -> int:
+    """Bytes of what is trained on: pictures as stored, ids, weights and log-probabilities."""
+    pictures = sum(len(image) for g in batch for image in g.prompt.images)
+    numbers = sum(4 * (g.prompt.length + 4 * len(s.token_ids_T)) for g in batch for s in g.suffixes)
+    return pictures + numbers
+
+
 @pytest.mark.parametrize(("processes", "stage"), [(2, 1), (3, 2), (3, 3)])
 def test_two_updates_of_many_ranks_are_those_of_one_process(processes: int, stage: int) -> None:
     """Up to the order of float32 sums: Adam's first steps divide by it, hence 1 % and not 1e-6."""
@@ -130,6 +139,9 @@ def test_two_updates_of_many_ranks_are_those_of_one_process(processes: int, stag
             mine, theirs = one.update(batch, tokens), many.update(batch, tokens)
             assert theirs.tokens == mine.tokens
             assert theirs.groups == mine.groups
+            # once: a rank gets its own groups alone, their pictures as they are stored
+            assert mine.sent_bytes == 0
+            assert 0 < theirs.sent_bytes < 3 * payload(batch)
             for name in (
                 "loss",
                 "grad_norm",

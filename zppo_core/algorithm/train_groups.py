@@ -83,6 +83,7 @@ class UpdateMetrics:
     mismatch_max: float
     divisor: int = 0  # tokens that the loss is divided by: groups with equal rewards included
     skipped: bool = False  # the gradient was not finite: no step was taken, nothing moved
+    sent_bytes: int = 0  # of groups, and what is told of them, to ranks in other processes
 
     def stepped(self, norm: float, seconds: float) -> UpdateMetrics:
         """These, of passes alone, after a step with a gradient of that norm, before clipping."""

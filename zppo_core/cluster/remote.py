@@ -7,6 +7,7 @@ and for an engine of this process, made new by `publish`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ class RemoteTrainer:
         sharding = Sharding(w.stage, w.offload)
         told = name, dtype, w.device, w.threads, trainer, optimizer, loss, sharding
         self.ranks = cluster.meet()
-        self.sent = 0  # bytes of groups and their answers since the last look
+        self.sent = 0  # bytes of groups since the last update: those that were scored count, too
         self.mode, why = self._ask("build", Spec(*told, teacher, objective))[0]
         self.mode_reason = f"{why}, {w.count} processes, ZeRO-{w.stage}"
         self._stale = True
@@ -93,7 +94,8 @@ class RemoteTrainer:
             return NO_UPDATE
         self._stale = True
         metrics: UpdateMetrics = self._share("update", groups, tokens)
-        return metrics
+        sent, self.sent = self.sent, 0
+        return replace(metrics, sent_bytes=sent)
 
     def staged(self) -> StagedWeights:
         """The weights as engines of other processes take them, in the store of each node."""

@@ -194,6 +194,7 @@ CREATE TABLE IF NOT EXISTS updates (
     computed_tokens BIGINT NOT NULL,  -- positions that went through the model [tokens]
     seconds DOUBLE NOT NULL,  -- wall time [s]
     skipped BOOLEAN,  -- its gradient was not finite: no step was taken, and loss and norm are as they came; null: written before schema 4
+    sent_bytes BIGINT,  -- groups and old log-probabilities that went to ranks in other processes [bytes]; null: written before schema 5
     source_id BIGINT NOT NULL,  -- row of ingested
 );
 

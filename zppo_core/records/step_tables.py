@@ -73,6 +73,7 @@ def step_files(
         "tokens",
         "groups",
         "computed_tokens",
+        "sent_bytes",
         "seconds",
     )
     updates = [

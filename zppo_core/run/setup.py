@@ -43,6 +43,7 @@ HARMLESS = frozenset(
         "store.database",
         "store.checkpoint_every",
         "store.keep_checkpoints",
+        "evaluation.tasks",
     )
 )
 
