@@ -36,6 +36,7 @@ from zppo_core.algorithm.train_groups import TrainGroup
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig, load
 from zppo_core.errors import UserError
 from zppo_core.models import memory
+from zppo_core.models.qwen3_5 import pointwise
 from zppo_core.models.qwen3_5 import shape as qwen
 from zppo_core.models.qwen3_5.gated_delta import choose_kernel
 from zppo_core.training.forward import choose
@@ -447,6 +448,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "pass; the table `delta` says whether it is right",
     )
     parser.add_argument(
+        "--fused",
+        action="store_true",
+        help="compile norms, gates and rotations, each as one kernel",
+    )
+    parser.add_argument(
         "--first-config",
         action="store_true",
         help="take the first configuration of each Triton kernel: no search at all",
@@ -459,6 +465,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("gpu-check: no GPU here; --device cpu --shapes tiny tries the script itself")
         return 2
     c = Check(a)
+    if a.fused:
+        fuse(c)
     if a.first_config:
         first_config(c)
     elif c.cuda:
@@ -494,6 +502,13 @@ def trust_flash(c: Check) -> None:
         return
     c.notes.append(f"its refusal lifted: TRITON_ABOVE_3_7_1 was {chunk_o.TRITON_ABOVE_3_7_1}")
     chunk_o.TRITON_ABOVE_3_7_1 = True
+
+
+def fuse(c: Check) -> None:
+    """Compile what layers do between their matrix products, for the sections that update."""
+    for name in ("centred_norm", "gated_norm", "swiglu", "log_decay", "opened", "rotated"):
+        setattr(pointwise, name, torch.compile(getattr(pointwise, name), dynamic=True))
+    c.notes.append("norms, gates and rotations were compiled")
 
 
 def first_config(c: Check) -> None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from common import seconds
 
-from zppo_core.models.qwen3_5 import gated_delta, layers
+from zppo_core.models.qwen3_5 import gated_delta, layers, pointwise
 from zppo_core.models.qwen3_5.joined_attention import Stretch, joined_attention
 from zppo_core.models.qwen3_5.packing import Bounds, bounded_conv
 from zppo_core.training import lm_head
@@ -227,13 +228,10 @@ def small_table(device: str, dtype: torch.dtype, tokens: int, hidden: int, ffn: 
     x, wide = draw(1, tokens, hidden), draw(1, tokens, channels)
     up, gate = draw(1, tokens, ffn), draw(1, tokens, ffn)
     heads, gates = draw(1, tokens, channels // 128, 128), draw(1, tokens, channels // 128, 128)
-    conv = draw(channels, 4)
-
-    class Norm:
-        weight, eps, variance_epsilon = draw(hidden), 1e-6, 1e-6
-
-    class Gated:
-        weight, variance_epsilon = draw(128), 1e-6
+    conv, plain, narrow = draw(channels, 4), draw(hidden), draw(128)
+    a, bias, log = draw(1, tokens, channels // 128), draw(channels // 128), draw(channels // 128)
+    turning, angle = draw(1, 16, tokens, 256), torch.randn(1, 1, tokens, 64, device=device)
+    cos, sin = angle.cos().to(dtype), angle.sin().to(dtype)
 
     def ours_conv() -> torch.Tensor:
         window = F.pad(wide, (0, 0, 3, 0)).transpose(1, 2)
@@ -248,17 +246,23 @@ def small_table(device: str, dtype: torch.dtype, tokens: int, hidden: int, ffn: 
             lambda: bounded_conv(wide, conv, bounds, None),
             [wide, conv],
         ),
-        ("norm", "ours", lambda: layers.rms_norm(x, Norm), [x, Norm.weight]),
-        (
-            "gated norm",
-            "ours",
-            lambda: layers.gated_norm(heads, gates, Gated),
-            [heads, gates, Gated.weight],
-        ),
-        ("gate", "ours", lambda: F.silu(gate) * up, [gate, up]),
     ]
+    parts: list[tuple[str, Callable[..., torch.Tensor], tuple[Any, ...]]] = [
+        ("norm", pointwise.centred_norm, (x, plain, 1e-6)),
+        ("gated norm", pointwise.gated_norm, (heads, gates, narrow, 1e-6)),
+        ("gate", pointwise.swiglu, (gate, up)),
+        ("decay", pointwise.log_decay, (a, bias, log)),
+        ("output gate", pointwise.opened, (up, gate)),
+        ("rotary", pointwise.rotated, (turning, cos, sin)),
+    ]
+    for what, part, inputs in parts:
+        leaves = [t for t in inputs if isinstance(t, torch.Tensor) and t.requires_grad]
+        works.append((what, "ours", partial(part, *inputs), leaves))
+        if device == "cuda":
+            fused = torch.compile(part, dynamic=True)
+            works.append((what, "ours compiled", partial(fused, *inputs), leaves))
     if device == "cuda":
-        works += _flash_small(x, wide, up, gate, heads, gates, conv, Norm, Gated, bounds)
+        works += _flash_small(x, wide, up, gate, heads, gates, conv, plain, narrow, bounds)
 
     def measure(work: Callable[[], torch.Tensor], leaves: list[torch.Tensor]) -> Row:
         seed = torch.randn_like(work())
@@ -281,8 +285,8 @@ def _flash_small(
     heads: Any,
     gates: Any,
     conv: Any,
-    norm: Any,
-    gated: Any,
+    plain: Any,
+    narrow: Any,
     bounds: Bounds,
 ) -> list[Any]:
     try:
@@ -296,22 +300,20 @@ def _flash_small(
     def convolved() -> Any:
         return causal_conv1d(wide, conv, activation="silu", cu_seqlens=bounds.starts.long())[0]
 
-    compiled = torch.compile(layers.rms_norm)
     name = "flash-linear-attention"
     return [
         ("convolution, silu", name, convolved, [wide, conv]),
         (
             "norm",
             name,
-            lambda: rms_norm(x, 1.0 + norm.weight.float(), None, eps=1e-6),
-            [x, norm.weight],
+            lambda: rms_norm(x, 1.0 + plain.float(), None, eps=1e-6),
+            [x, plain],
         ),
-        ("norm", "ours compiled", lambda: compiled(x, norm), [x, norm.weight]),
         (
             "gated norm",
             name,
-            lambda: rms_norm_gated(heads, gates, gated.weight, None, eps=1e-6),
-            [heads, gates, gated.weight],
+            lambda: rms_norm_gated(heads, gates, narrow, None, eps=1e-6),
+            [heads, gates, narrow],
         ),
         ("gate", name, lambda: swiglu(gate, up), [gate, up]),
     ]

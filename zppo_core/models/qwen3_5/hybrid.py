@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
+from zppo_core.errors import UserError
+from zppo_core.models.qwen3_5 import pointwise
 from zppo_core.models.qwen3_5.gated_delta import choose_kernel, gated_delta_step, working_dtype
 from zppo_core.models.qwen3_5.joined_attention import Stretch, joined_attention
 from zppo_core.models.qwen3_5.layers import (
@@ -101,6 +103,8 @@ class HybridText:
         inner = model.model
         self.text = inner.language_model if hasattr(inner, "language_model") else inner
         self.checkpointing = checkpointing
+        if self.text.config.hidden_act != "silu":  # as every Qwen3.5 that was published
+            raise UserError(f"feed-forward by {self.text.config.hidden_act}; this forward has silu")
         device = self.text.embed_tokens.weight.device
         self.kernel, self.kernel_name = choose_kernel(device)
         # (pixels, grids) that prompts without pictures send through the vision tower for nothing:
@@ -346,7 +350,7 @@ def attend_packed(
         keys.append(before)
         stretches.append(Stretch(past.groups, past.bounds, causal=False))
     out = joined_attention(q, keys, stretches, m.scaling)
-    return m.o_proj(out.flatten(1).unsqueeze(0) * gate.sigmoid()), (k, v)
+    return m.o_proj(pointwise.opened(out.flatten(1).unsqueeze(0), gate)), (k, v)
 
 
 def pad_rows(

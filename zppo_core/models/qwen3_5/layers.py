@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from zppo_core.models.qwen3_5.gated_delta import working_dtype
+from zppo_core.models.qwen3_5 import pointwise
 
 if TYPE_CHECKING:
     from transformers.models.qwen3_5 import modeling_qwen3_5 as qwen
@@ -24,7 +24,7 @@ def is_delta(layer: qwen.Qwen3_5DecoderLayer) -> bool:
 def feed_forward(layer: qwen.Qwen3_5DecoderLayer, hidden: torch.Tensor) -> torch.Tensor:
     """The second half of a layer."""
     mlp, x = layer.mlp, rms_norm(hidden, layer.post_attention_layernorm)
-    out: torch.Tensor = hidden + mlp.down_proj(mlp.act_fn(mlp.gate_proj(x)) * mlp.up_proj(x))
+    out: torch.Tensor = hidden + mlp.down_proj(pointwise.swiglu(mlp.gate_proj(x), mlp.up_proj(x)))
     return out
 
 
@@ -46,15 +46,14 @@ def delta_heads(
 
 def delta_gates(m: qwen.Qwen3_5GatedDeltaNet, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """beta and g (log decay), both (rows, T, heads); the latter in float32 or float64."""
-    dtype = working_dtype(x.dtype)
-    step = F.softplus(m.in_proj_a(x).to(dtype) + m.dt_bias)
-    return m.in_proj_b(x).sigmoid(), -m.A_log.to(dtype).exp() * step
+    return m.in_proj_b(x).sigmoid(), pointwise.log_decay(m.in_proj_a(x), m.dt_bias, m.A_log)
 
 
 def delta_output(m: qwen.Qwen3_5GatedDeltaNet, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
     """What a gated delta layer adds to the residual stream."""
     gate = m.in_proj_z(x).reshape(out.shape)
-    projected: torch.Tensor = m.out_proj(gated_norm(out, gate, m.norm).flatten(2))
+    normed = pointwise.gated_norm(out, gate, m.norm.weight, m.norm.variance_epsilon)
+    projected: torch.Tensor = m.out_proj(normed.flatten(2))
     return projected
 
 
@@ -92,7 +91,7 @@ def attend(
         scale=m.scaling,
         enable_gqa=True,
     )
-    return m.o_proj(out.transpose(1, 2).flatten(2) * gate.sigmoid()), (k, v)
+    return m.o_proj(pointwise.opened(out.transpose(1, 2).flatten(2), gate)), (k, v)
 
 
 def whole_heads(
@@ -126,26 +125,11 @@ def attention_mask(real: torch.Tensor, past_real: torch.Tensor | None) -> torch.
 
 
 def rms_norm(x: torch.Tensor, module: qwen.Qwen3_5RMSNorm) -> torch.Tensor:
-    """Qwen3.5's zero-centred RMS norm, in float32 or float64."""
-    y = x.to(working_dtype(x.dtype))
-    y = y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + module.eps)
-    return (y * (1.0 + module.weight.to(y.dtype))).to(x.dtype)
-
-
-def gated_norm(
-    x: torch.Tensor, gate: torch.Tensor, module: qwen.Qwen3_5RMSNormGated
-) -> torch.Tensor:
-    """The norm behind a gated delta layer: normalised, weighted, then gated by silu."""
-    dtype = working_dtype(x.dtype)
-    y = x.to(dtype)
-    y = y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + module.variance_epsilon)
-    return (module.weight * y.to(x.dtype) * F.silu(gate.to(dtype))).to(x.dtype)
+    """The zero-centred RMS norm of a layer's module."""
+    return pointwise.centred_norm(x, module.weight, module.eps)
 
 
 def rotate(x: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
     """Rotary embedding on the leading part of each head, (rows, heads, T, head_dim)."""
     cos, sin = (t.unsqueeze(1) for t in rotary)
-    width = cos.shape[-1]
-    turned, rest = x[..., :width], x[..., width:]
-    half = torch.cat([-turned[..., width // 2 :], turned[..., : width // 2]], dim=-1)
-    return torch.cat([turned * cos + half * sin, rest], dim=-1)
+    return pointwise.rotated(x, cos, sin)
