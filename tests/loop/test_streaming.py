@@ -163,6 +163,17 @@ def learned(world: World) -> list:
     ]
 
 
+def asked(world: World) -> list[tuple[str, int]]:
+    """Prompts and seeds of the student, and those of summaries."""
+    calls = [(c, True) for c in world.student.calls] + [(c, False) for c in world.teacher.calls]
+    return sorted(
+        (prompt.text, seed)
+        for call, student in calls
+        for prompt, seed in zip(call.prompts, call.seeds, strict=True)
+        if student or "<response>" in prompt.text
+    )
+
+
 @pytest.mark.parametrize(
     ("method", "scope"),
     [
@@ -184,11 +195,12 @@ def test_the_journal_is_that_of_one_phase_after_the_other(tmp_path, method, scop
         sets = {"run.method": method, "teacher.scope": scope}
         sets |= {"teacher.more_models": "second"} if method == "zppo_teachers" else {}
         world = world_of(tmp_path / f"{kind.__name__}-cache", kind, **sets)
-        found.append((journal_of(world, tmp_path / kind.__name__), learned(world)))
+        found.append((journal_of(world, tmp_path / kind.__name__), learned(world), asked(world)))
     assert found[0][0].keys() == found[1][0].keys()
     for name, rows in found[0][0].items():
         assert found[1][0][name] == rows, name
     assert found[0][1] == found[1][1]
+    assert found[0][2] == found[1][2]  # each student prompt and each summary is asked for once
 
 
 @pytest.mark.parametrize("phase", ["plain", "teacher", "reformulate", "augmented"])

@@ -140,14 +140,16 @@ class OpenAIEngine(BaseEngine):
     def _client(self) -> openai.OpenAI:
         import openai
 
-        if urlsplit(self.base_url).scheme not in ("http", "https"):
+        scheme = urlsplit(self.base_url).scheme
+        if scheme not in ("http", "https"):
             raise UserError(f"{self.base_url!r} is no address; write http://host:port/v1")
+        secure = scheme == "https"  # without, no client of a call has certificates to read
         client = openai.OpenAI(
             base_url=self.base_url,
             api_key=self._key or "none",
             max_retries=self.retries,
             timeout=openai.Timeout(self.timeout, connect=CONNECT),
-            http_client=openai.DefaultHttpxClient(follow_redirects=False),
+            http_client=openai.DefaultHttpxClient(follow_redirects=False, verify=secure),
         )
         # read from the environment; whatever host this is, the account is none of its business
         client.organization = client.project = None

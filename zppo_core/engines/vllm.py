@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -114,7 +115,7 @@ class VllmEngine(BaseEngine):
         shape = self.llm.llm_engine.model_config
         self.max_length, self._dtype = int(shape.max_model_len), shape.dtype
         self._asleep = self._unfit = False
-        self._loop = StepLoop(self.llm)
+        self._loop, self._waking = StepLoop(self.llm), threading.Lock()
 
     @property
     def context(self) -> int:
@@ -179,7 +180,6 @@ class VllmEngine(BaseEngine):
     def _settings(self, sampling: Sampling, room: int, seed: int) -> Any:
         """vLLM's form of `sampling` for a prompt whose response has `room` [tokens]."""
         from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
 
         return SamplingParams(
             # vLLM wants greedy members once
@@ -195,7 +195,6 @@ class VllmEngine(BaseEngine):
             logprobs=0,
             flat_logprobs=True,
             detokenize=False,
-            output_kind=RequestOutputKind.FINAL_ONLY,
             **self._control,
         )
 
@@ -275,9 +274,10 @@ class VllmEngine(BaseEngine):
 
     def wake(self) -> None:
         """Take the GPU back; `generate` and `load_weights` do so by themselves."""
-        if self._asleep:
-            self.llm.wake_up()
-            self._asleep = False
+        with self._waking:  # calls of several threads may be the first
+            if self._asleep:
+                self.llm.wake_up()
+                self._asleep = False
 
     def close(self) -> None:
         """End vLLM's processes and give its memory back; the engine is of no use afterwards."""

@@ -42,7 +42,7 @@ class Background:
                 raise self._fault
             self._open.add(future)
             self._threads.append(thread)
-        thread.start()
+            thread.start()
         return future
 
     def check(self) -> None:
