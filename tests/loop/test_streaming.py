@@ -299,6 +299,28 @@ def test_the_teacher_compresses_while_the_student_has_prompts(tmp_path) -> None:
     assert sampling.is_set()
 
 
+def test_what_is_certain_is_sampled_while_a_draw_is_missing(tmp_path) -> None:
+    """Four slots: two questions enter whatever the draws of the others bring."""
+    drawing, sampling = threading.Event(), threading.Event()
+    count = iter(range(10**6))
+    student = Meeting(
+        student_with(never_right).answer,
+        "student",
+        lambda p: "<candidate>" in p.text,
+        sampling,
+        drawing,
+    )
+    teacher = Meeting(
+        teacher_answer,
+        "teacher",
+        lambda p: "<response>" not in p.text and next(count) == 0,
+        drawing,
+        sampling,
+    )
+    World(tmp_path, student, teacher, **HARD).step()
+    assert sampling.is_set()
+
+
 def test_the_judge_grades_while_the_student_samples(tmp_path) -> None:
     judging, sampling = threading.Event(), threading.Event()
     count = iter(range(10**6))
