@@ -9,8 +9,9 @@ reformulated prompts, 4 updates; engines and trainer are scripted and cost nothi
 what is left is ours: rendering, grading, advantages, reformulation, journal. It is held against the
 hours that the paper's Table 9 gives for 200 steps. --chain: the same step on simulated 64 GPUs,
 where every sequence has room at once and a response of lognormal length, cut at 12,288 tokens,
-sleeps `token-ms` for each token; engines that take one batch after the other, and such that join
-requests. The longest chain of requests that wait for each other bounds the step from below.
+sleeps `token-ms` for each token, without pictures; engines that take one batch after the other,
+and such that join requests. The longest chain of requests that wait for each other bounds the step
+from below.
 """
 
 from __future__ import annotations
@@ -154,7 +155,9 @@ def pictures() -> list[bytes]:
     return made
 
 
-def paper_world(config: Config, folder: str, sampler: LongAnswers, helper: LongAnswers) -> Session:
+def paper_world(
+    config: Config, folder: str, sampler: LongAnswers, helper: LongAnswers, pictured: bool = True
+) -> Session:
     """Table 8's step with scripted engines and Qwen3.5's own patch and picture sizes."""
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
         Qwen2VLImageProcessorPil,
@@ -169,7 +172,12 @@ def paper_world(config: Config, folder: str, sampler: LongAnswers, helper: LongA
     renderer = Renderer(nano.build_tokenizer(), images, nano.VOCAB)
     files = pictures()
     questions = [
-        Question(f"q{i}", f"<q> number {i} of the pictures?", str(i), (files[i % PICTURES],))
+        Question(
+            f"q{i}",
+            f"<q> number {i} of the pictures?",
+            str(i),
+            (files[i % PICTURES],) if pictured else (),
+        )
         for i in range(4 * config.rollout.new_prompts)
     ]
     clock, templates, cache = Clock(), Templates(), LocalStore(folder)
@@ -221,12 +229,13 @@ def chained(run: Run, folder: str, scope: str, together: bool, token_s: float) -
     config = load("4B@eight-nodes", [f"teacher.scope={scope}"])
     place = f"{folder}/{scope}-{together}"
     student, teacher = (PacedAnswers(who, token_s, together) for who in (False, True))
-    world = paper_world(config, f"{place}-cache", student, teacher)
+    world = paper_world(config, f"{place}-cache", student, teacher, pictured=False)
     run = replace(run, config=config, store_url=place)
     before = world.clock.now()
     result, seconds = one_step(world, run)
     spent = world.clock.now() - before
     longest = chain(result, world, student.took, teacher.took)
+    print(scope, together, spent.seconds, longest, flush=True)
     return {
         "teacher.scope": scope,
         "engines": "join requests" if together else "one batch after the other",
