@@ -73,9 +73,12 @@ class LongAnswers(ScriptedEngine):
             boxed = prompt.text.rpartition(r"\boxed{")[2].partition("}")[0]
             return f"<summary>\nin short \\boxed{{{boxed}}}\n</summary>"
         number = int(prompt.text.partition("number ")[2].partition(" ")[0])
-        right = self.teacher or member < number % 9
+        right = self._right(number, member)
         body = " ".join(map(str, self.rng.integers(0, 9999, self.tokens).tolist()))
         return f"<think>{body}</think> \\boxed{{{number if right else number + 1 + member}}}"
+
+    def _right(self, number: int, member: int) -> bool:
+        return self.teacher or member < number % 9
 
     def _completion(self, text: str, cap: int) -> Completion:
         if text.startswith("<summary>"):
@@ -88,6 +91,7 @@ class LongAnswers(ScriptedEngine):
 class PacedAnswers(LongAnswers):
     """Answers that take their time: each token of the longest in a group `token_s` [s].
 
+    The teacher is wrong on three of seven questions, so that a lazy one needs several rounds.
     `took` has the seconds of each prompt, by its digest.
     """
 
@@ -109,6 +113,9 @@ class PacedAnswers(LongAnswers):
 
     def generate(self, prompts: Any, sampling: Any, seeds: Any, progress: Any = None) -> Any:
         return ordered(self.stream(prompts, sampling, seeds), len(prompts))
+
+    def _right(self, number: int, member: int) -> bool:
+        return number % 7 > 2 if self.teacher else super()._right(number, member)
 
     def _seconds(self, prompt: Prompt, seed: int, sampling: Any) -> float:
         drawn = np.random.default_rng(seed).lognormal(LENGTH_LOG, LENGTH_SPREAD, sampling.n)
