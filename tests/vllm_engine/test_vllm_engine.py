@@ -540,8 +540,8 @@ def test_a_request_that_vllm_refuses_is_its_own_call_s_fault(original, monkeypat
     with monkeypatch.context() as patch:
         patch.setitem(original._control, "logit_bias", {10**7: 1.0})  # no such token
         with pytest.raises(Exception, match="vocab"):  # vLLM's own kind
-            original.generate(prompts(2, 0, 0), Sampling(4), [0, 1])
-    assert original.generate(prompts(1, 0, 0), Sampling(4), [0])[0][0].text
+            original.generate([Prompt("1 + 1 = ?")] * 2, Sampling(4), [0, 1])
+    assert original.generate([Prompt("1 + 1 = ?")], Sampling(4), [0])[0][0].text
 
 
 def test_speed(original, student) -> None:
