@@ -1,14 +1,17 @@
 """What a rollout step costs besides the models, at nano and at the paper's shape.
 
     python benchmarks/bench_step_overhead.py [--tokens 4096 --steps 2]
-    python benchmarks/bench_step_overhead.py --overlap [--student-ms 100 --teacher-ms 100]
+    python benchmarks/bench_step_overhead.py --chain [--token-ms 2]
 
 nano: real models, the share of a step's time outside of their calls. paper: Table 8's step of 384
 new and 96 replayed questions with a picture each, groups of 8, responses of `tokens` tokens, 96
 reformulated prompts, 4 updates; engines and trainer are scripted and cost nothing that counts, so
 what is left is ours: rendering, grading, advantages, reformulation, journal. It is held against the
-hours that the paper's Table 9 gives for 200 steps. --overlap: the same step with engines that
-sleep so long for a prompt, one after the other (`compute.overlap` 1) and beside each other.
+hours that the paper's Table 9 gives for 200 steps. --chain: the same step on simulated 64 GPUs,
+where every sequence has room at once and a response of lognormal length, cut at 12,288 tokens,
+sleeps `token-ms` for each token, without pictures; engines that take one batch after the other,
+and such that join requests. The longest chain of requests that wait for each other bounds the step
+from below.
 """
 
 from __future__ import annotations
@@ -29,10 +32,12 @@ from PIL import Image
 from eval.report import database
 from zppo_core.algorithm.compression import Compressor
 from zppo_core.algorithm.replay_buffer import PromptReplayBuffer
-from zppo_core.algorithm.step_types import Roles, RolloutState
+from zppo_core.algorithm.rollouts import teacher_request
+from zppo_core.algorithm.step_types import Roles, RolloutState, StepResult
 from zppo_core.algorithm.train_groups import NO_UPDATE
 from zppo_core.config import Config, load
 from zppo_core.data.corpus import ListCorpus
+from zppo_core.engines.base import ordered
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.models.nano import build as nano
 from zppo_core.models.renderer import Renderer
@@ -51,6 +56,7 @@ from zppo_core.types import Completion, Prompt, Question
 REFERENCE = Path(database.__file__).parent / "reference" / "cost.csv"
 PAPER_STEPS = 200
 PICTURES = 16
+LENGTH_LOG, LENGTH_SPREAD = 8.2, 0.8  # of a response's tokens: median 3,640, mean 5,000
 
 
 class LongAnswers(ScriptedEngine):
@@ -60,21 +66,19 @@ class LongAnswers(ScriptedEngine):
         super().__init__(self._say, "teacher" if teacher else "student")
         self.teacher = teacher
         self.tokens = tokens
-        self.pace = 0.0  # seconds for a prompt
         self.rng = np.random.default_rng(teacher)
-
-    def generate(self, prompts: Any, *rest: Any) -> Any:
-        time.sleep(self.pace * len(prompts))
-        return super().generate(prompts, *rest)
 
     def _say(self, prompt: Prompt, member: int) -> str:
         if "<response>" in prompt.text:
             boxed = prompt.text.rpartition(r"\boxed{")[2].partition("}")[0]
             return f"<summary>\nin short \\boxed{{{boxed}}}\n</summary>"
         number = int(prompt.text.partition("number ")[2].partition(" ")[0])
-        right = self.teacher or member < number % 9
+        right = self._right(number, member)
         body = " ".join(map(str, self.rng.integers(0, 9999, self.tokens).tolist()))
         return f"<think>{body}</think> \\boxed{{{number if right else number + 1 + member}}}"
+
+    def _right(self, number: int, member: int) -> bool:
+        return self.teacher or member < number % 9
 
     def _completion(self, text: str, cap: int) -> Completion:
         if text.startswith("<summary>"):
@@ -82,6 +86,42 @@ class LongAnswers(ScriptedEngine):
         ids = self.rng.integers(0, 240_000, self.tokens).astype(np.int32)
         logp = -self.rng.exponential(0.4, self.tokens).astype(np.float32)
         return Completion(text, ids, logp, "stop", self.version)
+
+
+class PacedAnswers(LongAnswers):
+    """Answers that take their time: each token of the longest in a group `token_s` [s].
+
+    The teacher is wrong on three of seven questions, so that a lazy one needs several rounds.
+    `took` has the seconds of each prompt, by its digest.
+    """
+
+    def __init__(self, teacher: bool, token_s: float, together: bool) -> None:
+        super().__init__(64, teacher)
+        self.token_s, self._joins = token_s, together
+        self.took: dict[str, float] = {}
+
+    def stream(self, prompts: Any, sampling: Any, seeds: Any, progress: Any = None) -> Any:
+        seconds = [self._seconds(*each, sampling) for each in zip(prompts, seeds, strict=True)]
+        start = time.perf_counter()
+        if not self.joins:
+            time.sleep(max(seconds, default=0.0))
+            yield list(enumerate(super().generate(prompts, sampling, seeds)))
+            return
+        for i in np.argsort(seconds).tolist():
+            time.sleep(max(0.0, start + seconds[i] - time.perf_counter()))
+            yield [(i, super().generate([prompts[i]], sampling, [seeds[i]])[0])]
+
+    def generate(self, prompts: Any, sampling: Any, seeds: Any, progress: Any = None) -> Any:
+        return ordered(self.stream(prompts, sampling, seeds), len(prompts))
+
+    def _right(self, number: int, member: int) -> bool:
+        return number % 7 > 2 if self.teacher else super()._right(number, member)
+
+    def _seconds(self, prompt: Prompt, seed: int, sampling: Any) -> float:
+        drawn = np.random.default_rng(seed).lognormal(LENGTH_LOG, LENGTH_SPREAD, sampling.n)
+        seconds = float(min(drawn.max(), sampling.max_tokens)) * self.token_s
+        self.took[prompt.digest()] = seconds
+        return seconds
 
 
 class FreeLearner:
@@ -122,7 +162,9 @@ def pictures() -> list[bytes]:
     return made
 
 
-def paper_world(config: Config, folder: str, tokens: int) -> Session:
+def paper_world(
+    config: Config, folder: str, sampler: LongAnswers, helper: LongAnswers, pictured: bool = True
+) -> Session:
     """Table 8's step with scripted engines and Qwen3.5's own patch and picture sizes."""
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
         Qwen2VLImageProcessorPil,
@@ -137,14 +179,19 @@ def paper_world(config: Config, folder: str, tokens: int) -> Session:
     renderer = Renderer(nano.build_tokenizer(), images, nano.VOCAB)
     files = pictures()
     questions = [
-        Question(f"q{i}", f"<q> number {i} of the pictures?", str(i), (files[i % PICTURES],))
+        Question(
+            f"q{i}",
+            f"<q> number {i} of the pictures?",
+            str(i),
+            (files[i % PICTURES],) if pictured else (),
+        )
         for i in range(4 * config.rollout.new_prompts)
     ]
     clock, templates, cache = Clock(), Templates(), LocalStore(folder)
-    teacher = TimedEngine(LongAnswers(tokens, teacher=True), clock, "teacher")
+    teacher = TimedEngine(helper, clock, "teacher")
     cap, retries = config.reformulation.candidate_tokens, config.reformulation.retries
     roles = Roles(
-        student=TimedEngine(LongAnswers(tokens, teacher=False), clock, "student"),
+        student=TimedEngine(sampler, clock, "student"),
         teachers=(teacher,),
         learner=TimedLearner(FreeLearner(), clock),  # type: ignore[arg-type]
         grading=RuleGrading(Grader()),
@@ -184,26 +231,60 @@ def measure(world: Session, run: Run, folder: str, steps: int) -> tuple[float, f
     return wall, model, after - before
 
 
-def overlapped(
-    run: Run, folder: str, slices: int, student_ms: float, teacher_ms: float
-) -> dict[str, Any]:
-    """A step with engines that take their time: its seconds, and how long each role idles."""
-    sets = ["teacher.scope=hard", f"compute.overlap={slices}"]
-    config = load("4B", sets)
-    world = paper_world(config, f"{folder}/overlap-cache-{slices}", 64)
-    world.roles.student.inner.pace = student_ms / 1000  # type: ignore[attr-defined]
-    world.roles.teachers[0].inner.pace = teacher_ms / 1000  # type: ignore[attr-defined]
-    run = replace(run, config=config, store_url=f"{folder}/overlap-{slices}")
+def chained(run: Run, folder: str, scope: str, together: bool, token_s: float) -> dict[str, Any]:
+    """A step of paced engines: its seconds, and those of its longest chain of requests."""
+    config = load("4B@eight-nodes", [f"teacher.scope={scope}"])
+    place = f"{folder}/{scope}-{together}"
+    student, teacher = (PacedAnswers(who, token_s, together) for who in (False, True))
+    world = paper_world(config, f"{place}-cache", student, teacher, pictured=False)
+    run = replace(run, config=config, store_url=place)
     before = world.clock.now()
-    one_step(world, run)
+    result, seconds = one_step(world, run)
     spent = world.clock.now() - before
-    whole = spent.seconds
+    longest = chain(result, world, student.took, teacher.took)
+    print(scope, together, spent.seconds, longest, flush=True)
     return {
-        "overlap": slices,
-        "seconds": whole,
-        "student idle %": 100 * (1 - spent.student_seconds / whole),
-        "teacher idle %": 100 * (1 - spent.teacher_seconds / whole),
+        "teacher.scope": scope,
+        "engines": "join requests" if together else "one batch after the other",
+        "seconds": spent.seconds,
+        "longest chain, s": longest,
+        "times the chain": spent.seconds / longest,
+        "student idle %": 100 * (1 - spent.student_seconds / spent.seconds),
+        "teacher idle %": 100 * (1 - spent.teacher_seconds / spent.seconds),
+        **{f"{phase}, s": s for phase, s in seconds.items()},
     }
+
+
+def chain(
+    result: StepResult, world: Session, student: dict[str, float], teacher: dict[str, float]
+) -> float:
+    """Seconds of the longest chain: a plain group, its teacher draw, a summary, a new prompt.
+
+    The order of the walk needs all plain groups, whatever the draws were before. Of a prompt's
+    summaries the shortest counts, so that the chain is rather too short than too long.
+    """
+    plain = {g.question_id: student[g.prompt.digest()] for g in result.plain}
+    longest = (world.config.reformulation.candidate_tokens + 32) * teacher_pace(world)
+    summaries = [s for s in teacher.values() if s <= longest]
+    drawn = {}
+    for q in result.teacher.draws:
+        request = teacher_request(world.corpus[q], 0, world.roles, world.config)
+        drawn[q] = teacher[request.prompt.digest()]
+    early = world.config.teacher.scope == "hard"  # else a draw may have to wait for the walk
+    everything = max(plain.values())
+    ends = [everything]
+    for ask in result.asks:
+        begins = plain[ask.question_id] if early else everything
+        ready = (
+            max(everything, begins + drawn[ask.question_id]) if ask.kind == "bcq" else everything
+        )
+        ends.append(ready + min(summaries) + student[ask.prompt.digest()])
+    return max(ends)
+
+
+def teacher_pace(world: Session) -> float:
+    """Seconds of a teacher's token."""
+    return float(world.roles.teachers[0].inner.token_s)  # type: ignore[attr-defined]
 
 
 def hours() -> dict[str, float]:
@@ -218,17 +299,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tokens", type=int, default=4096)
     parser.add_argument("--steps", type=int, default=2)
-    parser.add_argument("--student-ms", type=float, default=100.0)
-    parser.add_argument("--teacher-ms", type=float, default=100.0)
-    parser.add_argument("--overlap", action="store_true")
+    parser.add_argument("--token-ms", type=float, default=2.0)
+    parser.add_argument("--chain", action="store_true")
     a = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         sets = f"store.root={folder}/runs;store.cache={folder}/cache"
         run = open_run(load("nano", sets.split(";")), "bench")
-        if a.overlap:
-            rows = [overlapped(run, folder, n, a.student_ms, a.teacher_ms) for n in (1, 4, 8)]
-            record("bench_overlap", vars(a), rows)
+        if a.chain:
+            rows = [
+                chained(run, folder, scope, together, a.token_ms / 1000)
+                for scope in ("hard", "augmented")
+                for together in (False, True)
+            ]
+            record("bench_chain", vars(a), rows)
             return
         world = open_session(
             load("nano", sets.split(";")),
@@ -238,7 +322,8 @@ def main() -> None:
         wall, model, size = measure(world, run, f"{folder}/nano", a.steps)
         rows.append(row("nano", wall, wall - model, size, wall))
         config = load("4B", [])
-        world = paper_world(config, f"{folder}/paper-cache", a.tokens)
+        engines = (LongAnswers(a.tokens, who) for who in (False, True))
+        world = paper_world(config, f"{folder}/paper-cache", *engines)
         wall, model, size = measure(world, replace(run, config=config), f"{folder}/paper", a.steps)
         for scale, value in hours().items():
             step = value * 3600 / PAPER_STEPS

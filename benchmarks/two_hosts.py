@@ -44,7 +44,6 @@ SETS = ";".join(
         "compute.update_hosts=2",
         "compute.update_processes=1",
         f"compute.ray={A}:{PORT}",
-        "compute.overlap=2",
     )
 )
 

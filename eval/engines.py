@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from zppo_core.config import Config
 from zppo_core.engines.base import KINDS, ForwardingEngine, find_kind
 from zppo_core.errors import UserError
 from zppo_core.extensions import is_outside
-from zppo_core.protocols import Engine, Progress, Sampling
+from zppo_core.protocols import Engine, Finished, Progress, Sampling
 from zppo_core.types import Completion, Prompt
 
 
@@ -38,6 +38,16 @@ class LazyEngine(ForwardingEngine):
     ) -> list[tuple[Completion, ...]]:
         """See `engines.base.Engine`."""
         return self._inner().generate(prompts, sampling, seeds, progress) if prompts else []
+
+    def stream(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> Iterator[list[Finished]]:
+        """See `engines.base.Engine`."""
+        return self._inner().stream(prompts, sampling, seeds, progress) if prompts else iter(())
 
     def sleep(self) -> None:
         """Leave the GPU to others, if it was opened."""

@@ -7,7 +7,7 @@ most need not do. Results come back in the order of submission, never of complet
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +17,8 @@ from zppo_core.types import Completion, Prompt
 if TYPE_CHECKING:
     import torch
 
+# a prompt's place in its call, and its completions
+Finished = tuple[int, tuple[Completion, ...]]
 # called with (prompts finished, prompts in all); never changes the results
 Progress = Callable[[int, int], None]
 
@@ -66,6 +68,27 @@ class Engine(Protocol):
 
         `seeds` holds one seed a prompt; completion i of a prompt depends on (its seed, i) and on
         the weights, not on what else is in the batch. Every completion carries `version`.
+        """
+        ...
+
+    @property
+    def joins(self) -> bool:
+        """Whether calls of several threads go on together, their requests joining those at work.
+
+        If not, a call is one batch, and the next one waits for all of it.
+        """
+        ...
+
+    def stream(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> Iterator[list[Finished]]:
+        """`generate` as it goes on: what has finished together comes as one list, each prompt once.
+
+        Whoever closes the iterator drops what has not finished.
         """
         ...
 

@@ -16,7 +16,7 @@ def test_the_teacher_draws_for_every_hard_question_and_beside_the_student(tmp_pa
     class Student(ScriptedEngine):
         def generate(self, prompts, *rest):
             sampling.append(len(prompts))
-            if len(sampling) == 2:  # the first slice is graded meanwhile, and drawn for
+            if len(sampling) == 8:  # those before it are graded meanwhile, and drawn for
                 assert drawing.wait(20)
             return super().generate(prompts, *rest)
 
@@ -29,9 +29,9 @@ def test_the_teacher_draws_for_every_hard_question_and_beside_the_student(tmp_pa
 
     world = World(
         tmp_path,
-        Student(usual.answer, "student"),
-        Teacher(right.answer, "teacher"),
-        **{"teacher.scope": paper.teacher.scope, "compute.overlap": paper.compute.overlap},
+        Student(usual.answer, "student", joins=True),
+        Teacher(right.answer, "teacher", joins=True),
+        **{"teacher.scope": paper.teacher.scope},
     )
     result = world.step()
     hard = {g.question_id for g in result.plain if g.accuracy < world.config.replay.threshold}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scripted_world import MANY, Learner, World, changing_student
-from story import SETS, drawing_calls, summary_calls, tell
+from story import SETS, tell
 
 from zppo_core.errors import UserError
 
@@ -119,36 +119,3 @@ def test_each_phase_tells_its_progress_by_its_own_name(tmp_path) -> None:
         ("augmented", asks),
     }
     assert [done for phase, done, _ in told if phase == "plain"] == list(range(1, new + 1))
-
-
-@pytest.mark.parametrize("overlap", [2, 3])
-@pytest.mark.parametrize("scope", ["hard", "augmented"])
-def test_slices_ask_the_same_of_everyone(tmp_path, scope: str, overlap: int) -> None:
-    _, whole = tell(tmp_path / "one", 3, **{"teacher.scope": scope})
-    world, steps = tell(
-        tmp_path / "many", 3, **{"teacher.scope": scope, "compute.overlap": overlap}
-    )
-    for mine, theirs in zip(steps, whole, strict=True):
-        for calls in (lambda t: t.student, drawing_calls, summary_calls):
-            asked = [(p, s) for c in calls(mine) for p, s in zip(c.prompts, c.seeds, strict=True)]
-            plain = [(p, s) for c in calls(theirs) for p, s in zip(c.prompts, c.seeds, strict=True)]
-            assert sorted(asked, key=repr) == sorted(plain, key=repr)
-        assert mine.entries_after == theirs.entries_after
-    assert max(len(c.prompts) for c in world.student.calls) <= -(-11 // overlap)
-
-
-@pytest.mark.parametrize("method", ["off_distill", "on_distill", "grpo", "grpo_replay_ncq"])
-def test_slices_ask_no_teacher_for_what_the_method_does_not_want(tmp_path, method: str) -> None:
-    asked = {}
-    for overlap in (1, 3):
-        _, steps = tell(
-            tmp_path / str(overlap), 2, **{"run.method": method, "compute.overlap": overlap}
-        )
-        asked[overlap] = sorted(
-            (p.text, s)
-            for t in steps
-            for c in drawing_calls(t)
-            for p, s in zip(c.prompts, c.seeds, strict=True)
-        )
-    assert asked[1] == asked[3]
-    assert bool(asked[1]) is (method in ("off_distill", "grpo_replay_ncq"))

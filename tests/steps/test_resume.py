@@ -53,20 +53,18 @@ def journal_of(tmp_path, configured: dict[str, Any], base: str = "base") -> Jour
 
 
 def test_a_named_run_goes_on_where_things_moved_and_is_refused_where_it_would_differ(tmp_path):
-    before = load("nano", ["compute.overlap=2"]).to_dict()
+    before = load("nano").to_dict()
     del before["data"]["min_pixels"]  # the code of that day had no such field
-    before["compute"]["nodes"] = 8  # nor has ours this one
+    before["compute"] |= {"nodes": 8, "overlap": 2}  # nor has ours these
     journal = journal_of(tmp_path, before)
     moved = [
         "teacher.endpoint=http://elsewhere:1/v1",
         "compute.ray=10.0.0.9:1",
         "store.database=other.duckdb",
     ]
-    same_configuration(journal, load("nano", ["compute.overlap=2", *moved]))
+    same_configuration(journal, load("nano", moved))
     with pytest.raises(UserError, match=r"with another data\.min_pixels, optimizer\.lr; choose"):
-        same_configuration(
-            journal, load("nano", ["compute.overlap=2", "optimizer.lr=1", "data.min_pixels=9"])
-        )
+        same_configuration(journal, load("nano", ["optimizer.lr=1", "data.min_pixels=9"]))
 
 
 def test_a_run_stored_when_tables_were_text_goes_on_under_its_name(tmp_path) -> None:

@@ -3,6 +3,7 @@
 import copy
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -495,6 +496,52 @@ def environments() -> list[bytes]:
         except OSError:
             continue  # it ended meanwhile
     return found
+
+
+def test_a_stream_gives_groups_as_they_finish_and_those_of_generate(original) -> None:
+    asked, sampling = prompts(), Sampling(48, n=2)
+    whole = original.generate(asked, sampling, range(24))
+    steps: list[tuple[int, int]] = []
+    parts = list(original.stream(asked, sampling, range(24), lambda *p: steps.append(p)))
+    assert len(parts) > 3
+    say("stream", f"24 groups of 2 came in {len(parts)} parts")
+    groups = dict(pair for together in parts for pair in together)
+    assert len(groups) == sum(map(len, parts)) == 24
+    assert steps == [(i + 1, 24) for i in range(24)]
+    for i, group in enumerate(whole):
+        for a, b in zip(group, groups[i], strict=True):
+            assert a.token_ids_T.tolist() == b.token_ids_T.tolist()
+            assert a.logp_T.tolist() == b.logp_T.tolist()
+
+
+def test_a_request_joins_those_at_work_and_a_dropped_call_leaves_nothing(original) -> None:
+    ended: list[str] = []
+    stream = original.stream(prompts(), Sampling(64, n=8), range(24))
+    first = next(stream)
+
+    def ask(name: str) -> None:
+        original.generate(prompts(1, 0, 0), Sampling(4), [0])
+        ended.append(name)
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(ended) == ["a", "b"]
+    assert original.llm.llm_engine.has_unfinished_requests()  # the first call goes on
+    assert 0 < len(first) < 24
+    stream.close()
+    original.generate(prompts(1, 0, 0), Sampling(4), [0])
+    assert not original.llm.llm_engine.has_unfinished_requests()
+
+
+def test_a_request_that_vllm_refuses_is_its_own_call_s_fault(original, monkeypatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setitem(original._control, "logit_bias", {10**7: 1.0})  # no such token
+        with pytest.raises(Exception, match="vocab"):  # vLLM's own kind
+            original.generate([Prompt("1 + 1 = ?")] * 2, Sampling(4), [0, 1])
+    assert original.generate([Prompt("1 + 1 = ?")], Sampling(4), [0])[0][0].text
 
 
 def test_speed(original, student) -> None:

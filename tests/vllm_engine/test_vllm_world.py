@@ -22,7 +22,7 @@ from zppo_core.engines.hf import HfEngine
 from zppo_core.engines.openai import OpenAIEngine
 from zppo_core.errors import UserError
 from zppo_core.models.nano import resolve
-from zppo_core.protocols import Sampling
+from zppo_core.protocols import Sampling, silent
 from zppo_core.run.session import open_session
 from zppo_core.store.objects import open_store
 from zppo_core.types import Prompt
@@ -36,7 +36,7 @@ def test_zppo_steps_with_vllm_for_student_and_teacher(tmp_path) -> None:
         "trainer.max_mismatch=0.02",
     ]
     config = load("nano", sets)
-    world = open_session(config, open_store(str(tmp_path)), lambda phase: None)
+    world = open_session(config, open_store(str(tmp_path)), lambda phase: silent)
     assert world.teacher_params > 100_000
     try:
         for step in range(2):

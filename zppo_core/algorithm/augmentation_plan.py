@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from zppo_core.algorithm.reformulation import Rng
 from zppo_core.algorithm.reformulations import find
@@ -63,3 +63,32 @@ def plan_augmentations(
                 plan.append((index, kind.name))
         position += len(reached)
     return plan
+
+
+def certain_instances(
+    accuracies: Sequence[float],
+    kept: Sequence[int],
+    correct: Mapping[int, bool],
+    cap: int,
+    kinds: Sequence[str],
+) -> list[tuple[int, str]]:
+    """The instances that enter whatever the teacher rollouts bring that are not there yet.
+
+    `kept` are the questions in the order of the walk, after the pre-cap; `correct` says of some of
+    them whether a teacher rollout is right. With all of them known it is the whole plan.
+    """
+    walked = [find(name) for name in kinds]
+    certain: list[tuple[int, str]] = []
+    taken = 0  # slots before an instance, at most
+    for index in kept:
+        if accuracies[index] >= 1.0:
+            continue
+        for kind in walked:
+            if kind.needs_teacher and correct.get(index) is False:
+                continue
+            if taken >= cap:
+                return certain
+            if index in correct:
+                certain.append((index, kind.name))
+            taken += 1
+    return certain

@@ -6,8 +6,10 @@ step and the prompt writer here know none of them by name.
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -85,6 +87,11 @@ class Reformulation(ABC):
         """All instances of this kind in a step; a control exchanges here what they are made of."""
         return list(instances)
 
+    @property
+    def alone(self) -> bool:
+        """Whether an instance is what it is before the step's others of this kind are known."""
+        return type(self).among is Reformulation.among
+
     def candidates(self, chosen: Chosen) -> tuple[str, ...]:
         """The responses to compress before `write`: those that stand in the prompt."""
         return ()
@@ -146,23 +153,41 @@ class PromptContext:
 
 @dataclass(frozen=True)
 class PromptWriter:
-    """Turns instances into prompts; a text that stands in two of a step is compressed once."""
+    """Turns instances into prompts; a text that stands in two of a step is compressed once.
+
+    Several threads may write at the same time.
+    """
 
     context: PromptContext
+    _begun: dict[str, Future[Compressed]] = field(default_factory=dict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def write(self, instances: Sequence[Instance]) -> list[Ask]:
         """The prompts of `instances`, in order: compressed, anonymised (section 5)."""
         context = self.context
-        texts = dict.fromkeys(t for one in instances for t in one.kind.candidates(one.chosen))
-        new = [t for t in texts if t not in context.short]
-        summaries = context.roles.compressor.compress(new, context.seed)
-        context.short.update(zip(new, summaries, strict=True))
+        self._compress([t for one in instances for t in one.kind.candidates(one.chosen)])
         written: dict[int, Ask] = {}
         for kind in dict.fromkeys(one.kind for one in instances):
             places = [i for i, one in enumerate(instances) if one.kind is kind]
             asks = kind.write([instances[i] for i in places], context)
             written.update(zip(places, asks, strict=True))
         return [written[i] for i in range(len(instances))]
+
+    def _compress(self, responses: Sequence[str]) -> None:
+        """Have each in `context.short`, by this thread or by the one that came first."""
+        context, texts = self.context, list(dict.fromkeys(responses))
+        with self._lock:
+            new = [t for t in texts if t not in self._begun]
+            self._begun.update({t: Future() for t in new})
+        try:
+            summaries = context.roles.compressor.compress(new, context.seed)
+        except BaseException as error:
+            for text in new:
+                self._begun[text].set_exception(error)
+            raise
+        for text, summary in zip(new, summaries, strict=True):
+            self._begun[text].set_result(summary)
+        context.short.update({t: self._begun[t].result() for t in texts})
 
 
 def settled(instances: Sequence[Instance]) -> list[Instance]:

@@ -18,6 +18,7 @@ from zppo_core.cluster.layout import Place
 from zppo_core.errors import UserError
 from zppo_core.extensions import one_line
 
+CALLS = 64  # of an engine at the same time: requests join while others are at work
 OTHERS = 20.0  # seconds in which it shows which of several actors failed first
 AWAY = re.compile(r"temporarily (unavailable: .+?) rpc_code")  # of a node that went away
 DETAIL = re.compile(r"Worker exit detail: (.+?)\.? (?:Some common causes|$)")
@@ -51,7 +52,7 @@ def start(
         num_gpus=place.part,
         scheduling_strategy=PlacementGroupSchedulingStrategy(group, at if place.gpus else node),
         runtime_env={"env_vars": variables},
-        max_concurrency=1 if name.startswith("rank") else 8,
+        max_concurrency=1 if name.startswith("rank") else CALLS,
     ).remote()
     return Actor(name, node, handle)
 

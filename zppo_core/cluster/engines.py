@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -16,12 +16,12 @@ from zppo_core.cluster.actors import Actor, answers, told
 from zppo_core.cluster.layout import Place
 from zppo_core.cluster.parcels import Arrays, Weights, as_arrays
 from zppo_core.config import Config
-from zppo_core.engines.base import BaseEngine, kind_of
+from zppo_core.engines.base import BaseEngine, kind_of, ordered
 from zppo_core.engines.factory import Teacher, student_engine, teachers
 from zppo_core.engines.pool import EnginePool
 from zppo_core.models.threads import set_threads
 from zppo_core.processes.startup import hurry
-from zppo_core.protocols import Engine, Progress, Sampling
+from zppo_core.protocols import Engine, Finished, Progress, Sampling
 from zppo_core.types import Completion, Prompt
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 STUDENT = "student"
-Groups = list[tuple[Completion, ...]]
+Step = tuple[int, int] | list[Finished]  # prompts finished, of how many; or what is finished
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class About:
     version: int
     context: int
     parameters: int = 0
+    joins: bool = False
 
 
 class StagedWeights(Weights):
@@ -87,28 +88,32 @@ class EngineHost:
             self.engines[f"teacher {i}"] = teacher.engine
             counts[f"teacher {i}"] = teacher.parameters
         return {
-            role: About(e.name, e.version, e.context, counts.get(role, 0))
+            role: About(e.name, e.version, e.context, counts.get(role, 0), e.joins)
             for role, e in self.engines.items()
         }
 
-    def generate(
+    def stream(
         self, role: str, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
-    ) -> Iterator[tuple[int, int] | Groups]:
-        """How many prompts are finished, of how many, as it goes on; the completions last."""
-        progress: SimpleQueue[tuple[int, int] | None] = SimpleQueue()
+    ) -> Iterator[Step]:
+        """How far it is and what is finished, as it goes on."""
+        heard: SimpleQueue[Step | BaseException | None] = SimpleQueue()
 
         def hear(finished: int, total: int) -> None:
-            progress.put((finished, total))
+            heard.put((finished, total))
 
-        def ended(_: Future[Groups]) -> None:
-            progress.put(None)
+        def work() -> None:
+            try:
+                for together in self.engines[role].stream(prompts, sampling, seeds, hear):
+                    heard.put(together)
+                heard.put(None)
+            except BaseException as error:  # raised below, where it is waited for
+                heard.put(error)
 
-        with ThreadPoolExecutor(1) as pool:
-            work = pool.submit(self.engines[role].generate, prompts, sampling, seeds, hear)
-            work.add_done_callback(ended)
-            while (step := progress.get()) is not None:
-                yield step
-            yield work.result()
+        Thread(target=work, daemon=True).start()
+        while (step := heard.get()) is not None:
+            if isinstance(step, BaseException):
+                raise step
+            yield step
 
     def load_weights(self, role: str, arrays: Arrays, version: int) -> None:
         """Take weights that lie in this node's store."""
@@ -129,11 +134,16 @@ class ActorEngine(BaseEngine):
 
     def __init__(self, actor: Actor, role: str, facts: About) -> None:
         self.actor, self.role = actor, role
-        self.name, self.version, self._context = facts.name, facts.version, facts.context
+        self.name, self.version = facts.name, facts.version
+        self._context, self._joins = facts.context, facts.joins
 
     @property
     def context(self) -> int:
         return self._context
+
+    @property
+    def joins(self) -> bool:
+        return self._joins
 
     def generate(
         self,
@@ -141,25 +151,31 @@ class ActorEngine(BaseEngine):
         sampling: Sampling,
         seeds: Sequence[int],
         progress: Progress | None = None,
-    ) -> Groups:
-        """`sampling.n` completions for each prompt, in order; see `engines.base.Engine`.
+    ) -> list[tuple[Completion, ...]]:
+        """`sampling.n` completions for each prompt, in order; see `engines.base.Engine`."""
+        return ordered(self.stream(prompts, sampling, seeds, progress), len(prompts))
 
-        UserError if the actor has died or its engine failed.
-        """
+    def stream(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> Iterator[list[Finished]]:
+        """What the actor's engine has finished; UserError if it has died or its engine failed."""
         if not prompts:
-            return []
+            return
         asked = self.role, list(prompts), sampling, list(seeds)
-        steps = self.actor.ask("generate", *asked, num_returns="streaming")
+        steps = self.actor.ask("stream", *asked, num_returns="streaming")
         try:
             for ref in steps:
-                step = ray.get(ref)
+                step: Step = ray.get(ref)
                 if isinstance(step, list):
-                    return step
-                if progress is not None:
+                    yield step
+                elif progress is not None:
                     progress(*step)
         except RayError as error:
             raise told(self.actor, error)[1] from None
-        raise RuntimeError(f"{self.actor.name} gave no completions")
 
     def load_weights(
         self, weights: Mapping[str, torch.Tensor], version: int, path: str = ""

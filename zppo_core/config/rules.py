@@ -44,14 +44,6 @@ def validate(c: Config) -> None:
             "compute.teacher_tensor_parallel must divide compute.teacher_gpus (0: all of them)",
         ),
         (
-            c.compute.overlap == 1
-            or c.compute.device == "cpu"
-            or c.compute.teacher_gpus > 0
-            or bool(c.teacher.endpoint),
-            "compute.overlap needs a teacher beside the student; set compute.teacher_gpus or "
-            "teacher.endpoint",
-        ),
-        (
             c.compute.update_hosts == 1 or c.compute.ray != "",
             "compute.update_hosts needs a Ray of several nodes; set compute.ray to auto, or to "
             "its head's address like 10.0.0.1:6379",

@@ -251,10 +251,6 @@ class ComputeConfig:
     # the Ray that several processes run on: host:port of its head, auto for the one of this
     # machine; empty: one that the step starts, on the loopback address
     ray: Text = ""
-    # slices of a phase; 1: one role after the other. While the student samples a slice the teacher,
-    # on GPUs of its own, judges the one before, draws for it (if teacher.scope = "hard") and
-    # compresses for the next
-    overlap: Count = 1
     cpus: Count = 64
     memory_mb: Count = 1_000_000
     threads: Whole = 0  # torch threads; 0: as many as there are cores

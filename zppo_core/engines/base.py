@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from zppo_core.config import Config
 from zppo_core.extensions import is_outside, load
-from zppo_core.protocols import Engine, Progress, Sampling
+from zppo_core.protocols import Engine, Finished, Progress, Sampling
 from zppo_core.types import Completion, Prompt
 
 if TYPE_CHECKING:
@@ -68,7 +68,35 @@ def kind_of(config: Config) -> EngineKind:
 
 
 class BaseEngine:
-    """The abilities that an engine may do without; a kind of one's own may begin here."""
+    """The abilities that an engine may do without; a kind of one's own may begin here.
+
+    As it stands here, an engine does one batch after the other.
+    """
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[tuple[Completion, ...]]:
+        """See `zppo_core.protocols.Engine`."""
+        raise NotImplementedError
+
+    @property
+    def joins(self) -> bool:
+        """Whether calls of several threads go on together."""
+        return False
+
+    def stream(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> Iterator[list[Finished]]:
+        """All of `generate` at its end; see `zppo_core.protocols.Engine`."""
+        yield list(enumerate(self.generate(prompts, sampling, seeds, progress)))
 
     @property
     def context(self) -> int:
@@ -123,6 +151,20 @@ class ForwardingEngine(ABC):
         """See `zppo_core.protocols.Engine`."""
         return self._inner().generate(prompts, sampling, seeds, progress)
 
+    @property
+    def joins(self) -> bool:
+        return self._inner().joins
+
+    def stream(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> Iterator[list[Finished]]:
+        """See `zppo_core.protocols.Engine`."""
+        return self._inner().stream(prompts, sampling, seeds, progress)
+
     def load_weights(
         self, weights: Mapping[str, torch.Tensor], version: int, path: str = ""
     ) -> None:
@@ -140,6 +182,14 @@ class ForwardingEngine(ABC):
     def close(self) -> None:
         """See `zppo_core.protocols.Engine`."""
         self._inner().close()
+
+
+def ordered(finished: Iterable[list[Finished]], count: int) -> list[tuple[Completion, ...]]:
+    """What a stream of `count` prompts gave, in their order; ValueError if one has no answer."""
+    groups = dict(pair for together in finished for pair in together)
+    if len(groups) != count:
+        raise ValueError(f"{count} prompts, {len(groups)} answers")
+    return [groups[i] for i in range(count)]
 
 
 def is_address(model: str) -> bool:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from threading import Event, Thread
+from threading import BoundedSemaphore, Event, Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from zppo_core.engines.base import BaseEngine
+from zppo_core.engines.base import BaseEngine, ordered
 from zppo_core.errors import UserError
-from zppo_core.protocols import Progress, Sampling
+from zppo_core.protocols import Finished, Progress, Sampling
 from zppo_core.types import Completion, Prompt, whole_characters
 
 if TYPE_CHECKING:  # the client takes 0.65 s to import, which only who asks an endpoint pays
@@ -53,6 +53,7 @@ class OpenAIEngine(BaseEngine):
 
     def __post_init__(self) -> None:
         self.name = self.model
+        self._slots = BoundedSemaphore(self.concurrency)  # of all calls together
 
     def generate(
         self,
@@ -62,9 +63,22 @@ class OpenAIEngine(BaseEngine):
         progress: Progress | None = None,
     ) -> list[tuple[Completion, ...]]:
         """`sampling.n` completions for each prompt, in order; UserError if the endpoint fails."""
+        return ordered(self.stream(prompts, sampling, seeds, progress), len(prompts))
+
+    @property
+    def joins(self) -> bool:
+        return True
+
+    def stream(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> Iterator[list[Finished]]:
+        """Each prompt's completions as they come; UserError if the endpoint fails."""
         if len(prompts) != len(seeds):
             raise ValueError(f"{len(prompts)} prompts, but {len(seeds)} seeds")
-        results: dict[int, tuple[Completion, ...]] = {}
         waiting: SimpleQueue[int] = SimpleQueue()
         done: SimpleQueue[tuple[int, tuple[Completion, ...] | BaseException]] = SimpleQueue()
         for i in range(len(prompts)):
@@ -78,7 +92,8 @@ class OpenAIEngine(BaseEngine):
                 except Empty:
                     return
                 try:
-                    done.put((i, self._group(client, prompts[i], sampling, seeds[i], stop)))
+                    with self._slots:
+                        done.put((i, self._group(client, prompts[i], sampling, seeds[i], stop)))
                 except BaseException as error:  # raised below, where it is waited for
                     done.put((i, error))
 
@@ -87,16 +102,15 @@ class OpenAIEngine(BaseEngine):
                 for _ in range(min(self.concurrency, len(prompts))):
                     # an executor's threads would hold the exit until their requests are answered
                     Thread(target=work, daemon=True).start()
-                for _ in prompts:
+                for finished in range(1, len(prompts) + 1):
                     i, choices = done.get()
                     if isinstance(choices, BaseException):
                         raise choices
-                    results[i] = choices
                     if progress is not None:
-                        progress(len(results), len(prompts))
+                        progress(finished, len(prompts))
+                    yield [(i, choices)]
             finally:  # a fault ends the call at once, not after the requests that still run
                 stop.set()
-        return [results[i] for i in range(len(prompts))]
 
     def check(self) -> None:
         """Raise UserError if the endpoint is not there, refuses the key or lacks the model."""
@@ -126,14 +140,16 @@ class OpenAIEngine(BaseEngine):
     def _client(self) -> openai.OpenAI:
         import openai
 
-        if urlsplit(self.base_url).scheme not in ("http", "https"):
+        scheme = urlsplit(self.base_url).scheme
+        if scheme not in ("http", "https"):
             raise UserError(f"{self.base_url!r} is no address; write http://host:port/v1")
+        secure = scheme == "https"  # without, no client of a call has certificates to read
         client = openai.OpenAI(
             base_url=self.base_url,
             api_key=self._key or "none",
             max_retries=self.retries,
             timeout=openai.Timeout(self.timeout, connect=CONNECT),
-            http_client=openai.DefaultHttpxClient(follow_redirects=False),
+            http_client=openai.DefaultHttpxClient(follow_redirects=False, verify=secure),
         )
         # read from the environment; whatever host this is, the account is none of its business
         client.organization = client.project = None

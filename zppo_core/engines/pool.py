@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
-from zppo_core.protocols import Engine, Progress, Sampling
+from zppo_core.engines.base import ordered
+from zppo_core.protocols import Engine, Finished, Progress, Sampling
 from zppo_core.types import Completion, Prompt
 
 if TYPE_CHECKING:
@@ -20,8 +22,9 @@ T = TypeVar("T")
 class EnginePool:
     """`engines.base.Engine` over `engines`, which work at the same time in threads.
 
-    Prompt i goes to engine i mod their number, so that long and short ones mix. A completion
-    depends on its prompt's seed, not on the engine.
+    A prompt goes to the engine that has the fewest at work, the first of them: where none are,
+    prompt i goes to engine i mod their number. A completion depends on its prompt's seed, not on
+    the engine.
     """
 
     def __init__(self, engines: Sequence[Engine]) -> None:
@@ -30,6 +33,7 @@ class EnginePool:
         self.engines = tuple(engines)
         self.name: str = engines[0].name
         self.version: int = engines[0].version
+        self._lock, self._busy = threading.Lock(), [0] * len(engines)
 
     def generate(
         self,
@@ -39,23 +43,79 @@ class EnginePool:
         progress: Progress | None = None,
     ) -> list[tuple[Completion, ...]]:
         """`sampling.n` completions for each prompt, in order; see `engines.base.Engine`."""
+        return ordered(self.stream(prompts, sampling, seeds, progress), len(prompts))
+
+    @property
+    def joins(self) -> bool:
+        """Whether all of them do."""
+        return all(engine.joins for engine in self.engines)
+
+    def stream(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> Iterator[list[Finished]]:
+        """What any engine has finished, at once; the first fault of one ends it for all."""
         if len(seeds) != len(prompts):
             raise ValueError(f"{len(prompts)} prompts, {len(seeds)} seeds")
-        count, lock, done = len(self.engines), threading.Lock(), [0] * len(self.engines)
+        places, lock, done = self._deal(len(prompts)), threading.Lock(), [0] * len(self.engines)
+        heard: SimpleQueue[list[Finished] | BaseException | None] = SimpleQueue()
+        stop = threading.Event()
 
-        def share(i: int) -> list[tuple[Completion, ...]]:
+        def share(i: int) -> None:
             def told(finished: int, _: int) -> None:
                 with lock:
                     done[i] = finished
                     if progress is not None:
                         progress(sum(done), len(prompts))
 
-            return self.engines[i].generate(prompts[i::count], sampling, seeds[i::count], told)
+            at, left = places[i], len(places[i])
+            asked = [prompts[p] for p in at], sampling, [seeds[p] for p in at], told
+            try:
+                for together in self.engines[i].stream(*asked):
+                    left -= len(together)
+                    self._release(i, len(together))
+                    heard.put([(at[j], group) for j, group in together])
+                    if stop.is_set():
+                        return
+                heard.put(None)
+            except BaseException as error:  # raised below, where it is waited for
+                heard.put(error)
+            finally:
+                self._release(i, left)
 
-        results: list[tuple[Completion, ...]] = [()] * len(prompts)
-        for i, part in enumerate(self._each(share)):
-            results[i::count] = part
-        return results
+        working = [i for i, at in enumerate(places) if at]
+        for i in working:
+            # an executor's threads would hold the exit until their requests are answered
+            threading.Thread(target=share, args=(i,), name="engine", daemon=True).start()
+        ended = 0
+        try:
+            while ended < len(working):
+                given = heard.get()
+                if isinstance(given, BaseException):
+                    raise given
+                if given is None:
+                    ended += 1
+                else:
+                    yield given
+        finally:
+            stop.set()
+
+    def _deal(self, count: int) -> list[list[int]]:
+        """The places of a call's prompts that each engine has."""
+        dealt: list[list[int]] = [[] for _ in self.engines]
+        with self._lock:
+            for place in range(count):
+                least = self._busy.index(min(self._busy))
+                self._busy[least] += 1
+                dealt[least].append(place)
+        return dealt
+
+    def _release(self, i: int, count: int) -> None:
+        with self._lock:
+            self._busy[i] -= count
 
     @property
     def context(self) -> int:

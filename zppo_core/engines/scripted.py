@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zppo_core.engines.base import BaseEngine
-from zppo_core.protocols import Progress, Sampling
+from zppo_core.protocols import Finished, Progress, Sampling
 from zppo_core.types import Completion, Finish, Prompt
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class ScriptedEngine(BaseEngine):
     """`answer(prompt, member)` is what member i of a prompt's group says; tokens are its bytes.
 
     `seconds` are slept for each call, as a model's time. Answers longer than `max_tokens` bytes
-    are cut, as a model's would be.
+    are cut, as a model's would be. If it `joins`, each prompt of a stream is a call of its own.
     """
 
     def __init__(
@@ -29,9 +29,32 @@ class ScriptedEngine(BaseEngine):
         name: str = "scripted",
         version: int = 0,
         seconds: float = 0.0,
+        joins: bool = False,
     ) -> None:
         self.answer, self.name, self.version, self.seconds = answer, name, version, seconds
+        self._joins = joins
         self.asked: list[Prompt] = []  # every prompt, in order
+
+    @property
+    def joins(self) -> bool:
+        return self._joins
+
+    def stream(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> Iterator[list[Finished]]:
+        """See `engines.base.Engine`."""
+        if not self.joins:
+            yield from super().stream(prompts, sampling, seeds, progress)
+            return
+        for i, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+            (group,) = self.generate([prompt], sampling, [seed])
+            if progress is not None:
+                progress(i + 1, len(prompts))
+            yield [(i, group)]
 
     def generate(
         self,

@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from zppo_core.data.pixels import read_picture
-from zppo_core.engines.base import BaseEngine
+from zppo_core.engines.base import BaseEngine, ordered
+from zppo_core.engines.vllm_loop import StepLoop
 from zppo_core.engines.vllm_weights import (
     Sources,
     cast,
@@ -27,7 +28,7 @@ from zppo_core.engines.vllm_weights import (
 from zppo_core.errors import UserError
 from zppo_core.models.nano import resolve
 from zppo_core.processes.loopback import on_loopback
-from zppo_core.protocols import Progress, Sampling
+from zppo_core.protocols import Finished, Progress, Sampling
 from zppo_core.types import Completion, Prompt
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ class VllmEngine(BaseEngine):
         shape = self.llm.llm_engine.model_config
         self.max_length, self._dtype = int(shape.max_model_len), shape.dtype
         self._asleep = self._unfit = False
+        self._loop, self._waking = StepLoop(self.llm), threading.Lock()
 
     @property
     def context(self) -> int:
@@ -130,13 +132,25 @@ class VllmEngine(BaseEngine):
 
         UserError if a prompt and its response do not fit the engine's `max_model_len`.
         """
-        from vllm import SamplingParams
+        return ordered(self.stream(prompts, sampling, seeds, progress), len(prompts))
 
+    @property
+    def joins(self) -> bool:
+        return True
+
+    def stream(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> Iterator[list[Finished]]:
+        """`generate` as it goes on; see `engines.base.Engine`."""
         if self._unfit:
             raise RuntimeError("the engine has no whole weights: load_weights comes first")
         self.wake()
         encoded = [self.renderer.encode(p) for p in prompts]
-        texts, settings, asked = [], [], []
+        requests, forced = [], []
         for i, (prompt, e, seed) in enumerate(zip(prompts, encoded, seeds, strict=True)):
             room = sampling.max_tokens - len(prompt.forced)
             if e.length + max(sampling.max_tokens, len(prompt.forced)) > self.max_length:
@@ -144,35 +158,45 @@ class VllmEngine(BaseEngine):
                     f"a prompt of {e.length} tokens and a response of {sampling.max_tokens} exceed "
                     f"the engine's {self.max_length}; raise its max_model_len"
                 )
-            if room <= 0:
-                continue  # all of it is forced
-            asked.append(i)
-            texts.append(text_prompt(prompt, e))
-            settings.append(
-                SamplingParams(
-                    # vLLM wants greedy members once
-                    n=sampling.n if sampling.temperature > 0 else 1,
-                    temperature=sampling.temperature,
-                    top_p=sampling.top_p,
-                    top_k=sampling.top_k,
-                    min_p=sampling.min_p,
-                    presence_penalty=sampling.presence_penalty,
-                    repetition_penalty=sampling.repetition_penalty,
-                    max_tokens=room,
-                    seed=seed % MAX_SEED,
-                    logprobs=0,
-                    flat_logprobs=True,
-                    detokenize=False,
-                    **self._control,
-                )
-            )
-        bar = False if progress is None else _bar(progress, len(prompts))
-        outputs = self.llm.generate(texts, settings, use_tqdm=bar) if texts else []
-        by_place = dict(zip(asked, outputs, strict=True))
-        return [
-            self._group(p.forced, e, by_place.get(i), sampling.n)
-            for i, (p, e) in enumerate(zip(prompts, encoded, strict=True))
-        ]
+            if room > 0:
+                requests.append((i, text_prompt(prompt, e), self._settings(sampling, room, seed)))
+            else:
+                forced.append(i)
+        if forced:
+            yield [
+                (i, self._group(prompts[i].forced, encoded[i], None, sampling.n)) for i in forced
+            ]
+        done = len(forced)
+        for outputs in self._loop.run(requests):
+            for _ in outputs:
+                done += 1
+                if progress is not None:
+                    progress(done, len(prompts))
+            yield [
+                (i, self._group(prompts[i].forced, encoded[i], output, sampling.n))
+                for i, output in outputs
+            ]
+
+    def _settings(self, sampling: Sampling, room: int, seed: int) -> Any:
+        """vLLM's form of `sampling` for a prompt whose response has `room` [tokens]."""
+        from vllm import SamplingParams
+
+        return SamplingParams(
+            # vLLM wants greedy members once
+            n=sampling.n if sampling.temperature > 0 else 1,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            min_p=sampling.min_p,
+            presence_penalty=sampling.presence_penalty,
+            repetition_penalty=sampling.repetition_penalty,
+            max_tokens=room,
+            seed=seed % MAX_SEED,
+            logprobs=0,
+            flat_logprobs=True,
+            detokenize=False,
+            **self._control,
+        )
 
     def _group(
         self, forced: tuple[int, ...], encoded: EncodedPrompt, output: Any, n: int
@@ -250,12 +274,14 @@ class VllmEngine(BaseEngine):
 
     def wake(self) -> None:
         """Take the GPU back; `generate` and `load_weights` do so by themselves."""
-        if self._asleep:
-            self.llm.wake_up()
-            self._asleep = False
+        with self._waking:  # calls of several threads may be the first
+            if self._asleep:
+                self.llm.wake_up()
+                self._asleep = False
 
     def close(self) -> None:
         """End vLLM's processes and give its memory back; the engine is of no use afterwards."""
+        self._loop.close()
         self.llm.llm_engine.engine_core.shutdown()
 
 
@@ -303,18 +329,3 @@ def _visible(devices: str) -> Iterator[None]:
         if devices:
             os.environ.pop("CUDA_VISIBLE_DEVICES")
             os.environ |= {} if before is None else {"CUDA_VISIBLE_DEVICES": before}
-
-
-def _bar(progress: Progress, total: int) -> Callable[..., Any]:
-    """What vLLM takes for tqdm: counts finished prompts and draws nothing."""
-    from tqdm import tqdm
-
-    class Bar(tqdm):
-        def update(self, n: float | None = 1) -> bool | None:
-            drawn = super().update(n)
-            if self.desc.startswith("Processed"):
-                self.prompts = getattr(self, "prompts", 0) + 1
-                progress(self.prompts, total)
-            return drawn
-
-    return lambda *over, **settings: Bar(*over, **{**settings, "file": io.StringIO()})

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 T = TypeVar("T")
 Role = Literal["student", "teacher", "learner"]
@@ -42,42 +42,64 @@ class PhaseJournal(Protocol):
     def commit(self, unit: str, files: Mapping[str, bytes]) -> None: ...
 
 
-class Clock:
-    """Wall time inside model compute, in all and by role; roles may work at the same time."""
+class _Stopwatch:
+    """Seconds [s] in which at least one of its calls was at work."""
 
     def __init__(self) -> None:
-        self.model_seconds = 0.0  # what two roles do at once counts once
-        self._busy: dict[Role, float] = {"student": 0.0, "teacher": 0.0, "learner": 0.0}
+        self._total, self._since, self._calls = 0.0, 0.0, 0
+
+    def enter(self, now: float) -> None:
+        self._since = now if self._calls == 0 else self._since
+        self._calls += 1
+
+    def leave(self, now: float) -> None:
+        self._calls -= 1
+        if self._calls == 0:
+            self._total += now - self._since
+
+    def until(self, now: float) -> float:
+        return self._total + (now - self._since if self._calls else 0.0)
+
+
+class Clock:
+    """Wall time inside model compute, in all and by role.
+
+    Roles may work at the same time, and several calls of one role: what they do at once counts
+    once.
+    """
+
+    def __init__(self) -> None:
+        self._any = _Stopwatch()
+        self._of: dict[Role, _Stopwatch] = {r: _Stopwatch() for r in get_args(Role)}
         self._lock = threading.Lock()
-        self._running, self._since = 0, 0.0
+
+    @property
+    def model_seconds(self) -> float:
+        """Time in which any model was at work."""
+        return self.now().model_seconds
 
     @contextmanager
     def model(self, role: Role) -> Iterator[None]:
         """Time what runs inside as model compute of `role`."""
+        watches = self._any, self._of[role]
         with self._lock:
-            start = time.perf_counter()
-            self._since = start if self._running == 0 else self._since
-            self._running += 1
+            now = time.perf_counter()
+            for watch in watches:
+                watch.enter(now)
         try:
             yield
         finally:
             with self._lock:
                 now = time.perf_counter()
-                self._busy[role] += now - start
-                self._running -= 1
-                if self._running == 0:
-                    self.model_seconds += now - self._since
+                for watch in watches:
+                    watch.leave(now)
 
     def now(self) -> Spent:
-        """What was spent until now; of use as a difference, where no model runs."""
-        busy = self._busy
-        return Spent(
-            time.perf_counter(),
-            self.model_seconds,
-            busy["student"],
-            busy["teacher"],
-            busy["learner"],
-        )
+        """What was spent until now; of use as a difference."""
+        with self._lock:
+            now = time.perf_counter()
+            roles = (watch.until(now) for watch in self._of.values())
+            return Spent(now, self._any.until(now), *roles)
 
 
 RUN_UNIT = "run"  # the journal's name for the run's own row

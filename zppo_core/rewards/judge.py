@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zppo_core.prompts import Templates
 from zppo_core.protocols import Engine, Sampling
@@ -31,6 +32,7 @@ class Judge:
     templates: Templates
     memo: Memo | None = None
     malformed: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def grade_all(self, pairs: Sequence[tuple[Question, str]]) -> list[Grade]:
         """A grade for each (question, response), in order; equal prompts are asked once."""
@@ -71,7 +73,8 @@ class Judge:
             if self.memo is not None:
                 self.memo.put(outputs[key], "verdict", self.engine.name, key)
         verdicts = {k: parse_verdict(str(o)) for k, o in outputs.items()}
-        self.malformed += sum(verdicts[key] is None for key in new)
+        with self._lock:  # groups are graded as they finish, by several threads
+            self.malformed += sum(verdicts[key] is None for key in new)
         return verdicts
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zppo_core.algorithm.reformulation import floor_fraction
-from zppo_core.algorithm.rollout_step import teacher_request
+from zppo_core.algorithm.rollouts import teacher_request
 from zppo_core.config.schema import method_of
 from zppo_core.protocols import Sampling
 from zppo_core.run.heartbeat import Heartbeat

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -20,7 +21,7 @@ from zppo_core.engines.base import ForwardingEngine
 from zppo_core.engines.factory import Teacher, student_engine, teachers
 from zppo_core.models.threads import set_threads
 from zppo_core.prompts import Templates
-from zppo_core.protocols import Engine, Progress, Sampling
+from zppo_core.protocols import Engine, Finished, Progress, Sampling
 from zppo_core.records.phases import Clock, Role
 from zppo_core.rewards.custom import OwnReward
 from zppo_core.rewards.grading import RuleGrading
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 class TimedEngine(ForwardingEngine):
     """An engine whose generation counts as model compute of `role` on `clock`.
 
-    One batch at a time: the teacher may draw and judge from two threads.
+    One batch at a time, unless the engine joins the requests of several threads.
     """
 
     inner: Engine
@@ -64,8 +65,22 @@ class TimedEngine(ForwardingEngine):
         seeds: Sequence[int],
         progress: Progress | None = None,
     ) -> list[tuple[Completion, ...]]:
-        with self.lock, self.clock.model(self.role):
+        with self._alone(), self.clock.model(self.role):
             return self.inner.generate(prompts, sampling, seeds, progress)
+
+    def stream(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> Iterator[list[Finished]]:
+        """See `zppo_core.protocols.Engine`."""
+        with self._alone(), self.clock.model(self.role):
+            yield from self.inner.stream(prompts, sampling, seeds, progress)
+
+    def _alone(self) -> AbstractContextManager[object]:
+        return nullcontext() if self.joins else self.lock
 
 
 @dataclass(frozen=True)

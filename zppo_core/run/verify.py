@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from zppo_core.config import from_dict
+from zppo_core.config.load import from_record
 from zppo_core.errors import UserError
 from zppo_core.processes.command_line import command, reported
 from zppo_core.protocols import silent
@@ -79,7 +79,7 @@ def recorded_run(store: ObjectStore, key: str) -> Run:
         raise UserError(f"no run {key} in {store.url}; zppo runs lists them, --store says where")
     row = decode("runs", (journal.read(RUN_UNIT) or {})["runs.parquet"]).to_pylist()[0]
     created: datetime = row["created_at"]
-    config = from_dict(began)
+    config = from_record(began)
     cache = config.store.cache or f"{store.url}/teacher_cache"
     return Run(key, config, created.isoformat(), store.url, cache, config.store.database)
 

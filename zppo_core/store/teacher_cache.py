@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import time
 import uuid
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ from zppo_core.store.objects import (
 from zppo_core.streams import derive_seed
 from zppo_core.types import Completion, Finish, Prompt
 
-CHUNK = 128  # prompts generated between writes: what a kill can lose
+CHUNK = 128  # prompts of a batch that is written at its end: what a kill can lose
 DRAWS, MEMO, USAGE = "draws", "memo", "usage"  # folders of a cache
 
 
@@ -70,6 +71,7 @@ class TeacherCache:
         self.store, self.prefix = store, prefix
         self.counters = Counters()
         self._session = uuid.uuid4().hex
+        self._lock, self._noting = threading.Lock(), threading.Lock()
 
     def draws(
         self,
@@ -88,23 +90,35 @@ class TeacherCache:
         cached = dict(zip(prompts, in_parallel(self._load, prompts), strict=True))
         have = {key: draws[: sampling.n] for key, draws in cached.items()}
         missing = [key for key, draws in have.items() if len(draws) < sampling.n]
-        self.counters.hits += sum(len(have[key]) for key in keys)
-        self.counters.saved += sum(
-            len(d.token_ids_T) for key in keys if len(have[key]) == sampling.n for d in have[key]
-        )
-        for start in range(0, len(missing), CHUNK):
-            part = missing[start : start + CHUNK]
+        with self._lock:
+            self.counters.hits += sum(len(have[key]) for key in keys)
+            self.counters.saved += sum(
+                len(d.token_ids_T)
+                for key in keys
+                if len(have[key]) == sampling.n
+                for d in have[key]
+            )
+        # an engine that joins requests gives each back as it is finished: no batch has to end
+        size = len(missing) if engine.joins else CHUNK
+        for start in range(0, len(missing), max(size, 1)):
+            part = missing[start : start + size]
             before = len(requests) - len(missing) + start
-            outputs = engine.generate(
+            finished = engine.stream(
                 [prompts[key] for key in part],
                 sampling,
                 [derive_seed(0, "teacher draw", key) for key in part],
                 None if progress is None else _shifted(progress, before, len(requests)),
             )
-            drawn = {k: [_draw(c) for c in group] for k, group in zip(part, outputs, strict=True)}
-            self.counters.misses += sum(len(drawn[key]) - len(have[key]) for key in part)
-            self.counters.tokens += sum(len(d.token_ids_T) for key in part for d in drawn[key])
-            have |= self._keep(drawn, sampling.n)
+            answered = 0
+            for together in finished:
+                drawn = {part[i]: [_draw(c) for c in group] for i, group in together}
+                with self._lock:
+                    self.counters.misses += sum(len(drawn[k]) - len(have[k]) for k in drawn)
+                    self.counters.tokens += sum(len(d.token_ids_T) for k in drawn for d in drawn[k])
+                have |= self._keep(drawn, sampling.n)
+                answered += len(together)
+            if answered != len(part):
+                raise ValueError(f"the teacher's answers are shorter than the {len(part)} prompts")
             if progress is not None:
                 progress(before + len(part), len(requests))
         self._note_usage(engine.name)
@@ -139,7 +153,8 @@ class TeacherCache:
         except DamagedObjectError:
             content = None
         if content is None:
-            self.counters.damaged += 1
+            with self._lock:
+                self.counters.damaged += 1
             return []
         return decode(content)
 
@@ -173,9 +188,10 @@ class TeacherCache:
                 return merged
 
     def _note_usage(self, teacher: str) -> None:
-        record = {**asdict(self.counters), "teacher": teacher, "time": time.time()}
-        key = self._at(f"{USAGE}/{self._session}.json")
-        self.store.put_many({key: seal(record)}, lasting=False)
+        with self._noting:  # the last one to write knows of all before it
+            record = {**asdict(self.counters), "teacher": teacher, "time": time.time()}
+            key = self._at(f"{USAGE}/{self._session}.json")
+            self.store.put_many({key: seal(record)}, lasting=False)
 
 
 def _draw(completion: Completion) -> Draw:
