@@ -34,6 +34,9 @@ docs: setup  ## the pages as a site, in results/site
 	$(BIN)/python -m mkdocs build --strict --quiet
 	@echo results/site/index.html
 
+commands: setup  ## every printed command of CPU size in a fresh clone: benchmarks/results/commands.txt (an hour)
+	$(BIN)/python tools/commands.py
+
 mutants: setup  ## wrong changes to the method, one at a time: which no test minds (half an hour; goes on)
 	$(BIN)/python tools/mutants.py --report docs/mutants.md
 
