@@ -20,7 +20,7 @@ from pathlib import Path
 
 from common import record
 
-from eval.hours import calibrated, forecast, measured, sweep_forecast
+from eval.report.hours import calibrated, forecast, measured, sweep_forecast
 from zppo_core.config import load
 
 ROOT = Path(__file__).resolve().parents[1]

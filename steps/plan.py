@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if shown[0]:
         print("\n".join(["", *lines(estimated(resolved.config))]))
     if hours[0]:
-        from eval.hours import told  # torch: most plans measure nothing
+        from eval.report.hours import told  # torch: most plans measure nothing
 
         here = workers(parse(argv), elsewhere=False)
         print("\n".join(["", *told(resolved.config, here, *hours[1:])]))

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval import hours
-from eval.hours import Rates, forecast, like, rates_of, step_of, sweep_forecast, trial
+from eval.report import hours
 from eval.report.connection import open_database
+from eval.report.hours import Rates, forecast, like, rates_of, step_of, sweep_forecast, trial
 from steps import plan
 from zppo_core.config import Config, load
 

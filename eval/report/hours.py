@@ -112,8 +112,8 @@ def forecast(config: Config, rates: Rates, workers: int, shared: bool = False) -
     questions = steps * r.new_prompts
     if config.data.train_questions:
         questions = min(questions, config.data.train_questions)
-    wanted = method_of(config).uses_teacher and not shared
-    draws = math.floor(config.teacher.prefill * questions) if wanted else 0
+    asks_teacher = method_of(config).uses_teacher and not shared
+    draws = math.floor(config.teacher.prefill * questions) if asks_teacher else 0
     tasks = math.ceil(steps / config.run.steps_per_task)
     names = suite.benchmarks(evaluation.suite)
     asked = sum(expected_of(b, evaluation.limit) for b in names)
@@ -161,7 +161,7 @@ def calibrated(config: Config) -> Rates:
 
 def like(connection: duckdb.DuckDBPyConnection, config: Config) -> str:
     """The latest finished run on this machine of the same models and sizes; "" if none is there."""
-    mine = json.loads(config.to_json())
+    sections = json.loads(config.to_json())
     for key, text, steps in query(
         connection,
         "SELECT run_key, config_json, (SELECT count(*) FROM steps s WHERE s.run_key = r.run_key)"
@@ -169,9 +169,9 @@ def like(connection: duckdb.DuckDBPyConnection, config: Config) -> str:
         " WHERE e.run_key = r.run_key) ORDER BY created_at DESC",
         [machine(), method_of(config).name],
     ):
-        theirs = json.loads(text)
-        updates = theirs["optimizer"]["updates"] == config.optimizer.updates
-        if steps > 1 and updates and all(theirs.get(name) == mine[name] for name in SAME):
+        recorded = json.loads(text)
+        updates = recorded["optimizer"]["updates"] == config.optimizer.updates
+        if steps > 1 and updates and all(recorded.get(name) == sections[name] for name in SAME):
             return str(key)
     return ""
 
@@ -256,11 +256,11 @@ def task_seconds() -> tuple[float, float]:
         file.write_text(FLOW, encoding="utf-8")
         environment = os.environ | {"METAFLOW_DATASTORE_SYSROOT_LOCAL": folder, "ALIVE": folder}
         environment.setdefault("METAFLOW_USER", "zppo")
-        path = [str(Path(__file__).parents[1]), environment.get("PYTHONPATH", "")]
+        path = [str(Path(__file__).parents[2]), environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
-        whole = timed([sys.executable, str(file), "run"], folder, environment)
+        clock = timed([sys.executable, str(file), "run"], folder, environment)
         alive = [float(p.read_text()) for p in Path(folder).glob("*.alive")]
-    return whole / 3, sum(alive) / len(alive)
+    return clock / 3, sum(alive) / len(alive)
 
 
 def import_seconds() -> float:
@@ -315,9 +315,9 @@ def told(config: Config, workers: int, methods: str = "", seeds: str = "") -> li
         ]
         rows.append(f"the sweep of {len(members)} runs: {spell(sweep_forecast(members, rates))}")
         return [f"# {row}" for row in rows]
-    known = forecast(config, rates, workers)
-    rows.append(f"the run: {spell(known.seconds)}")
-    rows += [f"{name}: {spell(seconds)}" for name, seconds in known.stages.items()]
+    whole = forecast(config, rates, workers)
+    rows.append(f"the run: {spell(whole.seconds)}")
+    rows += [f"{name}: {spell(seconds)}" for name, seconds in whole.stages.items()]
     rows.append(f"a rollout step: {step_of(config, rates):.1f} s")
     return [f"# {row}" for row in rows]
 
