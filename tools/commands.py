@@ -111,6 +111,7 @@ def main() -> int:
     """Type them all; 1 if one failed."""
     reader = argparse.ArgumentParser(description=__doc__)
     reader.add_argument("--only", default="")
+    reader.add_argument("--cheap", action="store_true", help="those of seconds, without a run")
     reader.add_argument("--venv", default="")
     reader.add_argument("--whole", action="store_true", help="runs and sweeps in their full size")
     reader.add_argument("--minutes", type=float, default=1e6, help="then no further one is typed")
@@ -121,11 +122,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place, "zppo")
         clone(folder, given.venv)
-        first = [] if given.only else [("beforehand", command) for command in FIRST]
+        first = [] if given.only or given.cheap else [("beforehand", command) for command in FIRST]
         for page, command in [*first, *printed()]:
             if not command.startswith(given.only):
                 continue
             ready, why = typed(command, VALUES)
+            if not why and given.cheap and not CHEAP.match(ready):
+                why = "not cheap"
             if not why and time.monotonic() - began > 60 * given.minutes:
                 why = "no time was left"
             if why:
@@ -148,6 +151,7 @@ def main() -> int:
     ).stdout.strip()
     how = "an environment that was there" if given.venv else "make setup in the clone"
     only = f", only {given.only!r}" if given.only else ""
+    only += ", only the cheap ones" if given.cheap else ""
     head = f"# {when}, commit {commit}, {sys.platform}, {how}{only}, load {os.getloadavg()[0]:.1f}"
     RESULT.write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
     return int(failed > 0)
