@@ -32,7 +32,7 @@ COMMAND = re.compile(
 READERS = r"my_|MY_|my\.toml|/data/|FOLDER|PATH|CHECKPOINT|NAME|CASES|picture\.png|\bSCALE\b"
 # why a printed command is not typed here
 NOT_HERE = {
-    r"--scale (?!nano)": "a scale that needs GPUs",
+    r"(?<!plan )--scale (?!nano)": "a scale that needs GPUs",
     r"s3://|kubernetes|compute\.ray": "needs a cluster or a bucket",
     r"endpoint=|http://": "needs a server",
     r"trackers=": "needs a tracker's package",

@@ -69,7 +69,7 @@ def test_placeholders_become_the_run_that_comes_first() -> None:
     assert TOOL.typed("zppo run --scale nano", TOOL.VALUES)[1] == ""
 
 
-def test_the_record_of_the_last_whole_try_names_no_failure() -> None:
+def test_the_record_of_the_last_try_names_no_failure() -> None:
     record = TOOL.RESULT.read_text(encoding="utf-8").splitlines()
     assert record[0].startswith("# 20")
     assert not [line for line in record if line.startswith("FAILED")]
