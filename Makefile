@@ -34,7 +34,7 @@ docs: setup  ## the pages as a site, in results/site
 	$(BIN)/python -m mkdocs build --strict --quiet
 	@echo results/site/index.html
 
-commands: setup  ## every printed command of CPU size in a fresh clone: benchmarks/results/commands.txt (an hour)
+commands: setup  ## every printed command of CPU size in a fresh clone: benchmarks/results/commands.txt (long)
 	$(BIN)/python tools/commands.py
 
 mutants: setup  ## wrong changes to the method, one at a time: which no test minds (half an hour; goes on)

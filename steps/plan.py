@@ -3,7 +3,7 @@
 A value that is not the schema's default says where it comes from: the preset, the layout, the
 file, or the command line. Nothing is started. With --estimate comments below it say what the run
 takes at most: GPUs and their memory, tokens, FLOPs and disk. With --hours they say how long it
-takes on this machine, by a run on record or by a trial of about a minute.
+takes on this machine, by a run on record or by a short trial.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Type every command that README and docs print, in a fresh shell of a fresh clone.
 
-    python tools/commands.py                      # clone, make setup, all of CPU size: an hour
+    python tools/commands.py                      # clone, make setup, all of CPU size
     python tools/commands.py --only 'zppo plan'   # those that begin so
     python tools/commands.py --venv .venv         # with an environment that is there already
 

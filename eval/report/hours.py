@@ -2,7 +2,7 @@
 
 The parts are a task's start, and what the stages of a run take: a rollout step, a teacher's draw,
 an evaluated answer. They are read from a run on record of the same configuration, or else from a
-trial of a minute in a folder of its own. Both are runs, so both are read by the same statements.
+short trial in a folder of its own. Both are runs, so both are read by the same statements.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def like(connection: duckdb.DuckDBPyConnection, config: Config) -> str:
 
 
 def measured(config: Config) -> Rates:
-    """The rates by a trial of a minute or so, in a folder that is deleted."""
+    """The rates by a short trial, in a folder that is deleted."""
     check_machine(config)
     (task, _), imports = task_seconds(), import_seconds()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
