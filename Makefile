@@ -8,7 +8,7 @@ export TOKENIZERS_PARALLELISM := false
 # idle OpenMP threads sleep instead of spinning: two processes on two cores then share them
 export GOMP_SPINCOUNT := 100
 
-.PHONY: setup run test mutants lint types test-vllm bench bench-gpu gpu-check gpu-wheels two-hosts eval-fixtures evidence clean help
+.PHONY: setup run test mutants lint types test-vllm bench bench-gpu gpu-check gpu-wheels two-hosts eval-fixtures evidence clean help docs commands
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -28,6 +28,15 @@ run: setup  ## the whole of ZPPO at scale nano on a CPU, then its table
 
 test: setup lint types  ## lint, types and tests
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+docs: setup  ## the pages as a site, in results/site
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	PYTHONPATH=. $(BIN)/python tools/pages.py
+	$(BIN)/python -m mkdocs build --strict --quiet
+	@echo results/site/index.html
+
+commands: setup  ## every printed command of CPU size in a fresh clone: benchmarks/results/commands.txt (long)
+	$(BIN)/python tools/commands.py
 
 mutants: setup  ## wrong changes to the method, one at a time: which no test minds (half an hour; goes on)
 	$(BIN)/python tools/mutants.py --report docs/mutants.md

@@ -2,7 +2,8 @@
 
 A value that is not the schema's default says where it comes from: the preset, the layout, the
 file, or the command line. Nothing is started. With --estimate comments below it say what the run
-takes at most: GPUs and their memory, tokens, FLOPs and disk.
+takes at most: GPUs and their memory, tokens, FLOPs and disk. With --hours they say how long it
+takes on this machine, by a run on record or by a short trial.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import asdict
 
 from eval.report.plan_estimate import estimated, lines
 from steps.early import parse
+from steps.machine import workers
 from zppo_core.config.overrides import OPTIONS
 from zppo_core.config.plan import plan_text
 from zppo_core.processes.command_line import command, reported
@@ -33,10 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--set", action="append", metavar="SECTION.FIELD=VALUE", default=argparse.SUPPRESS
     )
     reader.add_argument("--estimate", action="store_true", help="memory, tokens, FLOPs and disk")
+    reader.add_argument("--hours", action="store_true", help="how long it takes on this machine")
+    reader.add_argument("--methods", default="", help="with --hours: those of a sweep")
+    reader.add_argument("--seeds", default="", help="with --hours: those of a sweep")
     reader.add_argument("--json", action="store_true", help="the estimate as one JSON object")
     given = reader.parse_args(arguments)
-    shown = given.estimate, given.json
-    del given.estimate, given.json
+    shown, hours = (given.estimate, given.json), (given.hours, given.methods, given.seeds)
+    for name in ("estimate", "json", "hours", "methods", "seeds"):
+        delattr(given, name)
     argv = ["run"]
     for name, value in vars(given).items():
         argv += [f"--{name}={text}" for text in (value if isinstance(value, list) else [value])]
@@ -47,4 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(plan_text(resolved), end="")
     if shown[0]:
         print("\n".join(["", *lines(estimated(resolved.config))]))
+    if hours[0]:
+        from eval.report.hours import told  # torch: most plans measure nothing
+
+        here = workers(parse(argv), elsewhere=False)
+        print("\n".join(["", *told(resolved.config, here, *hours[1:])]))
     return 0

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eval.report.connection import open_database
+from eval.report.connection import DEFAULT_DATABASE, open_database
 from eval.report.figures import panels_of
 from eval.report.plot import draw
 from eval.report.rows import Setting, records, typed
 from eval.report.selection import Results
 from eval.report.summary import find_run
+from zppo_core.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +29,21 @@ class Shown:
 
     def _repr_png_(self) -> bytes:
         return self.png
+
+
+def root() -> Path:
+    """The repository's root, whether the kernel was started there or in notebooks/."""
+    here = Path.cwd()
+    above = here.name == "notebooks" and (here.parent / "pyproject.toml").is_file()
+    return here.parent if above else here
+
+
+def located() -> str:
+    """The database: what ZPPO_DATABASE names, or that of the root; UserError if it is not there."""
+    path = os.environ.get("ZPPO_DATABASE") or str(root() / DEFAULT_DATABASE)
+    if not Path(path).is_file():
+        raise UserError(f"no database at {path}; run `make run`, or set ZPPO_DATABASE to one")
+    return path
 
 
 def frame(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:

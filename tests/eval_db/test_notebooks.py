@@ -9,9 +9,13 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from eval.report.notebook import located
+from zppo_core.errors import UserError
+
 FOLDER = Path(__file__).parents[2] / "notebooks"
-TRAINS = "train_in_ten_lines"  # tests/reliability/test_python_page.py runs it
-BOOKS = sorted(path for path in FOLDER.glob("*.ipynb") if path.stem != TRAINS)
+# those that train run in tests/reliability/test_python_page.py
+TRAIN = ("train_in_ten_lines", "quickstart")
+BOOKS = sorted(path for path in FOLDER.glob("*.ipynb") if path.stem not in TRAIN)
 
 
 def test_there_is_a_notebook_for_each_question():
@@ -39,6 +43,30 @@ def test_a_notebook_runs_and_shows_something_in_every_cell(path, database_path, 
     assert "error" not in kinds
     for cell in (c for c in code if c.source.startswith("show(")):
         assert [o for o in cell.outputs if "image/png" in o.get("data", {})], cell.source
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
+def test_a_notebook_runs_in_its_own_folder_too(path, database_path, tmp_path, monkeypatch):
+    """Its cells run here, in one process; the database is that of the root, one folder up."""
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "zppo.duckdb").symlink_to(database_path)
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    monkeypatch.delenv("ZPPO_DATABASE", raising=False)
+    monkeypatch.setenv("ZPPO_RUN", "nano-zppo-s1")
+    names: dict[str, object] = {}
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            exec(cell.source, names)
+    assert names["DATABASE"] == str(tmp_path / "results" / "zppo.duckdb")
+
+
+def test_a_notebook_without_a_database_is_told_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ZPPO_DATABASE", raising=False)
+    with pytest.raises(UserError, match="run `make run`, or set ZPPO_DATABASE"):
+        located()
 
 
 def test_model_text_is_never_markup_in_a_notebook():

@@ -52,3 +52,24 @@ def test_the_notebook_that_trains_runs(tmp_path: Path, monkeypatch: pytest.Monke
     assert set(result.accuracy) == {"LLM"}
     assert len(result.weight_hash) == 64
     assert {kind for kind, _ in rows} >= {"plain"}
+
+
+def test_the_quick_start_runs_in_its_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its cells run here; the run lies in the root, above the folder of the notebook."""
+    text = (ROOT / "notebooks" / "quickstart.ipynb").read_text(encoding="utf-8")
+    code = [c for c in json.loads(text)["cells"] if c["cell_type"] == "code"]
+    assert all(c["outputs"] == [] and c["execution_count"] is None for c in code)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.setenv("ZPPO_SETS", ";".join(f"{n}={v}" for n, v in SMALL.items()))
+    monkeypatch.chdir(tmp_path / "notebooks")
+    names: dict[str, object] = {}
+    for cell in code:
+        exec("".join(cell["source"]), names)
+    assert {"plain", "step"} <= set(names["curve"].columns)
+    assert names["shown"]
+    assert (tmp_path / "runs" / "quickstart" / "journal").is_dir()
+    assert (tmp_path / "results" / "zppo.duckdb").is_file()
+    assert list((tmp_path / "notebooks").iterdir()) == []

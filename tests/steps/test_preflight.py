@@ -262,3 +262,15 @@ def test_the_text_of_a_file_reaches_the_run_and_its_scale_counts(tmp_path: Path)
     assert run.rollout_steps == 3
     with pytest.raises(UserError, match=r"^--config: unknown field run\.sead"):
         open_run("", "", "", (), "1", "", "[run]\nsead = 5")
+
+
+def test_the_tasks_of_a_flow_leave_the_cores_to_others(monkeypatch) -> None:
+    from zppo_core.processes.startup import prepare_environment
+
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    prepare_environment()
+    assert os.environ["GOMP_SPINCOUNT"] == "100"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    prepare_environment()
+    assert os.environ["GOMP_SPINCOUNT"] == "7"

@@ -142,7 +142,7 @@ class ReplayConfig:
     capacity: Whole = 10_000
     # tau: hard iff accuracy < tau, graduates iff accuracy >= tau
     threshold: Annotated[Float, Field(gt=0, le=1)] = 0.5
-    refresh: bool = False  # AMBIGUOUS in the paper: move a question that stays hard to the back
+    refresh: bool = False  # a question that stays hard goes to the back; the paper leaves it open
 
 
 @section
@@ -161,7 +161,7 @@ class ReformulationConfig:
 class AdvantageConfig:
     norm: Norm = "nonzero"
     eps: Positive = 1e-6
-    scope: Literal["rollout", "minibatch"] = "rollout"  # AMBIGUOUS in the paper
+    scope: Literal["rollout", "minibatch"] = "rollout"  # the paper leaves it open
 
 
 @section

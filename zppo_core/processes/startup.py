@@ -27,6 +27,8 @@ def prepare_environment() -> None:
     if not os.environ.get("METAFLOW_USER"):
         os.environ["METAFLOW_USER"] = user_name()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # idle OpenMP threads sleep: beside other work a step took many times as long without it
+    os.environ.setdefault("GOMP_SPINCOUNT", "100")
     folder, path = os.path.dirname(sys.executable), os.environ.get("PATH", "")
     if path.split(os.pathsep)[0] != folder:
         os.environ["PATH"] = os.pathsep.join((folder, path))

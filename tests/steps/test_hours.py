@@ -1,0 +1,131 @@
+"""The forecast: parts add up, a run on record is preferred, and a trial leaves nothing behind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eval.report import hours
+from eval.report.connection import open_database
+from eval.report.hours import Rates, forecast, like, rates_of, step_of, sweep_forecast, trial
+from steps import plan
+from zppo_core.config import Config, load
+
+SMALL = [
+    "rollout.new_prompts=4",
+    "rollout.group_size=4",
+    "rollout.max_tokens=16",
+    "optimizer.updates=1",
+    "evaluation.suite=nano_text",
+    "evaluation.limit=2",
+    "evaluation.max_tokens=16",
+    "data.train_questions=16",
+    "run.rollout_steps=2",
+    "compute.threads=1",
+]
+PHASES = {"plain": 2.0, "teacher": 0.5, "reformulate": 0.5, "augmented": 1.0, "update": 3.0}
+RATES = Rates("a trial", 1.0, 4.0, 2.0, 0.01, 0.5, 0.7, PHASES, 0.02)
+
+
+def nano(*settings: str) -> Config:
+    return load("nano", list(settings))
+
+
+@given(st.integers(1, 400), st.integers(1, 8))
+def test_more_steps_take_longer_and_more_workers_do_not(steps: int, workers: int) -> None:
+    here, more = (nano(f"run.rollout_steps={n}") for n in (steps, steps + 1))
+    known, longer = (forecast(c, RATES, workers) for c in (here, more))
+    assert longer.seconds >= known.seconds + sum(PHASES.values())
+    assert forecast(here, RATES, workers + 1).seconds <= known.seconds
+    assert known.seconds == pytest.approx(sum(known.stages.values()))
+
+
+def test_the_forecast_of_make_run_is_what_its_parts_add_up_to() -> None:
+    stages = forecast(nano(), RATES, 2).stages
+    assert stages["epoch"] == 2 * 4.5 + 40 * 7.0  # two tasks of 20 steps
+    assert stages["cache_teacher"] == pytest.approx(4.0 + 0.5 + 1920 * 0.01)
+    per_benchmark = 4.7 + 300 * 3 * 0.02
+    assert stages["evaluate"] == pytest.approx(6 * per_benchmark / 2)
+
+
+def test_a_method_takes_the_phases_that_it_has() -> None:
+    of = {m: step_of(nano(f"run.method={m}"), RATES) for m in ("zppo", "grpo_replay", "grpo")}
+    assert of["zppo"] == sum(PHASES.values())
+    assert of["grpo_replay"] == pytest.approx(2.0 + 3.0 * 1.25 / 1.5)
+    assert of["grpo"] == pytest.approx(2.0 / 1.25 + 3.0 / 1.5)
+
+
+def test_a_sweep_draws_and_scores_the_base_once() -> None:
+    one, two = (sweep_forecast([nano()] * n, RATES) for n in (1, 2))
+    alone = forecast(nano(), RATES, 1).seconds
+    assert one < two < one + alone
+
+
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
+    """A small configuration, and the database of its trial."""
+    folder = tmp_path_factory.mktemp("hours")
+    config = nano(*SMALL, f"store.root={folder}/runs", f"store.database={folder}/d.duckdb")
+    run = trial(config, folder / "trial")
+    return config, Path(run.database)
+
+
+def test_the_rates_are_those_of_the_stages_that_ran(tried: tuple[Config, Path]) -> None:
+    _, database = tried
+    with open_database(str(database)) as connection:
+        (key,) = connection.execute("SELECT run_key FROM runs").fetchone() or ("",)
+        rates = rates_of(connection, key)
+        (epochs,) = connection.execute(
+            "SELECT sum(seconds) FROM phases WHERE step = -1 AND phase LIKE 'epoch/%'"
+        ).fetchone() or (0.0,)
+    assert {"plain", "update"} <= set(rates.steps)
+    assert min(rates.corpus, rates.draw, rates.opening, rates.answer, *rates.steps.values()) > 0
+    assert rates.step + rates.opening < epochs
+
+
+def test_a_run_on_record_is_preferred_if_it_is_alike(tried: tuple[Config, Path]) -> None:
+    config, database = tried
+    with open_database(str(database)) as connection:
+        assert like(connection, config)
+        longer = replace(config, run=replace(config.run, rollout_steps=99))
+        assert like(connection, longer)
+        larger = replace(config, rollout=replace(config.rollout, group_size=8))
+        assert like(connection, larger) == ""
+        other = replace(config, run=replace(config.run, method="grpo"))
+        assert like(connection, other) == ""
+
+
+def test_a_trial_leaves_nothing_in_the_folders_of_the_run(
+    tried: tuple[Config, Path], tmp_path: Path
+) -> None:
+    config, _ = tried
+    assert not Path(config.store.root).exists()
+    assert not Path(config.store.database).exists()
+
+
+def test_a_tasks_start_is_timed_by_a_flow_of_its_own(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    task, alive = hours.task_seconds()
+    assert 0 < alive < 3 * task
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plan_says_how_it_was_calibrated(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(hours, "calibrated", lambda config: RATES)
+    assert plan.main(["--hours"]) == 0
+    text = capsys.readouterr().out
+    assert "# calibrated by a trial in 0 s, load " in text
+    assert "# the run: " in text
+    assert 'scale = "nano"' in text
+    assert plan.main(["--hours", "--methods", "zppo,grpo", "--seeds", "0,1"]) == 0
+    assert "# the sweep of 4 runs: " in capsys.readouterr().out
+    assert plan.main(["--hours", "--methods", "zpo"]) == 2
+    assert "did you mean" in capsys.readouterr().err
+
+
+def test_times_are_told_in_the_unit_that_fits() -> None:
+    assert [hours.spell(s) for s in (7.4, 400, 9000)] == ["7 s", "7 min", "2.5 h"]
