@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 from zppo_core.config.methods import find_method
 from zppo_core.data.layouts import parse_columns, parse_format
 from zppo_core.data.zppo77k.sources import parse_more
-from zppo_core.errors import UserError
+from zppo_core.errors import UserError, shown
 from zppo_core.extensions import is_outside
 
 MOST = 2**31 - 1  # the database has 32 bits for counts
@@ -43,7 +43,7 @@ def _toml(text: str) -> object:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{text!r} is no TOML: {str(error).partition(' (')[0]}") from None
+        raise ValueError(f"{shown(text)} is no TOML: {str(error).partition(' (')[0]}") from None
 
 
 def list_of(value: object) -> object:
@@ -68,9 +68,9 @@ def table_of(value: object, separator: str = ",") -> object:
     for part in filter(None, map(str.strip, value.split(separator))):
         key, equals, content = (text.strip() for text in part.partition("="))
         if not (key and equals):
-            raise ValueError(f"{part!r} has no value; write name=value")
+            raise ValueError(f"{shown(part)} has no value; write name=value")
         if key in table:
-            raise ValueError(f"{key!r} comes twice; leave one out")
+            raise ValueError(f"{shown(key)} comes twice; leave one out")
         table[key] = content
     return table
 
@@ -79,7 +79,7 @@ def settings_table(settings: str | Mapping[str, Setting]) -> dict[str, Setting]:
     """Settings as a table, whatever they are written as; ValueError if they cannot be read."""
     table = settings_of(settings)
     if not isinstance(table, Mapping):
-        raise ValueError(f"{settings!r} is no table; write {{name = value}}")
+        raise ValueError(f"{shown(settings)} is no table; write {{name = value}}")
     return dict(table)
 
 
