@@ -1,10 +1,10 @@
 """SIGKILL at seeded instants and file operations of every step; what goes on must end the same.
 
-python tools/kill_matrix.py --trials 10 --report docs/reliability.md    # goes on where it stopped
+python tools/kill_matrix.py --trials 12 --report docs/reliability.md    # goes on where it stopped
 
-A trial is one small run that is killed ten times, on its way through all steps, and begun again in
-a new process each time. At its end weights, optimizer, buffer, every checkpoint file, journal and
-database are compared with those of a run that was never killed. Trials stand in
+A trial is one small run that is killed up to ten times, on its way through all steps, and begun
+again in a new process each time. At its end weights, optimizer, buffer, every checkpoint file,
+journal and database are compared with those of a run that was never killed. Trials stand in
 results/kill_matrix, a line each. The heavy imports happen once: every process is a fork.
 """
 
@@ -37,7 +37,7 @@ SMALL = {
     "data.train_questions": 16,
     "rollout.new_prompts": 8,
     "rollout.group_size": 4,
-    "rollout.max_tokens": 16,
+    "rollout.max_tokens": 32,
     "reformulation.ratio": 0.5,
     "replay.ratio": 0.5,
     "optimizer.updates": 2,
@@ -86,9 +86,9 @@ def pipeline(folder: Path, sets: Mapping[str, object], note: Callable[[str], Non
     from steps.prepare_data import prepare_data, settled
     from steps.start import open_run
 
-    own = {"store.root": folder / "runs", "store.database": folder / "db.duckdb"}
-    own["store.cache"] = folder / "cache"
-    text = ";".join(f"{k}={v}" for k, v in {**SMALL, **own, **sets}.items())
+    places = {"store.root": folder / "runs", "store.database": folder / "db.duckdb"}
+    places["store.cache"] = folder / "cache"
+    text = ";".join(f"{k}={v}" for k, v in {**SMALL, **places, **sets}.items())
     note("prepare_data")
     setup = open_run("nano", "zppo", "0", text, "1", "run")
     prepare_data(setup)
@@ -96,9 +96,11 @@ def pipeline(folder: Path, sets: Mapping[str, object], note: Callable[[str], Non
     note("cache_teacher")
     cache_teacher(setup)
     note("epoch")
-    done = 0
-    while done < setup["rollout_steps"]:
-        done = epoch(setup, done)
+    kept = folder / "done"  # as the flow's artifact: a task that dies is begun again, not the loop
+    while (done := int(kept.read_text()) if kept.is_file() else 0) < setup["rollout_steps"]:
+        after = epoch(setup, done)
+        kept.with_suffix(".new").write_text(str(after))
+        kept.with_suffix(".new").replace(kept)
     note("evaluate")
     for item in plan(setup):
         evaluate(setup, item)
@@ -111,6 +113,7 @@ class Watch:
 
     def __init__(self, folder: Path, kill: Kill | None, counts: Mapping[str, Any]) -> None:
         self.folder, self.kill = str(folder), kill
+        self.aside = tuple(f"{folder}/{name}" for name in ("step", "done"))  # our own notes
         self.step, self.began = "", 0.0
         self.operations: Counter[str] = Counter()
         self.cpu: dict[str, float] = {}
@@ -131,7 +134,7 @@ class Watch:
         if event not in OPERATIONS or not self.step:
             return
         place = str(arguments[0])
-        if not place.startswith(self.folder) or place.endswith("/step"):
+        if not place.startswith(self.folder) or place.startswith(self.aside):
             return
         if event == "open" and not _writes(arguments):
             return
@@ -353,19 +356,24 @@ def write(report: Path, text: str) -> None:
 
 
 def warm() -> None:
-    """Import what every fork needs."""
+    """Import what every fork needs, so that a fork begins at once."""
     import torch
 
     import zppo_core.engines.hf
     import zppo_core.training.updater  # noqa: F401
+    from zppo_core import models
+    from zppo_core.config import load
+    from zppo_core.run.corpus import build_corpus
 
     torch.set_num_threads(1)
+    models.load("nano:student", torch.float32)
+    build_corpus(load("nano", ["data.train_questions=2"]))
 
 
 def main() -> int:
     """The command line above; 1 if a trial ended otherwise."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--ray", type=int, default=2, help="trials whose update is by Ray actors")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--most", type=int, default=0, help="kills of a trial; 0: all")

@@ -1,8 +1,9 @@
-"""What two runs must have in common bit for bit, as names and digests; times are left out.
+"""What two runs must have in common bit for bit, as names and digests; times and costs aside.
 
 python tools/same_run.py FOLDER [KEY]     prints weights, optimizer, state, journal and database
 
-FOLDER holds `runs`, a store with a run KEY ("run"), and `db.duckdb`.
+FOLDER holds `runs`, a store with a run KEY ("run"), and `db.duckdb`. Costs are left out because
+a resumed run reads what its dead task had the teacher write from the cache, where it costs nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,41 +20,54 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from zppo_core.store.journal import Journal
+from zppo_core.store.objects import LocalStore
+
 TIMES = ("seconds", "created_at", "ingested_at", "applied_at")  # how a column of times ends
 ORDER = ("source_id", "tokens_per_second")  # the order of ingestion; made of times
+COSTS = ("costs", "costs.parquet")  # tables
+COST = {"teacher_draws": ("cached", "tokens")}  # and columns
 
 
-def is_timed(column: str) -> bool:
+_TOKENS = re.compile(rb'"tokens": \d+, ')
+
+
+def is_free(table: str, column: str) -> bool:
     """Whether a column may differ between two equal runs."""
-    return column.endswith(TIMES) or column in ORDER
+    return column.endswith(TIMES) or column in ORDER or column in COST.get(table, ())
 
 
-def rows_digest(names: list[str], rows: Iterable[tuple[object, ...]], folder: str) -> str:
+def rows_digest(
+    table: str, names: list[str], rows: Iterable[tuple[object, ...]], folder: str
+) -> str:
     """Of rows in any order, places below `folder` being the same in both runs."""
-    kept = [i for i, name in enumerate(names) if not is_timed(name)]
+    kept = [i for i, name in enumerate(names) if not is_free(table, name)]
     lines = sorted(repr([row[i] for i in kept]).replace(folder, "") for row in rows)
     return hashlib.sha256("\n".join([repr(names), *lines]).encode()).hexdigest()
 
 
-def table_digest(data: bytes, folder: str) -> str:
+def table_digest(name: str, data: bytes, folder: str) -> str:
     """Of a Parquet file of the journal."""
     table: pa.Table = pq.read_table(io.BytesIO(data))
     rows = (tuple(row.values()) for row in table.to_pylist())
-    return rows_digest(table.column_names, rows, folder)
+    return rows_digest(name, table.column_names, rows, folder)
 
 
-def journal_digests(place: Path, folder: str) -> dict[str, str]:
-    """Of each unit's files, its manifest aside, which holds the sums of times too."""
+def journal_digests(journal: Journal, folder: str) -> dict[str, str]:
+    """Of each file of each unit, as a reader gets it: a dead writer's may lie beside."""
     found = {}
-    for path in sorted(place.rglob("*")):
-        name = str(path.relative_to(place))
-        if not path.is_file() or path.name == "manifest.json" or "/.writing-" in f"/{name}":
-            continue
-        data = path.read_bytes()
-        if path.suffix == ".parquet":
-            found[f"journal/{name}"] = table_digest(data, folder)
-        else:
-            found[f"journal/{name}"] = hashlib.sha256(data).hexdigest()
+    for unit in journal.units():
+        for name, data in (journal.read(unit) or {}).items():
+            if name in COSTS:
+                continue
+            if name == "asks.json":
+                data = _TOKENS.sub(b"", data)
+            stem, _, kind = name.rpartition(".")
+            digest = hashlib.sha256(data).hexdigest()
+            found[f"journal/{unit}/{name}"] = (
+                table_digest(stem, data, folder) if kind == "parquet" else digest
+            )
     return found
 
 
@@ -62,11 +77,11 @@ def database_digests(path: Path, folder: str) -> dict[str, str]:
         tables = [row[0] for row in connection.execute("SHOW TABLES").fetchall()]
         found = {}
         for table in tables:
-            if table in ("ingested", "schema_versions") or table.startswith("run_"):
+            if table in ("ingested", "schema_versions", *COSTS) or table.startswith("run_"):
                 continue
             rows = connection.execute(f'SELECT * FROM "{table}"')
             names = [column[0] for column in rows.description or []]
-            found[f"database/{table}"] = rows_digest(names, rows.fetchall(), folder)
+            found[f"database/{table}"] = rows_digest(table, names, rows.fetchall(), folder)
     return found
 
 
@@ -78,7 +93,7 @@ def digests(folder: Path, key: str = "run") -> dict[str, str]:
         name = str(path.relative_to(run))
         if path.is_file() and "/.writing-" not in name:
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    found |= journal_digests(run / "journal", place)
+    found |= journal_digests(Journal(LocalStore(folder / "runs"), f"{key}/journal"), place)
     return found | database_digests(folder / "db.duckdb", place)
 
 

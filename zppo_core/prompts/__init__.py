@@ -124,8 +124,8 @@ class Templates:
         text, closer = inert(text), inert(self.closer)  # its own tags were rewritten in the text
         if closer in text:
             without = text.replace(closer, "")
-            made = closer in without or inert(without) != without
-            text = text.replace(closer, CUT) if made else without
+            acts = closer in without or inert(without) != without
+            text = text.replace(closer, CUT) if acts else without
         return text.strip()
 
     def compress(self, response: str) -> str:
