@@ -25,6 +25,26 @@ _STORE = re.compile(r"s3://[^/]+(/.*)?|(?!.*://).+")
 _MODEL = re.compile(r"https?://.+|(?!.*://).*")
 
 
+# user:password@host, and a key among the parameters of an address
+_SECRET = re.compile(
+    r"://[^/\s?#]*:[^/\s?#]*@|[?&;](?:[\w-]*(?:api_?key|token|secret|signature|password)|key|sig)=",
+    re.IGNORECASE,
+)
+
+
+def _without_secret(text: str) -> str:
+    """The text; ValueError, which does not quote it, if an address in it holds a password or key.
+
+    A configuration stands in the journal, the database, artifacts and cards.
+    """
+    if "://" in text and _SECRET.search(text):
+        raise ValueError(
+            "the address holds a password or key, which would stand in journal, database, cards; "
+            "leave it out and put it into the environment (teacher.api_key_env)"
+        )
+    return text
+
+
 def _number(value: object) -> object:
     """Text as a number; anything else, and text that is none, as it is."""
     if not isinstance(value, str):
@@ -161,7 +181,11 @@ Beta = Annotated[Float, Field(ge=0, lt=1)]
 Betas = Annotated[tuple[Beta, Beta], BeforeValidator(list_of)]
 
 # texts
-Text = Annotated[str, _must(lambda t: not _CONTROL.search(t), "leave the control character out")]
+Text = Annotated[
+    str,
+    _must(lambda t: not _CONTROL.search(t), "leave the control character out"),
+    AfterValidator(_without_secret),
+]
 Filled = Annotated[Text, _must(str.strip, "it is empty; name digits, zppo77k or a table")]
 _place = "give a folder or s3://bucket/prefix"
 Root = Annotated[Text, _must(lambda t: t.strip() and _STORE.fullmatch(t.strip()), _place)]
