@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM := false
 export GOMP_SPINCOUNT := 100
 
 .PHONY: setup run test mutants lint types test-vllm bench bench-gpu gpu-check two-hosts eval-fixtures evidence \
-	kill-matrix soak supply lock audit licences sbom two-clones clean help
+	kill-matrix soak supply lock audit licences sbom two-clones readme-figures clean help
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -72,14 +72,17 @@ eval-fixtures: setup  ## small data sets with the real schemas of the 31 benchma
 evidence: setup  ## eight methods, five seeds, docs/evidence.md: hours; stop and start it at will
 	$(BIN)/python flows/sweep_flow.py run --preset evidence --max-workers 2
 
-kill-matrix: setup  ## SIGKILL in every step, 120 times, and what goes on compared; docs/reliability.md; goes on
+kill-matrix: setup  ## SIGKILL in every step a hundred times, what goes on is compared; goes on
 	nice -n 5 $(BIN)/python tools/kill_matrix.py --report docs/reliability.md
 
 soak: setup  ## 300 rollout steps: memory, open files, files and bytes of a step, in docs/reliability.md
 	nice -n 5 $(BIN)/python tools/soak.py --report docs/reliability.md
 
-two-clones: setup  ## two clean clones train a small run: equal weights, journal, database, README's figure
+two-clones: setup  ## two clean clones train a small run each: equal weights, journal and database
 	$(BIN)/python tools/two_clones.py
+
+readme-figures: setup  ## the README's run anew, in a clean clone: its tables line by line
+	$(BIN)/python tools/two_clones.py --readme
 
 # the tools that look at others' packages are in an environment of their own
 supply:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
 import io
@@ -91,12 +92,20 @@ def endpoint() -> Iterator[tuple[str, list[str]]]:
     server.shutdown()
 
 
+def rows(parquet: bytes) -> bytes:
+    """A table's rows as text."""
+    return repr(pq.read_table(io.BytesIO(parquet)).to_pylist()).encode()
+
+
 def unpacked(path: Path) -> bytes:
     """What a file says: a table's rows, what was packed, and the bytes themselves."""
     data = path.read_bytes()
     parts = [data]
     if data[:4] == b"PAR1":
-        parts.append(repr(pq.read_table(io.BytesIO(data)).to_pylist()).encode())
+        parts.append(rows(data))
+    elif path.name == "manifest.json":  # of a journal's unit, with small files in it
+        inside = [base64.b64decode(text) for text in json.loads(data).get("small", {}).values()]
+        parts += [rows(file) if file[:4] == b"PAR1" else file for file in inside]
     elif path.suffix == ".duckdb":
         with duckdb.connect(str(path), read_only=True) as connection:
             for (table,) in connection.execute("SHOW TABLES").fetchall():
@@ -148,7 +157,13 @@ def test_planted_keys_are_written_nowhere(tmp_path: Path, endpoint: tuple[str, l
     assert set(shown) == {f"Bearer {SECRETS['TEACHER_KEY']}"}
     (tmp_path / "console.txt").write_text(done.stdout + done.stderr)
     assert found(tmp_path, SECRETS) == []
-    kinds = ("*.parquet", "*.duckdb", "metrics.jsonl", ".metaflow/**/*.html", "heard.jsonl")
+    kinds = (
+        "journal/**/manifest.json",
+        "*.duckdb",
+        "metrics.jsonl",
+        ".metaflow/**/*.html",
+        "heard.jsonl",
+    )
     assert all(list(tmp_path.rglob(kind)) for kind in kinds)
     assert found(tmp_path, {"a word of the teacher": r"so \\boxed{7}"})  # it reads what is packed
 
