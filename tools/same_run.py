@@ -25,7 +25,8 @@ from zppo_core.store.journal import Journal
 from zppo_core.store.objects import LocalStore
 
 TIMES = ("seconds", "created_at", "ingested_at", "applied_at")  # how a column of times ends
-ORDER = ("source_id", "tokens_per_second")  # the order of ingestion; made of times
+# the order of ingestion; made of times; a commit between two runs changes no bit of either
+ORDER = ("source_id", "tokens_per_second", "code_version")
 COSTS = ("costs", "costs.parquet")  # tables
 COST = {"teacher_draws": ("cached", "tokens")}  # and columns
 
