@@ -5,7 +5,7 @@ python tools/kill_matrix.py --trials 12 --report docs/reliability.md    # goes o
 A trial is one small run that is killed up to ten times, on its way through all steps, and begun
 again in a new process each time. At its end weights, optimizer, buffer, every checkpoint file,
 journal and database are compared with those of a run that was never killed. Trials stand in
-results/kill_matrix, a line each. The heavy imports happen once: every process is a fork.
+results/kill_matrix, a line each. Every process is a fork, so that the imports happen once.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def marked(folder: Path, actors: bool = False) -> list[int]:
             dead = (place / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
         except OSError:
             continue
-        if ours and not dead and (not actors or name.startswith(b"ray::")):
+        if ours and not dead and (not actors or name.startswith(b"ray::Rank")):
             found.append(int(place.name))
     return sorted(found)
 
@@ -260,9 +260,9 @@ def trial(folder: Path, kills: list[Kill], counts: Any, sets: Mapping[str, objec
         status = wait(forked(folder, sets, kill, counts), folder, kill, counts)
         step = (folder / "step").read_text()
         place = folder / "place"
-        if kill is None or not place.is_file():
-            if status:
-                raise SystemExit(f"{folder}: ended with {status}; see its log")
+        if status and (kill is None or not place.is_file()):
+            raise SystemExit(f"{folder}: ended with {status}; see its log")
+        if not status or kill is None:
             continue  # it was done before the kill came
         happened.append(
             {"step": step, "by": kill.by, "target": kill.target, "status": status}
@@ -280,11 +280,6 @@ def left_behind(folder: Path) -> list[str]:
     return [str(p) for p in folder.rglob(".writing-*")]
 
 
-def world(base: Path, ray: bool) -> tuple[Path, dict[str, object]]:
-    """Where trials of a kind lie, and what their configuration adds."""
-    return base / ("ray" if ray else "one"), {"compute.update_processes": 2} if ray else {}
-
-
 def measured(place: Path, sets: Mapping[str, object]) -> tuple[dict[str, str], Any]:
     """The run that is never killed: its digests, and its operations and CPU time by step."""
     folder = place / "whole"
@@ -299,7 +294,7 @@ def measured(place: Path, sets: Mapping[str, object]) -> tuple[dict[str, str], A
 
 def run(base: Path, number: int, ray: bool = False, most: int = 0) -> dict[str, Any]:
     """One trial and its comparison, kept as a line of `base`/trials.jsonl."""
-    place, sets = world(base, ray)
+    place, sets = base / ("ray" if ray else "one"), {"compute.update_processes": 2} if ray else {}
     whole, counts = measured(place, sets)
     folder = place / f"trial-{number}"
     shutil.rmtree(folder, ignore_errors=True)
@@ -319,7 +314,7 @@ def run(base: Path, number: int, ray: bool = False, most: int = 0) -> dict[str, 
 
 def table(trials: list[dict[str, Any]]) -> str:
     """Kills by step, and how the trials ended, as Markdown."""
-    kills = [kill for t in trials for kill in t["kills"]]
+    kills = [kill for t in trials for kill in t["kills"] if kill["status"]]
     rows = ["| killed in | at a file operation | at an instant | Ray actor | task | group |"]
     rows.append("| --- | --- | --- | --- | --- | --- |")
     for step in STEPS:
@@ -342,6 +337,7 @@ def table(trials: list[dict[str, Any]]) -> str:
 
 
 def recorded(base: Path) -> list[dict[str, Any]]:
+    """The trials that are done."""
     path = base / "trials.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
