@@ -112,7 +112,7 @@ def table(samples: list[Sample]) -> str:
         rows.append(f"| {words} | {first:.0f} | {last:.0f} | {slope(late, name) * factor:.3f} |")
     steps = {s["step"] for s in samples}
     return (
-        f"{len(steps)} rollout steps in {len(of)} processes; of the longest the steps "
+        f"{len(steps)} rollout steps in {len(of)} process(es); of the longest the steps "
         f"{late[0]['step'] + 1} to {late[-1]['step'] + 1}. Checkpoints, of which two stay, are not "
         "counted.\n\n" + "\n".join(rows) + "\n"
     )
