@@ -4,11 +4,14 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 VLLM_ENV ?= .venv-vllm
 GPU_PYTHON ?= 3.12
+SUPPLY ?= .venv-supply
 export TOKENIZERS_PARALLELISM := false
 # idle OpenMP threads sleep instead of spinning: two processes on two cores then share them
 export GOMP_SPINCOUNT := 100
 
-.PHONY: setup run test mutants lint types test-vllm bench bench-gpu gpu-check gpu-wheels two-hosts eval-fixtures evidence clean help docs commands
+.PHONY: setup run test mutants lint types test-vllm bench bench-gpu gpu-check gpu-wheels two-hosts \
+	eval-fixtures evidence docs commands kill-matrix soak supply lock audit licences sbom two-clones \
+	readme-figures clean help
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -87,6 +90,36 @@ eval-fixtures: setup  ## small data sets with the real schemas of the 31 benchma
 
 evidence: setup  ## eight methods, five seeds, docs/evidence.md: hours; stop and start it at will
 	$(BIN)/python flows/sweep_flow.py run --preset evidence --max-workers 2
+
+kill-matrix: setup  ## SIGKILL in every step a hundred times, what goes on is compared; goes on
+	nice -n 5 $(BIN)/python tools/kill_matrix.py --report docs/reliability.md
+
+soak: setup  ## 300 rollout steps: memory, open files, files and bytes of a step, in docs/reliability.md
+	nice -n 5 $(BIN)/python tools/soak.py --report docs/reliability.md
+
+two-clones: setup  ## two clean clones train a small run each: equal weights, journal and database
+	$(BIN)/python tools/two_clones.py
+
+readme-figures: setup  ## the README's run anew, in a clean clone: its tables line by line
+	$(BIN)/python tools/two_clones.py --readme
+
+# the tools that look at others' packages are in an environment of their own
+supply:
+	@test -x $(SUPPLY)/bin/pip-audit || { $(PYTHON) -m venv $(SUPPLY) && $(SUPPLY)/bin/python -m pip \
+		install --quiet --disable-pip-version-check uv==0.13.9 pip-audit==2.10.1 \
+		pip-licenses==5.5.5 cyclonedx-bom==7.5.0; }
+
+lock: setup supply  ## requirements.lock: every version with the hashes of its files
+	SUPPLY_ENV=$(SUPPLY) $(BIN)/python tools/supply.py lock
+
+audit: setup supply  ## known faults of the locked versions; fails too where no advisory service answers
+	SUPPLY_ENV=$(SUPPLY) $(BIN)/python tools/supply.py audit
+
+licences: setup supply  ## licences of all packages, results/licences.md; fails on one that binds users
+	SUPPLY_ENV=$(SUPPLY) $(BIN)/python tools/supply.py licences
+
+sbom: setup supply  ## what is installed, as CycloneDX: results/sbom.json
+	SUPPLY_ENV=$(SUPPLY) $(BIN)/python tools/supply.py sbom
 
 clean:  ## remove what runs and tests leave behind (not .venv)
 	rm -rf runs results .metaflow .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,11 +4,18 @@ import difflib
 import sys
 from collections.abc import Callable, Iterable
 
+LONGEST = 200  # characters of a value in a message
 ALIKE = 0.6  # of difflib's ratio: a suggestion below it misleads
 
 
 class UserError(Exception):
     """A fault of configuration or environment, raised early; the text says the fix."""
+
+
+def shown(value: object) -> str:
+    """`repr(value)`, its middle left out where it is longer than a line has room for."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 4 :]}"
 
 
 def complain(fault: Exception) -> None:

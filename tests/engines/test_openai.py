@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from zppo_core.engines import openai
 from zppo_core.engines.openai import OpenAIEngine, request_body, response_text
 from zppo_core.errors import UserError
+from zppo_core.prompts import OURS
 from zppo_core.protocols import Sampling
-from zppo_core.types import Prompt
+from zppo_core.rewards.judge import Judge
+from zppo_core.types import Prompt, Question
 
 PNG = b"\x89PNG\r\n\x1a\n rest"
 KEY = "sk-very-secret"
@@ -184,6 +186,31 @@ def test_faults_that_stay_are_one_line_without_the_key(serve, fault, expected, a
     assert "\n" not in str(error.value)
     assert len(endpoint.bodies) == asked
     assert endpoint.keys[0] == f"Bearer {KEY}"
+
+
+def test_an_endpoint_that_takes_a_request_and_is_silent_is_one_line_in_time(serve) -> None:
+    """A teacher or a judge that never answers: so many attempts of so many seconds, no more."""
+    gone = threading.Event()
+    endpoint = serve(lambda body, asked: gone.wait(20) and says(body))
+    began = time.monotonic()
+    with pytest.raises(UserError, match=r"cannot reach .*Timeout.* after 2 attempts") as error:
+        engine(endpoint, retries=1, timeout=0.3).generate([Prompt("a")], Sampling(5), [0])
+    assert time.monotonic() - began < 15
+    assert len(str(error.value).splitlines()) == 1
+    gone.set()
+
+
+def test_a_judge_that_is_silent_ends_the_grading_in_one_line_and_goes_on_later(serve) -> None:
+    """No verdict is made up for it; what it answered is asked once, when it is back."""
+    awake = threading.Event()
+    verdict = {"choices": [{"message": {"content": '{"verdict": "correct"}'}}]}
+    endpoint = serve(lambda body, asked: verdict if awake.wait(2) else 503)
+    asked = Question("q", "Which colour?", "as blue as the sea", judged=True)
+    judge = Judge(engine(endpoint, retries=0, timeout=0.3), OURS)
+    with pytest.raises(UserError, match="cannot reach"):
+        judge.grade_all([(asked, "\\boxed{sea blue}")])
+    awake.set()
+    assert [g.reward for g in judge.grade_all([(asked, "\\boxed{sea blue}")])] == [1.0]
 
 
 def test_after_a_fault_no_other_request_is_tried_again(serve, monkeypatch) -> None:

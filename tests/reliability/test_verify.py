@@ -13,7 +13,6 @@ from zppo_core.errors import UserError
 from zppo_core.records.schema import decode, encode
 from zppo_core.run.spec import Run
 from zppo_core.run.verify import main, recorded_run, verify
-from zppo_core.store.journal import digests_of
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +39,14 @@ def test_a_record_that_was_changed_is_named(run) -> None:
     rows = decode("rollouts", files["rollouts.parquet"]).to_pylist()
     rows[3]["reward"] = 1.0 - rows[3]["reward"]
     forged = {**files, "rollouts.parquet": encode("rollouts", rows)}
-    keys = [f"{run.key}/journal/{unit}/{n}" for n in ("rollouts.parquet", "manifest.json")]
-    kept = {key: run.store.get(key) for key in keys}
-    run.store.put(keys[0], forged["rollouts.parquet"])
-    run.store.put(keys[1], json.dumps({"files": digests_of(forged)}).encode())
+    manifest = f"{run.key}/journal/{unit}/manifest.json"
+    kept = run.store.get(manifest)
+    run.store.delete(manifest)
+    run.journal.commit(unit, forged)
     try:
         verdict = verify(recorded_run(run.store, run.key), 0)
     finally:
-        for key, data in kept.items():
-            run.store.put(key, data)
+        run.store.put(manifest, kept)
     assert verdict.differences == ("step-000000/plain/rollouts.parquet: row 3",)
     assert verdict.began_at == 0
 

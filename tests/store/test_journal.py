@@ -1,4 +1,5 @@
 import hashlib
+import json
 import multiprocessing
 import re
 import time
@@ -135,3 +136,25 @@ def test_two_processes_that_write_one_unit_cannot_tear_it(tmp_path: Path) -> Non
     units = [journal.read(f"unit-{i}") for i in range(25)]
     assert units == outputs[0]
     assert all(u is not None and u["a"][:1] * 9000 == u["b"] for u in units)
+
+
+def test_small_files_stand_in_the_manifest_and_either_way_is_read(tmp_path: Path) -> None:
+    """One file for a unit of small ones; what was written before or after is the same unit."""
+    files = {"a.json": b"{}", "b.parquet": bytes(range(256)) * 40, "c": b""}
+    store = LocalStore(tmp_path)
+    inside, apart = Journal(store, "x", 1000), Journal(store, "x")
+    inside.commit("u", files)
+    assert store.list("x/u") == ["x/u/b.parquet", "x/u/manifest.json"]
+    assert inside.read("u") == apart.read("u") == files
+    apart.commit("u", files)
+    apart.commit("v", files)
+    inside.commit("v", files)
+    assert len(store.list("x/v")) == 4
+    with pytest.raises(UserError, match="exists with other content"):
+        inside.commit("u", files | {"c": b"other"})
+    manifest = json.loads(store.get("x/u/manifest.json"))
+    for content in ("AAAA", "no base64", "A"):
+        manifest["small"]["a.json"] = content
+        store.put("x/u/manifest.json", json.dumps(manifest).encode())
+        with pytest.raises(DamagedObjectError, match=r"a\.json is damaged; delete .*manifest"):
+            inside.read("u")

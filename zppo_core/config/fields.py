@@ -16,13 +16,33 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 from zppo_core.config.methods import find_method
 from zppo_core.data.layouts import parse_columns, parse_format
 from zppo_core.data.zppo77k.sources import parse_more
-from zppo_core.errors import UserError
+from zppo_core.errors import UserError, shown
 from zppo_core.extensions import is_outside
 
 MOST = 2**31 - 1  # the database has 32 bits for counts
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _STORE = re.compile(r"s3://[^/]+(/.*)?|(?!.*://).+")
 _MODEL = re.compile(r"https?://.+|(?!.*://).*")
+
+
+# user:password@host, and a key among the parameters of an address
+_SECRET = re.compile(
+    r"://[^/\s?#]*:[^/\s?#]*@|[?&;](?:[\w-]*(?:api_?key|token|secret|signature|password)|key|sig)=",
+    re.IGNORECASE,
+)
+
+
+def _without_secret(text: str) -> str:
+    """The text; ValueError, which does not quote it, if an address in it holds a password or key.
+
+    A configuration stands in the journal, the database, artifacts and cards.
+    """
+    if "://" in text and _SECRET.search(text):
+        raise ValueError(
+            "the address holds a password or key, which would stand in journal, database, cards; "
+            "leave it out and put it into the environment (teacher.api_key_env)"
+        )
+    return text
 
 
 def _number(value: object) -> object:
@@ -43,7 +63,7 @@ def _toml(text: str) -> object:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{text!r} is no TOML: {str(error).partition(' (')[0]}") from None
+        raise ValueError(f"{shown(text)} is no TOML: {str(error).partition(' (')[0]}") from None
 
 
 def list_of(value: object) -> object:
@@ -68,9 +88,9 @@ def table_of(value: object, separator: str = ",") -> object:
     for part in filter(None, map(str.strip, value.split(separator))):
         key, equals, content = (text.strip() for text in part.partition("="))
         if not (key and equals):
-            raise ValueError(f"{part!r} has no value; write name=value")
+            raise ValueError(f"{shown(part)} has no value; write name=value")
         if key in table:
-            raise ValueError(f"{key!r} comes twice; leave one out")
+            raise ValueError(f"{shown(key)} comes twice; leave one out")
         table[key] = content
     return table
 
@@ -79,7 +99,7 @@ def settings_table(settings: str | Mapping[str, Setting]) -> dict[str, Setting]:
     """Settings as a table, whatever they are written as; ValueError if they cannot be read."""
     table = settings_of(settings)
     if not isinstance(table, Mapping):
-        raise ValueError(f"{settings!r} is no table; write {{name = value}}")
+        raise ValueError(f"{shown(settings)} is no table; write {{name = value}}")
     return dict(table)
 
 
@@ -161,7 +181,11 @@ Beta = Annotated[Float, Field(ge=0, lt=1)]
 Betas = Annotated[tuple[Beta, Beta], BeforeValidator(list_of)]
 
 # texts
-Text = Annotated[str, _must(lambda t: not _CONTROL.search(t), "leave the control character out")]
+Text = Annotated[
+    str,
+    _must(lambda t: not _CONTROL.search(t), "leave the control character out"),
+    AfterValidator(_without_secret),
+]
 Filled = Annotated[Text, _must(str.strip, "it is empty; name digits, zppo77k or a table")]
 _place = "give a folder or s3://bucket/prefix"
 Root = Annotated[Text, _must(lambda t: t.strip() and _STORE.fullmatch(t.strip()), _place)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from zppo_core.config.reading import read
 from zppo_core.config.rules import validate
 from zppo_core.config.schema import LAYOUTS, SCALES, Config
-from zppo_core.errors import UserError, suggestion
+from zppo_core.errors import UserError, shown, suggestion
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,11 @@ def parse_override(text: str) -> tuple[str, str, str]:
     key, equals, value = text.partition("=")
     section, dot, name = key.strip().partition(".")
     if section == "scale" and dot:
-        raise UserError(f"--set {text!r}: scale is no section; name it by --scale")
+        raise UserError(f"--set {shown(text)}: scale is no section; name it by --scale")
     if not (equals and dot and section and name):
-        raise UserError(f"--set {text!r}: write it as section.field=value, e.g. optimizer.lr=1e-6")
+        raise UserError(
+            f"--set {shown(text)}: write it as section.field=value, e.g. optimizer.lr=1e-6"
+        )
     return section, name, value.strip()
 
 
@@ -112,9 +114,9 @@ def resolved(
     user_values.pop("scale", None)
     preset, at, layout = (scale_named(scale, source) or "nano").partition("@")
     if preset not in SCALES:
-        raise UserError(f"unknown scale {preset!r}; {suggestion(preset, SCALES)}")
+        raise UserError(f"unknown scale {shown(preset)}; {suggestion(preset, SCALES)}")
     if at and layout not in LAYOUTS:
-        raise UserError(f"unknown layout {layout!r}; {suggestion(layout, LAYOUTS)}")
+        raise UserError(f"unknown layout {shown(layout)}; {suggestion(layout, LAYOUTS)}")
     layers: list[tuple[str, Mapping[str, object]]] = [
         (f"preset {preset}", _shipped(f"presets/{preset}")),
         (f"layout {layout}", _shipped(f"layouts/{layout}") if at else {}),

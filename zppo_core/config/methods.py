@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zppo_core.errors import UserError, suggestion
+from zppo_core.errors import UserError, shown, suggestion
 from zppo_core.extensions import imported, is_outside, load
 
 
@@ -46,7 +46,7 @@ def find_loss(name: str) -> Loss:
         value = imported(name)
         return value if isinstance(value, Loss) else Loss(name)
     if name not in LOSSES:
-        raise UserError(f"unknown loss {name!r}; {suggestion(name, LOSSES)}")
+        raise UserError(f"unknown loss {shown(name)}; {suggestion(name, LOSSES)}")
     return LOSSES[name]
 
 
@@ -152,5 +152,5 @@ def find_method(name: str) -> Method:
     if is_outside(name):
         return load(name, Method, "method")
     if name not in METHODS:
-        raise UserError(f"unknown method {name!r}; {suggestion(name, METHODS)}")
+        raise UserError(f"unknown method {shown(name)}; {suggestion(name, METHODS)}")
     return METHODS[name]

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from zppo_core.errors import UserError, suggestion
+from zppo_core.errors import UserError, shown, suggestion
 
 T = TypeVar("T")
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -70,7 +70,7 @@ def _line(cls: type, path: list[str], within: str, fault: ErrorDetails) -> str:
         message = str(fault["ctx"]["error"])
         return message if message.startswith(name) else f"{name}: {message}"
     inside = [] if kind in ("missing", "too_long") else path[len(names) :]
-    return f"{name}: {given!r} is not {_described(annotation, inside)}"
+    return f"{name}: {shown(given)} is not {_described(annotation, inside)}"
 
 
 def _field(cls: type, path: list[str]) -> tuple[list[str], object]:
@@ -93,7 +93,7 @@ def _unknown(section: object, path: list[str], within: str) -> str:
     """An unknown field, and the one that is most like it."""
     valid = list(get_type_hints(section))
     if not within:
-        return f"unknown section {path[0]!r}; {suggestion(path[0], valid)}"
+        return f"unknown section {shown(path[0])}; {suggestion(path[0], valid)}"
     remedy = suggestion(path[0], valid, lambda field: f"{within}.{field}")
     return f"unknown field {within}.{path[0]}; {remedy}"
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zppo_core.errors import UserError
+from zppo_core.errors import UserError, shown
 from zppo_core.models.families import families, family_of
 from zppo_core.models.weights import MTP
 
@@ -28,12 +28,7 @@ def load(
     """
     quiet()
     folder = _locate(name)
-    try:
-        config = _configuration(name)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot load model {name!r} ({str(error).splitlines()[0]}); give a Hugging Face folder"
-        ) from error
+    config = _configuration(name)
     is_vlm = hasattr(config, "vision_config")
     model = family_of(config.model_type).load(folder, is_vlm, dtype).eval()
     model.to(device)
@@ -101,11 +96,20 @@ def load_renderer(name: str, vocab_size: int, images: bool) -> Renderer:
 
 
 def _configuration(name: str) -> PreTrainedConfig:
-    """The configuration of a checkpoint; families may teach transformers new ones."""
+    """The configuration of a checkpoint; families may teach transformers new ones.
+
+    UserError if there is none of this name, here or on the hub.
+    """
     from transformers import AutoConfig
 
     families()
-    config: PreTrainedConfig = AutoConfig.from_pretrained(_locate(name))
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(_locate(name))
+    except (OSError, ValueError) as error:  # a name that the hub allows for none is a ValueError
+        why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(
+            f"cannot load model {shown(name)} ({why}); give a Hugging Face folder"
+        ) from error
     return config
 
 

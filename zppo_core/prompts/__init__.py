@@ -6,7 +6,6 @@ files of the same names. Whatever a model wrote passes `neutralise` before it en
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,16 +16,15 @@ from jinja2 import Environment, StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from zppo_core.errors import UserError
+from zppo_core.prompts.inert import inert
 
 FOLDER = resources.files("zppo_core.prompts")
 TEMPLATES = tuple(
     sorted(f.name.removesuffix(".jinja") for f in FOLDER.iterdir() if f.name.endswith(".jinja"))
 )
 
-# tags that carry structure in our prompts, or are single special tokens of Qwen3.5
-_TAGS = "candidate|response|summary|hint|question|gold|think|tool_call|tool_response|image|video"
-_TAG = re.compile(rf"<\s*(/?)\s*({_TAGS})\s*(/?)\s*>", re.IGNORECASE)
-_SPECIAL = re.compile(r"<\|([^<>|]*)\|>")
+FAULTS = (TemplateError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
+CUT = "[...]"  # stands for a closer whose removal would make another one, or a tag
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ class Templates:
             if name not in self._compiled:  # hundreds of prompts a step are made of a few templates
                 self._compiled[name] = self._environment.from_string(self.source(name))
             return self._compiled[name].render(**values).strip()
-        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        except FAULTS as error:
             place = self._custom(name) or f"{name}.jinja"
             raise UserError(f"{place}, line {line_of(error)}: {error}; mend the template") from None
 
@@ -120,16 +118,14 @@ class Templates:
     def neutralise(self, text: str) -> str:
         """`text` with every control token, structural tag and copy of the closer made inert.
 
-        Idempotent. `<|x|>` and `<candidate>` become `[x]` and `[candidate]`; the closer goes.
+        Idempotent, and linear in the text. `<|x|>` and `<candidate>` become `[x]` and
+        `[candidate]`; the closer goes.
         """
-        before = None
-        while before != text:
-            before = text
-            text = _SPECIAL.sub(r"[\1]", text)
-            text = _TAG.sub(r"[\1\2\3]", text)
-            # the closer's own tags were rewritten above: remove it in both spellings
-            for closer in (self.closer, _TAG.sub(r"[\1\2\3]", self.closer)):
-                text = text.replace(closer, "")
+        text, closer = inert(text), inert(self.closer)  # its own tags were rewritten in the text
+        if closer in text:
+            without = text.replace(closer, "")
+            acts = closer in without or inert(without) != without
+            text = text.replace(closer, CUT) if acts else without
         return text.strip()
 
     def compress(self, response: str) -> str:

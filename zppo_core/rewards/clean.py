@@ -19,6 +19,7 @@ _UP = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱ", "0123456789+-
 _DOWN = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₙₓ", "0123456789+-=()nx", strict=True))
 _SUPER = re.compile(f"[{''.join(_UP)}]+")
 _SUB = re.compile(f"[{''.join(_DOWN)}]+")
+MOST_MARKS = 30  # on one letter, as in Unicode's stream-safe text
 _VULGAR = re.compile("[¼-¾⅐-⅞]")
 _RAISED = re.compile("([⁰¹²³⁴-⁹]+)[⁄/]([₀-₉]+)")  # ⁷⁄₁₂
 _ROOT = re.compile(r"([√∛∜])\s*(\{|\(|\d+(?:\.\d+)?|[A-Za-zπ])?")
@@ -138,7 +139,7 @@ def typography(text: str) -> str:
     if text.isascii():
         return text
     sign = lambda match: _TYPED[match.group()]  # noqa: E731
-    text = _TYPE.sub(sign, unicodedata.normalize("NFKC", _TYPE.sub(sign, text)))
+    text = _TYPE.sub(sign, _normal(_TYPE.sub(sign, text)))
     return "".join(c for c in text if c.isascii() or unicodedata.category(c) != "Cf")
 
 
@@ -155,8 +156,18 @@ def _ascii_signs(text: str) -> str:
         c = match.group()
         return c if greek and "Ͱ" <= c <= "Ͽ" else _CHARACTERS[c]
 
-    text = _ODD.sub(sign, unicodedata.normalize("NFKC", _ODD.sub(sign, text)))
+    text = _ODD.sub(sign, _normal(_ODD.sub(sign, text)))
     return "".join(c for c in text if c.isascii() or unicodedata.category(c) != "Cf")
+
+
+def _normal(text: str) -> str:
+    """NFKC, of marks on one letter the first few: to sort thousands costs the square of them."""
+    run, kept = 0, []
+    for c in text:
+        run = run + 1 if unicodedata.combining(c) else 0
+        if run <= MOST_MARKS:
+            kept.append(c)
+    return unicodedata.normalize("NFKC", "".join(kept))
 
 
 def _vulgar(match: re.Match[str]) -> str:

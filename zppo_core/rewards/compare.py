@@ -55,6 +55,8 @@ from zppo_core.rewards.words import names_agree
 
 _GLUE = re.compile(r"(?<![A-Za-z0-9])\s+|\s+(?![A-Za-z0-9])")
 _CHOICE = re.compile(r"\(?[A-Z]\)?\.?|\(?[a-h]\)?\.?")
+_BRACKETS = re.compile(r"[([{]|[)\]}]")
+DEEPEST = 50  # brackets in brackets; an answer with more is compared as text alone
 MOST_MATCHED = 40  # unlike parts of a list that are tried against each other
 
 
@@ -79,7 +81,7 @@ def same_answer(answer: str, gold: str, context: Context) -> bool:
     """Whether `answer` is `gold`, both as they were written."""
     if answer.strip() == gold.strip():
         return True
-    if max(len(answer), len(gold)) > LONGEST:
+    if max(len(answer), len(gold)) > LONGEST or max(map(_depth, (answer, gold))) > DEEPEST:
         return answer.split() == gold.split()
     left, right = clean(answer), clean(gold)
     if not left or not right:
@@ -87,6 +89,15 @@ def same_answer(answer: str, gold: str, context: Context) -> bool:
     if left == right or _GLUE.sub("", left) == _GLUE.sub("", right):
         return True
     return _same(left, right, context)
+
+
+def _depth(text: str) -> int:
+    """How deep brackets stand in brackets, closed or not: readers go down one by one."""
+    deepest = depth = 0
+    for match in _BRACKETS.finditer(text):
+        depth = depth + 1 if match.group() in "([{" else max(0, depth - 1)
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _same(answer: str, gold: str, context: Context) -> bool:

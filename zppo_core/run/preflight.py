@@ -17,6 +17,7 @@ from zppo_core.run.reach import check_reach
 from zppo_core.run.spec import Run
 from zppo_core.store.objects import S3Store
 
+RENDER_SECONDS, RENDER_MB = 10.0, 512  # for all templates of a run, with a sample each
 TRACKERS = {  # tracker -> what is imported, what pip calls it
     "trackio": ("trackio", "trackio"),
     "wandb": ("wandb", "wandb"),
@@ -43,6 +44,8 @@ def check_own(config: Config) -> None:
     from zppo_core.processes.killable import resolve
     from zppo_core.prompts import Templates
 
+    if config.data.prompts:
+        check_render_cost(config)
     templates = Templates(config.data.prompts)
     templates.check()
     reformulations.check(method_of(config).reformulations, templates)
@@ -50,6 +53,36 @@ def check_own(config: Config) -> None:
         find_kind(config.compute.engine)
     if config.data.reward:
         resolve(config.data.reward)
+
+
+def check_render_cost(config: Config) -> None:
+    """UserError if the user's own templates take too long, or too much memory, for a sample.
+
+    No other fault is looked for: a loop without end cannot be stopped in this process.
+    """
+    from zppo_core.processes.killable import WorkerPool
+
+    kinds = list(method_of(config).reformulations)
+    job = [config.data.prompts, [kind for kind in kinds if not is_outside(kind)]]
+    pool = WorkerPool(f"{__name__}:render_samples", 1, RENDER_SECONDS, RENDER_MB)
+    fault = pool.map([job])[0].fault
+    pool.close()
+    if fault == "timeout" or "MemoryError" in fault or fault.startswith("the worker died"):
+        raise UserError(
+            f"{config.data.prompts}: a template takes more than {RENDER_SECONDS:g} s or "
+            f"{RENDER_MB} MB for a sample; mend its loop or the number in it"
+        )
+
+
+def render_samples(folder: str, kinds: list[str]) -> bool:
+    """A worker's side of `check_render_cost`."""
+    from zppo_core.algorithm import reformulations
+    from zppo_core.prompts import Templates
+
+    templates = Templates(folder)
+    templates.check()
+    reformulations.check(kinds, templates)
+    return True
 
 
 def check_machine(config: Config) -> None:

@@ -12,6 +12,7 @@ from zppo_core.config import Config, from_dict
 from zppo_core.store.journal import Journal
 from zppo_core.store.objects import ObjectStore, open_store
 
+SMALL_FILE = 16_384  # bytes: such a file of a unit has none of its own, but stands in its manifest
 Artifact = dict[str, Any]  # of Metaflow: small, JSON-ready, readable without this package
 
 
@@ -48,7 +49,7 @@ class Run:
     @cached_property
     def journal(self) -> Journal:
         """The run's committed units."""
-        return Journal(self.store, f"{self.key}/journal")
+        return Journal(self.store, f"{self.key}/journal", SMALL_FILE)
 
     @property
     def recorded_key(self) -> str | None:

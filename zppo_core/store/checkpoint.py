@@ -106,13 +106,7 @@ def save_checkpoint(
     """
     root = join(prefix, FOLDER)
     place = join(root, unit_of(step))
-    try:
-        store.sweep(root)
-    except UserError as error:  # a right of its own on S3: no reason to lose the checkpoint
-        warnings.warn(
-            f"what killed writers left below {root} stays ({str(error).partition(';')[0]})",
-            stacklevel=2,
-        )
+    sweep_remains(store, root)
     with store.scratch(root) as folder:
         with writing(place, folder.parent):
             write(folder)
@@ -124,6 +118,21 @@ def save_checkpoint(
     store.put(join(place, MANIFEST), manifest.encode())
     for old in steps(store, prefix)[:-keep]:
         delete_checkpoint(store, prefix, old)
+
+
+def sweep_remains(store: ObjectStore, prefix: str) -> int:
+    """Remove what killed writers left half done below `prefix` an hour ago; how much there was.
+
+    Warns where it may not be removed: that is a right of its own on S3, and no reason to stop.
+    """
+    try:
+        return store.sweep(prefix)
+    except UserError as error:
+        warnings.warn(
+            f"what killed writers left below {prefix} stays ({str(error).partition(';')[0]})",
+            stacklevel=2,
+        )
+        return 0
 
 
 def delete_checkpoint(store: ObjectStore, prefix: str, step: int) -> None:

@@ -3,12 +3,15 @@
 A unit is a phase of a rollout step, or a shard of an evaluation: a few files and a manifest with
 their checksums. The manifest is written last; until then the unit is not there. Nothing that a
 manifest names is ever written again, so writers that meet cannot tear a unit.
+
+Small files stand in the manifest itself: a rollout step has two dozen, most of a few kilobytes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
@@ -25,17 +28,24 @@ MANIFEST = "manifest.json"
 
 
 class Manifest(TypedDict):
-    """What a committed unit holds: the SHA-256 of each file, and the place of those moved aside."""
+    """What a committed unit holds: the SHA-256 of each file, and the place of those moved aside.
+
+    `small` has the content of small ones (base64), which have no file of their own.
+    """
 
     files: dict[str, str]
+    small: NotRequired[dict[str, str]]
     at: NotRequired[dict[str, str]]
 
 
 class Journal:
-    """Units below `prefix` of `store`, named by slash paths such as "step-000003/plain"."""
+    """Units below `prefix` of `store`, named by slash paths such as "step-000003/plain".
 
-    def __init__(self, store: ObjectStore, prefix: str = "") -> None:
-        self.store, self.prefix = store, prefix
+    Files of less than `small` bytes are written into the manifest; either way is read.
+    """
+
+    def __init__(self, store: ObjectStore, prefix: str = "", small: int = 0) -> None:
+        self.store, self.prefix, self.small = store, prefix, small
 
     def _key(self, unit: str, file: str) -> str:
         return join(self.prefix, unit, file)
@@ -71,9 +81,14 @@ class Journal:
         if present is not None:
             return present
         digests = digests_of(files)
-        keys = {self._key(unit, name): name for name in files}
+        inside = {
+            n: b64encode(data).decode() for n, data in files.items() if len(data) < self.small
+        }
+        keys = {self._key(unit, name): name for name in files if name not in inside}
         taken = self.store.put_many({key: files[name] for key, name in keys.items()}, new=True)
         manifest: Manifest = {"files": digests}
+        if inside:
+            manifest["small"] = inside
         if elsewhere := self._move_aside(unit, files, [keys[key] for key in taken]):
             manifest["at"] = elsewhere
         text = json.dumps(manifest, indent=1, sort_keys=True)
@@ -107,7 +122,7 @@ class Journal:
         key = check_key(self._key(unit, MANIFEST))  # here, for a ValueError below means damage
         try:
             manifest: Manifest = json.loads(self.store.get(key))
-            for places in (manifest["files"], manifest.get("at", {})):
+            for places in (manifest["files"], manifest.get("at", {}), manifest.get("small", {})):
                 for name, value in places.items():
                     check_key(name)
                     if not isinstance(value, str):
@@ -141,10 +156,15 @@ class Journal:
         manifest = self.manifest(unit)
         if manifest is None:
             return None
-        files, elsewhere = {}, manifest.get("at", {})
+        files, elsewhere, inside = {}, manifest.get("at", {}), manifest.get("small", {})
         for name, digest in manifest["files"].items():
             try:
-                data = self.store.get(self._key(unit, elsewhere.get(name, name)))
+                if name in inside:
+                    data = b64decode(inside[name])
+                else:
+                    data = self.store.get(self._key(unit, elsewhere.get(name, name)))
+            except ValueError:  # no base64
+                raise self._damaged(unit, f"{name} is damaged") from None
             except MissingObjectError:
                 raise self._damaged(unit, f"{name} is missing") from None
             except DamagedObjectError as error:
