@@ -126,6 +126,24 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         visit(name, ())
 
 
+def test_only_tests_of_steps_and_cards_import_steps() -> None:
+    """What else is tested or measured is the core's, and runs without Metaflow."""
+    allowed = {ROOT / "tests" / name for name in ("steps", "cards", "e2e")}
+    files = [path for top in ("tests", "benchmarks") for path in (ROOT / top).rglob("*.py")]
+    faults = []
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            else:
+                continue
+            if "steps" in {name.split(".")[0] for name in names} and not allowed & {*path.parents}:
+                faults.append(path.relative_to(ROOT).as_posix())
+    assert not faults
+
+
 def test_the_formatter_decides_layout() -> None:
     marker = "# fmt: " + "skip"
     tops = ("zppo_core", "eval", "steps", "flows", "tests", "benchmarks", "tools")

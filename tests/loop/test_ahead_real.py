@@ -1,10 +1,9 @@
 """Real engines side by side sample what they sample one after the other."""
 
-from steps.start import open_run
 from zppo_core.config import load
 from zppo_core.run.loop import one_step
 from zppo_core.run.session import open_session
-from zppo_core.run.spec import Run
+from zppo_core.run.setup import open_run
 from zppo_core.store.objects import open_store
 
 
@@ -20,9 +19,10 @@ def test_real_engines_side_by_side_sample_the_same_tokens(tmp_path) -> None:
             "rollout.new_prompts=12",
             "data.train_questions=120",
         ]
-        run = Run.of(open_run("nano", "zppo", "0", ";".join(sets), "test", ""))
+        config = load("nano", sets)
+        run = open_run(config, "test")
         world = open_session(
-            load("nano", sets),
+            config,
             open_store(f"{folder}/cache"),
             lambda phase: lambda done, total: None,
         )

@@ -262,3 +262,13 @@ def test_the_text_of_a_file_reaches_the_run_and_its_scale_counts(tmp_path: Path)
     assert run.rollout_steps == 3
     with pytest.raises(UserError, match=r"^--config: unknown field run\.sead"):
         open_run("", "", "", (), "1", "", "[run]\nsead = 5")
+
+
+def test_the_command_line_refuses_a_name_before_metaflow_starts(monkeypatch, capsys) -> None:
+    assert parse(["run", "--name=../x"]).options.name == "../x"
+    monkeypatch.setattr("sys.argv", ["flow", "run", "--name", "../x"])
+    with pytest.raises(SystemExit):
+        launch.prepare_process("ZPPOFlow")
+    said = capsys.readouterr().err
+    assert said.startswith("zppo: no run can be named '../x'")
+    assert len(said.splitlines()) == 1
