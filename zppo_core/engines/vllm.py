@@ -310,10 +310,12 @@ def _bar(progress: Progress, total: int) -> Callable[..., Any]:
     from tqdm import tqdm
 
     class Bar(tqdm):
+        prompts = 0
+
         def update(self, n: float | None = 1) -> bool | None:
             drawn = super().update(n)
             if self.desc.startswith("Processed"):
-                self.prompts = getattr(self, "prompts", 0) + 1
+                self.prompts += 1
                 progress(self.prompts, total)
             return drawn
 

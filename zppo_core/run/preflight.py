@@ -9,10 +9,16 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from zppo_core.algorithm import reformulations
 from zppo_core.config import LAYOUTS, SCALES, Config, load
 from zppo_core.config.schema import method_of
+from zppo_core.engines.base import find_kind
 from zppo_core.errors import UserError
 from zppo_core.extensions import is_outside
+from zppo_core.models import nano
+from zppo_core.models.memory import fault
+from zppo_core.processes import killable
+from zppo_core.prompts import Templates
 from zppo_core.run.reach import check_reach
 from zppo_core.run.spec import Run
 from zppo_core.store.objects import S3Store
@@ -38,26 +44,19 @@ def check(config: Config) -> None:
 
 def check_own(config: Config) -> None:
     """A reward of one's own must import, and every prompt template render."""
-    from zppo_core.algorithm import reformulations
-    from zppo_core.engines.base import find_kind
-    from zppo_core.processes.killable import resolve
-    from zppo_core.prompts import Templates
-
     templates = Templates(config.data.prompts)
     templates.check()
     reformulations.check(method_of(config).reformulations, templates)
     if is_outside(config.compute.engine):
         find_kind(config.compute.engine)
     if config.data.reward:
-        resolve(config.data.reward)
+        killable.resolve(config.data.reward)
 
 
 def check_machine(config: Config) -> None:
     """Raise UserError if this machine has not the packages, the GPUs, or enough memory on them,
     or if what the run names is not reached from it.
     """
-    from zppo_core.models.memory import fault
-
     check_gpus(config)
     check_packages(config)
     sizes = gpu_memory()
@@ -136,8 +135,6 @@ def smaller(scale: str, gpu_gib: Sequence[float]) -> str:
 
 def misfit(config: Config, gpu_gib: Sequence[float]) -> str:
     """Why a node with GPUs of these sizes [GiB] is too small for `config`; empty if it is not."""
-    from zppo_core.models.memory import fault
-
     c = config.compute
     needed = c.student_gpus + c.teacher_gpus
     if len(gpu_gib) < needed:
@@ -170,9 +167,7 @@ def check_checkpoint(role: str, model: str) -> None:
     if not model:
         raise UserError(f"{role}.model is empty; set it with --set {role}.model=<folder or hub id>")
     if model.startswith("nano:"):
-        from zppo_core.models.nano import resolve
-
-        resolve(model)
+        nano.resolve(model)
         return
     looks_local = model.startswith((".", "/", "~")) or Path(model).exists()
     if looks_local and not (Path(model).expanduser() / "config.json").is_file():
