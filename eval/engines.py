@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zppo_core import models
 from zppo_core.config import Config
 from zppo_core.engines.base import KINDS, ForwardingEngine, find_kind
+from zppo_core.engines.openai import OpenAIEngine
 from zppo_core.errors import UserError
 from zppo_core.extensions import is_outside
 from zppo_core.protocols import Engine, Finished, Progress, Sampling
@@ -85,8 +87,6 @@ class ModelSpec:
             return self._endpoint()
         import torch
 
-        from zppo_core import models
-
         if self.engine == "vllm":
             return self._vllm()
         if self.engine not in KINDS and not is_outside(self.engine):
@@ -100,8 +100,6 @@ class ModelSpec:
         return kind.teacher(Config(), self.model, model, renderer, evaluating=True)
 
     def _endpoint(self) -> Engine:
-        from zppo_core.engines.openai import OpenAIEngine
-
         address, _, name = self.model.partition("#")
         if not name:
             raise UserError(f"{address}: add the model's name there, like {address}#Qwen3.5-27B")
@@ -110,7 +108,6 @@ class ModelSpec:
         return engine
 
     def _vllm(self) -> Engine:
-        from zppo_core import models
         from zppo_core.engines.vllm import VllmEngine
 
         _, vocab, images = models.shape(self.model)

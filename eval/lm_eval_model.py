@@ -19,6 +19,7 @@ from lm_eval.api.registry import register_model
 from lm_eval.utils import simple_parse_args_string
 
 from eval.archives import UnreadableError
+from eval.engines import ModelSpec
 from eval.protocol import Reply
 from zppo_core.errors import UserError
 from zppo_core.protocols import Engine, Progress, Sampling
@@ -62,8 +63,6 @@ class EngineLM(LM):
         cls, arg_dict: dict[str, Any], additional_config: object = None
     ) -> EngineLM:
         """From the fields of `ModelSpec` and `thinking`; UserError on any other."""
-        from eval.engines import ModelSpec
-
         values = {k.replace("pretrained", "model"): v for k, v in arg_dict.items()}
         thinking = values.pop("thinking", True)  # as in the paper
         if not isinstance(thinking, bool):

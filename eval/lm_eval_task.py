@@ -24,6 +24,8 @@ from PIL import Image
 
 from eval.archives import UnreadableError
 from eval.benchmark import Benchmark, Sample
+from eval.engines import ModelSpec
+from eval.judges import Judge
 from eval.protocol import SCORER_VERSION, EvalSample, Evaluator, Reply
 from eval.scoring import totals
 from eval.suite import SUITES, benchmarks, load
@@ -32,6 +34,8 @@ from zppo_core.data.pixels import read_picture
 from zppo_core.errors import UserError
 from zppo_core.extensions import is_outside
 from zppo_core.processes.command_line import command, reported
+from zppo_core.prompts import Templates
+from zppo_core.rewards.grader import Grader
 from zppo_core.streams import derive_seed
 from zppo_core.types import Prompt
 
@@ -268,11 +272,6 @@ class BenchmarkTask(Task):
 
 def _evaluator_of(metadata: Mapping[str, Any]) -> Evaluator:
     """The paper's protocol, with what a command line may set."""
-    from eval.engines import ModelSpec
-    from eval.judges import Judge
-    from zppo_core.prompts import Templates
-    from zppo_core.rewards.grader import Grader
-
     protocol = EvaluationConfig(
         source=str(metadata.get("source", "")),
         settings=metadata.get("settings", {}),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from steps.commands import COMMANDS
 from zppo_core.config import LAYOUTS, SCALES
 from zppo_core.config.methods import METHODS
 from zppo_core.processes.command_line import command, reported
@@ -53,8 +54,6 @@ def script(shell: str, commands: Sequence[str]) -> str:
 @reported
 def main(arguments: Sequence[str] | None = None) -> int:
     """`zppo completion`; 0."""
-    from steps.cli import COMMANDS  # it has a row for this module
-
     reader = command("completion", __doc__ or "", "zppo completion bash >> ~/.bashrc")
     reader.add_argument("shell", choices=("bash", "zsh", "fish"))
     print(script(reader.parse_args(arguments).shell, list(COMMANDS)), end="")

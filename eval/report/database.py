@@ -22,6 +22,8 @@ from eval.report.connection import DEFAULT_DATABASE, WAIT, connect, now, open_da
 from zppo_core.errors import UserError
 from zppo_core.processes.command_line import command, reported
 from zppo_core.records.schema import KEYS, TABLES, ShardError, decode, documentation
+from zppo_core.store.journal import Journal
+from zppo_core.store.objects import open_store
 
 FLUSH_BYTES = 128 << 20  # rows held in memory before they are inserted
 
@@ -37,9 +39,6 @@ class JournalReader(Protocol):
 def _journal(source: JournalReader | str | Path) -> JournalReader:
     if not isinstance(source, (str, Path)):
         return source
-    from zppo_core.store.journal import Journal
-    from zppo_core.store.objects import open_store
-
     return Journal(open_store(str(source)), "")
 
 

@@ -9,17 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from eval.report.palette import colour_of
-
-# what HTML or Markdown would act on, as entities
-_INERT = str.maketrans({c: f"&#{ord(c)};" for c in "&<>\"'\\`*_{}[]()#+!|$~\n"})
 PLAIN_JSON = 60_000  # characters of JSON from which a page holds it compressed
-
-
-def safe_text(text: str) -> str:
-    """`text` as an HTML block in which nothing of it is markup and every line break stays."""
-    style = "white-space:pre-wrap;font-family:monospace;font-size:0.85em;margin:0"
-    return f'<div style="{style}">{text.translate(_INERT)}</div>'
 
 
 def media_type(image: bytes) -> str:
@@ -134,11 +124,6 @@ def tag(text: str, good: bool | None = None) -> str:
     """A short label; green or red where it is a verdict."""
     mood = "" if good is None else " good" if good else " bad"
     return f'<span class="tag{mood}">{escape(text)}</span>'
-
-
-def kind_tag(kind: str) -> str:
-    """The label of a kind of group, in its colour."""
-    return f'<span class="tag kind" style="background:{colour_of(kind, 7)}">{escape(kind)}</span>'
 
 
 def json_script(identity: str, data: object) -> str:

@@ -35,9 +35,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         SMALL.clear()
         SMALL.update(kept | SETS)
-        setup = opened(Path(folder), name=KEY)
-        trained(setup)
-        concluded(setup)
+        run = opened(Path(folder), name=KEY)
+        trained(run)
+        concluded(run)
         journal = Path(folder) / "runs" / KEY / "journal"
         files = [path for path in journal.rglob("*") if path.is_file()]
         with tarfile.open(RECORDING, "w:xz") as pack:  # alike beside alike: a quarter of the size

@@ -126,6 +126,24 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         visit(name, ())
 
 
+def test_only_tests_of_steps_and_cards_import_steps() -> None:
+    """What else is tested or measured is the core's, and runs without Metaflow."""
+    allowed = {ROOT / "tests" / name for name in ("steps", "cards", "e2e")}
+    files = [path for top in ("tests", "benchmarks") for path in (ROOT / top).rglob("*.py")]
+    faults = []
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            else:
+                continue
+            if "steps" in {name.split(".")[0] for name in names} and not allowed & {*path.parents}:
+                faults.append(path.relative_to(ROOT).as_posix())
+    assert not faults
+
+
 def test_the_formatter_decides_layout() -> None:
     marker = "# fmt: " + "skip"
     tops = ("zppo_core", "eval", "steps", "flows", "tests", "benchmarks", "tools")
@@ -143,6 +161,40 @@ def test_any_stays_rare() -> None:
             nodes = ast.walk(ast.parse(text))
             uses += sum(isinstance(node, ast.Name) and node.id == "Any" for node in nodes)
     assert 1000 * uses / lines <= 5
+
+
+# files that ask objects of other packages what they have: models, optimizers, errors
+ASKS_OTHERS = {
+    "zppo_core/cluster/actors.py",
+    "zppo_core/cluster/ranks.py",
+    "zppo_core/config/reading.py",
+    "zppo_core/engines/hf.py",
+    "zppo_core/engines/vllm_weights.py",
+    "zppo_core/models/loading.py",
+    "zppo_core/models/qwen3_5/hybrid.py",
+    "zppo_core/models/weights.py",
+    "zppo_core/prompts/__init__.py",
+    "zppo_core/run/reach.py",
+    "zppo_core/training/deepspeed.py",
+    "zppo_core/training/fp32_params.py",
+    "zppo_core/training/optimizer_state.py",
+    "zppo_core/training/updater.py",
+}
+
+
+def test_abilities_of_ours_are_in_types_not_asked_for_by_name() -> None:
+    """`hasattr` and `getattr` with a default look at objects of other packages alone."""
+    asking = set()
+    for path in MODULES.values():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                asks = node.func.id == "hasattr" or (
+                    node.func.id == "getattr" and len(node.args) == 3
+                )
+                if asks:
+                    asking.add(path.relative_to(ROOT).as_posix())
+                    assert ast.unparse(node.args[0]) != "self"
+    assert asking == ASKS_OTHERS
 
 
 def test_steps_are_thin() -> None:

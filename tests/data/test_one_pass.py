@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from steps.start import open_run
+from zppo_core.config import load
 from zppo_core.data.corpus import ListCorpus
 from zppo_core.data.zppo77k.card import _passes
 from zppo_core.protocols import silent
 from zppo_core.run import corpus as module
 from zppo_core.run.loop import new_pass
-from zppo_core.run.spec import Run
+from zppo_core.run.setup import open_run
 from zppo_core.types import Question
 
 
@@ -41,8 +41,8 @@ def test_a_corpus_of_70_000_begins_its_second_pass_at_step_183() -> None:
 
 
 def prepared(monkeypatch, tmp_path: Path, size: int, steps: int) -> dict[str, Any]:
-    sets = f"store.root={tmp_path};run.rollout_steps={steps};rollout.new_prompts=10"
-    run = Run.of(open_run("nano", "grpo", "0", sets, "test", ""))
+    sets = {"run.rollout_steps": steps, "rollout.new_prompts": 10, "run.method": "grpo"}
+    run = open_run(load("nano", {**sets, "store.root": str(tmp_path)}), "test")
     monkeypatch.setattr(module, "build_corpus", lambda config: corpus(size))
     return module.prepare(run, [], silent)
 

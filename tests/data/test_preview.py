@@ -13,7 +13,9 @@ from zppo_core.data.corpus import ListCorpus
 from zppo_core.data.kinds import kind_of
 from zppo_core.data.preview import preview
 from zppo_core.prompts import OURS
-from zppo_core.run.corpus import build_corpus, preview_of
+from zppo_core.protocols import silent
+from zppo_core.run.corpus import build_corpus, prepare, preview_of
+from zppo_core.run.setup import open_run
 from zppo_core.types import Grade, Prompt, Question
 
 
@@ -92,13 +94,10 @@ def test_kinds_are_told_or_seen() -> None:
     assert kind_of(Question("q", "t", "red", options=("red", "blue"))) == "choice"
 
 
-def test_the_step_prints_it(tmp_path: Path, capsys) -> None:
-    from steps.prepare_data import prepare_data
-    from steps.start import open_run
-
-    overrides = f"store.root={tmp_path / 'runs'};data.train_questions=24;rollout.new_prompts=4"
-    setup = open_run("nano", "", 0, overrides, "1", "look")
-    prepare_data(setup)
+def test_preparing_a_run_prints_it(tmp_path: Path, capsys) -> None:
+    sets = {"data.train_questions": 24, "rollout.new_prompts": 4}
+    config = load("nano", {**sets, "store.root": str(tmp_path / "runs")})
+    prepare(open_run(config, "1", "look"), [], silent)
     said = capsys.readouterr().out
     assert "answers by kind: " in said
     assert "gold answers earns the reward itself" in said

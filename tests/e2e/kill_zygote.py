@@ -1,4 +1,4 @@
-"""Runs `steps.epoch.epoch` over and over, each time killed at its first commit, until it is done.
+"""Advances a run over and over, each time killed at its first commit, until it is done.
 
 python kill_zygote.py ROOT NAME kill|whole: prints the number of processes and the weight hash.
 The heavy imports happen once; every run is a fork that is killed by SIGKILL.
@@ -11,13 +11,14 @@ import sys
 
 import torch
 
-from steps.epoch import epoch
-from steps.start import open_run
 from zppo_core import models  # noqa: F401 - imported before the forks
+from zppo_core.config import load
 from zppo_core.engines import hf  # noqa: F401
 from zppo_core.models.weights import weight_hash
+from zppo_core.run.loop import advance
+from zppo_core.run.setup import open_run
+from zppo_core.run.spec import Run
 from zppo_core.store.checkpoint import latest_checkpoint
-from zppo_core.store.objects import open_store
 from zppo_core.training import updater  # noqa: F401
 
 SMALL = (
@@ -40,20 +41,20 @@ def forked(work) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def final_hash(setup) -> str:
-    from safetensors.torch import load
+def final_hash(run: Run) -> str:
+    from safetensors.torch import load as load_weights
 
-    found = latest_checkpoint(open_store(setup["store"]), setup["run_key"])
+    found = latest_checkpoint(run.store, run.key)
     assert found is not None
     assert found.step == 3
-    return weight_hash(load(found.read("student/model.safetensors")).items())
+    return weight_hash(load_weights(found.read("student/model.safetensors")).items())
 
 
 def main(root: str, name: str, how: str) -> None:
     sets = (
         f"{SMALL};store.root={root}/runs;store.database={root}/db.duckdb;store.cache={root}/{name}"
     )
-    setup = open_run("nano", "zppo", "0", sets, name)
+    run = open_run(load("nano", sets.split(";")), name)
     killed_at: list[tuple[int, str]] = []
     reader, writer = os.pipe()
 
@@ -65,14 +66,14 @@ def main(root: str, name: str, how: str) -> None:
     processes = 0
     while True:
         processes += 1
-        status = forked(lambda: epoch(setup, 0, after=die))
+        status = forked(lambda: advance(run, 0, after=die))
         if status == 0:
             break
         if status != -signal.SIGKILL:
             raise SystemExit(f"process {processes} ended with {status}")
         step, phase = os.read(reader, 100).decode().split()
         killed_at.append((int(step), phase))
-    print(json.dumps({"processes": processes, "hash": final_hash(setup), "killed_at": killed_at}))
+    print(json.dumps({"processes": processes, "hash": final_hash(run), "killed_at": killed_at}))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import duckdb
 import pytest
 from whole_run import whole
 
+from eval.report.tables import summary_text
 from zppo_core.types import Grade, Question
 
 
@@ -30,7 +31,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_degenerate_run_ends_in_the_database_and_the_summary(case: str, tmp_path, capsys) -> None:
     method, sets = CASES[case]
-    found = whole(tmp_path, sets, method)
+    summary = whole(tmp_path, sets, method)
     roles = {"base", "student"} | ({"teacher"} if method == "zppo" else set())
     with duckdb.connect(str(tmp_path / "db.duckdb"), read_only=True) as c:
         scores = c.execute("SELECT role, model_key FROM run_scores").fetchall()
@@ -50,6 +51,6 @@ def test_a_degenerate_run_ends_in_the_database_and_the_summary(case: str, tmp_pa
             assert some == every
     if "same weights" in case or "truncated" in case:
         assert len({key for _, key in scores}) == 1
-        gains = [r["gain"] for r in found["summary"]["accuracy"]]
+        gains = [r["gain"] for r in summary["accuracy"]]
         assert gains == [0.0]
-    assert "Accuracy, percent" in found["text"]
+    assert "Accuracy, percent" in summary_text(summary)

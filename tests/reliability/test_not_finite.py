@@ -19,7 +19,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from whole_run import concluded, opened, trained
 
-from steps.epoch import epoch
 from zppo_core.algorithm.replay_buffer import PromptReplayBuffer
 from zppo_core.algorithm.step_types import RolloutState
 from zppo_core.algorithm.student_update import NotFiniteError, count_skipped, refuse_mismatch
@@ -30,11 +29,12 @@ from zppo_core.models.weights import weight_hash
 from zppo_core.records.phases import step_unit
 from zppo_core.records.schema import encode
 from zppo_core.run.changes import changes, record_changes, settle
+from zppo_core.run.loop import advance
 from zppo_core.run.setup import same_configuration
-from zppo_core.run.spec import Artifact, Run
+from zppo_core.run.spec import Run
 from zppo_core.store.checkpoint import latest_checkpoint
 from zppo_core.store.journal import Journal
-from zppo_core.store.objects import LocalStore, open_store
+from zppo_core.store.objects import LocalStore
 from zppo_core.training.fp32_params import Precise
 from zppo_core.training.updater import Trainer
 
@@ -157,23 +157,23 @@ def lr_of(trainer: Trainer) -> float:
     return float(trainer.optimizer.param_groups[0]["lr"])
 
 
-def weights(setup: Artifact) -> dict[str, str]:
-    found = latest_checkpoint(open_store(setup["store"]), setup["run_key"])
+def weights(run: Run) -> dict[str, str]:
+    found = latest_checkpoint(run.store, run.key)
     assert found is not None
-    assert found.step == setup["rollout_steps"]
+    assert found.step == run.rollout_steps
     return dict(found.digests)
 
 
 def test_a_skipped_mini_batch_is_said_and_counted_in_the_database(tmp_path, monkeypatch, capsys):
     poison(monkeypatch, lambda step, index, trainer: (step, index) == (1, 1))
-    setup = opened(tmp_path, {**LEARNING, "run.rollout_steps": 2})
-    trained(setup)
+    run = opened(tmp_path, {**LEARNING, "run.rollout_steps": 2})
+    trained(run)
     lines = [line for line in capsys.readouterr().out.splitlines() if "skipped" in line]
     assert lines == [
         "step 2: 1 of 2 mini-batches skipped, their gradient is not finite (norm nan): no weight "
         "moved"
     ]
-    concluded(setup)
+    concluded(run)
     with duckdb.connect(str(tmp_path / "db.duckdb"), read_only=True) as c:
         rows = c.execute("SELECT step, update_index FROM updates WHERE skipped").fetchall()
         assert rows == [(1, 1)]
@@ -188,9 +188,9 @@ SPOILED = {"optimizer.lr": 1e-4}
 
 def stopped(folder: Path, sets: dict[str, Any], capsys: Any) -> str:
     """The one line by which a run of `LEARNING` ends."""
-    setup = opened(folder, {**LEARNING, **SPOILED, **sets})
+    run = opened(folder, {**LEARNING, **SPOILED, **sets})
     with pytest.raises(UserError) as fault:
-        trained(setup)
+        trained(run)
     assert "\n" not in str(fault.value)
     assert "not finite in 3 mini-batches in a row" in str(fault.value)
     capsys.readouterr()
@@ -213,10 +213,10 @@ def test_three_in_a_row_end_the_run_and_a_change_brings_it_on(tmp_path, monkeypa
             trained(first)  # the same rollouts give the same gradient
         again = opened(folder, {**LEARNING, **sets, "optimizer.lr": 2e-5, "loss.clip_high": 0.3})
         capsys.readouterr()
-        done = epoch(again, 0)
+        done = advance(again, 0)
         assert "optimizer.lr is 2e-05 from rollout step 3 on" in capsys.readouterr().out
-        while done < 3:  # whoever goes on, with whichever setup, goes on with the change
-            done = epoch(first, done)
+        while done < 3:  # whoever goes on, with whichever settings, goes on with the change
+            done = advance(first, done)
         ends.append(weights(again))
     assert ends[0] == ends[1]  # what was recomputed was recomputed as it had been
     concluded(again)

@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steps.early import parse
-from steps.start import open_run
 from zppo_core.config import Config, load
 from zppo_core.config.fields import as_text
 from zppo_core.config.overrides import resolve
 from zppo_core.errors import UserError, suggestion
 from zppo_core.run import sweep
 from zppo_core.run.names import RESERVED, check_apart, check_name
+from zppo_core.run.setup import open_run
 from zppo_core.store.base import DamagedObjectError
 from zppo_core.store.journal import Journal
 from zppo_core.store.objects import LocalStore
@@ -231,8 +230,9 @@ def test_a_plain_name_is_taken(name: str) -> None:
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_a_name_that_no_folder_of_a_run_may_have_is_refused(name: str, tmp_path: Path) -> None:
     root = tmp_path / "runs"
+    config = load("nano", {"store.root": str(root)})
     with pytest.raises(UserError, match="no run can be named") as fault:
-        open_run("nano", "grpo", "0", f"store.root={root}", "1", name)
+        open_run(config, "1", name)
     assert len(str(fault.value).splitlines()) == 1
     assert len(str(fault.value)) < 250
     assert not root.exists()
@@ -253,24 +253,12 @@ def test_a_name_that_is_taken_is_one_key_below_the_store(name: str) -> None:
 @pytest.mark.parametrize("name", ["draw-cache", "draw-cache/x", "deep"])
 def test_a_run_lies_beside_the_cache_and_not_in_it(name: str, tmp_path: Path) -> None:
     cache = {"deep": "deep/cache"}.get(name, "draw-cache")
-    sets = f"store.root={tmp_path}/runs;store.cache={tmp_path}/runs/{cache}"
+    config = load("nano", [f"store.root={tmp_path}/runs", f"store.cache={tmp_path}/runs/{cache}"])
     with pytest.raises(UserError, match="would share a folder"):
-        open_run("nano", "grpo", "0", sets, "1", name)
+        open_run(config, "1", name)
     assert not (tmp_path / "runs").exists()
     check_apart(name, "s3://bucket/runs", "s3://bucket/other")
     check_apart("draw", f"{tmp_path}/runs", f"{tmp_path}/runs/draw-cache")
-
-
-def test_the_command_line_refuses_a_name_before_metaflow_starts(monkeypatch, capsys) -> None:
-    from steps.launch import prepare_process
-
-    assert parse(["run", "--name=../x"]).options.name == "../x"
-    monkeypatch.setattr("sys.argv", ["flow", "run", "--name", "../x"])
-    with pytest.raises(SystemExit):
-        prepare_process("ZPPOFlow")
-    said = capsys.readouterr().err
-    assert said.startswith("zppo: no run can be named '../x'")
-    assert len(said.splitlines()) == 1
 
 
 def test_a_sweep_refuses_members_that_no_run_can_be_named_after() -> None:

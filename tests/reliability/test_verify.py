@@ -18,9 +18,9 @@ from zppo_core.run.verify import main, recorded_run, verify
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Run:
     """Two rollout steps with a checkpoint after each."""
-    setup = opened(tmp_path_factory.mktemp("verify"))
-    trained(setup)
-    return Run.of(setup)
+    run = opened(tmp_path_factory.mktemp("verify"))
+    trained(run)
+    return run
 
 
 def test_the_last_step_is_the_same_bit_for_bit_and_so_are_its_weights(run, capsys) -> None:

@@ -1,4 +1,4 @@
-"""A whole run in this process, step after step as flows/zppo_flow.py calls them."""
+"""A whole run in this process, stage after stage, as `zppo_core.train` goes through them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from steps.aggregate import aggregate
-from steps.cache_teacher import cache_teacher
-from steps.epoch import epoch
-from steps.evaluate import evaluate, plan
-from steps.prepare_data import prepare_data, settled
-from steps.start import open_run
-from zppo_core.config import Config
+from eval import scores
+from eval.overlap import evaluation_signatures
+from eval.preflight import check
+from eval.report import database, tables
+from eval.report.rows import Summary
+from zppo_core.config import Config, load
+from zppo_core.protocols import silent
 from zppo_core.records.schema import encode
-from zppo_core.run.spec import Artifact
+from zppo_core.run import corpus
+from zppo_core.run.draws import draw_beforehand
+from zppo_core.run.loop import advance
+from zppo_core.run.preflight import check_stores
+from zppo_core.run.setup import open_run
+from zppo_core.run.spec import Run
 
 SMALL = {
     "run.rollout_steps": 2,
@@ -37,36 +42,41 @@ SMALL = {
 
 def opened(
     folder: Path, sets: dict[str, Any] | None = None, method: str = "zppo", name: str = "run"
-) -> Artifact:
-    """A small run below `folder`, ready to train."""
-    own = {"store.root": folder / "runs", "store.database": folder / "db.duckdb"}
-    text = ";".join(f"{k}={v}" for k, v in {**SMALL, **own, **(sets or {})}.items())
-    setup = open_run("nano", method, "0", text, "1", name)
-    prepare_data(setup)
-    return settled(setup)
+) -> Run:
+    """A small run below `folder`, ready to train; what is set counts as asked for."""
+    places = {"store.root": folder / "runs", "store.database": folder / "db.duckdb"}
+    fields = {**SMALL, "run.method": method, **places, **(sets or {})}
+    config = load("nano", [f"{k}={v}" for k, v in fields.items()])
+    check(config)
+    run = open_run(config, "1", name, set(fields))
+    check_stores(run)
+    corpus.prepare(run, evaluation_signatures(config), silent)
+    return corpus.settled(run)
 
 
-def trained(setup: Artifact) -> int:
+def trained(run: Run) -> int:
     """Every rollout step, task by task."""
     done = 0
-    while done < setup["rollout_steps"]:
-        done = epoch(setup, done)
+    while done < run.rollout_steps:
+        done = advance(run, done)
     return done
 
 
-def concluded(setup: Artifact) -> dict[str, Any]:
+def concluded(run: Run) -> Summary:
     """Evaluation and the database: the run's summary."""
-    for item in plan(setup):
-        evaluate(setup, item)
-    return aggregate(setup)
+    for item in scores.plan(run):
+        scores.evaluate(run, item)
+    scores.conclude(run)
+    database.ingest(run.journal, run.key, run.database)
+    return tables.summary(run.database, run.key)
 
 
-def whole(folder: Path, sets: dict[str, Any] | None = None, method: str = "zppo") -> dict[str, Any]:
+def whole(folder: Path, sets: dict[str, Any] | None = None, method: str = "zppo") -> Summary:
     """All of it."""
-    setup = opened(folder, sets, method)
-    cache_teacher(setup)
-    trained(setup)
-    return concluded(setup)
+    run = opened(folder, sets, method)
+    draw_beforehand(run)
+    trained(run)
+    return concluded(run)
 
 
 class MemoryJournal(dict[str, dict[str, bytes]]):

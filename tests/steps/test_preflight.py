@@ -274,3 +274,13 @@ def test_the_tasks_of_a_flow_leave_the_cores_to_others(monkeypatch) -> None:
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
     prepare_environment()
     assert os.environ["GOMP_SPINCOUNT"] == "7"
+
+
+def test_the_command_line_refuses_a_name_before_metaflow_starts(monkeypatch, capsys) -> None:
+    assert parse(["run", "--name=../x"]).options.name == "../x"
+    monkeypatch.setattr("sys.argv", ["flow", "run", "--name", "../x"])
+    with pytest.raises(SystemExit):
+        launch.prepare_process("ZPPOFlow")
+    said = capsys.readouterr().err
+    assert said.startswith("zppo: no run can be named '../x'")
+    assert len(said.splitlines()) == 1

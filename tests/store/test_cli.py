@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.cli import main
+from zppo_core.cli import cache_main, export_main
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.protocols import Sampling
 from zppo_core.store.cache_tools import prune, usage, verify
@@ -61,33 +61,33 @@ def test_pruning_takes_what_is_damaged_and_nothing_else(store) -> None:
 def test_the_commands_print_what_they_find(tmp_path: Path, capsys) -> None:
     store = LocalStore(tmp_path)
     fill(store)
-    assert main(["cache", "stats", "--store", str(tmp_path)]) == 0
+    assert cache_main(["stats", "--store", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert "8 teacher draws" in text
     assert "42.9% were there" in text
-    assert main(["cache", "stats", "--store", str(tmp_path), "--json"]) == 0
+    assert cache_main(["stats", "--store", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["used_saved"] == 30
-    assert main(["cache", "verify", "--store", str(tmp_path)]) == 0
+    assert cache_main(["verify", "--store", str(tmp_path)]) == 0
     key = store.list("draws/")[0]
     store.put(key, b"x")
     capsys.readouterr()
-    assert main(["cache", "verify", "--store", str(tmp_path)]) == 1
+    assert cache_main(["verify", "--store", str(tmp_path)]) == 1
     assert f"damaged: {key}" in capsys.readouterr().out
-    assert main(["cache", "prune", "--store", str(tmp_path)]) == 0
+    assert cache_main(["prune", "--store", str(tmp_path)]) == 0
     assert "1 objects deleted" in capsys.readouterr().out
-    assert main(["cache", "prune", "--store", str(tmp_path), "--older-than", "1"]) == 0
+    assert cache_main(["prune", "--store", str(tmp_path), "--older-than", "1"]) == 0
     assert "0 objects" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     "command",
     [
-        "cache stats --store {0}/nothing",
-        "cache verify --store http://x",
-        "export --checkpoint {0}/nothing --to {0}/out",
-        "export --checkpoint {0}/run --to {0}/out --step 5",
-        "export --checkpoint {0}/run --to {0}/full",
-        "export --checkpoint {0}/torn/checkpoints/step-000004 --to {0}/out",
+        "stats --store {0}/nothing",
+        "verify --store http://x",
+        "--checkpoint {0}/nothing --to {0}/out",
+        "--checkpoint {0}/run --to {0}/out --step 5",
+        "--checkpoint {0}/run --to {0}/full",
+        "--checkpoint {0}/torn/checkpoints/step-000004 --to {0}/out",
     ],
 )
 def test_a_fault_is_one_line_and_code_2(tmp_path: Path, command: str, capsys) -> None:
@@ -96,6 +96,7 @@ def test_a_fault_is_one_line_and_code_2(tmp_path: Path, command: str, capsys) ->
     student(LocalStore(tmp_path / "run"), 4)
     student(LocalStore(tmp_path / "torn"), 4)
     (tmp_path / "torn/checkpoints/step-000004/state.json").write_text("torn")
+    main = export_main if "--checkpoint" in command else cache_main
     assert main(command.format(tmp_path).split()) == 2
     faults = capsys.readouterr().err.strip().splitlines()
     assert len(faults) == 1
@@ -117,7 +118,7 @@ def test_the_student_is_exported_as_an_ordinary_folder(store, tmp_path: Path, ca
     for step in (4, 8):
         student(store, step)
     run = str(store.root) if isinstance(store, LocalStore) else store.url
-    assert main(["export", "--checkpoint", run, "--to", str(tmp_path / "last")]) == 0
+    assert export_main(["--checkpoint", run, "--to", str(tmp_path / "last")]) == 0
     assert "step 8: 2 files" in capsys.readouterr().out
     assert sorted(p.name for p in (tmp_path / "last").iterdir()) == [
         "README.md",
@@ -126,12 +127,12 @@ def test_the_student_is_exported_as_an_ordinary_folder(store, tmp_path: Path, ca
     ]
     assert (tmp_path / "last" / "model.safetensors").read_bytes() == b"w" * 8
     one = f"{run}/checkpoints/step-000004"
-    assert main(["export", "--checkpoint", one, "--to", str(tmp_path / "one"), "--whole"]) == 0
+    assert export_main(["--checkpoint", one, "--to", str(tmp_path / "one"), "--whole"]) == 0
     assert (tmp_path / "one/student/model.safetensors").read_bytes() == b"w" * 4
     assert (tmp_path / "one/state.json").exists()
     store.put("checkpoints/step-000008/student/config.json", b"damaged")
     capsys.readouterr()
-    assert main(["export", "--checkpoint", run, "--to", str(tmp_path / "before")]) == 0
+    assert export_main(["--checkpoint", run, "--to", str(tmp_path / "before")]) == 0
     captured = capsys.readouterr()
     assert "step 4: 2 files" in captured.out
     assert "step 8 is damaged" in captured.err
@@ -140,7 +141,7 @@ def test_the_student_is_exported_as_an_ordinary_folder(store, tmp_path: Path, ca
 def test_a_student_is_pushed_to_s3(s3_url: str, tmp_path: Path) -> None:
     student(LocalStore(tmp_path / "run"), 4)
     started = time.monotonic()
-    assert main(["export", "--checkpoint", str(tmp_path / "run"), "--to", s3_url]) == 0
+    assert export_main(["--checkpoint", str(tmp_path / "run"), "--to", s3_url]) == 0
     assert open_store(s3_url).list() == ["README.md", "config.json", "model.safetensors"]
     assert open_store(s3_url).get("model.safetensors") == b"wwww"
     assert time.monotonic() - started < 20

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import RayError
 
+from zppo_core import models
 from zppo_core.cluster.actors import Actor, answers, told
 from zppo_core.cluster.layout import Place
 from zppo_core.cluster.parcels import Arrays, Weights, as_arrays
@@ -71,8 +72,6 @@ class EngineHost:
     def open(self, config: Config, student: bool, helpers: bool, judging: bool) -> dict[str, About]:
         """Load the student's engine, or the teachers', or both; what each says of itself."""
         import torch
-
-        from zppo_core import models
 
         set_threads(config)
         if kind_of(config).in_process:
@@ -204,8 +203,6 @@ def open_engines(
     `hosts` are the actors and where they are, each of so many torch `threads`. UserError if one
     cannot be opened.
     """
-    from zppo_core import models
-
     actors, calls = [], []
     for actor, place in hosts:
         # each actor sees the GPUs of its own place: an engine on all of them

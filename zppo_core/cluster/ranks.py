@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zppo_core import models
 from zppo_core.algorithm.train_groups import UpdateMetrics
 from zppo_core.cluster.parcels import Arrays, Weights, as_arrays, unpacked
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
+from zppo_core.models import lora
 from zppo_core.processes.startup import hurry
 from zppo_core.store.disk import writing
+from zppo_core.training.deepspeed import MOMENTS, ShardedTrainer, Sharding, join
 from zppo_core.training.optimizer_state import MASTER
 from zppo_core.training.rank_plan import Share
 
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     import torch
 
     from zppo_core.models.renderer import Renderer
-    from zppo_core.training.deepspeed import ShardedTrainer, Sharding
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Rank:
 
     def __init__(self) -> None:
         hurry()
+        self.built = False
         import deepspeed  # noqa: F401 - seconds, while the step loads its own models
 
     def node(self) -> tuple[str, int]:
@@ -71,8 +74,6 @@ class Rank:
 
     def meet(self, backend: str, place: str, rank: int, world: int, device: str) -> None:
         """Enter the group of all ranks."""
-        from zppo_core.training.deepspeed import join
-
         os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world)}
         join(backend, place, rank, world, device)
 
@@ -80,12 +81,10 @@ class Rank:
         """A new trainer in place of any before it; its mode, and why."""
         import torch
 
-        from zppo_core import models
-        from zppo_core.training.deepspeed import ShardedTrainer
-
-        if hasattr(self, "trainer"):
+        if self.built:
             self.trainer.engine.destroy()
             del self.trainer
+            self.built = False
         torch.set_num_threads(spec.threads)
         dtype = getattr(torch, spec.dtype)
         model, self.renderer = models.load(spec.model, dtype, spec.device)
@@ -102,6 +101,7 @@ class Rank:
             teacher,
             spec.objective,
         )
+        self.built = True
         return self.trainer.mode, self.trainer.mode_reason
 
     def score(self, share: Share) -> list[tuple[np.ndarray, ...]] | None:
@@ -120,8 +120,6 @@ class Rank:
         their base under its names.
         """
         import ray
-
-        from zppo_core.models import lora
 
         trainer = self.trainer
         trainer.leave_room()
@@ -182,8 +180,6 @@ def state_part(trainer: ShardedTrainer, part: int, parts: int) -> dict[str, torc
     """Of the optimizer's state, as one process would write it, every `parts`-th name."""
     import torch
 
-    from zppo_core.training.deepspeed import MOMENTS
-
     steps = trainer.steps
     tensors: dict[str, torch.Tensor] = {}
     for i, (name, weight, moments) in enumerate(trainer.states()):
@@ -203,8 +199,6 @@ def take_up(
     """Spread rank 0's weights and optimizer state over the ranks, parameter by parameter."""
     import torch
     import torch.distributed as dist
-
-    from zppo_core.training.deepspeed import MOMENTS
 
     first = trainer.rank == 0
 

@@ -20,7 +20,6 @@ from zppo_core.streams import stream
 from zppo_core.types import Question
 
 TRAIN_IMAGES = 1400  # of 1,797; the split is a fixed permutation, never by position
-CELL = 16  # pixels a digit takes on each side
 
 Procedure = Literal["right", "wrong"]
 Layout = Literal["row", "grid", "text", "frames", "frame_pairs"]

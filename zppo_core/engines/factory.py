@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from zppo_core import models
 from zppo_core.config import Config
 from zppo_core.config.schema import method_of
 from zppo_core.engines.base import find_kind, kind_of
+from zppo_core.engines.openai import OpenAIEngine
 from zppo_core.protocols import Engine
 
 if TYPE_CHECKING:
@@ -33,8 +35,6 @@ def student_engine(config: Config, model: PreTrainedModel | None, renderer: Rend
 
 def evaluation_engine(config: Config, model: PreTrainedModel | None = None) -> Engine:
     """The student's engine for benchmarks: the base's weights, or those of `model`."""
-    from zppo_core import models
-
     kind = kind_of(config)
     _, vocab, images = models.shape(config.student.model)
     renderer = models.load_renderer(config.student.model, vocab, images)
@@ -53,8 +53,6 @@ def evaluation_engine(config: Config, model: PreTrainedModel | None = None) -> E
 
 def teacher_engine(config: Config, judge: str = "") -> Engine:
     """The first teacher's engine alone, for benchmarks and as a judge; or `judge` in its place."""
-    from zppo_core import models
-
     _, vocab, images = models.shape(config.student.model)
     renderer = models.load_renderer(config.student.model, vocab, images)
     if judge:  # a folder or hub id, which no endpoint of the teacher serves
@@ -80,11 +78,7 @@ def teachers(
 def _teacher(
     config: Config, name: str, student_renderer: Renderer, near: bool, evaluating: bool = False
 ) -> Teacher:
-    from zppo_core import models
-
     if config.teacher.endpoint:
-        from zppo_core.engines.openai import OpenAIEngine
-
         remote = OpenAIEngine(
             config.teacher.endpoint,
             name,

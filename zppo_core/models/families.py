@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from zppo_core.extensions import load
 from zppo_core.models.control_tokens import media_ids
+from zppo_core.models.renderer import Renderer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from zppo_core.algorithm.train_groups import TrainGroup
-    from zppo_core.models.renderer import Renderer
     from zppo_core.types import EncodedPrompt
 
 # groups -> (hidden (tokens, H) before each response token in order, tokens computed)
@@ -105,8 +105,6 @@ class Family:
         from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
             Qwen2VLImageProcessorPil,
         )
-
-        from zppo_core.models.renderer import Renderer
 
         tokenizer = AutoTokenizer.from_pretrained(folder)
         processor = Qwen2VLImageProcessorPil.from_pretrained(folder) if images else None

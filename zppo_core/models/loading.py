@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zppo_core.errors import UserError, shown
+from zppo_core.models import lora
 from zppo_core.models.families import families, family_of
+from zppo_core.models.nano import resolve
 from zppo_core.models.weights import MTP
 
 if TYPE_CHECKING:
@@ -115,8 +117,6 @@ def _configuration(name: str) -> PreTrainedConfig:
 
 def _locate(name: str) -> str:
     if name.startswith("nano:"):
-        from zppo_core.models.nano import resolve
-
         return str(resolve(name))
     path = Path(name).expanduser()
     if name.startswith((".", "/", "~")) and not (path / "config.json").is_file():
@@ -127,8 +127,6 @@ def _locate(name: str) -> str:
 def weights_name(model: PreTrainedModel) -> str:
     """The identity of the weights in caches: SHA-256 (hex) over names and bytes, in name order."""
     import torch
-
-    from zppo_core.models import lora
 
     h = hashlib.sha256()
     for name, tensor in sorted(lora.merged(model).items()):

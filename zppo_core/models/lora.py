@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import torch
-
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 # of attention, gated delta layers and feed-forward; not the vision tower, embeddings or head
@@ -35,6 +34,7 @@ def add(model: PreTrainedModel, rank: int, alpha: int, seed: int = 0) -> None:
 
     B is zero, so that the model is what it was; A is drawn from `seed`, float32 as all adapters.
     """
+    import torch
     from peft import LoraConfig, inject_adapter_in_model
 
     pattern = rf".*layers\..*\.({'|'.join(TARGETS)})"
@@ -62,10 +62,12 @@ def adapted(model: PreTrainedModel) -> bool:
     return any("lora_" in name for name, _ in model.named_parameters())
 
 
-@torch.no_grad()
 def merged(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     """The state dict of the model without adapters, their products added to the base."""
-    return merge(model.state_dict(), scaling(model))
+    import torch
+
+    with torch.no_grad():
+        return merge(model.state_dict(), scaling(model))
 
 
 def merge(state: Mapping[str, torch.Tensor], factor: float) -> dict[str, torch.Tensor]:

@@ -68,7 +68,6 @@ _REPEATING = re.compile(
     r"|\((?P<round>[0-9]+)\)|(?P<dots>\\dot\s*\{?[0-9]\}?(?:[0-9]*\\dot\s*\{?[0-9]\}?)?)"
     r"|(?P<more>\s*\\ldots))"
 )
-_PERCENT = re.compile(r"\s*(?:%|percent|per ?cent|pct)\s*", re.IGNORECASE)
 _ORDINAL = re.compile(r"([0-9]+)\s*\^?\{?\s*(?:st|nd|rd|th)\}?", re.IGNORECASE)
 _MAGNITUDE = re.compile(
     r"(.*[0-9}])(?:\s*(?<![A-Za-z])(hundred|thousands?|millions?|billions?|trillion|mn|bn|bln|mln|lakh|crore|dozen"

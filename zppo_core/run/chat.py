@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zppo_core import models
 from zppo_core.errors import UserError
 from zppo_core.processes.command_line import command, reported
 from zppo_core.prompts import Templates
@@ -46,7 +47,6 @@ def opened(checkpoint: str, device: str, keep: ExitStack) -> Engine:
     """An engine over the model; what is fetched from a store goes when `keep` is closed."""
     import torch
 
-    from zppo_core import models
     from zppo_core.engines.hf import HfEngine
 
     student = checkpoint

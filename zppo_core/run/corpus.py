@@ -10,25 +10,32 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from zppo_core import models
 from zppo_core.config import Config, RolloutConfig, RunConfig
 from zppo_core.data.corpus import ListCorpus, TableCorpus
+from zppo_core.data.digits import train_questions
+from zppo_core.data.lengths import count_within
 from zppo_core.data.pixels import Bounds, picture_size
+from zppo_core.data.preview import Preview, preview
+from zppo_core.data.table import read_table
+from zppo_core.data.zppo77k.build import VERSION, build
+from zppo_core.data.zppo77k.card import write_card
+from zppo_core.data.zppo77k.rows import CONTROL
+from zppo_core.data.zppo77k.similar import Signature
+from zppo_core.data.zppo77k.sources import HUB, Recipe, Source, differences, parse_more
 from zppo_core.errors import UserError
+from zppo_core.prompts import Templates
 from zppo_core.protocols import Progress
 from zppo_core.rewards.custom import OwnReward
+from zppo_core.rewards.grader import Grader
 from zppo_core.rewards.grading import RuleGrading
 from zppo_core.run.spec import Run
 from zppo_core.run.timing import record_stage, stopwatch
 from zppo_core.store.objects import DamagedObjectError, get_tree, open_store, put_tree
 from zppo_core.store.small_json import damaged, read_object
 from zppo_core.types import Prompt, Question
-
-if TYPE_CHECKING:
-    from zppo_core.data.preview import Preview
-    from zppo_core.data.zppo77k.similar import Signature
-    from zppo_core.data.zppo77k.sources import Recipe
 
 MANIFEST = "manifest.json"
 ANEW = "delete it, and prepare_data builds the corpus anew"  # what helps where it is damaged
@@ -43,8 +50,6 @@ def build_corpus(config: Config) -> ListCorpus:
     """
     bounds = Bounds(config.data.min_pixels, config.data.max_pixels)
     if config.data.source == "digits":
-        from zppo_core.data.digits import train_questions
-
         # the same questions for every seed, so that runs share teacher draws; the seed orders them
         questions = train_questions(config.data.train_questions, seed=0)
         return ListCorpus((_within(q, bounds) for q in questions), config.run.seed)
@@ -54,8 +59,6 @@ def build_corpus(config: Config) -> ListCorpus:
         _check_recipe(config, folder)
         _check_version(config, folder)
         return corpus
-    from zppo_core.data.table import read_table
-
     questions, report = read_table(
         config.data.source, config.data.columns, bounds, prompt_fault(config), config.data.format
     )
@@ -68,11 +71,6 @@ def prompt_fault(config: Config) -> Callable[[Question], str]:
 
     It may hold no control text, and not more than `data.max_prompt_tokens`.
     """
-    from zppo_core import models
-    from zppo_core.data.lengths import count_within
-    from zppo_core.data.zppo77k.rows import CONTROL
-    from zppo_core.prompts import Templates
-
     _, vocab, images = models.shape(config.student.model)
     renderer = models.load_renderer(config.student.model, vocab, images)
     templates, most = Templates(config.data.prompts), config.data.max_prompt_tokens
@@ -98,8 +96,6 @@ def _within(question: Question, bounds: Bounds) -> Question:
 
 def recipe_of(config: Config) -> Recipe:
     """What decides the corpus of a run besides its sources."""
-    from zppo_core.data.zppo77k.sources import Recipe, parse_more
-
     data = config.data
     return Recipe(
         data.seed,
@@ -114,8 +110,6 @@ def recipe_of(config: Config) -> Recipe:
 
 def _check_recipe(config: Config, folder: Path) -> None:
     """UserError if the finished corpus in `folder` is not what the run's settings make."""
-    from zppo_core.data.zppo77k.sources import differences
-
     before = _manifest(config, folder)["recipe"]
     built, requested = differences(before, recipe_of(config).settings())
     if built or requested:
@@ -128,8 +122,6 @@ def _check_recipe(config: Config, folder: Path) -> None:
 
 def _check_version(config: Config, folder: Path) -> None:
     """UserError if the corpus in `folder` was made by a builder that kept less, or otherwise."""
-    from zppo_core.data.zppo77k.build import VERSION
-
     version = _manifest(config, folder).get("version", 1)
     if version != VERSION:
         raise UserError(
@@ -214,12 +206,6 @@ def _build_once(
 
 
 def _build(config: Config, folder: Path, asked: Iterable[Signature], progress: Progress) -> None:
-    from zppo_core import models
-    from zppo_core.data.zppo77k.build import build
-    from zppo_core.data.zppo77k.card import write_card
-    from zppo_core.data.zppo77k.sources import HUB, Source
-    from zppo_core.prompts import Templates
-
     data = config.data
     renderer = models.load_renderer(config.student.model, 0, images=True)
     templates = Templates(data.prompts)
@@ -279,11 +265,6 @@ def prepare(
 
 def preview_of(config: Config, corpus: ListCorpus) -> Preview:
     """Ten rows of the corpus as the student will see them, and what its gold answers earn."""
-    from zppo_core import models
-    from zppo_core.data.preview import preview
-    from zppo_core.prompts import Templates
-    from zppo_core.rewards.grader import Grader
-
     _, vocab, images = models.shape(config.student.model)
     renderer = models.load_renderer(config.student.model, vocab, images)
     templates, reward = Templates(config.data.prompts), config.data.reward

@@ -9,10 +9,16 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from zppo_core.algorithm import reformulations
 from zppo_core.config import LAYOUTS, SCALES, Config, load
 from zppo_core.config.schema import method_of
+from zppo_core.engines.base import find_kind
 from zppo_core.errors import UserError
 from zppo_core.extensions import is_outside
+from zppo_core.models import nano
+from zppo_core.models.memory import fault
+from zppo_core.processes import killable
+from zppo_core.prompts import Templates
 from zppo_core.run.reach import check_reach
 from zppo_core.run.spec import Run
 from zppo_core.store.objects import S3Store
@@ -39,11 +45,6 @@ def check(config: Config) -> None:
 
 def check_own(config: Config) -> None:
     """A reward of one's own must import, and every prompt template render."""
-    from zppo_core.algorithm import reformulations
-    from zppo_core.engines.base import find_kind
-    from zppo_core.processes.killable import resolve
-    from zppo_core.prompts import Templates
-
     if config.data.prompts:
         check_render_cost(config)
     templates = Templates(config.data.prompts)
@@ -52,7 +53,7 @@ def check_own(config: Config) -> None:
     if is_outside(config.compute.engine):
         find_kind(config.compute.engine)
     if config.data.reward:
-        resolve(config.data.reward)
+        killable.resolve(config.data.reward)
 
 
 def check_render_cost(config: Config) -> None:
@@ -60,11 +61,9 @@ def check_render_cost(config: Config) -> None:
 
     No other fault is looked for: a loop without end cannot be stopped in this process.
     """
-    from zppo_core.processes.killable import WorkerPool
-
     kinds = list(method_of(config).reformulations)
     job = [config.data.prompts, [kind for kind in kinds if not is_outside(kind)]]
-    pool = WorkerPool(f"{__name__}:render_samples", 1, RENDER_SECONDS, RENDER_MB)
+    pool = killable.WorkerPool(f"{__name__}:render_samples", 1, RENDER_SECONDS, RENDER_MB)
     fault = pool.map([job])[0].fault
     pool.close()
     if fault == "timeout" or "MemoryError" in fault or fault.startswith("the worker died"):
@@ -76,9 +75,6 @@ def check_render_cost(config: Config) -> None:
 
 def render_samples(folder: str, kinds: list[str]) -> bool:
     """A worker's side of `check_render_cost`."""
-    from zppo_core.algorithm import reformulations
-    from zppo_core.prompts import Templates
-
     templates = Templates(folder)
     templates.check()
     reformulations.check(kinds, templates)
@@ -89,8 +85,6 @@ def check_machine(config: Config) -> None:
     """Raise UserError if this machine has not the packages, the GPUs, or enough memory on them,
     or if what the run names is not reached from it.
     """
-    from zppo_core.models.memory import fault
-
     check_gpus(config)
     check_packages(config)
     sizes = gpu_memory()
@@ -169,8 +163,6 @@ def smaller(scale: str, gpu_gib: Sequence[float]) -> str:
 
 def misfit(config: Config, gpu_gib: Sequence[float]) -> str:
     """Why a node with GPUs of these sizes [GiB] is too small for `config`; empty if it is not."""
-    from zppo_core.models.memory import fault
-
     c = config.compute
     needed = c.student_gpus + c.teacher_gpus
     if len(gpu_gib) < needed:
@@ -203,9 +195,7 @@ def check_checkpoint(role: str, model: str) -> None:
     if not model:
         raise UserError(f"{role}.model is empty; set it with --set {role}.model=<folder or hub id>")
     if model.startswith("nano:"):
-        from zppo_core.models.nano import resolve
-
-        resolve(model)
+        nano.resolve(model)
         return
     looks_local = model.startswith((".", "/", "~")) or Path(model).exists()
     if looks_local and not (Path(model).expanduser() / "config.json").is_file():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from zppo_core.config.schema import method_of
 from zppo_core.engines.factory import Teacher
+from zppo_core.models.loading import weights_name
 from zppo_core.processes.machine import code_version, machine
 from zppo_core.records.phases import RUN_UNIT
 from zppo_core.records.schema import encode
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 def record_run(run: Run, student: PreTrainedModel, teacher: Teacher | None) -> None:
     """Commit the row of `runs` once, before the first update changes the student."""
-    from zppo_core.models.loading import weights_name
-
     if run.journal.manifest(RUN_UNIT) is not None:
         return
     config = run.config

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
+from zppo_core import models
 from zppo_core.algorithm.compression import Compressor
 from zppo_core.algorithm.replay_buffer import PromptReplayBuffer
 from zppo_core.algorithm.step_types import Roles, RolloutState
@@ -19,11 +20,13 @@ from zppo_core.config.schema import method_of
 from zppo_core.data.corpus import ListCorpus
 from zppo_core.engines.base import ForwardingEngine
 from zppo_core.engines.factory import Teacher, student_engine, teachers
+from zppo_core.models import lora
 from zppo_core.models.threads import set_threads
 from zppo_core.prompts import Templates
 from zppo_core.protocols import Engine, Finished, Progress, Sampling
 from zppo_core.records.phases import Clock, Role
 from zppo_core.rewards.custom import OwnReward
+from zppo_core.rewards.grader import Grader
 from zppo_core.rewards.grading import RuleGrading
 from zppo_core.rewards.judge import Judge
 from zppo_core.run.corpus import build_corpus
@@ -146,8 +149,6 @@ class Session:
 
     def _weights(self) -> tuple[Mapping[str, torch.Tensor], int]:
         """What the student's engine is to take, and the bytes that it copies."""
-        from zppo_core.models import lora
-
         if self.roles.student.shares_weights:
             self.trainer.publish()
             return dict(self.model.named_parameters()), 0
@@ -226,9 +227,6 @@ def _session(
     cluster: Cluster | None,
 ) -> Session:
     import torch
-
-    from zppo_core import models
-    from zppo_core.rewards.grader import Grader
 
     set_threads(config)
     dtype = getattr(torch, config.student.dtype)

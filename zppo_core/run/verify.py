@@ -21,6 +21,8 @@ from pathlib import Path
 
 from zppo_core.config.load import from_record
 from zppo_core.errors import UserError
+from zppo_core.models import lora
+from zppo_core.models.weights import MTP, weight_hash
 from zppo_core.processes.command_line import command, reported
 from zppo_core.protocols import silent
 from zppo_core.records.phases import RUN_UNIT, step_unit
@@ -33,7 +35,7 @@ from zppo_core.run.session import Session, open_session
 from zppo_core.run.spec import Run
 from zppo_core.store.checkpoint import Checkpoint, checkpoint_of, steps
 from zppo_core.store.journal import Journal
-from zppo_core.store.objects import DamagedObjectError, LocalStore, ObjectStore
+from zppo_core.store.objects import DamagedObjectError, LocalStore, ObjectStore, open_store
 
 PHASES = ("plain", "teacher", "reformulate", "augmented", "update")
 # wall time, and whether a text was in the cache: no part of what was learned
@@ -187,9 +189,6 @@ def _weights(session: Session, after: Checkpoint) -> tuple[str, str]:
     """SHA-256 of the student as it is now, and as the checkpoint has it."""
     from safetensors.torch import load_file
 
-    from zppo_core.models import lora
-    from zppo_core.models.weights import MTP, weight_hash
-
     model = session.model
     computed = lora.merged(model) if lora.adapted(model) else model.state_dict()
     with tempfile.TemporaryDirectory() as folder:
@@ -230,8 +229,6 @@ def text(verdict: Verdict) -> str:
 @reported
 def main(arguments: Sequence[str] | None = None) -> int:
     """`zppo verify`; 0, 1 if something differs, or 2 with a line for each fault."""
-    from zppo_core.store.objects import open_store
-
     reader = command("verify", __doc__ or "", "zppo verify my-run --step 39")
     reader.add_argument("run", help="the run's key, or the path of its folder")
     reader.add_argument("--step", type=int, help="from 0 (default: the last before a checkpoint)")

@@ -22,6 +22,7 @@ from torch import nn
 from zppo_core.algorithm.train_groups import TrainGroup, UpdateMetrics
 from zppo_core.config import OptimizerConfig
 from zppo_core.errors import UserError
+from zppo_core.models.qwen3_5.forward import HybridForward
 from zppo_core.training.fp32_params import Precise
 from zppo_core.training.lm_head import jensen_shannon, log_probs
 from zppo_core.training.metrics import PartLoss, PassSums
@@ -104,11 +105,11 @@ class Whole(nn.Module):
     def __init__(self, model: PreTrainedModel, trainer: ShardedTrainer) -> None:
         super().__init__()
         self.model = model
-        self.text: Any = getattr(trainer.forward, "text", None)
-        if self.text is None:
+        if not isinstance(trainer.forward, HybridForward):
             raise UserError(
                 f"{model.config.model_type} is trained in one process; set update_processes=1"
             )
+        self.text = trainer.forward.text
         layers = list(self.text.text.layers)
         self.gathered = nn.ModuleList([Gathered(layer) for layer in layers])
         self.head = Gathered(model.get_output_embeddings())

@@ -11,6 +11,18 @@ import itertools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from zppo_core.algorithm.reformulations.bcq import bcq_text
+from zppo_core.algorithm.reformulations.ncq import ncq_text
+from zppo_core.data.digits import (
+    BENCHMARKS,
+    KINDS,
+    compose,
+    draw_facts,
+    worked_solution,
+)
+from zppo_core.prompts import OURS
+from zppo_core.streams import stream
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
 
@@ -52,18 +64,6 @@ CHAT_TEMPLATE = """\
 
 def training_texts() -> Iterable[str]:
     """Everything the nano world says: the tokenizer learns its words from it."""
-    from zppo_core.algorithm.reformulations.bcq import bcq_text
-    from zppo_core.algorithm.reformulations.ncq import ncq_text
-    from zppo_core.data.digits import (
-        BENCHMARKS,
-        KINDS,
-        compose,
-        draw_facts,
-        worked_solution,
-    )
-    from zppo_core.prompts import OURS
-    from zppo_core.streams import stream
-
     rng = stream(0, "tokenizer corpus")
     for benchmark, kind in itertools.product(BENCHMARKS.values(), KINDS):
         for _ in range(4):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from zppo_core.models.families import Decoder, Family, Forward, Shape
+from zppo_core.models.qwen3_5.shape import known_shapes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,8 +30,6 @@ class Qwen35(Family):
             return super().load(folder, images, dtype)
 
     def shapes(self) -> Mapping[str, Shape]:
-        from zppo_core.models.qwen3_5.shape import known_shapes
-
         return known_shapes()
 
     def forward(

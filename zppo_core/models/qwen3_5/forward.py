@@ -8,6 +8,7 @@ response with its own copy of the prompt.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -82,15 +83,23 @@ def prompt_tensors(
     }
 
 
-class SharedPrefix:
+class HybridForward(ABC):
+    """A pass over the text stack `text`, whose layers an update of many processes gathers."""
+
+    def __init__(self, text: hybrid.HybridText, pad_id: int, device: torch.device) -> None:
+        self.text, self.pad_id, self.device = text, pad_id, device
+
+    @abstractmethod
+    def __call__(self, groups: Sequence[TrainGroup]) -> tuple[torch.Tensor, int]:
+        """See `models.families.Forward`."""
+
+
+class SharedPrefix(HybridForward):
     """One pass over each prompt, then its responses from the prompt's state, gradients through it.
 
     The prompt's last token is run with the responses: it predicts their first tokens, and what the
     prompt pass leaves is then state alone.
     """
-
-    def __init__(self, text: hybrid.HybridText, pad_id: int, device: torch.device) -> None:
-        self.text, self.pad_id, self.device = text, pad_id, device
 
     def __call__(self, groups: Sequence[TrainGroup]) -> tuple[torch.Tensor, int]:
         bodies = [g.prompt.input_ids_P[:-1] for g in groups]
@@ -110,11 +119,8 @@ class SharedPrefix:
         return hidden[suffix.real], tensors["input_ids"].numel() + ids.numel()
 
 
-class Padded:
+class Padded(HybridForward):
     """Every response with its own copy of the prompt, by the same kernels as `SharedPrefix`."""
-
-    def __init__(self, text: hybrid.HybridText, pad_id: int, device: torch.device) -> None:
-        self.text, self.pad_id, self.device = text, pad_id, device
 
     def __call__(self, groups: Sequence[TrainGroup]) -> tuple[torch.Tensor, int]:
         segment, first = padded_rows(groups, self.pad_id, self.device, self.text)
@@ -141,7 +147,7 @@ def padded_rows(
     return segment, torch.tensor(first, device=device).unsqueeze(1)
 
 
-class Packed:
+class Packed(HybridForward):
     """`SharedPrefix` without padding: prompts end to end in one row, responses in another.
 
     The bounds go to every kernel; each response goes on from the state of its own prompt.
@@ -150,7 +156,8 @@ class Packed:
     def __init__(
         self, text: hybrid.HybridText, pad_id: int, device: torch.device, kernels: PackedKernels
     ) -> None:
-        self.text, self.pad_id, self.device, self.kernels = text, pad_id, device, kernels
+        super().__init__(text, pad_id, device)
+        self.kernels = kernels
 
     def __call__(self, groups: Sequence[TrainGroup]) -> tuple[torch.Tensor, int]:
         bodies = [g.prompt.input_ids_P[:-1] for g in groups]

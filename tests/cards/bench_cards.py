@@ -1,6 +1,6 @@
 """What cards cost a run: taking a step in, drawing the card, the file of `zppo show`.
 
-    python benchmarks/bench_cards.py [--steps 8] [--groups 256] [--tokens 1000]
+    python tests/cards/bench_cards.py [--steps 8] [--groups 256] [--tokens 1000]
 
 First the recorded nano run of the tests, step by step, then simulated steps of a larger one: groups
 of eight responses of so many tokens. Processor time, for both happen in a thread beside the
@@ -30,7 +30,7 @@ from zppo_core.run.spec import Run
 from zppo_core.store.journal import Journal
 from zppo_core.store.objects import open_store
 
-ROOT = Path(__file__).resolve().parents[1]
+JOURNAL = Path(__file__).with_name("journal.tar.xz")
 G = 8
 Units = dict[str, dict[str, bytes]]
 
@@ -111,8 +111,7 @@ def one_step(key: str, step: int, groups: int, tokens: int) -> Units:
 
 def recorded(folder: Path) -> str:
     """The recorded run of the tests, taken in as it went."""
-    archive = ROOT / "tests" / "cards" / "journal.tar.xz"
-    shutil.unpack_archive(archive, folder / "recorded" / "journal")
+    shutil.unpack_archive(JOURNAL, folder / "recorded" / "journal")
     source = Journal(open_store(str(folder)), "recorded/journal")
     everything = {unit: source.read(unit) or {} for unit in source.units()}
     steps = sorted({unit.split("/")[0] for unit in everything if unit.startswith("step-")})
