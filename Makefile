@@ -7,7 +7,7 @@ export TOKENIZERS_PARALLELISM := false
 # idle OpenMP threads sleep instead of spinning: two processes on two cores then share them
 export GOMP_SPINCOUNT := 100
 
-.PHONY: setup run test mutants lint types test-vllm bench bench-gpu gpu-check two-hosts eval-fixtures evidence clean help
+.PHONY: setup run test mutants lint types test-vllm bench bench-gpu gpu-check two-hosts eval-fixtures evidence zone-sweep clean help
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -69,6 +69,10 @@ eval-fixtures: setup  ## small data sets with the real schemas of the 31 benchma
 
 evidence: setup  ## eight methods, five seeds, docs/evidence.md: hours; stop and start it at will
 	$(BIN)/python flows/sweep_flow.py run --preset evidence --max-workers 2
+
+zone-sweep: setup  ## the sweep of docs/zone.md: hours; each run leaves a file, on any machine; goes on
+	$(BIN)/python flows/sweep_flow.py run --preset zone --max-workers 2
+	$(BIN)/python -m steps.cli zone --results benchmarks/results/zone
 
 clean:  ## remove what runs and tests leave behind (not .venv)
 	rm -rf runs results .metaflow .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -162,7 +162,7 @@ Betas = Annotated[tuple[Beta, Beta], BeforeValidator(list_of)]
 
 # texts
 Text = Annotated[str, _must(lambda t: not _CONTROL.search(t), "leave the control character out")]
-Filled = Annotated[Text, _must(str.strip, "it is empty; name digits, zppo77k or a table")]
+Filled = Annotated[Text, _must(str.strip, "it is empty; name digits, zone, zppo77k or a table")]
 _place = "give a folder or s3://bucket/prefix"
 Root = Annotated[Text, _must(lambda t: t.strip() and _STORE.fullmatch(t.strip()), _place)]
 Cache = Annotated[Text, _must(lambda t: not t or _STORE.fullmatch(t), _place)]

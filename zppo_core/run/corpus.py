@@ -26,6 +26,7 @@ from zppo_core.store.small_json import damaged, read_object
 from zppo_core.types import Prompt, Question
 
 if TYPE_CHECKING:
+    from zppo_core.data.digit_kinds import World
     from zppo_core.data.preview import Preview
     from zppo_core.data.zppo77k.similar import Signature
     from zppo_core.data.zppo77k.sources import Recipe
@@ -42,11 +43,12 @@ def build_corpus(config: Config) -> ListCorpus:
     UserError if a corpus was built by another recipe.
     """
     bounds = Bounds(config.data.min_pixels, config.data.max_pixels)
-    if config.data.source == "digits":
+    if config.data.source in ("digits", "zone"):
         from zppo_core.data.digits import train_questions
 
         # the same questions for every seed, so that runs share teacher draws; the seed orders them
-        questions = train_questions(config.data.train_questions, seed=0)
+        world: World = "zone" if config.data.source == "zone" else "nano"
+        questions = train_questions(config.data.train_questions, seed=0, world=world)
         return ListCorpus((_within(q, bounds) for q in questions), config.run.seed)
     if config.data.source == "zppo77k":
         folder = corpus_here(config.data.corpus)

@@ -54,9 +54,9 @@ def training_texts() -> Iterable[str]:
     """Everything the nano world says: the tokenizer learns its words from it."""
     from zppo_core.algorithm.reformulations.bcq import bcq_text
     from zppo_core.algorithm.reformulations.ncq import ncq_text
+    from zppo_core.data.digit_kinds import KINDS
     from zppo_core.data.digits import (
         BENCHMARKS,
-        KINDS,
         compose,
         draw_facts,
         worked_solution,
