@@ -16,7 +16,7 @@ import numpy as np
 from eval.render import number, table
 from zppo_core.algorithm.reformulations.bcq import bcq_text
 from zppo_core.algorithm.reformulations.ncq import ncq_text
-from zppo_core.data.digit_kinds import WORLDS, ZONE_EASY
+from zppo_core.data.digit_kinds import WORLDS, ZONE_ASIDE, ZONE_EASY
 from zppo_core.data.digits import Facts, Layout, compose, draw_facts, worked_solution
 from zppo_core.processes.command_line import command, reported
 from zppo_core.prompts import OURS
@@ -157,7 +157,7 @@ def text(measured: Sequence[Rate], form: Literal["text", "markdown"] = "text") -
     rows = [
         [
             kind,
-            "easy" if kind in ZONE_EASY else "hard",
+            "easy" if kind in ZONE_EASY else "aside" if kind in ZONE_ASIDE else "hard",
             *(number(100 * cells[kind, a].accuracy) for a in ASKED),
             *(f"{cells[kind, a].procedure:.1e}" for a in ASKED),
         ]
