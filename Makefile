@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := false
 export GOMP_SPINCOUNT := 100
 
 .PHONY: setup run test mutants lint types test-vllm bench bench-gpu gpu-check gpu-wheels two-hosts \
-	eval-fixtures evidence docs commands kill-matrix soak supply lock audit licences sbom two-clones \
+	eval-fixtures evidence zone-sweep docs commands kill-matrix soak supply lock audit licences sbom two-clones \
 	readme-figures clean help
 
 help:  ## show the targets
@@ -120,6 +120,10 @@ licences: setup supply  ## licences of all packages, results/licences.md; fails 
 
 sbom: setup supply  ## what is installed, as CycloneDX: results/sbom.json
 	SUPPLY_ENV=$(SUPPLY) $(BIN)/python tools/supply.py sbom
+
+zone-sweep: setup  ## the sweep of docs/zone.md: hours; each run leaves a file, on any machine; goes on
+	$(BIN)/python flows/sweep_flow.py run --preset zone --max-workers 2
+	$(BIN)/python -m steps.cli zone --results benchmarks/results/zone
 
 clean:  ## remove what runs and tests leave behind (not .venv)
 	rm -rf runs results .metaflow .pytest_cache .mypy_cache .ruff_cache .hypothesis

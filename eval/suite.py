@@ -10,7 +10,7 @@ import hashlib
 import importlib
 import inspect
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from pkgutil import iter_modules
 
@@ -22,8 +22,8 @@ from eval.rows import Source
 from eval.scoring.totals import group_of
 from eval.settings import Settings
 from zppo_core import extensions
-from zppo_core.data.digits import BENCHMARKS as DIGITS
-from zppo_core.data.digits import benchmark_questions
+from zppo_core.data.digits import BENCHMARKS, ZONE_BENCHMARKS, benchmark_questions
+from zppo_core.data.digits import Benchmark as Digits
 from zppo_core.errors import UserError
 from zppo_core.extensions import is_outside
 
@@ -69,8 +69,8 @@ def named(task: str) -> Benchmark:
     return record
 
 
-SUITES: dict[str, tuple[Benchmark, ...]] = {
-    "nano": tuple(
+def _digits(composed: Mapping[str, Digits]) -> tuple[Benchmark, ...]:
+    return tuple(
         Benchmark(
             name,
             b.family,
@@ -81,8 +81,13 @@ SUITES: dict[str, tuple[Benchmark, ...]] = {
             licence="BSD-3-Clause",
             kind="rule",
         )
-        for name, b in DIGITS.items()
-    ),
+        for name, b in composed.items()
+    )
+
+
+SUITES: dict[str, tuple[Benchmark, ...]] = {
+    "nano": _digits(BENCHMARKS),
+    "zone": _digits(ZONE_BENCHMARKS),
     "paper31": tuple(map(named, PAPER31)),
 }
 

@@ -45,6 +45,7 @@ COMMANDS = {
     "cost": Command("eval.report.cost:main", "FLOPs and hours of a run, or of a plan", ""),
     "audit": Command("eval.report.audit:main", "what reformulated prompts give away", ""),
     "evidence": Command("eval.report.evidence:main", "a sweep against the paper's claims", ""),
+    "zone": Command("eval.report.zone:main", "how soon runs learn the zone's hard kinds", ""),
     "database": Command("eval.report.database:main", "take journals in, forget, upgrade", ""),
     "judge": Command("eval.calibrate:main", "how far a judge agrees with labels", ""),
     "verify": Command("zppo_core.run.verify:main", "compute a step again and compare it", ""),
@@ -55,4 +56,5 @@ COMMANDS = {
     "fixtures": Command("eval.fixtures.__main__:main", "small copies of the benchmarks", ""),
     "tasks": Command("eval.lm_eval_task:main", "the benchmarks as lm-eval's task files", ""),
     "nano": Command("zppo_core.models.nano.__main__:main", "build the nano checkpoints", ""),
+    "rates": Command("eval.rates:main", "which procedures a model of the zone follows", ""),
 }

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from steps.commands import COMMANDS
-from zppo_core.config import LAYOUTS, SCALES
+from zppo_core.config import GPU_SCALES, LAYOUTS, SCALES
 from zppo_core.config.methods import METHODS
 from zppo_core.processes.command_line import command, reported
 
@@ -32,7 +32,7 @@ complete -F _zppo zppo
 
 def script(shell: str, commands: Sequence[str]) -> str:
     """The completion of `shell`: bash, zsh or fish."""
-    scales = " ".join([*SCALES, *(f"{s}@{layout}" for s in SCALES[1:] for layout in LAYOUTS)])
+    scales = " ".join([*SCALES, *(f"{s}@{layout}" for s in GPU_SCALES for layout in LAYOUTS)])
     words = {
         "scales": scales,
         "methods": " ".join(METHODS),

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from eval.report import evidence
+from eval.report import evidence, zone
 from zppo_core.run.setup import absolute
 from zppo_core.run.sweep import (
     Member,
@@ -18,6 +18,7 @@ from zppo_core.run.sweep import (
     ledger,
     members,
     noted,
+    result_file,
     write_note,
 )
 
@@ -30,7 +31,8 @@ def run_member(member: Member, folder: str) -> dict[str, str]:
     A failure is noted, not raised: the others go on, and the sweep says so at its end.
     """
     note, settings = ledger(member), identity(member)
-    if noted(note) == settings:
+    kept = result_file(member, folder)
+    if noted(kept or note) == settings:
         return {"name": member.name, "status": "done before", "log": ""}
     note.parent.mkdir(parents=True, exist_ok=True)
     log = note.with_suffix(".log")
@@ -45,6 +47,8 @@ def run_member(member: Member, folder: str) -> dict[str, str]:
         )
     if process.returncode:
         return {"name": member.name, "status": "failed", "log": str(log)}
+    if kept is not None:
+        zone.keep(absolute(member.settings.store.database), member.name, kept, settings)
     write_note(note, settings)
     return {"name": member.name, "status": "done", "log": str(log)}
 

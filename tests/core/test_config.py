@@ -129,6 +129,19 @@ def test_a_preset_of_the_paper_names_its_student_and_changes_nothing_else(scale:
     assert load(scale).scale == scale
 
 
+def test_the_zone_is_nano_with_another_student_and_other_questions() -> None:
+    nano, zone = unlike_the_default(load("nano")), unlike_the_default(load("zone"))
+    assert {k: v for k, v in zone.items() if nano.get(k) != v} == {
+        "run.rollout_steps": 24,
+        "run.steps_per_task": 24,
+        "data.source": "zone",
+        "student.model": "nano:zone-student",
+        "teacher.model": "nano:zone-teacher",
+        "evaluation.suite": "zone",
+    }
+    assert not nano.keys() - zone.keys()
+
+
 def test_nano_is_the_papers_recipe_but_for_what_its_size_asks() -> None:
     """The figures of docs/nano.md and docs/evidence.md were made with these."""
     assert unlike_the_default(load("nano")) == {
@@ -188,7 +201,7 @@ def test_the_layout_of_the_paper_is_eight_nodes_of_six_and_two_gpus() -> None:
 
 
 def test_the_sweep_of_the_evidence_is_paired_and_has_five_seeds() -> None:
-    path = resources.files("zppo_core.config") / "presets" / "evidence.toml"
+    path = resources.files("zppo_core.config") / "sweeps" / "evidence.toml"
     plan = tomllib.loads(path.read_text("utf-8"))
     assert plan["seeds"] == [0, 1, 2, 3, 4]
     assert plan["scales"] == ["nano"]

@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from zppo_core import models
+from zppo_core.data.digit_kinds import KINDS, TRAINED_KINDS
 from zppo_core.data.digits import (
     BENCHMARKS,
-    KINDS,
-    TRAINED_KINDS,
     benchmark_questions,
     compose,
     draw_facts,

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from zppo_core.config import LAYOUTS, SCALES
+from zppo_core.config import CPU_SCALES, GPU_SCALES, LAYOUTS
 from zppo_core.run import doctor
 
 
@@ -13,9 +13,9 @@ def names(gpu_gib: list[float]) -> set[str]:
     return {fit.scale for fit in doctor.fits(gpu_gib) if not fit.why}
 
 
-def test_a_machine_without_gpus_runs_nano_alone() -> None:
-    assert names([]) == {"nano"}
-    assert len(doctor.fits([])) == 1 + (len(SCALES) - 1) * (1 + len(LAYOUTS))
+def test_a_machine_without_gpus_runs_the_cpu_scales_alone() -> None:
+    assert names([]) == set(CPU_SCALES)
+    assert len(doctor.fits([])) == len(CPU_SCALES) + len(GPU_SCALES) * (1 + len(LAYOUTS))
 
 
 def test_what_fits_follows_the_gpus_number_and_memory() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +102,34 @@ def test_what_failed_runs_again_alone_and_what_is_done_does_not(folder):
     again = [steps_sweep.run_member(m, str(folder)) for m in members]
     assert [r["status"] for r in again] == ["done before", "done"]
     assert ran(folder) == [members[0].name, members[1].name, members[1].name]
+
+
+def test_a_member_whose_result_is_kept_runs_on_no_other_machine(folder, monkeypatch):
+    def keep(database, run_key, path, settings):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"settings": settings, "measured": run_key}))
+
+    monkeypatch.setattr(steps_sweep.zone, "keep", keep)
+    plan = replace(sweep.plan("", "trial", "grpo,zppo", "nano", "0", ""), results="kept")
+    members = sweep.members(plan)
+    assert steps_sweep.run_member(members[0], str(folder))["status"] == "done"
+    for member in members:  # what this machine noted is gone, what is committed is not
+        shutil.rmtree(sweep.ledger(member).parent, ignore_errors=True)
+    again = [steps_sweep.run_member(m, str(folder))["status"] for m in members]
+    assert again == ["done before", "done"]
+    assert ran(folder) == [m.name for m in members]
+    (kept,) = folder.glob(f"kept/{members[1].name}.json")
+    kept.write_text("torn")
+    assert steps_sweep.run_member(members[1], str(folder))["status"] == "done"
+    longer = replace(plan, sets=("run.rollout_steps=3",))
+    assert steps_sweep.run_member(sweep.members(longer)[0], str(folder))["status"] == "done"
+
+
+def test_an_unknown_preset_is_told_those_that_there_are():
+    with pytest.raises(UserError, match="evidence"):
+        sweep.plan("evidense", "", "", "", "", "")
+    with pytest.raises(UserError, match="zone"):  # a scale of that name is no sweep
+        sweep.plan("nano", "", "", "", "", "")
 
 
 def test_other_settings_under_the_same_name_are_not_taken_for_done(folder):

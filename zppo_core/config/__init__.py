@@ -2,6 +2,8 @@
 
 from zppo_core.config.load import Source, from_dict, load, parse_override
 from zppo_core.config.schema import (
+    CPU_SCALES,
+    GPU_SCALES,
     LAYOUTS,
     SCALES,
     AdvantageConfig,
@@ -23,6 +25,8 @@ from zppo_core.config.schema import (
 )
 
 __all__ = [
+    "CPU_SCALES",
+    "GPU_SCALES",
     "LAYOUTS",
     "SCALES",
     "AdvantageConfig",

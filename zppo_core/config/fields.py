@@ -186,7 +186,7 @@ Text = Annotated[
     _must(lambda t: not _CONTROL.search(t), "leave the control character out"),
     AfterValidator(_without_secret),
 ]
-Filled = Annotated[Text, _must(str.strip, "it is empty; name digits, zppo77k or a table")]
+Filled = Annotated[Text, _must(str.strip, "it is empty; name digits, zone, zppo77k or a table")]
 _place = "give a folder or s3://bucket/prefix"
 Root = Annotated[Text, _must(lambda t: t.strip() and _STORE.fullmatch(t.strip()), _place)]
 Cache = Annotated[Text, _must(lambda t: not t or _STORE.fullmatch(t), _place)]

@@ -118,7 +118,7 @@ def resolved(
     if at and layout not in LAYOUTS:
         raise UserError(f"unknown layout {shown(layout)}; {suggestion(layout, LAYOUTS)}")
     layers: list[tuple[str, Mapping[str, object]]] = [
-        (f"preset {preset}", _shipped(f"presets/{preset}")),
+        *_presets(preset),
         (f"layout {layout}", _shipped(f"layouts/{layout}") if at else {}),
         (label, user_values),
     ]
@@ -165,6 +165,13 @@ def _sets(overrides: Iterable[str] | Mapping[str, object]) -> Iterable[tuple[str
         yield section, name, value
 
 
+def _presets(name: str) -> list[tuple[str, Mapping[str, object]]]:
+    """The layers of a preset: before its own those of the one that it extends."""
+    values = _shipped(f"presets/{name}")
+    base = str(values.pop("extends", ""))
+    return [*(_presets(base) if base else []), (f"preset {name}", values)]
+
+
 def _shipped(name: str) -> dict[str, object]:
     path = resources.files("zppo_core.config") / f"{name}.toml"
     return tomllib.loads(path.read_text("utf-8"))
@@ -172,4 +179,6 @@ def _shipped(name: str) -> dict[str, object]:
 
 def scale_of(model: str) -> str:
     """The preset by which a model is evaluated if none is named: foreign ones as 4B."""
+    if model.startswith("nano:zone"):
+        return "zone"
     return "4B" if model and not model.startswith("nano:") else "nano"

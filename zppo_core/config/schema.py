@@ -46,7 +46,9 @@ from zppo_core.config.fields import (
 from zppo_core.config.methods import Method, find_method
 from zppo_core.config.reading import stored
 
-SCALES = ("nano", "0.8B", "2B", "4B", "9B")
+CPU_SCALES = ("nano", "zone")  # worlds of ours: no GPU and no layout
+GPU_SCALES = ("0.8B", "2B", "4B", "9B")
+SCALES = (*CPU_SCALES, *GPU_SCALES)
 LAYOUTS = ("one-gpu", "lora-24gb", "eight-gpus", "eight-nodes")
 Norm = Literal["nonzero", "all", "none", "grpo"]
 T = TypeVar("T")
@@ -72,8 +74,8 @@ class RunConfig:
 
 @section
 class DataConfig:
-    source: Filled = "zppo77k"  # "digits", "zppo77k", or a path / S3 prefix / hub id
-    train_questions: Whole = 0  # digits only: how many to compose; 0 elsewhere means all
+    source: Filled = "zppo77k"  # "digits", "zone", "zppo77k", or a path / S3 prefix / hub id
+    train_questions: Whole = 0  # digits and zone: how many to compose; 0 elsewhere means all
     # where the 77K corpus is built, and its two sources: hub ids, or folders laid out like them
     corpus: Text = "data/zppo77k"
     vero: Text = "zlab-princeton/Vero-600k"

@@ -9,98 +9,29 @@ procedure, right or consistently wrong, so that what a student gets wrong can be
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 
+from zppo_core.data.digit_kinds import (
+    NEW_KINDS,
+    TRAINED_KINDS,
+    WORLDS,
+    ZONE_NEW_KINDS,
+    ZONE_TRAINED_KINDS,
+    Procedure,
+    QuestionKind,
+    World,
+)
 from zppo_core.streams import stream
 from zppo_core.types import Question
 
 TRAIN_IMAGES = 1400  # of 1,797; the split is a fixed permutation, never by position
 
-Procedure = Literal["right", "wrong"]
 Layout = Literal["row", "grid", "text", "frames", "frame_pairs"]
-Solve = Callable[[tuple[int, ...], int], tuple[str, int]]
 
-
-@dataclass(frozen=True)
-class QuestionKind:
-    """How a kind is asked, and its right and its wrong procedure: (working, answer) of digits.
-
-    A procedure announces itself by its first word: that one token is the choice that reinforcement
-    learning can mend.
-    """
-
-    ask: str  # {where} and {c} are filled in
-    right: Solve
-    wrong: Solve
-
-
-def _running(digits: tuple[int, ...]) -> str:
-    return " ".join(str(sum(digits[: i + 1])) for i in range(len(digits)))
-
-
-def _sum(word: str, digits: tuple[int, ...]) -> tuple[str, int]:
-    return f"{word} {_running(digits) if digits else 'none'}", sum(digits)
-
-
-def _of(word: str, *numbers: int) -> tuple[str, int]:
-    return f"{word} {' '.join(map(str, numbers))}", numbers[-1]
-
-
-KINDS: dict[str, QuestionKind] = {
-    "max": QuestionKind(
-        "What is the largest digit {where}?",
-        lambda d, c: _of("largest", max(d)),
-        lambda d, c: _of("last", d[-1]),
-    ),
-    "count": QuestionKind(
-        "How many digits {where} are greater than {c}?",
-        lambda d, c: _of("greater", *[x for x in d if x > c], sum(x > c for x in d)),
-        lambda d, c: _of("smaller", *[x for x in d if x < c], sum(x < c for x in d)),
-    ),
-    "diff": QuestionKind(
-        "How far apart are the first and the last digit {where}?",
-        lambda d, c: _of("apart", d[0], d[-1], abs(d[0] - d[-1])),
-        lambda d, c: _of("both", d[0], d[-1], d[0] + d[-1]),
-    ),
-    "evens": QuestionKind(
-        "What is the sum of the even digits {where}?",
-        lambda d, c: _sum("even", tuple(x for x in d if x % 2 == 0)),
-        lambda d, c: _sum("odd", tuple(x for x in d if x % 2)),
-    ),
-    "prod": QuestionKind(
-        "What is the last digit of the first times the last digit {where}?",
-        lambda d, c: _of("times", d[0], d[-1], d[0] * d[-1] % 10),
-        lambda d, c: _of("plus", d[0], d[-1], (d[0] + d[-1]) % 10),
-    ),
-    "sum": QuestionKind(
-        "What is the sum of the digits {where}?",
-        lambda d, c: _sum("sum", d),
-        lambda d, c: _of("largest", max(d)),
-    ),
-    # never trained: they show what carries over
-    "min": QuestionKind(
-        "What is the smallest digit {where}?",
-        lambda d, c: _of("smallest", min(d)),
-        lambda d, c: _of("last", d[-1]),
-    ),
-    "odds": QuestionKind(
-        "What is the sum of the odd digits {where}?",
-        lambda d, c: _sum("odd", tuple(x for x in d if x % 2)),
-        lambda d, c: _sum("even", tuple(x for x in d if x % 2 == 0)),
-    ),
-    "ends": QuestionKind(
-        "What is the sum of the first and the last digit {where}?",
-        lambda d, c: _of("both", d[0], d[-1], d[0] + d[-1]),
-        lambda d, c: _of("apart", d[0], d[-1], abs(d[0] - d[-1])),
-    ),
-}
-TRAINED_KINDS = ("max", "count", "diff", "evens", "prod", "sum")
-NEW_KINDS = ("min", "odds", "ends")
 
 _WHERE: dict[str, str] = {
     "row": "in the picture",
@@ -120,11 +51,12 @@ _FAMILY: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One nano benchmark: its family, layout and question kinds."""
+    """One benchmark of ours: its family, layout and question kinds."""
 
     family: str
     layout: Layout
     kinds: tuple[str, ...]
+    world: World = "nano"
 
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -134,6 +66,14 @@ BENCHMARKS: dict[str, Benchmark] = {
     "nano_text_new": Benchmark("LLM", "text", NEW_KINDS),
     "nano_frames": Benchmark("Video", "frames", TRAINED_KINDS),
     "nano_frame_pairs": Benchmark("Video", "frame_pairs", TRAINED_KINDS),
+}
+ZONE_BENCHMARKS: dict[str, Benchmark] = {
+    "zone_rows": Benchmark("VLM", "row", ZONE_TRAINED_KINDS, "zone"),
+    "zone_grids": Benchmark("VLM", "grid", ZONE_TRAINED_KINDS, "zone"),
+    "zone_text": Benchmark("LLM", "text", ZONE_TRAINED_KINDS, "zone"),
+    "zone_text_new": Benchmark("LLM", "text", ZONE_NEW_KINDS, "zone"),
+    "zone_frames": Benchmark("Video", "frames", ZONE_TRAINED_KINDS, "zone"),
+    "zone_frame_pairs": Benchmark("Video", "frame_pairs", ZONE_TRAINED_KINDS, "zone"),
 }
 
 
@@ -146,16 +86,20 @@ class Facts:
     digits: tuple[int, ...]
     constant: int  # the c of "greater than c"
     images: tuple[int, ...]  # indices into scikit-learn's scans; empty for text
+    world: World = "nano"
+
+    @property
+    def asked(self) -> QuestionKind:
+        return WORLDS[self.world][self.kind]
 
     @property
     def gold(self) -> str:
-        return str(KINDS[self.kind].right(self.digits, self.constant)[1])
+        return str(self.asked.right(self.digits, self.constant)[1])
 
 
 def worked_solution(facts: Facts, procedure: Procedure = "right") -> str:
     """The digits as read, the working, and the boxed answer: about 12 to 30 tokens."""
-    kind = KINDS[facts.kind]
-    solve = kind.right if procedure == "right" else kind.wrong
+    solve = facts.asked.right if procedure == "right" else facts.asked.wrong
     working, answer = solve(facts.digits, facts.constant)
     read = "".join(map(str, facts.digits))  # with spaces each digit would cost two tokens
     return f"<think>\n{read} {working}\n</think>\n\\boxed{{{answer}}}"
@@ -180,21 +124,32 @@ def image_pool(held_out: bool) -> np.ndarray:
     return _split()[1 if held_out else 0]
 
 
-def draw_facts(rng: np.random.Generator, kind: str, layout: Layout, held_out: bool) -> Facts:
+def draw_facts(
+    rng: np.random.Generator, kind: str, layout: Layout, held_out: bool, world: World = "nano"
+) -> Facts:
     """Facts of one question: 3 to 5 digits (a grid has 4 or 6, pairs of frames 4)."""
+    while True:
+        facts = _any_facts(rng, kind, layout, held_out, world)
+        if facts.asked.asks(facts.digits, facts.constant):
+            return facts
+
+
+def _any_facts(
+    rng: np.random.Generator, kind: str, layout: Layout, held_out: bool, world: World
+) -> Facts:
     n = {"grid": int(rng.choice([4, 6])), "frame_pairs": 4}.get(layout, int(rng.integers(3, 6)))
     constant = int(rng.integers(2, 7))
     if layout == "text":
-        return Facts(kind, layout, tuple(int(x) for x in rng.integers(0, 10, n)), constant, ())
+        listed = tuple(int(x) for x in rng.integers(0, 10, n))
+        return Facts(kind, layout, listed, constant, (), world)
     images = tuple(int(i) for i in rng.choice(image_pool(held_out), n, replace=False))
     digits = tuple(int(_scans()[1][i]) for i in images)
-    return Facts(kind, layout, digits, constant, images)
+    return Facts(kind, layout, digits, constant, images, world)
 
 
 def compose(facts: Facts, question_id: str, jitter: np.random.Generator | None = None) -> Question:
     """The question as text and PNG images; `jitter` shifts and dims each digit a little."""
-    kind = KINDS[facts.kind]
-    text = kind.ask.format(where=_WHERE[facts.layout], c=facts.constant)
+    text = facts.asked.ask.format(where=_WHERE[facts.layout], c=facts.constant)
     if facts.layout == "text":
         text = f"List: {''.join(map(str, facts.digits))}. {text}"
     return Question(
@@ -238,15 +193,15 @@ def _png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def train_facts(n: int, seed: int) -> list[Facts]:
+def train_facts(n: int, seed: int, world: World = "nano") -> list[Facts]:
     """`n` distinct training facts of the VLM family, kinds in turn, from training scans alone."""
+    kinds = TRAINED_KINDS if world == "nano" else ZONE_TRAINED_KINDS
     rng = stream(seed, "digits corpus")
     facts: list[Facts] = []
     seen: set[tuple[object, ...]] = set()
     while len(facts) < n:
-        kind = TRAINED_KINDS[len(facts) % len(TRAINED_KINDS)]
         layout: Layout = "row" if rng.random() < 0.5 else "grid"
-        drawn = draw_facts(rng, kind, layout, held_out=False)
+        drawn = draw_facts(rng, kinds[len(facts) % len(kinds)], layout, False, world)
         key = (drawn.kind, drawn.layout, drawn.constant, drawn.images)
         if key not in seen:
             seen.add(key)
@@ -254,20 +209,22 @@ def train_facts(n: int, seed: int) -> list[Facts]:
     return facts
 
 
-def train_questions(n: int, seed: int) -> list[Question]:
+def train_questions(n: int, seed: int, world: World = "nano") -> list[Question]:
     """The training corpus: `n` distinct questions with stable ids."""
-    return [compose(f, f"digits-{seed}-{i:05d}") for i, f in enumerate(train_facts(n, seed))]
+    name = "digits" if world == "nano" else world
+    facts = train_facts(n, seed, world)
+    return [compose(f, f"{name}-{seed}-{i:05d}") for i, f in enumerate(facts)]
 
 
 def benchmark_questions(name: str, n: int, seed: int = 0) -> list[Question]:
-    """The first `n` questions of a nano benchmark, from held-out scans; kinds in turn."""
-    benchmark = BENCHMARKS[name]
+    """The first `n` questions of a benchmark of ours, from held-out scans; kinds in turn."""
+    benchmark = (BENCHMARKS | ZONE_BENCHMARKS)[name]
     rng = stream(seed, "digits benchmark", name)
     questions: list[Question] = []
     seen: set[Facts] = set()
     while len(questions) < n:
         kind = benchmark.kinds[len(questions) % len(benchmark.kinds)]
-        facts = draw_facts(rng, kind, benchmark.layout, held_out=True)
+        facts = draw_facts(rng, kind, benchmark.layout, True, benchmark.world)
         if facts not in seen:
             seen.add(facts)
             questions.append(compose(facts, f"{name}-{seed}-{len(questions):05d}"))

@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS ingested (
 CREATE TABLE IF NOT EXISTS runs (
     run_key VARCHAR NOT NULL,  -- names the run everywhere; made in the flow's start step
     created_at TIMESTAMP NOT NULL,  -- start of the run [UTC]
-    scale VARCHAR NOT NULL,  -- preset: nano, 0.8B, 2B, 4B or 9B
+    scale VARCHAR NOT NULL,  -- preset: nano, zone, 0.8B, 2B, 4B or 9B
     method VARCHAR NOT NULL,  -- a name of zppo_core.config.methods.METHODS
     seed BIGINT NOT NULL,  -- root of every random stream
     config_json VARCHAR NOT NULL,  -- the resolved configuration [canonical JSON]

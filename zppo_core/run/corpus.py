@@ -15,6 +15,7 @@ from typing import Any
 from zppo_core import models
 from zppo_core.config import Config, RolloutConfig, RunConfig
 from zppo_core.data.corpus import ListCorpus, TableCorpus
+from zppo_core.data.digit_kinds import World
 from zppo_core.data.digits import train_questions
 from zppo_core.data.lengths import count_within
 from zppo_core.data.pixels import Bounds, picture_size
@@ -49,9 +50,10 @@ def build_corpus(config: Config) -> ListCorpus:
     UserError if a corpus was built by another recipe.
     """
     bounds = Bounds(config.data.min_pixels, config.data.max_pixels)
-    if config.data.source == "digits":
+    if config.data.source in ("digits", "zone"):
         # the same questions for every seed, so that runs share teacher draws; the seed orders them
-        questions = train_questions(config.data.train_questions, seed=0)
+        world: World = "zone" if config.data.source == "zone" else "nano"
+        questions = train_questions(config.data.train_questions, seed=0, world=world)
         return ListCorpus((_within(q, bounds) for q in questions), config.run.seed)
     if config.data.source == "zppo77k":
         folder = corpus_here(config.data.corpus)

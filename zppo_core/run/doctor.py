@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from zppo_core.config import LAYOUTS, SCALES, load
+from zppo_core.config import CPU_SCALES, GPU_SCALES, LAYOUTS, load
 from zppo_core.processes.command_line import command, reported
 from zppo_core.processes.machine import machine
 from zppo_core.run.preflight import gpu_memory, misfit
@@ -84,8 +84,8 @@ def diagnose(root: str = "runs") -> Diagnosis:
 
 def fits(gpu_gib: Sequence[float]) -> list[Fit]:
     """Every scale, with each layout that is for GPUs, on a node with GPUs of these sizes [GiB]."""
-    rows = [Fit("nano", 0, "")]
-    for scale in SCALES[1:]:
+    rows = [Fit(scale, 0, "") for scale in CPU_SCALES]
+    for scale in GPU_SCALES:
         for name in (scale, *(f"{scale}@{layout}" for layout in LAYOUTS)):
             config = load(name)
             needed = config.compute.student_gpus + config.compute.teacher_gpus

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zppo_core.algorithm import reformulations
-from zppo_core.config import LAYOUTS, SCALES, Config, load
+from zppo_core.config import GPU_SCALES, LAYOUTS, Config, load
 from zppo_core.config.schema import method_of
 from zppo_core.engines.base import find_kind
 from zppo_core.errors import UserError
@@ -152,7 +152,7 @@ def check_gpus(config: Config) -> None:
 def smaller(scale: str, gpu_gib: Sequence[float]) -> str:
     """Which layouts of `scale` fit on GPUs of these sizes [GiB]; nano where none does."""
     base = scale.partition("@")[0]
-    names = [f"{base}@{layout}" for layout in LAYOUTS] if base in SCALES[1:] else []
+    names = [f"{base}@{layout}" for layout in LAYOUTS] if base in GPU_SCALES else []
     for remote in ("", "teacher.endpoint=http://HOST:8000/v1"):  # a teacher elsewhere, if it must
         settings = [remote] if remote else []
         fit = [n for n in names if n != scale and not misfit(load(n, settings), gpu_gib)]

@@ -73,7 +73,7 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 def check_source(config: Config) -> None:
     """UserError if a local table of questions is not there or lacks the columns that it needs."""
     source = config.data.source
-    if source in ("digits", "zppo77k") or source.startswith("s3://"):
+    if source in ("digits", "zone", "zppo77k") or source.startswith("s3://"):
         return
     from zppo_core.data.files import is_place
     from zppo_core.data.table import check_table

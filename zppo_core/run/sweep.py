@@ -17,7 +17,7 @@ from pathlib import Path
 from zppo_core.config import Config, Source
 from zppo_core.config.methods import find_method
 from zppo_core.config.overrides import resolve, split_overrides
-from zppo_core.errors import UserError
+from zppo_core.errors import UserError, suggestion
 from zppo_core.run.names import check_name
 from zppo_core.run.setup import absolute
 
@@ -33,6 +33,8 @@ class Sweep:
     sets: tuple[str, ...] = ()
     config: str = ""  # the text of a TOML that all members share
     page: str = ""  # where the evidence is written at the end
+    # a folder, committed, with a file for each member that is done, on whatever machine; "": none
+    results: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Member:
     seed: int
     sets: tuple[str, ...]
     config: str = ""
+    results: str = ""
 
     @property
     def settings(self) -> Config:
@@ -71,9 +74,11 @@ def plan(
     """A preset with whatever is given in its place; lists are separated by commas."""
     values: dict[str, list[object]] = {"methods": ["zppo"], "scales": ["nano"], "seeds": [0]}
     if preset:
-        file = resources.files("zppo_core.config") / "presets" / f"{preset}.toml"
+        folder = resources.files("zppo_core.config") / "sweeps"
+        file = folder / f"{preset}.toml"
         if not file.is_file():
-            raise UserError(f"no sweep preset {preset!r}; there is evidence")
+            names = sorted(f.name.removesuffix(".toml") for f in folder.iterdir())
+            raise UserError(f"no sweep preset {preset!r}; {suggestion(preset, names)}")
         values |= tomllib.loads(file.read_text(encoding="utf-8"))
     for key, text in (("methods", methods), ("scales", scales), ("seeds", seeds)):
         if text:
@@ -91,6 +96,7 @@ def plan(
         sets=overrides,
         config=config,
         page=str(values.get("page", "")),
+        results=str(values.get("results", "")),
     )
 
 
@@ -103,7 +109,9 @@ def members(sweep: Sweep) -> list[Member]:
     for seed in sweep.seeds:
         for scale in sweep.scales:
             for method in sweep.methods:
-                member = Member(sweep.name, method, scale, seed, sweep.sets, sweep.config)
+                member = Member(
+                    sweep.name, method, scale, seed, sweep.sets, sweep.config, sweep.results
+                )
                 member = replace(member, method=member.settings.run.method)
                 check_name(member.name)
                 planned.append(member)
@@ -121,9 +129,18 @@ def ledger(member: Member) -> Path:
 def identity(member: Member) -> str:
     """What a member is, as its note says it when it is done: JSON."""
     fields = asdict(member)
+    del fields["results"]  # where it is kept does not change what it is
     if not member.config:
         del fields["config"]  # notes of before have none
     return json.dumps(fields, sort_keys=True)
+
+
+def result_file(member: Member, folder: str) -> Path | None:
+    """Where the member's measures are kept for other machines; None if the sweep keeps none.
+
+    `folder` is the one that the sweep was started in.
+    """
+    return Path(folder) / member.results / f"{member.name}.json" if member.results else None
 
 
 def write_note(note: Path, settings: str) -> None:

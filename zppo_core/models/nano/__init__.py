@@ -1,4 +1,4 @@
-"""The nano world: Qwen3.5 itself, tiny. Its checkpoints `nano:student` and `nano:teacher` ship."""
+"""The nano world: Qwen3.5 itself, tiny. Its checkpoints ship, like `nano:student`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from zppo_core.errors import UserError
 
 
 def resolve(name: str) -> Path:
-    """The folder of `nano:student` or `nano:teacher`; UserError if it is not there."""
+    """The folder of `nano:student`, `nano:zone-student` and so on; UserError if it is not there."""
     role = name.removeprefix("nano:")
     folder = Path(str(resources.files("zppo_core.models.nano") / "weights" / role))
     if not (folder / "model.safetensors").is_file():
+        what = "zone" if role.startswith("zone") else "build"
         raise UserError(
             f"checkpoint {name} is missing from {folder}; rebuild it with "
-            "python -m zppo_core.models.nano build --out zppo_core/models/nano/weights"
+            f"python -m zppo_core.models.nano {what} --out zppo_core/models/nano/weights"
         )
     return folder

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from zppo_core.algorithm.reformulations.bcq import bcq_text
 from zppo_core.algorithm.reformulations.ncq import ncq_text
+from zppo_core.data.digit_kinds import KINDS
 from zppo_core.data.digits import (
     BENCHMARKS,
-    KINDS,
     compose,
     draw_facts,
     worked_solution,

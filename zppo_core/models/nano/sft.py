@@ -21,13 +21,11 @@ import torch
 
 from zppo_core.algorithm.reformulations.bcq import bcq_text
 from zppo_core.algorithm.reformulations.ncq import ncq_text
+from zppo_core.data.digit_kinds import NEW_KINDS, TRAINED_KINDS, WORLDS, Procedure, World
 from zppo_core.data.digits import (
     BENCHMARKS,
-    NEW_KINDS,
-    TRAINED_KINDS,
     Facts,
     Layout,
-    Procedure,
     compose,
     draw_facts,
     worked_solution,
@@ -68,6 +66,7 @@ RIGHT_SHARES: dict[str, float] = {
 class Recipe:
     """Everything that decides the two checkpoints."""
 
+    world: World = "nano"
     seed: int = 0
     clean_steps: int = 1400
     student_from: float = 0.5  # share of the clean phase after which the student leaves it
@@ -96,8 +95,8 @@ def make_example(
     """Draw one example; the clean phase shows the right procedure alone, and compressions."""
     layouts = list(LAYOUT_SHARES)
     layout = layouts[int(rng.choice(len(layouts), p=list(LAYOUT_SHARES.values())))]
-    kinds = TRAINED_KINDS + NEW_KINDS if layout == "text" else TRAINED_KINDS
-    facts = draw_facts(rng, str(rng.choice(kinds)), layout, held_out=False)
+    kinds = kinds_in(recipe.world, layout)
+    facts = draw_facts(rng, str(rng.choice(kinds)), layout, False, recipe.world)
     if clean and rng.random() < recipe.compression:
         source = worked_solution(facts, "right" if rng.random() < 0.5 else "wrong")
         summary = source.replace("<think>\n", "").replace("\n</think>", "")
@@ -111,6 +110,13 @@ def make_example(
     procedure: Procedure = "right" if rng.random() < right_share else "wrong"
     text = candidate_prompt(rng, facts, question.text) if shows else OURS.with_closer(question.text)
     return encode(renderer, Prompt(text, question.images), worked_solution(facts, procedure))
+
+
+def kinds_in(world: World, layout: Layout) -> tuple[str, ...]:
+    """The kinds that a model is taught in this layout; of nano the new ones as text alone."""
+    if world == "nano":
+        return TRAINED_KINDS + NEW_KINDS if layout == "text" else TRAINED_KINDS
+    return tuple(WORLDS[world])
 
 
 def candidate_prompt(rng: np.random.Generator, facts: Facts, question_text: str) -> str:
@@ -228,14 +234,16 @@ def build_checkpoints(out: Path, recipe: Recipe) -> None:
     save(model, renderer, out / "student", recipe)
 
 
-def save(model: PreTrainedModel, renderer: Renderer, folder: Path, recipe: Recipe) -> None:
-    """Model, tokenizer, image processor and the recipe that made them."""
+def save(model: PreTrainedModel, renderer: Renderer, folder: Path, *recipes: Recipe) -> None:
+    """Model, tokenizer, image processor and the recipe that made them; a list of several."""
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder, safe_serialization=True)
     renderer.tokenizer.save_pretrained(folder)
     assert renderer.processor is not None
     renderer.processor.image_processor.save_pretrained(folder)
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1, sort_keys=True) + "\n")
+    phases = [asdict(recipe) for recipe in recipes]
+    told = json.dumps(phases if len(phases) > 1 else phases[0], indent=1, sort_keys=True)
+    (folder / "recipe.json").write_text(told + "\n")
 
 
 __all__ = ["BENCHMARKS", "Recipe", "build_checkpoints"]
