@@ -18,6 +18,7 @@ import re
 import shutil
 import signal
 import sys
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -326,14 +327,14 @@ def table(trials: list[dict[str, Any]]) -> str:
         m.group(1) for k in kills if (m := re.search(r"(checkpoints|journal)/", k["at"]))
     )
     equal = sum(not t["differing"] for t in trials)
-    return (
-        "\n".join(rows)
-        + f"\n\n{len(kills)} kills in {len(trials)} runs, {parts['checkpoints']} in "
-        f"a checkpoint and {parts['journal']} in a unit of the journal: {equal} of {len(trials)} "
-        "ended as the run that was never killed, bit for bit. Processes that outlived their task: "
+    words = (
+        f"{len(kills)} kills in {len(trials)} runs, {parts['checkpoints']} in a checkpoint and "
+        f"{parts['journal']} in a unit of the journal: {equal} of {len(trials)} ended as the run "
+        "that was never killed, bit for bit. Processes that outlived their task: "
         f"{sum(k['outlived'] for k in kills)}. Half-written files after a sweep: "
-        f"{sum(len(t['left']) for t in trials)}.\n"
+        f"{sum(len(t['left']) for t in trials)}."
     )
+    return "\n".join([*rows, "", textwrap.fill(words, 118), ""])
 
 
 def recorded(base: Path) -> list[dict[str, Any]]:
