@@ -31,7 +31,7 @@ from zppo_core.run.draws import draw_beforehand
 from zppo_core.run.heartbeat import Heartbeat
 from zppo_core.run.loop import Listening, advance
 from zppo_core.run.preflight import check_stores
-from zppo_core.run.setup import open_run
+from zppo_core.run.setup import open_run, sweep_stores
 from zppo_core.run.spec import Run
 from zppo_core.store.checkpoint import Checkpoint, latest_checkpoint
 from zppo_core.types import Grade, Question
@@ -115,6 +115,7 @@ def train(
     for share in scores.plan(run):
         scores.evaluate(run, share, alone=False)
     scores.conclude(run)
+    sweep_stores(run)
     database.ingest(run.journal, run.key, run.database)
     return Trained(run, tables.summary(run.database, run.key))
 

@@ -10,16 +10,15 @@ from steps.cards.page import Card
 from steps.cards.places import next_steps
 from steps.cards.summary import draw
 from steps.ending import ending
+from zppo_core.run.setup import sweep_stores
 from zppo_core.run.spec import Artifact, Run
-from zppo_core.store.checkpoint import sweep_remains
 
 
 def aggregate(setup: Artifact, card: Card | None = None) -> dict[str, object]:
     """Ingest every committed unit (twice changes nothing); the run's tables as text and data."""
     run = Run.of(setup)
     conclude(run)
-    sweep_remains(run.store, run.key)  # of tasks that were killed on the way
-    sweep_remains(run.cache, "")
+    sweep_stores(run)
     counts = database.ingest(run.journal, run.key, run.database)
     summary = tables.summary(run.database, run.key)
     text = tables.summary_text(summary)

@@ -24,6 +24,7 @@ from zppo_core.run.changes import (
 )
 from zppo_core.run.names import check_apart, check_name
 from zppo_core.run.spec import Run
+from zppo_core.store.checkpoint import sweep_remains
 from zppo_core.store.journal import Journal
 
 # what may change in the life of a run: where things are and how they are reached
@@ -128,3 +129,9 @@ def _tight(value: Any) -> Any:
 def absolute(path: str) -> str:
     """A local path made independent of the working directory; URLs as they are."""
     return path if "://" in path else os.path.abspath(path)
+
+
+def sweep_stores(run: Run) -> None:
+    """Delete what tasks that were killed had begun to write, in the run's store and its cache."""
+    sweep_remains(run.store, run.key)
+    sweep_remains(run.cache, "")

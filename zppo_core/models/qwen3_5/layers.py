@@ -46,7 +46,9 @@ def delta_heads(
 
 def delta_gates(m: qwen.Qwen3_5GatedDeltaNet, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """beta and g (log decay), both (rows, T, heads); the latter in float32 or float64."""
-    return m.in_proj_b(x).sigmoid(), pointwise.log_decay(m.in_proj_a(x), m.dt_bias, m.A_log)
+    # in this order: gradients of x are summed in the order of the operations, to the last bit
+    g = pointwise.log_decay(m.in_proj_a(x), m.dt_bias, m.A_log)
+    return m.in_proj_b(x).sigmoid(), g
 
 
 def delta_output(m: qwen.Qwen3_5GatedDeltaNet, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
