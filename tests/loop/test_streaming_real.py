@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from steps.start import open_run
 from zppo_core.config import load
 from zppo_core.engines.base import ForwardingEngine
 from zppo_core.models.weights import weight_hash
 from zppo_core.records.schema import decode
 from zppo_core.run.loop import one_step
 from zppo_core.run.session import Session, open_session
+from zppo_core.run.setup import open_run
 from zppo_core.run.spec import Run
 from zppo_core.run.verify import UNTOLD
 from zppo_core.store.objects import open_store
@@ -71,7 +71,7 @@ def test_nano_engines_that_stream_leave_the_same_journal_and_weights(tmp_path) -
             "rollout.new_prompts=12",
             "data.train_questions=120",
         ]
-        run = Run.of(open_run("nano", "zppo", "0", ";".join(sets), "test", ""))
+        run = open_run(load("nano", sets), "test")
         world = open_session(
             load("nano", sets),
             open_store(f"{folder}/cache"),

@@ -122,7 +122,8 @@ class TeacherConfig:
     concurrency: Count = 64  # requests at once to the endpoint
     thinking: bool = True
     rollouts: Count = 4  # G_T
-    # "augmented" draws only for questions that can still enter under the cap; "hard" for all of
+    # "augmented" draws only for questions that can still enter under the cap, and for some on a
+    # guess where the teacher's engine takes requests while others are at work; "hard" for all of
     # X_hard as the paper does. Both give the same training prompts (method, section 2).
     scope: Literal["augmented", "hard"] = "augmented"
     prefill: Share = 0.0  # share of the corpus whose visit-0 draws `cache_teacher` makes beforehand
