@@ -199,4 +199,4 @@ def test_any_answer_has_a_score(kind, answer):
 def test_a_hostile_answer_takes_little_time(kind, text):
     start = time.perf_counter()
     hostile(kind, text)
-    assert time.perf_counter() - start < 5.0
+    assert time.perf_counter() - start < 20.0  # a second on a quiet machine

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 import pytest
 from cases import Case, data_of, failures, read, spelled
+from PIL import ImageFile
 from whole_run import database_journal
 
 from eval.harness import Part
@@ -51,7 +52,12 @@ def test_each_table_is_read_or_refused_in_one_line(
     assert not (tmp_path / "pwned").exists()
 
 
-def test_each_picture_is_read_or_refused_and_costs_no_more_than_its_limit() -> None:
+def test_each_picture_is_read_or_refused_and_costs_no_more_than_its_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Pillow's own default: scorers that other tests import allow cut pictures in the whole process
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)
+
     def outcome(case: Case) -> str:
         data, said = data_of(case), set()
         for reader in (

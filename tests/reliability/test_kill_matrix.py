@@ -13,7 +13,6 @@ import pytest
 from whole_run import SMALL, concluded, opened, trained, whole
 
 from zppo_core.run.setup import sweep_stores
-from zppo_core.run.spec import Run
 from zppo_core.store.objects import LocalStore
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +88,7 @@ def test_what_killed_writers_left_is_swept_by_the_end_of_a_run(tmp_path: Path) -
     before = time.time() - 4000
     for path in old:
         os.utime(path, (before, before))
-    sweep_stores(Run.of(setup))
+    sweep_stores(setup)
     assert not [path for path in old if path.exists()]
     assert all(path.exists() for path in new)
     assert LocalStore(tmp_path / "runs").sweep(older=0.0) == 2
