@@ -119,8 +119,9 @@ def forecast(config: Config, rates: Rates, workers: int, shared: bool = False) -
     asked = sum(expected_of(b, evaluation.limit) for b in names)
     parts = sum(math.ceil(expected_of(b, evaluation.limit) / evaluation.shard) or 1 for b in names)
     models = 1 if shared else ROLES
-    at_once = max(min(workers, parts), 1)
-    each = parts * (rates.start + rates.marking) + asked * models * rates.answer
+    shares = min(evaluation.tasks or parts, parts)  # tasks, each with some of the parts
+    at_once = max(min(workers, shares), 1)
+    each = shares * rates.start + parts * rates.marking + asked * models * rates.answer
     return Forecast(
         {
             "tasks without a model": LIGHT * rates.task,
@@ -207,9 +208,9 @@ def trial(config: Config, folder: Path) -> Run:
     while done < TRIAL_STEPS and (done == 0 or time.monotonic() - began < BUDGET):
         done = advance(run, done, fresh=False)
     run = run.with_steps(done)
-    items = scores.plan(run)
+    items = [item for share in scores.plan(run) for item in share]
     for item in (items[0], *items[-1:]) if len(items) > 1 else items:
-        scores.evaluate(run, item, alone=False)
+        scores.evaluate(run, [item], alone=False)
         if time.monotonic() - began > BUDGET:
             break
     database.ingest(run.journal, run.key, run.database)
@@ -236,6 +237,7 @@ def rates_of(connection: duckdb.DuckDBPyConnection, run: str) -> Rates:
     answers = one("SELECT count(*) FROM eval_samples WHERE run_key = ?")
     answering = one("SELECT sum(seconds) FROM eval_samples WHERE run_key = ?")
     marking = one(f"{stage} LIKE 'evaluate/%'") - answering
+    marked = one("SELECT count(DISTINCT benchmark) FROM eval_scores WHERE run_key = ?")
     return Rates(
         how="a trial",
         task=0.0,
@@ -243,7 +245,7 @@ def rates_of(connection: duckdb.DuckDBPyConnection, run: str) -> Rates:
         corpus=one(f"{stage} = 'prepare_data'"),
         draw=drawn / questions if questions else 0.0,
         opening=max(opening, 0.0),
-        marking=max(marking, 0.0) / max(one(f"{stages} 'evaluate/%'"), 1),
+        marking=max(marking, 0.0) / max(marked, 1),
         steps={str(phase): float(seconds) for phase, seconds in query(connection, spent, [run])},
         answer=answering / max(answers, 1),
     )

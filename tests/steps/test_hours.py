@@ -52,6 +52,13 @@ def test_the_forecast_of_make_run_is_what_its_parts_add_up_to() -> None:
     assert stages["evaluate"] == pytest.approx(6 * per_benchmark / 2)
 
 
+def test_tasks_that_share_the_suite_start_once_and_run_side_by_side_no_more_than_they_are() -> None:
+    answers = 6 * (0.7 + 300 * 3 * 0.02)
+    for tasks, at_once in ((1, 1), (2, 2), (3, 2)):
+        stages = forecast(nano(f"evaluation.tasks={tasks}"), RATES, 2).stages
+        assert stages["evaluate"] == pytest.approx((tasks * 4.0 + answers) / at_once)
+
+
 def test_a_method_takes_the_phases_that_it_has() -> None:
     of = {m: step_of(nano(f"run.method={m}"), RATES) for m in ("zppo", "grpo_replay", "grpo")}
     assert of["zppo"] == sum(PHASES.values())

@@ -17,13 +17,13 @@ from zppo_core.cluster.actors import Actor, answers, told
 from zppo_core.cluster.layout import Place
 from zppo_core.cluster.parcels import Arrays, Weights, as_arrays
 from zppo_core.config import Config
-from zppo_core.engines.base import BaseEngine, kind_of, ordered
+from zppo_core.engines.base import StreamingEngine, kind_of
 from zppo_core.engines.factory import Teacher, student_engine, teachers
 from zppo_core.engines.pool import EnginePool
 from zppo_core.models.threads import set_threads
 from zppo_core.processes.startup import hurry
 from zppo_core.protocols import Engine, Finished, Progress, Sampling
-from zppo_core.types import Completion, Prompt
+from zppo_core.types import Prompt
 
 if TYPE_CHECKING:
     import torch
@@ -128,7 +128,7 @@ class EngineHost:
             engine.close()
 
 
-class ActorEngine(BaseEngine):
+class ActorEngine(StreamingEngine):
     """`engines.base.Engine` of a role in an actor."""
 
     def __init__(self, actor: Actor, role: str, facts: About) -> None:
@@ -143,16 +143,6 @@ class ActorEngine(BaseEngine):
     @property
     def joins(self) -> bool:
         return self._joins
-
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        seeds: Sequence[int],
-        progress: Progress | None = None,
-    ) -> list[tuple[Completion, ...]]:
-        """`sampling.n` completions for each prompt, in order; see `engines.base.Engine`."""
-        return ordered(self.stream(prompts, sampling, seeds, progress), len(prompts))
 
     def stream(
         self,

@@ -67,12 +67,13 @@ def kind_of(config: Config) -> EngineKind:
     return find_kind(config.compute.engine)
 
 
-class BaseEngine:
+class BaseEngine(ABC):
     """The abilities that an engine may do without; a kind of one's own may begin here.
 
     As it stands here, an engine does one batch after the other.
     """
 
+    @abstractmethod
     def generate(
         self,
         prompts: Sequence[Prompt],
@@ -81,7 +82,6 @@ class BaseEngine:
         progress: Progress | None = None,
     ) -> list[tuple[Completion, ...]]:
         """See `zppo_core.protocols.Engine`."""
-        raise NotImplementedError
 
     @property
     def joins(self) -> bool:
@@ -112,11 +112,39 @@ class BaseEngine:
         """A file of the weights for all engines of one host; empty: each takes them by itself."""
         return nullcontext("")
 
-    def sleep(self) -> None:
-        """Leave the GPU to others until it is asked next; nothing to leave."""
+    def sleep(self) -> None:  # noqa: B027 - most have no GPU to leave
+        """Leave the GPU to others until it is asked next."""
 
-    def close(self) -> None:
-        """End its processes; it has none."""
+    def close(self) -> None:  # noqa: B027 - most have no process to end
+        """End its processes."""
+
+
+class StreamingEngine(BaseEngine):
+    """An engine that gives each group back as it finishes, and takes requests meanwhile."""
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[tuple[Completion, ...]]:
+        """The groups of a stream in the prompts' order; see `zppo_core.protocols.Engine`."""
+        return ordered(self.stream(prompts, sampling, seeds, progress), len(prompts))
+
+    @property
+    def joins(self) -> bool:
+        return True
+
+    @abstractmethod
+    def stream(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> Iterator[list[Finished]]:
+        """See `zppo_core.protocols.Engine`."""
 
 
 class ForwardingEngine(ABC):

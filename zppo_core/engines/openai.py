@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from zppo_core.engines.base import BaseEngine, ordered
+from zppo_core.engines.base import StreamingEngine
 from zppo_core.errors import UserError
 from zppo_core.protocols import Finished, Progress, Sampling
 from zppo_core.types import Completion, Prompt, whole_characters
@@ -29,7 +29,7 @@ MAGIC = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "w
 
 
 @dataclass
-class OpenAIEngine(BaseEngine):
+class OpenAIEngine(StreamingEngine):
     """`engines.base.Engine` over `base_url`/chat/completions, up to `concurrency` requests at once.
 
     The `openai` client sends, waits as `Retry-After` asks and tries again, up to `retries` times.
@@ -54,20 +54,6 @@ class OpenAIEngine(BaseEngine):
     def __post_init__(self) -> None:
         self.name = self.model
         self._slots = BoundedSemaphore(self.concurrency)  # of all calls together
-
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        seeds: Sequence[int],
-        progress: Progress | None = None,
-    ) -> list[tuple[Completion, ...]]:
-        """`sampling.n` completions for each prompt, in order; UserError if the endpoint fails."""
-        return ordered(self.stream(prompts, sampling, seeds, progress), len(prompts))
-
-    @property
-    def joins(self) -> bool:
-        return True
 
     def stream(
         self,

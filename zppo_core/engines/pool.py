@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager, nullcontext
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
-from zppo_core.engines.base import ordered
+from zppo_core.engines.base import StreamingEngine
 from zppo_core.protocols import Engine, Finished, Progress, Sampling
-from zppo_core.types import Completion, Prompt
+from zppo_core.types import Prompt
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class EnginePool:
+class EnginePool(StreamingEngine):
     """`engines.base.Engine` over `engines`, which work at the same time in threads.
 
     A prompt goes to the engine that has the fewest at work, the first of them: where none are,
@@ -34,16 +34,6 @@ class EnginePool:
         self.name: str = engines[0].name
         self.version: int = engines[0].version
         self._lock, self._busy = threading.Lock(), [0] * len(engines)
-
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        seeds: Sequence[int],
-        progress: Progress | None = None,
-    ) -> list[tuple[Completion, ...]]:
-        """`sampling.n` completions for each prompt, in order; see `engines.base.Engine`."""
-        return ordered(self.stream(prompts, sampling, seeds, progress), len(prompts))
 
     @property
     def joins(self) -> bool:

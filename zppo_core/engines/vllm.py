@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from zppo_core.data.pixels import read_picture
-from zppo_core.engines.base import BaseEngine, ordered
+from zppo_core.engines.base import StreamingEngine
 from zppo_core.engines.vllm_loop import StepLoop
 from zppo_core.engines.vllm_weights import (
     Sources,
@@ -42,7 +42,7 @@ MAX_FORBIDDEN = 1024  # entries of a request's logit bias
 MAX_SEED = 2**62  # member i samples with seed + i, which must fit in 63 bits
 
 
-class VllmEngine(BaseEngine):
+class VllmEngine(StreamingEngine):
     """`engines.base.Engine` over a vLLM `LLM` of the model in `model`: folder, hub id or nano:….
 
     `transport` says how weights get there: "memory" where vLLM runs in this process, "file" where
@@ -121,23 +121,6 @@ class VllmEngine(BaseEngine):
     def context(self) -> int:
         return self.max_length
 
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        seeds: Sequence[int],
-        progress: Progress | None = None,
-    ) -> list[tuple[Completion, ...]]:
-        """`sampling.n` completions for each prompt, in order; see `engines.base.Engine`.
-
-        UserError if a prompt and its response do not fit the engine's `max_model_len`.
-        """
-        return ordered(self.stream(prompts, sampling, seeds, progress), len(prompts))
-
-    @property
-    def joins(self) -> bool:
-        return True
-
     def stream(
         self,
         prompts: Sequence[Prompt],
@@ -145,7 +128,10 @@ class VllmEngine(BaseEngine):
         seeds: Sequence[int],
         progress: Progress | None = None,
     ) -> Iterator[list[Finished]]:
-        """`generate` as it goes on; see `engines.base.Engine`."""
+        """Each prompt's completions as they come; see `zppo_core.protocols.Engine`.
+
+        UserError if a prompt and its response do not fit the engine's `max_model_len`.
+        """
         if self._unfit:
             raise RuntimeError("the engine has no whole weights: load_weights comes first")
         self.wake()
