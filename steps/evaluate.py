@@ -8,7 +8,7 @@ from eval.harness import ScoreRow
 from eval.protocol import Evaluator
 from eval.scores import Answers, Item, ItemShare
 from eval.suite import load
-from steps.cards.evaluation import examples_each, view
+from steps.cards.evaluation import examples_each, overview, view
 from steps.cards.page import Card, put
 from zppo_core.config.schema import method_of
 from zppo_core.run.spec import Artifact, Run
@@ -30,6 +30,7 @@ def evaluate(setup: Artifact, share: ItemShare, card: Card | None = None) -> Row
 def drawing(card: Card | None, share: ItemShare, run: Run) -> scores.Show:
     """Draws scores and answers on `card`, one item below the other; nothing without one."""
     page: list[str] = []
+    scored: Rows = []
 
     def show(
         item: Item, benchmark: Benchmark, rows: Rows, answers: Answers, exam: Evaluator
@@ -40,6 +41,7 @@ def drawing(card: Card | None, share: ItemShare, run: Run) -> scores.Show:
             part = f", part {item['index'] + 1} of {item['of']}" if item["of"] > 1 else ""
             method, most = method_of(config).name, examples_each(len(share))
             page.extend(view(benchmark, rows, answers, samples, part, config.scale, method, most))
-            put(card, *page)
+            scored.extend(rows)
+            put(card, *(overview(scored) if len(share) > 1 else []), *page)
 
     return show

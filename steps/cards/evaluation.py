@@ -34,6 +34,23 @@ def examples_each(benchmarks: int) -> int:
     return max(2, EXAMPLES // benchmarks)
 
 
+def overview(rows: Sequence[ScoreRow]) -> list[str]:
+    """Every score of a task with several benchmarks in one chart."""
+    names = dict.fromkeys(row["benchmark"] for row in rows)
+    chart = intervals(
+        "Accuracy with 95 % interval",
+        [
+            Interval(r["benchmark"], r["role"], r["score"], r["low"], r["high"])
+            for r in rows
+            if r["score"] is not None
+        ],
+    )
+    return [
+        head(f"{len(names)} benchmarks", "one below the other"),
+        f'<div class="charts">{chart}</div>',
+    ]
+
+
 def view(
     benchmark: Benchmark,
     rows: Sequence[ScoreRow],

@@ -64,9 +64,9 @@ def check_render_cost(config: Config) -> None:
     kinds = list(method_of(config).reformulations)
     job = [config.data.prompts, [kind for kind in kinds if not is_outside(kind)]]
     pool = killable.WorkerPool(f"{__name__}:render_samples", 1, RENDER_SECONDS, RENDER_MB)
-    fault = pool.map([job])[0].fault
+    why = pool.map([job])[0].fault
     pool.close()
-    if fault == "timeout" or "MemoryError" in fault or fault.startswith("the worker died"):
+    if why == "timeout" or "MemoryError" in why or why.startswith("the worker died"):
         raise UserError(
             f"{config.data.prompts}: a template takes more than {RENDER_SECONDS:g} s or "
             f"{RENDER_MB} MB for a sample; mend its loop or the number in it"
