@@ -7,7 +7,7 @@
 Any server that speaks OpenAI's chat protocol will do. The part after # is the model's name there.
 
 What to expect: before anything is loaded the address is asked for its models, so a wrong one ends
-the run in five seconds with one line. Then the teacher's draws are kept in the cache, so a second
+the run with one line. Then the teacher's draws are kept in the cache, so a second
 run on the same questions asks for few. At the end a line for each purpose says how many texts of
 the teacher the run used, and how many of its draws were right. Only the teacher's text comes back:
 it stands in prompts, and no gradient needs its weights.

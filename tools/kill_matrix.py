@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+import page_tables  # noqa: E402
 from same_run import differing, digests  # noqa: E402
 
 MARK = "ZPPO_KILL_MATRIX"  # in the environment of all that a trial starts
@@ -343,15 +344,6 @@ def recorded(base: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
-def write(report: Path, text: str) -> None:
-    """Put the table between its marks in a page, at the end if it has none."""
-    page = report.read_text()
-    if BEGIN not in page:
-        page = f"{page.rstrip()}\n\n{BEGIN}\n{END}\n"
-    before, _, rest = page.partition(BEGIN)
-    report.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.partition(END)[2]}")
-
-
 def warm() -> None:
     """Import what every fork needs, so that a fork begins at once."""
     import torch
@@ -389,7 +381,7 @@ def main() -> int:
             print(json.dumps(run(base, number, ray, options.most)), flush=True)
     trials = recorded(base)
     if options.report:
-        write(options.report, table(trials))
+        page_tables.put(options.report, BEGIN, END, table(trials))
     print(table(trials))
     return int(any(t["differing"] or t["left"] for t in trials))
 

@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+import page_tables  # noqa: E402
 
 BEGIN, END = "<!-- soak: by `make soak` -->", "<!-- end of the soak -->"
 SMALL = {
@@ -118,15 +119,6 @@ def table(samples: list[Sample]) -> str:
     )
 
 
-def write(report: Path, text: str) -> None:
-    """Put the table between its marks in a page, at the end if it has none."""
-    page = report.read_text()
-    if BEGIN not in page:
-        page = f"{page.rstrip()}\n\n{BEGIN}\n{END}\n"
-    before, _, rest = page.partition(BEGIN)
-    report.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.partition(END)[2]}")
-
-
 def main() -> int:
     """The command line above."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -141,7 +133,7 @@ def main() -> int:
         run(folder, options.steps)
     samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
     if options.report:
-        write(options.report, table(samples))
+        page_tables.put(options.report, BEGIN, END, table(samples))
     print(table(samples))
     return 0
 

@@ -106,7 +106,9 @@ def test_the_table_goes_between_its_marks_and_leaves_the_rest(tmp_path: Path, te
         "ray": False,
     }
     for _ in range(2):
-        kill_matrix.write(page, kill_matrix.table([trial]))
+        kill_matrix.page_tables.put(
+            page, kill_matrix.BEGIN, kill_matrix.END, kill_matrix.table([trial])
+        )
     written = page.read_text()
     assert written.startswith(text.strip())
     assert written.count("| epoch | 1 | 0 | 0 | 1 | 0 |") == 1
