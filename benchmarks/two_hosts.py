@@ -1,11 +1,12 @@
-"""Two nodes, one update: network namespaces as nodes, S3 on one of them, the other one killed.
+"""Two nodes, one update: network namespaces as nodes, S3 on one of them; each part is killed.
 
     sudo python benchmarks/two_hosts.py
 
 A Ray of two `ray start` has a rank and an engine on each node, over a virtual link. The flow runs
 once undisturbed, then once for each victim: node b, the head, an engine on b, a rank on b. The
 victim is killed in the middle of an update, what is gone is started again, and the run resumed. All
-weights must be equal, bit for bit. Appends what it saw to benchmarks/results/two_hosts.txt.
+weights must be equal, bit for bit, and a line must say who died. Appends what it saw to
+benchmarks/results/two_hosts.txt.
 
     sudo python benchmarks/two_hosts.py head rank     # these victims alone
 """
@@ -257,7 +258,7 @@ def struck(cluster: Cluster, folder: Path, victim: str, whole: str) -> tuple[lis
         print(again[-3000:])
     result = weights(name)
     same = result == whole != ""
-    holds = bool(same and died and flowing.returncode and not resumed.returncode)
+    holds = bool(last and same and died and flowing.returncode and not resumed.returncode)
     said = last[-1].split("] ")[-1][:150] if last else "nothing of it: " + failed[-300:]
     return [
         f"{victim} killed ({died} processes) after the second step's last rollouts: the flow ended "
@@ -271,7 +272,7 @@ VICTIMS = ("node", "head", "engine", "rank")
 
 
 def main(victims: Sequence[str] = VICTIMS) -> int:
-    """The undisturbed run and one for each victim; 0 if all weights are equal."""
+    """The undisturbed run and one for each victim; 0 if all of it held."""
     if unknown := set(victims) - set(VICTIMS):
         print(f"no victim {min(unknown)}; there are {', '.join(VICTIMS)}")
         return 2
