@@ -10,6 +10,7 @@ from zppo_core.config import load
 from zppo_core.engines.base import KINDS, BaseEngine, EngineKind, find_kind
 from zppo_core.errors import UserError
 from zppo_core.run.preflight import check
+from zppo_core.types import Completion
 
 FILE = ROOT / "examples" / "fixed_teacher.py"
 ENGINE = f"{FILE}:KIND"
@@ -43,7 +44,11 @@ def test_the_products_own_engines_are_found_the_same_way() -> None:
 
 
 def test_an_engine_without_a_gpu_has_nothing_to_leave_or_to_end() -> None:
-    engine = BaseEngine()
+    class Silent(BaseEngine):
+        def generate(self, *_: object) -> list[tuple[Completion, ...]]:
+            return []
+
+    engine = Silent()
     engine.sleep()
     engine.close()
     with engine.staged({}) as path:
