@@ -17,6 +17,7 @@ class Command:
 # what a module's own main explains, with its example, is not said again here
 COMMANDS = {
     "run": Command("zppo_flow.py run", "train and evaluate", "zppo run --scale 4B --seed 1"),
+    "train": Command("steps.train:main", "the same in one process, without Metaflow", ""),
     "resume": Command(
         "zppo_flow.py resume", "go on with the latest run where it failed", "zppo resume"
     ),

@@ -22,11 +22,12 @@ from zppo_core.run.sweep import (
     write_note,
 )
 
-FLOW = Path(__file__).resolve().parents[1] / "flows" / "zppo_flow.py"
+FLOW = (str(Path(__file__).resolve().parents[1] / "flows" / "zppo_flow.py"), "run")
+PROCESS = ("-m", "steps.cli", "train")
 
 
 def run_member(member: Member, folder: str) -> dict[str, str]:
-    """Run the member's flow unless it is done; its name, status and log.
+    """Run the member unless it is done; its name, status and log.
 
     A failure is noted, not raised: the others go on, and the sweep says so at its end.
     """
@@ -38,7 +39,7 @@ def run_member(member: Member, folder: str) -> dict[str, str]:
     log = note.with_suffix(".log")
     with log.open("w") as output:
         process = subprocess.run(
-            [sys.executable, str(FLOW), "run", *arguments(member, note)],
+            [sys.executable, *(FLOW if member.flows else PROCESS), *arguments(member, note)],
             cwd=folder,
             env=environment(os.environ),
             stdout=output,

@@ -53,7 +53,11 @@ def test_a_flow_is_started_by_its_file_with_the_arguments_as_they_are(name, star
 
 @pytest.mark.parametrize(
     ("wrong", "remedy"),
-    [("tabel", "did you mean zppo table?"), ("trian", "it is one of zppo run, "), ("RUN", "run?")],
+    [
+        ("tabel", "did you mean zppo table?"),
+        ("xylophone", "it is one of zppo run, "),
+        ("RUN", "run?"),
+    ],
 )
 def test_an_unknown_command_is_one_line_with_the_nearest(wrong, remedy, capsys) -> None:
     assert cli.main([wrong]) == 2

@@ -32,7 +32,7 @@ sys.exit(3 if pathlib.Path("broken-" + name).exists() else 0)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     flow = tmp_path / "flow.py"
     flow.write_text(FLOW)
-    monkeypatch.setattr(steps_sweep, "FLOW", flow)
+    monkeypatch.setattr(steps_sweep, "FLOW", (str(flow),))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -190,3 +190,15 @@ def test_a_preset_s_page_is_written_from_the_sweep_s_own_database(folder, monkey
     assert steps_sweep.write_page(plan, str(folder)) == str(folder / "docs/evidence.md")
     database = str(folder / "here/all.duckdb")
     assert written == [(database, "mine", folder / "docs/evidence.md")]
+
+
+def test_a_sweep_without_flows_runs_its_members_as_plain_processes(folder, monkeypatch):
+    monkeypatch.setattr(steps_sweep, "PROCESS", (str(folder / "flow.py"),))
+    monkeypatch.setattr(steps_sweep, "FLOW", ("no-such-file.py",))
+    plan = replace(sweep.plan("", "trial", "grpo", "nano", "0", ""), flows=False)
+    (member,) = sweep.members(plan)
+    assert sweep.identity(member) == sweep.identity(replace(member, flows=True))
+    assert "--max-workers" not in sweep.arguments(member, folder / "note.json")
+    assert steps_sweep.run_member(member, str(folder))["status"] == "done"
+    assert ran(folder) == [member.name]
+    assert not sweep.plan("zone", "", "", "", "", "").flows

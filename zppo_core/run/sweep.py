@@ -35,6 +35,7 @@ class Sweep:
     page: str = ""  # where the evidence is written at the end
     # a folder, committed, with a file for each member that is done, on whatever machine; "": none
     results: str = ""
+    flows: bool = True  # whether a member is a Metaflow run with cards, or one plain process
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Member:
     sets: tuple[str, ...]
     config: str = ""
     results: str = ""
+    flows: bool = True
 
     @property
     def settings(self) -> Config:
@@ -97,6 +99,7 @@ def plan(
         config=config,
         page=str(values.get("page", "")),
         results=str(values.get("results", "")),
+        flows=bool(values.get("flows", True)),
     )
 
 
@@ -110,7 +113,14 @@ def members(sweep: Sweep) -> list[Member]:
         for scale in sweep.scales:
             for method in sweep.methods:
                 member = Member(
-                    sweep.name, method, scale, seed, sweep.sets, sweep.config, sweep.results
+                    sweep.name,
+                    method,
+                    scale,
+                    seed,
+                    sweep.sets,
+                    sweep.config,
+                    sweep.results,
+                    sweep.flows,
                 )
                 member = replace(member, method=member.settings.run.method)
                 check_name(member.name)
@@ -129,7 +139,7 @@ def ledger(member: Member) -> Path:
 def identity(member: Member) -> str:
     """What a member is, as its note says it when it is done: JSON."""
     fields = asdict(member)
-    del fields["results"]  # where it is kept does not change what it is
+    del fields["results"], fields["flows"]  # where it is kept, and runs, does not change what it is
     if not member.config:
         del fields["config"]  # notes of before have none
     return json.dumps(fields, sort_keys=True)
@@ -151,9 +161,11 @@ def write_note(note: Path, settings: str) -> None:
 
 
 def arguments(member: Member, note: Path) -> list[str]:
-    """The options of the member's flow; a TOML is written beside its note."""
+    """The options of the member's flow or process; a TOML is written beside its note."""
     options = ["--scale", member.scale, "--method", member.method, "--seed", str(member.seed)]
-    options += ["--name", member.name, "--max-workers", "1"]
+    options += ["--name", member.name]
+    if member.flows:
+        options += ["--max-workers", "1"]
     if member.config:
         file = note.with_suffix(".toml").absolute()
         file.write_text(member.config, encoding="utf-8")
