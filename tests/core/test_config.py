@@ -129,7 +129,7 @@ def test_a_preset_of_the_paper_names_its_student_and_changes_nothing_else(scale:
     assert load(scale).scale == scale
 
 
-def test_the_zone_is_nano_with_another_student_and_other_questions() -> None:
+def test_the_zone_is_nano_with_another_student_other_questions_and_rate() -> None:
     nano, zone = unlike_the_default(load("nano")), unlike_the_default(load("zone"))
     assert {k: v for k, v in zone.items() if nano.get(k) != v} == {
         "run.rollout_steps": 24,
@@ -137,6 +137,7 @@ def test_the_zone_is_nano_with_another_student_and_other_questions() -> None:
         "data.source": "zone",
         "student.model": "nano:zone-student",
         "teacher.model": "nano:zone-teacher",
+        "optimizer.lr": 2e-4,
         "evaluation.suite": "zone",
     }
     assert not nano.keys() - zone.keys()
