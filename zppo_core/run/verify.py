@@ -118,7 +118,7 @@ def verify(run: Run, step: int | None = None) -> Verdict:
             rows, files, differences = _compare(run.journal, witness, step)
             digest = ""
             if step + 1 in kept:
-                digest, recorded = _weights(session, checkpoint_of(run.store, run.key, step + 1))
+                digest, recorded = weights_of(session, checkpoint_of(run.store, run.key, step + 1))
                 differences += [] if digest == recorded else [f"weights after step {step}"]
         finally:
             session.close()
@@ -185,7 +185,7 @@ def _told(name: str, data: bytes | None) -> list[str]:
     return [repr({k: v for k, v in row.items() if k not in UNTOLD}) for row in rows]
 
 
-def _weights(session: Session, after: Checkpoint) -> tuple[str, str]:
+def weights_of(session: Session, after: Checkpoint) -> tuple[str, str]:
     """SHA-256 of the student as it is now, and as the checkpoint has it."""
     from safetensors.torch import load_file
 

@@ -1,0 +1,356 @@
+"""Does what is learnt on reformulated prompts reach the plain ones? `zppo mechanism RUN`.
+
+The run's journal is played again from its first step: nothing is sampled, every update is computed
+anew. At some of the steps, before the update:
+
+- the gradient of each group with something to teach, and each kind of group's part of the norm;
+- the transfer of each reformulated group: the cosine between its gradient and that of the loss on
+  its own right responses behind the *plain* prompt of the same question. Above zero, a small step
+  along the group's gradient makes these responses likelier where no candidates are shown. Beside it
+  the same with other questions' right responses, of the same category and of others;
+- in the world `zone`, the probability of the right procedure on plain, BCQ, NCQ and placebo
+  prompts of held-out questions. It is computed, not sampled.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eval.rates import ASKED, LAYOUTS, procedures, prompts
+from eval.render import number, signed, table
+from zppo_core.algorithm.rollouts import plain_ask
+from zppo_core.algorithm.train_groups import Suffix, TrainGroup, UpdateMetrics
+from zppo_core.data.digit_kinds import WORLDS, ZONE_EASY, ZONE_HARD
+from zppo_core.data.digits import Facts, draw_facts
+from zppo_core.errors import UserError
+from zppo_core.processes.command_line import command, reported
+from zppo_core.protocols import silent
+from zppo_core.run.changes import changes
+from zppo_core.run.loop import one_step
+from zppo_core.run.preflight import check_machine
+from zppo_core.run.resume import restore, same_beginning
+from zppo_core.run.session import Session, open_session
+from zppo_core.run.spec import Run
+from zppo_core.run.verify import aside, recorded_run, weights_of
+from zppo_core.store.checkpoint import checkpoint_of, steps
+from zppo_core.store.objects import LocalStore, open_store
+from zppo_core.streams import stream
+
+if TYPE_CHECKING:
+    import torch
+
+    from zppo_core.training.updater import Trainer
+
+PLAIN = ("plain", "replay")
+
+
+@dataclass(frozen=True)
+class Share:
+    """Groups of one kind with something to teach at a step, and the norm of their gradient's sum.
+
+    The loss is the token mean over all of the step's such groups, so the norms compare.
+    """
+
+    step: int
+    kind: str
+    groups: int
+    norm: float
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Cosines of a reformulated group's gradient with plain prompts before their right responses.
+
+    Plain prompts of the group's own question; the mean over other questions of the step and the
+    same category; and over those of other categories. None where there is none.
+    """
+
+    step: int
+    kind: str
+    category: str
+    same_question: float
+    same_category: float | None
+    other_categories: float | None
+
+
+@dataclass(frozen=True)
+class Chance:
+    """Mean probability of the right procedure on one kind of question and one sort of prompt."""
+
+    step: int
+    category: str
+    asked: str
+    probability: float
+
+
+@dataclass
+class Findings:
+    """What was measured of a run, in order; `same`: the weights at the end are the run's own."""
+
+    run: str
+    method: str
+    seed: int
+    shares: list[Share] = field(default_factory=list)
+    transfers: list[Transfer] = field(default_factory=list)
+    chances: list[Chance] = field(default_factory=list)
+    same: bool | None = None
+
+
+class Probe:
+    """A learner that looks at a step's groups before the first of its updates."""
+
+    def __init__(self, session: Session, trainer: Trainer, findings: Findings) -> None:
+        self.session, self.trainer, self.findings = session, trainer, findings
+        self.inner = session.roles.learner
+        self.looking = False
+
+    def score(self, groups: Sequence[TrainGroup]) -> list[tuple[np.ndarray, ...]]:
+        """As the learner does; the look comes before."""
+        if self.looking and groups:
+            self._look(groups)
+        return self.inner.score(groups)
+
+    def update(self, groups: Sequence[TrainGroup], tokens: int | None = None) -> UpdateMetrics:
+        """As the learner does."""
+        return self.inner.update(groups, tokens)
+
+    def _look(self, groups: Sequence[TrainGroup]) -> None:
+        step, corpus = self.session.state.step, self.session.corpus
+        total = sum(g.tokens for g in groups)
+        gradients = [self._gradient(g, total) for g in groups]
+        for kind in dict.fromkeys(g.kind for g in groups):
+            of_kind = [v for g, v in zip(groups, gradients, strict=True) if g.kind == kind]
+            norm = float(sum(of_kind[1:], of_kind[0]).norm())
+            self.findings.shares.append(Share(step, kind, len(of_kind), norm))
+        asked = [i for i, g in enumerate(groups) if g.kind not in PLAIN and _right(g)]
+        questions = [corpus[groups[i].uid.split("/")[1]] for i in asked]
+        directions = []
+        for i, question in zip(asked, questions, strict=True):
+            plain = plain_ask(question, "plain", self.session.roles, self.session.config)
+            encoded = self.session.roles.encode(plain.prompt)
+            directions.append(
+                self._gradient(replace(groups[i], prompt=encoded, suffixes=_right(groups[i])), None)
+            )
+        cosines = np.array([[_cosine(gradients[i], d) for d in directions] for i in asked])
+        for row, (i, question) in enumerate(zip(asked, questions, strict=True)):
+            apart = [
+                k for k, other in enumerate(questions) if other.id != question.id
+            ]  # a question may be asked in two ways
+            alike = [k for k in apart if questions[k].category == question.category]
+            others = [k for k in apart if questions[k].category != question.category]
+            self.findings.transfers.append(
+                Transfer(
+                    step,
+                    groups[i].kind,
+                    question.category,
+                    float(cosines[row, row]),
+                    _mean(cosines[row, alike]),
+                    _mean(cosines[row, others]),
+                )
+            )
+
+    def _gradient(self, group: TrainGroup, total: int | None) -> torch.Tensor:
+        """The loss's gradient on one group, flat; the weights and their gradients stay as before.
+
+        `total` tokens divide the loss; None: those of the group.
+        """
+        import torch
+
+        self.trainer.accumulate([group], total)
+        masters = self.trainer.masters
+        masters.fill()
+        flat = torch.cat([t.grad.flatten() for t in masters.tensors.values() if t.grad is not None])
+        masters.zero_grad()
+        return flat
+
+
+def mechanism(run: Run, every: int = 2, questions: int = 6) -> Findings:
+    """Play a finished run again and look at every `every`-th step.
+
+    `questions` of each category are asked for the probabilities, if the run is one of the zone's.
+    UserError if the run has no finished step, changed its settings, or trains on several processes.
+    """
+    kept = steps(run.store, run.key)
+    if not kept:
+        raise UserError(f"run {run.key} has no checkpoint; see zppo runs")
+    if changed := changes(run.journal):
+        raise UserError(f"{changed[0].field} changed in run {run.key}; look at one that kept it")
+    if run.config.optimizer.updates < 2:
+        raise UserError("optimizer.updates is 1: no groups are scored before the update to look at")
+    check_machine(run.config)
+    findings = Findings(run.key, run.config.run.method, run.config.run.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        session = open_session(run.config, LocalStore(folder), lambda phase: silent)
+        try:
+            same_beginning(session, run)
+            restore(session, None)
+            probe = _placed(session, findings)
+            facts = _facts(questions) if run.config.data.source == "zone" else []
+            while session.state.step < max(kept):
+                probe.looking = session.state.step % every == 0
+                if probe.looking:
+                    findings.chances += _chances(session, facts)
+                one_step(session, run)
+            findings.chances += _chances(session, facts)
+            now, recorded = weights_of(session, checkpoint_of(run.store, run.key, max(kept)))
+            findings.same = now == recorded
+        finally:
+            session.close()
+    return findings
+
+
+def _placed(session: Session, findings: Findings) -> Probe:
+    from zppo_core.training.updater import Trainer
+
+    if not isinstance(session.trainer, Trainer):
+        raise UserError("gradients of groups are looked at in one process; set compute.nodes=1")
+    probe = Probe(session, session.trainer, findings)
+    session.roles = replace(session.roles, learner=probe)
+    return probe
+
+
+def _right(group: TrainGroup) -> tuple[Suffix, ...]:
+    """The responses above the group's mean, each to be made likelier by one."""
+    return tuple(
+        replace(s, weights_T=np.ones_like(s.weights_T))
+        for s in group.suffixes
+        if len(s.weights_T) and s.weights_T[-1] > 0
+    )
+
+
+def _cosine(a: torch.Tensor, b: torch.Tensor) -> float:
+    import torch
+
+    return float(torch.nn.functional.cosine_similarity(a.double(), b.double(), dim=0))
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _facts(questions: int) -> list[Facts]:
+    rng = stream(0, "mechanism questions")
+    return [
+        draw_facts(rng, kind, LAYOUTS[i % len(LAYOUTS)], True, "zone")
+        for i in range(questions)
+        for kind in WORLDS["zone"]
+    ]
+
+
+def _chances(session: Session, facts: Sequence[Facts]) -> list[Chance]:
+    findings = []
+    for asked in ASKED if facts else ():
+        chances = procedures(session.model, session.renderer, facts, prompts(facts, asked, 0))
+        for category in dict.fromkeys(one.kind for one in facts):
+            values = [c for one, c in zip(facts, chances, strict=True) if one.kind == category]
+            findings.append(Chance(session.state.step, category, asked, sum(values) / len(values)))
+    return findings
+
+
+def read(path: Path) -> Findings:
+    """What `zppo mechanism --out` wrote; UserError if it is damaged."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return Findings(
+            kept["run"],
+            kept["method"],
+            kept["seed"],
+            [Share(**row) for row in kept["shares"]],
+            [Transfer(**row) for row in kept["transfers"]],
+            [Chance(**row) for row in kept["chances"]],
+            kept["same"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise UserError(f"{path} cannot be read ({fault!r}); write it by zppo mechanism") from None
+
+
+def text(findings: Findings, bins: int = 5) -> str:
+    """Three tables, Markdown, over `bins` parts of the run."""
+    last = max(s.step for s in findings.shares) + 1 if findings.shares else 1
+    edges = [round(last * i / bins) for i in range(bins + 1)]
+    parts = list(pairwise(edges))
+    names = [f"{a + 1}–{b}" for a, b in parts]
+    blocks = [_shares(findings, parts, names), _transfers(findings, parts, names)]
+    if findings.chances:
+        blocks.append(_probabilities(findings))
+    verdict = {True: "the run's own", False: "NOT the run's own", None: "not compared"}[
+        findings.same
+    ]
+    return "\n\n".join([*blocks, f"Weights after the last step: {verdict}."])
+
+
+def _shares(findings: Findings, parts: Sequence[tuple[int, int]], names: Sequence[str]) -> str:
+    rows = []
+    for kind in dict.fromkeys(s.kind for s in findings.shares):
+        cells = []
+        for a, b in parts:
+            inside = [s for s in findings.shares if a <= s.step < b]
+            whole = sum(s.norm for s in inside)
+            of_kind = sum(s.norm for s in inside if s.kind == kind)
+            cells.append(number(100 * of_kind / whole if whole else None))
+        rows.append([f"`{kind}`", *cells])
+    return "Share of the sum of norms, %\n\n" + table(["kind", *names], rows, "markdown", left=1)
+
+
+def _transfers(findings: Findings, parts: Sequence[tuple[int, int]], names: Sequence[str]) -> str:
+    rows = []
+    for kind in dict.fromkeys(t.kind for t in findings.transfers):
+        for which in ("same_question", "same_category", "other_categories"):
+            cells = []
+            for a, b in parts:
+                inside = [t for t in findings.transfers if t.kind == kind and a <= t.step < b]
+                values = [v for t in inside if (v := getattr(t, which)) is not None]
+                cells.append(signed(float(np.mean(values)), 2) if values else "–")
+            rows.append([f"`{kind}`", which.replace("_", " "), *cells])
+    columns = ["kind", "plain prompt of", *names]
+    return "Cosine with the plain direction\n\n" + table(columns, rows, "markdown", left=2)
+
+
+def _probabilities(findings: Findings) -> str:
+    seen = sorted({c.step for c in findings.chances})
+    chosen = sorted({seen[round(i * (len(seen) - 1) / 5)] for i in range(6)})
+    rows = []
+    for name, categories in (("hard", ZONE_HARD), ("easy", ZONE_EASY)):
+        for asked in ASKED:
+            cells = []
+            for step in chosen:
+                values = [
+                    c.probability
+                    for c in findings.chances
+                    if c.step == step and c.asked == asked and c.category in categories
+                ]
+                cells.append(f"{np.mean(values):.1e}")
+            rows.append([name, asked, *cells])
+    columns = ["questions", "prompt", *(f"after {s}" for s in chosen)]
+    return "Probability of the right procedure\n\n" + table(columns, rows, "markdown", left=2)
+
+
+@reported
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`zppo mechanism`; 0, 1 if the weights do not come out the same, or 2 with a line a fault."""
+    reader = command("mechanism", __doc__ or "", "zppo mechanism my-run --out my-run.json")
+    reader.add_argument("run", help="the run's key, or the path of its folder")
+    reader.add_argument("--every", type=int, default=2, help="steps; default: %(default)s")
+    reader.add_argument("--questions", type=int, default=6, help="of a category; %(default)s")
+    reader.add_argument("--store", default="runs", metavar="URL", help="default: %(default)s")
+    reader.add_argument("--out", type=Path, help="the findings as JSON")
+    options = reader.parse_args(arguments)
+    if options.every < 1 or options.questions < 1:
+        raise UserError("--every and --questions are at least 1")
+    above, slash, key = options.run.rstrip("/").rpartition("/")
+    store = open_store(above or "/") if slash else open_store(options.store)
+    with aside():
+        findings = mechanism(recorded_run(store, key), options.every, options.questions)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(asdict(findings)) + "\n", encoding="utf-8")
+    print(text(findings))
+    return 1 if findings.same is False else 0
