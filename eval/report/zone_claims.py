@@ -49,6 +49,9 @@ class Outcome:
     steps_to_half: int
     graduated: int
     right: Mapping[str, np.ndarray]
+    teacher_tokens: np.ndarray
+    code: str
+    machine: str
 
     @property
     def name(self) -> str:
@@ -112,6 +115,9 @@ def read(folder: Path) -> list[Outcome]:
                 kept["steps_to_half"] or steps + 1,
                 kept["graduated_at_zero"],
                 right,
+                np.array(kept["teacher_tokens"]),
+                kept["code_version"],
+                kept["machine"],
             )
         except (ValueError, KeyError, TypeError) as fault:
             raise UserError(f"{path} is damaged ({fault!r}); delete it and run the sweep") from None

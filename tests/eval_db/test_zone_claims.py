@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.report import zone, zone_claims
+from eval.report import zone, zone_claims, zone_page
 from eval.report.connection import open_database
 from eval.report.zone_claims import Claim, holm, sign_flips
 from zppo_core.config.methods import METHODS
@@ -31,6 +31,9 @@ def write(folder: Path, method: str, seed: int, level: float, scale: str = "zone
         "seed": seed,
         "curve": list(curve),
         "student_tokens": [1000 * (i + 1) for i in range(STEPS)],
+        "teacher_tokens": [10 * (i + 1) for i in range(STEPS)],
+        "code_version": "abc",
+        "machine": "a machine",
         "steps_to_half": zone.steps_to(curve, 0.5),
         "graduated_at_zero": int(100 * level),
         "asked": dict.fromkeys(ZONE_BENCHMARKS, 90),
@@ -140,3 +143,42 @@ def test_a_damaged_result_is_named(tmp_path) -> None:
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(UserError, match=r"a\.json is damaged"):
         zone_claims.read(tmp_path)
+
+
+def test_the_page_keeps_its_words_and_has_every_method_and_its_curve(tmp_path) -> None:
+    results = tmp_path / "results"
+    for seed in range(3):
+        write(results, "zppo", seed, 0.8)
+        write(results, "grpo_replay", seed, 0.2)
+        write(results, "of_ones_own", seed, 0.5)
+    page = tmp_path / "page.md"
+    page.write_text("# Before\n\n<!-- measured -->\nold\n<!-- /measured -->\n\nafter\n")
+    options = ["--results", str(results), "--page", str(page)]
+    assert zone.main(options) == 0
+    first = page.read_text()
+    assert zone.main(options) == 0
+    assert page.read_text() == first
+    assert first.startswith("# Before\n")
+    assert first.endswith("after\n")
+    assert "old" not in first
+    assert "9 runs of 8 rollout steps over 3 seeds, of 3 methods" in first
+    rows = [line for line in first.splitlines() if line.startswith("| `")]
+    assert [r.split("`")[1] for r in rows] == ["grpo_replay", "zppo", "of_ones_own"]
+    area = [float(r.split("|")[3].split("±")[0]) for r in rows]
+    assert area == pytest.approx([10, 40, 25], abs=0.5)
+    assert "ZPPO learns hard kinds sooner than GRPO with replay" in first
+    drawn = (tmp_path / zone_page.PICTURE).read_text()
+    assert "<svg" in drawn
+    assert zone.main(["--page", str(page)]) == 2
+
+
+def test_a_curve_is_smoothed_and_ends_at_the_fewest_tokens(tmp_path) -> None:
+    for seed in range(2):
+        write(tmp_path, "zppo", seed, 0.8)
+    runs = zone_claims.read(tmp_path)
+    steps, percents = zone_page.curve(runs)
+    assert list(steps) == [2, 3, 4, 5, 6, 7]
+    assert percents == pytest.approx([80 * i / 7 for i in range(1, 7)], abs=0.5)
+    tokens, at = zone_page.by_tokens(runs)
+    assert (tokens[0], tokens[-1]) == (0, STEPS)
+    assert at[-1] == pytest.approx(80, abs=1)

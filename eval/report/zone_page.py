@@ -1,0 +1,135 @@
+"""The page of the zone's sweep, from its result files: `zppo zone --results DIR --page PAGE`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from eval.render import number, table, wrapped
+from eval.report import zone_claims
+from eval.report.plot import Panel, Points, draw, save
+from eval.report.zone_claims import Outcome, Verdict, value
+
+START, END = "<!-- measured -->", "<!-- /measured -->"
+PICTURE = "pictures/zone_sweep.svg"
+GROUPS: dict[str, tuple[str, ...]] = {
+    "the paper's methods": (
+        *("grpo", "grpo_replay", "grpo_both", "grpo_replay_bcq", "grpo_replay_ncq", "zppo"),
+        *("off_distill_replay", "on_distill_replay"),
+    ),
+    "controls": (
+        *("zppo", "zppo_placebo", "grpo_replay_placebo_bcq", "grpo_replay_placebo_ncq"),
+        *("grpo_replay_shuffled_bcq", "grpo_replay_lorem", "grpo_replay_bcq_right_only"),
+        *("grpo_replay_bcq_wrong_only", "grpo_replay_again"),
+    ),
+}
+COST = ("zppo", "zppo_placebo", "grpo_replay", "grpo_replay_again", "on_distill_replay")
+SMOOTH = 3  # steps that a point of a curve is the mean of
+MEASURES = ("area", "steps_to_half", "graduated", "hard_VLM", "hard_LLM", "hard_Video", "new_hard")
+HEADS = ("area", "steps to ½", "graduates a step", "VLM", "LLM", "Video", "new hard kind", "easy")
+
+
+def write(outcomes: Sequence[Outcome], judged: Sequence[Verdict], path: Path) -> None:
+    """Replace the measured part of the page at `path`, and its picture.
+
+    The words around the marks stay; without marks the measured part is added at the end.
+    """
+    save(draw(panels(outcomes)), path.parent / PICTURE)
+    block = f"{START}\n\n{body(outcomes, judged)}\n{END}"
+    old = path.read_text(encoding="utf-8") if path.is_file() else ""
+    marked = re.compile(re.escape(START) + ".*" + re.escape(END), re.DOTALL)
+    new = marked.sub(lambda _: block, old) if marked.search(old) else f"{old}\n{block}\n".lstrip()
+    path.write_text(new, encoding="utf-8")
+
+
+def body(outcomes: Sequence[Outcome], judged: Sequence[Verdict]) -> str:
+    """What was measured, in Markdown: what ran, every method's means, curves, claims."""
+    seeds = sorted({o.seed for o in outcomes})
+    versions = ", ".join(sorted({o.code for o in outcomes}))
+    machines = "; ".join(sorted({o.machine for o in outcomes}))
+    steps = max(len(o.curve) for o in outcomes)
+    return "\n".join(
+        [
+            wrapped(
+                f"- {len(outcomes)} runs of {steps} rollout steps over {len(seeds)} seeds, of "
+                f"{len({o.name for o in outcomes})} methods.",
+                f"- Code: {versions}. Machine: {machines}.",
+                "Means over the seeds that are there, ± their standard deviation. `area` and the "
+                "columns of benchmarks are percent on hard kinds, `easy` on easy ones; tokens are "
+                "thousands that were generated in a run.",
+            ),
+            methods_table(outcomes),
+            f"![Accuracy on hard kinds over steps and tokens]({PICTURE})\n",
+            wrapped(
+                "Differences are of measures of one seed, with the 95 % interval of the "
+                "hierarchical bootstrap. `resolves` is the true difference that these seeds would "
+                "find four times out of five."
+            ),
+            zone_claims.text(judged),
+        ]
+    )
+
+
+def methods_table(outcomes: Sequence[Outcome]) -> str:
+    """A row for each method, in the sweep's order."""
+    rows = []
+    for name, runs in by_method(outcomes).items():
+        tokens = min(float(r.student_tokens[-1]) for r in runs)
+        cells = [spread([value(r, m, tokens, None) for r in runs]) for m in (*MEASURES, "easy")]
+        spent = [
+            number(float(np.mean([column(r)[-1] for r in runs])) / 1000, 0)
+            for column in (lambda r: r.student_tokens, lambda r: r.teacher_tokens)
+        ]
+        rows.append([f"`{name}`", str(len(runs)), *cells, *spent])
+    return table(["method", "seeds", *HEADS, "student k", "teacher k"], rows, "markdown")
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean ± standard deviation; the mean alone of a single value."""
+    mean = number(float(np.mean(values)))
+    return f"{mean} ± {number(float(np.std(values, ddof=1)))}" if len(values) > 1 else mean
+
+
+def by_method(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    """Runs by method, the paper's first, then controls, then others; seeds in order."""
+    order = list(dict.fromkeys(m for names in GROUPS.values() for m in names))
+    listed = [m for m in order if any(o.method == m for o in outcomes)]
+    others = sorted({o.method for o in outcomes} - set(order))
+    return {
+        m: sorted((o for o in outcomes if o.method == m), key=lambda o: o.seed)
+        for m in [*listed, *others]
+    }
+
+
+def panels(outcomes: Sequence[Outcome]) -> list[Panel]:
+    """Curves on hard kinds: the paper's methods, the controls, and over student tokens."""
+    runs = by_method(outcomes)
+    drawn = []
+    for title, names in GROUPS.items():
+        series = {m: curve(runs[m]) for m in names if m in runs}
+        if series:
+            drawn.append(Panel(title, "rollout step", "hard kinds, %", "line", series))
+    spent: Mapping[str, Points] = {m: by_tokens(runs[m]) for m in COST if m in runs}
+    if spent:
+        drawn.append(Panel("at equal tokens", "student tokens, k", "hard kinds, %", "line", spent))
+    return drawn
+
+
+def curve(runs: Sequence[Outcome]) -> Points:
+    """(step from 1, percent): the mean over runs, smoothed over `SMOOTH` steps."""
+    steps = min(len(r.curve) for r in runs)
+    mean = 100 * np.mean([r.curve[:steps] for r in runs], axis=0)
+    window = min(SMOOTH, steps)
+    smooth = np.convolve(mean, np.ones(window) / window, "valid")
+    return [i + (window + 1) / 2 for i in range(len(smooth))], smooth.tolist()
+
+
+def by_tokens(runs: Sequence[Outcome]) -> Points:
+    """(thousands of student tokens, percent) up to the fewest of the runs."""
+    last = min(float(r.student_tokens[-1]) for r in runs)
+    at = np.linspace(0, last, 25)
+    mean = np.mean([np.interp(at, r.student_tokens, r.curve) for r in runs], axis=0)
+    return (at / 1000).tolist(), (100 * mean).tolist()
