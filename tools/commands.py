@@ -43,11 +43,12 @@ NOT_HERE = {
     READERS: "names a file of the reader's",
     r"RUN/epoch|--step 39": "names a task or a step of the reader's run",
     r"(?:zppo|zppo_flow\.py) resume": "needs a run that failed",
+    r"trial\.duckdb|mechanism": "of runs that the page trains first",
     r"zppo nano build": "half an hour",
 }
 SHORT = " --set run.rollout_steps=2 --set data.train_questions=96 --set evaluation.limit=20"
 FIRST = (f"zppo run --name first{SHORT}", f"zppo run --name second --seed 1{SHORT}")
-WHOLE = re.compile(r"(?:zppo (?:run|sweep)|python flows/(?:zppo|sweep)_flow\.py run)\b")
+WHOLE = re.compile(r"(?:zppo (?:run|train|sweep)|python flows/(?:zppo|sweep)_flow\.py run)\b")
 VALUES = {"RUN_A": "first", "RUN_B": "second", "RUN": "first", "KEY": "first"}
 CHEAP = re.compile(r"zppo (?:doctor|plan(?!.*--hours)|memory|completion|cost --plan)\b")
 
