@@ -1,4 +1,4 @@
-"""The next step's plain rollouts before an update: whose weights, what is recorded, what repeats."""
+"""Plain rollouts of the next step before an update: whose weights, what is recorded, repeats."""
 
 import threading
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from scripted_world import MANY, Learner, Watched, World, changing, student_with
 from test_records import context_of
-from test_streaming import learned, never_right, teacher_answer
+from test_streaming import learned, teacher_answer
 
 from zppo_core.algorithm.rollout_step import rollout_step
 from zppo_core.algorithm.rollouts import StaleWeightsError
@@ -78,17 +78,20 @@ def rows_of(journal: Journal) -> dict[str, list[dict]]:
     }
 
 
+def steps_of(world: World, journal: Journal, kill: tuple[int, str] = (-1, "")) -> None:
+    for _ in range(STEPS):
+        step_of(world, journal, STEPS, kill)
+
+
 def run_of(folder, overlaps: bool, kill: tuple[int, str] = (-1, ""), joins: bool = False):
     """The journal and the updates of a run that dies once, and begins again without checkpoint."""
     journal = Journal(LocalStore(folder / "journal"), "j")
     if kill[0] >= 0:
         world = stale_world(folder / "cache", overlaps, joins)
         with pytest.raises(Killed):
-            for _ in range(STEPS):
-                step_of(world, journal, STEPS, kill)
+            steps_of(world, journal, kill)
     world = stale_world(folder / "cache", overlaps, joins)
-    for _ in range(STEPS):
-        step_of(world, journal, STEPS, (-1, ""))
+    steps_of(world, journal)
     return rows_of(journal), learned(world)
 
 

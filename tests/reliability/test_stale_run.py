@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from whole_run import opened, trained
+from whole_run import opened
 
 from zppo_core.models.weights import folder_hash
 from zppo_core.records.schema import decode
-from zppo_core.run.loop import advance
+from zppo_core.run.loop import After, advance, nobody
 from zppo_core.run.spec import Run
 from zppo_core.run.verify import verify
 from zppo_core.store.checkpoint import latest_checkpoint
@@ -42,12 +42,19 @@ def updates(run: Run) -> list[dict]:
     ]
 
 
+def tasks(run: Run, after: After = nobody) -> None:
+    """Every rollout step, task by task."""
+    done = 0
+    while done < run.rollout_steps:
+        done = advance(run, done, after=after)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> tuple[Run, str]:
     """Never killed."""
     folder = tmp_path_factory.mktemp("whole")
     run = opened(folder, STALE)
-    trained(run)
+    tasks(run)
     return run, weights(run, folder / "student")
 
 
@@ -82,12 +89,9 @@ def test_a_killed_run_ends_with_the_same_weights(whole, tmp_path, last) -> None:
             raise Killed
 
     run = opened(tmp_path, STALE)
-    done = 0
     with pytest.raises(Killed):
-        while done < run.rollout_steps:
-            done = advance(run, done, after=after)
-    while done < run.rollout_steps:
-        done = advance(run, done)
+        tasks(run, after)
+    tasks(run)
     assert updates(run) == updates(whole[0])
     assert weights(run, tmp_path / "student") == whole[1]
 
