@@ -34,6 +34,8 @@ from zppo_core.protocols import Sampling
 from zppo_core.records.codecs import AsksCodec, GroupsCodec, TeacherCodec
 from zppo_core.records.phases import Clock, PhaseRecorder
 from zppo_core.records.schema import decode
+from zppo_core.records.step_tables import cost_rows
+from zppo_core.run.metrics import metrics_of
 from zppo_core.run.session import TimedEngine
 from zppo_core.run.verify import UNTOLD
 from zppo_core.store.journal import Journal
@@ -277,6 +279,26 @@ def test_the_teacher_draws_while_the_student_samples(tmp_path) -> None:
         student.load_weights({}, 0)
 
 
+def test_teachers_draw_for_a_question_at_the_same_time(tmp_path) -> None:
+    first, second = threading.Event(), threading.Event()
+    student = ScriptedEngine(student_with(never_right).answer, "student", joins=True)
+
+    def draw(prompt: Prompt) -> bool:
+        return "<response>" not in prompt.text
+
+    one = Meeting(teacher_answer, "one", draw, first, second)
+    two = Meeting(lambda p, m: teacher_answer(p, m + 1), "two", draw, second, first)
+    sets = {"run.method": "zppo_teachers", "teacher.more_models": "two", **HARD}
+    world = World(tmp_path, student, one, **sets)
+    world.roles = replace(world.roles, teachers=(one, two))
+    result = world.step()
+    draws = next(iter(result.teacher.draws.values()))
+    asked = Prompt(world.corpus[draws[0].question_id].text)
+    assert [d.draw.text for d in draws] == [
+        teacher_answer(asked, i) for i in (*range(3), *range(1, 4))
+    ]
+
+
 def test_the_teacher_compresses_while_the_student_has_prompts(tmp_path) -> None:
     compressing, sampling = threading.Event(), threading.Event()
     count = iter(range(10**6))
@@ -356,6 +378,19 @@ def test_a_lazy_teacher_draws_for_no_more_than_the_cap_and_half_of_it(tmp_path) 
         asked = {asked_of(p).id for p in teacher.prompts if "<response>" not in p.text}
         assert set(result.teacher.draws) <= asked
         drawn[kind] = (list(result.teacher.draws), result.teacher.plan, asked)
+        # what is drawn without use is counted, by its tokens
+        questions = [p for p in teacher.prompts if "<response>" not in p.text]
+        unused = [p for p in questions if asked_of(p).id not in result.teacher.draws]
+        tokens = sum(len(teacher_answer(p, i).encode()) for p in unused for i in range(3))
+        assert result.spare == tokens
+        assert (tokens > 0) is (kind is OutOfOrder)
+        metrics = metrics_of(result, {"plain": 1.0})
+        assert metrics["tokens/spare"] == tokens
+        costs = {
+            (r["role"], r["activity"]): (r["tokens"], r["tokens_cap"])
+            for r in cost_rows(context_of(world, 0), result)
+        }
+        assert costs.get(("teacher", "spare"), (0, 0)) == (tokens, 0)
     assert drawn[Watched][:2] == drawn[OutOfOrder][:2]
     assert len(drawn[Watched][2]) == len(drawn[Watched][0])  # batches: no draw on a guess
     assert len(drawn[OutOfOrder][0]) < len(drawn[OutOfOrder][2]) <= 8 + 4

@@ -70,6 +70,7 @@ def rollout_step(
         # 4. reformulate; 5. student rollouts on the reformulated prompts
         reformulated = record("reformulate", lambda: reformulate(hard, teacher, ahead))
         augmented = record("augmented", lambda: ahead.groups(reformulated, "augmented"))
+    spare = ahead.spare(teacher.draws)
 
     # 6. the buffer from plain rollouts only, and update the student on all groups
     events: list[BufferEvent] = []
@@ -96,6 +97,7 @@ def rollout_step(
         update,
         tuple(events),
         len(state.buffer),
+        spare,
     )
 
 

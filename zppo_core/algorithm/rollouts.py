@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from zppo_core.algorithm.reformulation import floor_fraction
 from zppo_core.algorithm.step_types import Ask, Corpus, Roles, RolloutState, TeacherDraw
 from zppo_core.config import Config
 from zppo_core.config.schema import method_of
-from zppo_core.protocols import Progress, Sampling
+from zppo_core.processes.background import Background
+from zppo_core.protocols import Engine, Progress, Sampling
 from zppo_core.rewards.where import whole_turn
 from zppo_core.store.teacher_cache import Draw, DrawRequest
 from zppo_core.streams import derive_seed, stream
@@ -147,15 +149,25 @@ def draw_teacher(question_ids: Sequence[str], scene: Scene, progress: Progress) 
 def ask_teachers(
     question_ids: Sequence[str], visits: Mapping[str, int], scene: Scene, progress: Progress
 ) -> dict[str, list[Draw]]:
-    """G_T rollouts of every teacher for each question, not graded yet."""
+    """G_T rollouts of every teacher for each question, not graded yet.
+
+    The teachers draw at the same time if their engines take requests while others are at work.
+    """
     roles, config = scene.roles, scene.config
     sampling = Sampling(config.rollout.max_tokens, config.teacher.rollouts)
     asked = [(scene.corpus[q], visits.get(q, 0)) for q in question_ids]
     requests = [teacher_request(question, visit, roles, config) for question, visit in asked]
     drawn: dict[str, list[Draw]] = {q: [] for q in question_ids}
-    for teacher in roles.teachers:
-        outputs = roles.draws.draws(requests, teacher, sampling, progress)
-        for question_id, draws in zip(question_ids, outputs, strict=True):
+
+    def of(teacher: Engine) -> list[tuple[Draw, ...]]:
+        return roles.draws.draws(requests, teacher, sampling, progress)
+
+    several = len(roles.teachers) > 1 and all(teacher.joins for teacher in roles.teachers)
+    with Background() as beside:
+        begun = [beside.submit(partial(of, t)) for t in roles.teachers] if several else []
+        outputs = [one.result() for one in begun] or [of(t) for t in roles.teachers]
+    for answers in outputs:
+        for question_id, draws in zip(question_ids, answers, strict=True):
             drawn[question_id] += draws
     return drawn
 

@@ -152,3 +152,4 @@ class StepResult:
     update: UpdatePhase
     events: tuple[BufferEvent, ...]
     buffer_size: int
+    spare: int = 0  # tokens that teachers drew on a guess, for questions without use for them
