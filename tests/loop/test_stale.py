@@ -187,6 +187,7 @@ def test_without_a_process_of_its_own_the_student_samples_before_the_update(tmp_
     def record(phase, compute, ahead=0):
         value = compute()
         if ahead:
+            assert threading.current_thread() is threading.main_thread()
             did.append((phase, ahead, list(world.learner.did)))
         return value
 

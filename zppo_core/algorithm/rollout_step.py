@@ -58,7 +58,8 @@ def rollout_step(
 
     # 1. plain rollouts on X = X_new ∪ X_replay
     asks = plain_asks(scene)
-    cap = floor_fraction(config.reformulation.ratio, sum(ask.kind == "plain" for ask in asks))
+    new = sum(ask.kind == "plain" for ask in asks)
+    cap = floor_fraction(config.reformulation.ratio, new)
     with Background() as beside:
         ahead = Ahead(scene, beside, cap)
         plain = record("plain", lambda: ahead.groups(asks, "plain"))
