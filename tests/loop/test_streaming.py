@@ -378,22 +378,32 @@ def test_a_lazy_teacher_draws_for_no_more_than_the_cap_and_half_of_it(tmp_path) 
         asked = {asked_of(p).id for p in teacher.prompts if "<response>" not in p.text}
         assert set(result.teacher.draws) <= asked
         drawn[kind] = (list(result.teacher.draws), result.teacher.plan, asked)
-        # what is drawn without use is counted, by its tokens
-        questions = [p for p in teacher.prompts if "<response>" not in p.text]
-        unused = [p for p in questions if asked_of(p).id not in result.teacher.draws]
+    assert drawn[Watched][:2] == drawn[OutOfOrder][:2]
+    assert len(drawn[Watched][2]) == len(drawn[Watched][0])  # batches: no draw on a guess
+    assert len(drawn[OutOfOrder][0]) < len(drawn[OutOfOrder][2]) <= 8 + 4
+
+
+def test_tokens_drawn_without_use_are_a_cost_and_a_metric_once(tmp_path) -> None:
+    spent = {}
+    for kind, run in ((Watched, 0), (OutOfOrder, 0), (OutOfOrder, 1)):
+        student = kind(student_with(never_right).answer, "student")
+        teacher = kind(teacher_answer, "teacher")
+        sets = {"rollout.new_prompts": 24, "reformulation.ratio": 1 / 3}
+        world = World(tmp_path / kind.__name__, student, teacher, questions=MANY, **sets)
+        result = world.step()
+        asked = [p for p in teacher.prompts if "<response>" not in p.text]
+        unused = [p for p in asked if asked_of(p).id not in result.teacher.draws]
         tokens = sum(len(teacher_answer(p, i).encode()) for p in unused for i in range(3))
         assert result.spare == tokens
-        assert (tokens > 0) is (kind is OutOfOrder)
-        metrics = metrics_of(result, {"plain": 1.0})
-        assert metrics["tokens/spare"] == tokens
+        assert metrics_of(result, {"plain": 1.0})["tokens/spare"] == tokens
         costs = {
             (r["role"], r["activity"]): (r["tokens"], r["tokens_cap"])
             for r in cost_rows(context_of(world, 0), result)
         }
         assert costs.get(("teacher", "spare"), (0, 0)) == (tokens, 0)
-    assert drawn[Watched][:2] == drawn[OutOfOrder][:2]
-    assert len(drawn[Watched][2]) == len(drawn[Watched][0])  # batches: no draw on a guess
-    assert len(drawn[OutOfOrder][0]) < len(drawn[OutOfOrder][2]) <= 8 + 4
+        spent[kind, run] = tokens
+    assert spent[Watched, 0] == 0  # one batch after the other: no draw on a guess
+    assert spent[OutOfOrder, 0] > spent[OutOfOrder, 1]  # the second run has them from the cache
 
 
 def test_what_the_teacher_raises_ends_the_phase(tmp_path) -> None:
