@@ -416,7 +416,7 @@ def test_what_the_teacher_raises_ends_the_phase(tmp_path) -> None:
     with pytest.raises(ConnectionError, match="gone"):
         world.step()
     assert not [t for t in threading.enumerate() if t.name.startswith("background")]
-    assert len(student.asked) < 8 or world.phases == ["plain", "teacher"]
+    assert world.phases in (["plain"], ["plain", "teacher"])
 
 
 def test_an_engine_that_loses_a_prompt_of_a_stream_is_an_error(tmp_path) -> None:
