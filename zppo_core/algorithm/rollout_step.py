@@ -2,18 +2,26 @@
 
 Every phase goes through `record`, which commits its result to the run's journal or, after a crash,
 gives back what was committed. The invariant: every token with a gradient was sampled by the current
-student; teacher text stands in prompts alone. `ahead` has what could begin before its phase.
+student, or with `compute.staleness` by the one of an update ago; teacher text stands in prompts
+alone. `ahead` has what could begin before its phase.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from zppo_core.algorithm.augmentation_plan import hardest_first, plan_augmentations
 from zppo_core.algorithm.reformulation import floor_fraction, settled
 from zppo_core.algorithm.replay_buffer import BufferEvent
-from zppo_core.algorithm.rollouts import Drawn, Scene, StaleWeightsError, plain_ask
+from zppo_core.algorithm.rollouts import (
+    Drawn,
+    Scene,
+    StaleWeightsError,
+    plain_asks,
+    plain_groups,
+)
 from zppo_core.algorithm.step_types import (
     Ask,
     Corpus,
@@ -33,23 +41,27 @@ from zppo_core.types import Group
 
 
 def rollout_step(
-    state: RolloutState, roles: Roles, corpus: Corpus, config: Config, record: Record
+    state: RolloutState,
+    roles: Roles,
+    corpus: Corpus,
+    config: Config,
+    record: Record,
+    begin_next: bool = False,
 ) -> StepResult:
-    """Perform rollout step `state.step` and advance `state` (Algorithm 1)."""
+    """Perform rollout step `state.step` and advance `state` (Algorithm 1).
+
+    With `begin_next` the next step's plain rollouts are sampled by the weights of before the update
+    (`compute.staleness`, not of the paper).
+    """
     step, method = state.step, method_of(config)
+    scene = Scene(state, roles, corpus, config)
 
     # 1. plain rollouts on X = X_new ∪ X_replay
-    new = corpus.new_ids(step, config.rollout.new_prompts)
-    replayed: list[str] = []
-    if method.replay:
-        rng = stream(config.run.seed, "replay", step)
-        size = floor_fraction(config.replay.ratio, len(new))
-        replayed = state.buffer.sample(size, rng, exclude=new)
-    asks = [plain_ask(corpus[q], "plain", roles, config) for q in new]
-    asks += [plain_ask(corpus[q], "replay", roles, config) for q in replayed]
-    cap = floor_fraction(config.reformulation.ratio, len(new))
+    asks = plain_asks(scene)
+    new = sum(ask.kind == "plain" for ask in asks)
+    cap = floor_fraction(config.reformulation.ratio, new)
     with Background() as beside:
-        ahead = Ahead(Scene(state, roles, corpus, config), beside, cap)
+        ahead = Ahead(scene, beside, cap)
         plain = record("plain", lambda: ahead.groups(asks, "plain"))
         hard = [g for g in plain if g.accuracy < config.replay.threshold]
 
@@ -59,18 +71,23 @@ def rollout_step(
         # 4. reformulate; 5. student rollouts on the reformulated prompts
         reformulated = record("reformulate", lambda: reformulate(hard, teacher, ahead))
         augmented = record("augmented", lambda: ahead.groups(reformulated, "augmented"))
+    spare = ahead.spare(teacher.draws)
 
-    # 6. update the student on all groups, then the buffer from plain rollouts only
-    if method.objective.learns_from == "advantages":
-        kept = dynamic_groups(plain, augmented) if method.dynamic_sampling else [*plain, *augmented]
-        update = update_student(kept, state, roles, config)
-    else:
-        update = distill_student(plain, teacher, method.objective, state, roles)
+    # 6. the buffer from plain rollouts only, and update the student on all groups
     events: list[BufferEvent] = []
     if method.replay:
         events = state.buffer.update_all({g.question_id: g.accuracy for g in plain}, step)
     for group in plain:
         state.visits[group.question_id] = state.visits.get(group.question_id, 0) + 1
+    with Background() as beside:
+        if begin_next:
+            sample_next(scene, record, beside)
+        if method.objective.learns_from == "advantages":
+            lively = method.dynamic_sampling
+            kept = dynamic_groups(plain, augmented) if lively else [*plain, *augmented]
+            update = update_student(kept, state, roles, config)
+        else:
+            update = distill_student(plain, teacher, method.objective, state, roles)
     state.step += 1
     return StepResult(
         step,
@@ -81,7 +98,25 @@ def rollout_step(
         update,
         tuple(events),
         len(state.buffer),
+        spare,
     )
+
+
+def sample_next(scene: Scene, record: Record, beside: Background) -> None:
+    """Sample the next step's plain rollouts by the weights that are there now.
+
+    They are recorded before the update is, so that a killed run finds them and needs no weights of
+    before. `beside` the update where the student has no process or GPU in common with the learner.
+    """
+    following = replace(scene, ahead=scene.ahead + 1)
+
+    def sampled() -> None:
+        record("plain", lambda: plain_groups(following), ahead=1)
+
+    if scene.roles.overlaps:
+        beside.submit(sampled)
+    else:
+        sampled()
 
 
 def teacher_rollouts(

@@ -44,6 +44,15 @@ def validate(c: Config) -> None:
             "compute.teacher_tensor_parallel must divide compute.teacher_gpus (0: all of them)",
         ),
         (
+            c.compute.staleness == 0 or c.loss.importance_cap > 0,
+            "compute.staleness=1 needs importance weights; add --set loss.importance_cap=2",
+        ),
+        (
+            c.compute.staleness == 0 or objective.learns_from == "advantages",
+            "compute.staleness=1 is for methods that learn from advantages: distillation has no "
+            "importance weights; leave it 0",
+        ),
+        (
             c.compute.update_hosts == 1 or c.compute.ray != "",
             "compute.update_hosts needs a Ray of several nodes; set compute.ray to auto, or to "
             "its head's address like 10.0.0.1:6379",

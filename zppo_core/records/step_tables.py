@@ -167,6 +167,8 @@ def cost_rows(context: RecordContext, result: StepResult) -> list[dict[str, obje
     ]
     if len(updates) > 1:  # with I = 1 there is no pass for the old log-probabilities
         entries.append(("student", "rescore", *learned))
+    if result.spare:  # drawn on a guess: no part of the paper's account
+        entries.append(("teacher", "spare", result.spare, 0))
     if objective.teacher_weights:  # the teacher reads every token that is learned from
         entries.append(("teacher", "rescore", *learned))
     trained = sum(m.seconds for m in updates)
@@ -181,5 +183,5 @@ def cost_rows(context: RecordContext, result: StepResult) -> list[dict[str, obje
             "seconds": trained if activity == "train" else 0.0,
         }
         for role, activity, tokens, cap in entries
-        if cap
+        if cap or tokens
     ]
