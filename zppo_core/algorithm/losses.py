@@ -1,7 +1,8 @@
 """Losses as per-token components: the trainer sums them over the sampled tokens of a mini-batch.
 
-The clipped surrogate of section 4 (clip-higher and dual clip) and the divergence of section 7. A
-loss of one's own is a function of the same two arguments, named `package.module:function`.
+The clipped surrogate of section 4 (clip-higher and dual clip), the divergence of section 7, and
+those of rivals (docs/methods.md#rivals). A loss of one's own is a function of the same two
+arguments, named `package.module:function`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,11 @@ class Tokens(Protocol):
     @property
     def advantages(self) -> torch.Tensor:
         """Of the response that the token belongs to (section 3)."""
+        ...
+
+    @property
+    def lengths(self) -> list[int]:
+        """How many of the tokens belong to each response; responses stand one after the other."""
         ...
 
     @property
@@ -97,7 +103,32 @@ def divergence(tokens: Tokens, settings: LossConfig) -> torch.Tensor:
     return tokens.divergence
 
 
-COMPONENTS: dict[str, Component] = {"surrogate": surrogate, "divergence": divergence}
+def gspo(tokens: Tokens, settings: LossConfig) -> torch.Tensor:
+    """GSPO: the clipped surrogate of each response's own ratio (arXiv 2507.18071, eq. 5 and 7).
+
+    The ratio is the geometric mean over the response's tokens; each of them has the same term.
+    """
+    logs = (tokens.logp - tokens.old_logp).split(tokens.lengths)
+    ratio = torch.cat([part.mean().expand_as(part) for part in logs]).exp()
+    clipped = ratio.clamp(1.0 - settings.clip_low, 1.0 + settings.clip_high)
+    return torch.maximum(-tokens.advantages * ratio, -tokens.advantages * clipped)
+
+
+def cispo(tokens: Tokens, settings: LossConfig) -> torch.Tensor:
+    """CISPO: each log-probability weighted by its clipped ratio (arXiv 2506.13585, eq. 4 and 5).
+
+    The weight carries no gradient; it has no lower bound (section 3.1).
+    """
+    weight = (tokens.logp.detach() - tokens.old_logp).exp().clamp(max=1.0 + settings.clip_high)
+    return -weight * tokens.advantages * tokens.logp
+
+
+COMPONENTS: dict[str, Component] = {
+    "surrogate": surrogate,
+    "divergence": divergence,
+    "gspo": gspo,
+    "cispo": cispo,
+}
 
 
 def component(name: str) -> Component:

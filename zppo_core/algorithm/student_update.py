@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from zppo_core.algorithm.advantages import group_advantages
 from zppo_core.algorithm.step_types import Roles, RolloutState, TeacherPhase, UpdatePhase
 from zppo_core.algorithm.train_groups import (
+    Suffix,
     TrainGroup,
     UpdateMetrics,
     given_suffix,
@@ -18,6 +20,7 @@ from zppo_core.algorithm.train_groups import (
 )
 from zppo_core.config import Config
 from zppo_core.config.methods import Loss
+from zppo_core.config.schema import method_of
 from zppo_core.errors import UserError
 from zppo_core.streams import stream
 from zppo_core.types import Group
@@ -52,6 +55,8 @@ def update_student(
         [to_train_group(g, advantages[g.uid], roles.encode(g.prompt)) for g in computed(part)]
         for part in parts
     ]
+    if method_of(config).objective.mean == "response":
+        train = [response_mean(t, part) for t, part in zip(train, parts, strict=True)]
     active = [g for part in train for g in part]
     if updates > 1:  # with I = 1 the current log-probabilities are the old ones: no pass for them
         scores = roles.learner.score(active)
@@ -71,6 +76,22 @@ def update_student(
     return UpdatePhase(
         tuple(metrics), advantages, *mismatch, skipped_groups=sum(g.trivial for g in groups)
     )
+
+
+def response_mean(train: Sequence[TrainGroup], part: Sequence[Group]) -> list[TrainGroup]:
+    """The groups of mini-batch `part` so weighted that its token mean is a mean over responses.
+
+    A surrogate is linear in a positive factor of the advantage: a response of n tokens has the
+    mini-batch's mean length over n. Responses without a sampled token count as one of them.
+    """
+    responses = sum(len(g.completions) for g in part)
+    mean = sum(map(sampled_tokens, part)) / max(responses, 1)
+
+    def weighted(suffix: Suffix) -> Suffix:
+        factor = np.float32(mean / max(int(suffix.mask_T.sum()), 1))
+        return replace(suffix, weights_T=suffix.weights_T * factor)
+
+    return [replace(g, suffixes=tuple(map(weighted, g.suffixes))) for g in train]
 
 
 def computed(part: Sequence[Group]) -> list[Group]:

@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from zppo_core.errors import UserError, shown, suggestion
@@ -23,17 +24,22 @@ class Loss:
 
     `learns_from` says what is trained on: the student's rollouts by their "advantages", in I
     updates; all responses of the "student", or the right ones of the "teacher", in one.
+
+    `mean` says what an update's mean is over: sampled tokens, or responses by the mean of each.
     """
 
     component: str
     teacher_weights: bool = False
     learns_from: Literal["advantages", "student", "teacher"] = "advantages"
+    mean: Literal["token", "response"] = "token"
 
 
 LOSSES: dict[str, Loss] = {
     "surrogate": Loss("surrogate"),
     "off_distill": Loss("divergence", teacher_weights=True, learns_from="teacher"),
     "on_distill": Loss("divergence", teacher_weights=True, learns_from="student"),
+    "gspo": Loss("gspo", mean="response"),
+    "cispo": Loss("cispo"),
 }
 
 
@@ -55,7 +61,8 @@ class Method:
     """One row of the paper's method table (section 7).
 
     `reformulations` are names of files in `algorithm/reformulations/`, `loss` is one of `LOSSES`;
-    either may be a user's own, as `package.module:NAME`.
+    either may be a user's own, as `package.module:NAME`. `settings` are the method's own values of
+    "section.field": over the preset's, under whatever a user sets.
     """
 
     name: str
@@ -67,6 +74,7 @@ class Method:
     dynamic_sampling: bool = False
     # whether a teacher answers or compresses for the reformulations
     teacher: bool = True
+    settings: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     @property
     def objective(self) -> Loss:
@@ -144,7 +152,27 @@ _CONTROLS = (
     ),
 )
 
-METHODS: dict[str, Method] = {m.name: m for m in (*_ALL, *_CONTROLS)}
+# of others, with the settings of their sources (docs/methods.md#rivals)
+_RIVALS = (
+    Method(
+        "gspo",
+        False,
+        (),
+        "gspo",
+        "GRPO with ratio and clip of the whole response",
+        settings={"loss.clip_low": 3e-4, "loss.clip_high": 4e-4, "advantage.norm": "grpo"},
+    ),
+    Method(
+        "cispo",
+        False,
+        (),
+        "cispo",
+        "GRPO whose importance weights are clipped, and no token's gradient",
+        settings={"loss.clip_high": 4.0, "advantage.norm": "grpo"},
+    ),
+)
+
+METHODS: dict[str, Method] = {m.name: m for m in (*_ALL, *_CONTROLS, *_RIVALS)}
 
 
 def find_method(name: str) -> Method:

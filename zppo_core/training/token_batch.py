@@ -69,6 +69,10 @@ class TokenBatch:
         return self._sampled("sampler_logp_T")
 
     @cached_property
+    def lengths(self) -> list[int]:
+        return [int(s.mask_T.sum()) for g in self._groups for s in g.suffixes]
+
+    @cached_property
     def advantages(self) -> torch.Tensor:
         return self._sampled("weights_T")
 

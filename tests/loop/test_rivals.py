@@ -1,0 +1,44 @@
+"""Rivals of ZPPO on a scripted student: what each trains on, and what it asks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scripted_world import MANY, World, changing_student
+
+
+def told(folder, method: str, steps: int = 2, **sets):
+    """The world of a rival, and its steps."""
+    world = World(folder, changing_student(), questions=MANY, method=method, **sets)
+    return world, [world.step() for _ in range(steps)]
+
+
+def test_gspo_means_over_responses_and_the_divisor_stays_the_tokens(tmp_path) -> None:
+    world, results = told(tmp_path, "gspo", 1, **{"optimizer.updates": 1})
+    ((groups, tokens),) = world.learner.updates
+    plain = results[0].plain
+    lengths = [len(c.token_ids_T) for g in plain for c in g.completions]
+    assert tokens == sum(lengths)
+    assert len(set(lengths)) > 1
+    of_uid = results[0].update.advantages
+    for group in groups:
+        for suffix, advantage in zip(group.suffixes, of_uid[group.uid], strict=True):
+            share = suffix.weights_T.sum() / tokens  # of the whole mini-batch's loss
+            assert share == pytest.approx(advantage / len(lengths), rel=1e-5, abs=1e-9)
+            assert len(set(suffix.weights_T.tolist())) == 1
+
+
+def test_a_mini_batch_without_groups_has_no_mean(tmp_path) -> None:
+    world, _ = told(tmp_path, "gspo", 1, **{"optimizer.updates": 12, "rollout.new_prompts": 8})
+    assert len(world.learner.updates) == 12
+
+
+def test_cispo_and_grpo_train_on_the_same_groups(tmp_path) -> None:
+    ours, _ = told(tmp_path / "a", "cispo")
+    theirs, _ = told(tmp_path / "b", "grpo", **{"advantage.norm": "grpo"})
+    for (mine, n), (other, m) in zip(ours.learner.updates, theirs.learner.updates, strict=True):
+        assert n == m
+        assert [g.uid for g in mine] == [g.uid for g in other]
+        for a, b in zip(mine, other, strict=True):
+            for s, t in zip(a.suffixes, b.suffixes, strict=True):
+                assert np.array_equal(s.weights_T, t.weights_T)
