@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-Kind = str  # of a group: "plain", "replay", or the name of its reformulation
+Kind = str  # of a group: "plain", "replay", "resampled", or the name of its reformulation
 Outcome = Literal["correct", "wrong", "no_box", "unfinished", "timeout"]
 Finish = Literal["stop", "length"]
 

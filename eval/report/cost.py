@@ -51,7 +51,7 @@ def plan(config: Config, student: float, teacher: float = TEACHER, steps: int = 
     method, rollout = method_of(config), config.rollout
     steps = steps or config.run.rollout_steps or PAPER_STEPS
     length = rollout.max_tokens + config.data.max_prompt_tokens
-    asked = rollout.new_prompts * (1 + config.replay.ratio * method.replay)
+    asked = rollout.new_prompts * (method.sampling_rounds + config.replay.ratio * method.replay)
     per_step = rollout.group_size * length * steps
     # tokens, and FLOPs of each
     roles = {"student generates": (asked * per_step, 2 * student)}

@@ -66,6 +66,7 @@ CONTROLS = {
 RIVALS = {
     "gspo": (False, (), "gspo"),
     "cispo": (False, (), "cispo"),
+    "dapo": (False, (), "surrogate"),
 }
 
 
@@ -79,13 +80,14 @@ def test_the_fourteen_methods_are_the_papers_rows_and_controls_replace_their_kin
     records = {m.name: (m.replay, m.reformulations, m.loss) for m in METHODS.values()}
     controls = {name: (True, kinds, "surrogate") for name, kinds in CONTROLS.items()}
     assert records == PAPER | controls | RIVALS
-    assert [m.name for m in METHODS.values() if m.dynamic_sampling] == ["zppo_dynamic"]
+    assert [m.name for m in METHODS.values() if m.dynamic_sampling] == ["zppo_dynamic", "dapo"]
     assert [m.name for m in METHODS.values() if not m.uses_teacher] == [
         "grpo",
         "grpo_replay",
         "grpo_replay_again",
         "gspo",
         "cispo",
+        "dapo",
     ]
 
 

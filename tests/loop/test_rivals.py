@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scripted_world import MANY, World, changing_student
+from scripted_world import MANY, World, changing_student, student_with
 
 
 def told(folder, method: str, steps: int = 2, **sets):
@@ -42,3 +42,40 @@ def test_cispo_and_grpo_train_on_the_same_groups(tmp_path) -> None:
         for a, b in zip(mine, other, strict=True):
             for s, t in zip(a.suffixes, b.suffixes, strict=True):
                 assert np.array_equal(s.weights_T, t.weights_T)
+
+
+def test_dapo_asks_until_enough_groups_teach_and_trains_on_them_alone(tmp_path) -> None:
+    world, results = told(tmp_path, "dapo", 4, **{"optimizer.updates": 1})
+    rounds = []
+    for result, (groups, tokens) in zip(results, world.learner.updates, strict=True):
+        lively = [g for g in result.plain if not g.trivial]
+        asked = [g.question_id for g in result.plain]
+        assert len(set(asked)) == len(asked)
+        assert [g.kind for g in result.plain[:8]] == ["plain"] * 8
+        assert {g.kind for g in result.plain[8:]} <= {"resampled"}
+        # it stopped in the round that brought enough, or when nothing more was there to ask
+        before = sum(not g.trivial for g in result.plain[:-8])
+        assert before < 8 <= len(lively)
+        assert {g.uid for g in groups} == {g.uid for g in lively[:8]}
+        assert tokens == sum(len(c.token_ids_T) for g in lively[:8] for c in g.completions)
+        rounds.append(len(result.plain))
+    assert max(rounds) > 8
+
+
+def test_dapo_stops_after_its_rounds_and_resamples_the_same_questions_again(tmp_path) -> None:
+    def wrong(folder):
+        world = World(folder, student_with(lambda p, m: False), questions=MANY, method="dapo")
+        return world, world.step()
+
+    (world, result), (_, again) = wrong(tmp_path / "a"), wrong(tmp_path / "b")
+    asked = [g.question_id for g in result.plain]
+    assert asked == [g.question_id for g in again.plain]
+    assert len(world.student.calls) <= 10
+    assert len(asked) > 16
+    assert all(not groups for groups, _ in world.learner.updates)  # nothing to learn from
+
+
+def test_the_first_round_of_dapo_is_what_grpo_asks(tmp_path) -> None:
+    ours, _ = told(tmp_path / "a", "dapo", 1)
+    theirs, _ = told(tmp_path / "b", "grpo", 1)
+    assert ours.student.calls[0] == theirs.student.calls[0]

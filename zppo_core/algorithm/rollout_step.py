@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from zppo_core.algorithm.augmentation_plan import hardest_first, plan_augmentations
+from zppo_core.algorithm.dynamic_sampling import kept, plain_rollouts
 from zppo_core.algorithm.reformulation import floor_fraction, settled
 from zppo_core.algorithm.replay_buffer import BufferEvent
 from zppo_core.algorithm.rollouts import Drawn, Scene, StaleWeightsError, plain_ask
@@ -50,7 +51,7 @@ def rollout_step(
     cap = floor_fraction(config.reformulation.ratio, len(new))
     with Background() as beside:
         ahead = Ahead(Scene(state, roles, corpus, config), beside, cap)
-        plain = record("plain", lambda: ahead.groups(asks, "plain"))
+        plain = record("plain", lambda: plain_rollouts(asks, ahead))
         hard = [g for g in plain if g.accuracy < config.replay.threshold]
 
         # 2., 3. teacher rollouts on the hard questions, fresh on every visit; the caps
@@ -62,8 +63,12 @@ def rollout_step(
 
     # 6. update the student on all groups, then the buffer from plain rollouts only
     if method.objective.learns_from == "advantages":
-        kept = dynamic_groups(plain, augmented) if method.dynamic_sampling else [*plain, *augmented]
-        update = update_student(kept, state, roles, config)
+        groups = (
+            dynamic_groups(plain, augmented) if method.dynamic_sampling else [*plain, *augmented]
+        )
+        if method.sampling_rounds > 1:
+            groups = kept(groups, len(asks))
+        update = update_student(groups, state, roles, config)
     else:
         update = distill_student(plain, teacher, method.objective, state, roles)
     events: list[BufferEvent] = []

@@ -72,6 +72,8 @@ class Method:
     summary: str
     # drop a hard question's plain group only if its BCQ and NCQ groups are trivial too
     dynamic_sampling: bool = False
+    # how often a step asks new questions at most, until enough groups have something to teach
+    sampling_rounds: int = 1
     # whether a teacher answers or compresses for the reformulations
     teacher: bool = True
     settings: Mapping[str, object] = field(default_factory=dict, hash=False)
@@ -169,6 +171,16 @@ _RIVALS = (
         "cispo",
         "GRPO whose importance weights are clipped, and no token's gradient",
         settings={"loss.clip_high": 4.0, "advantage.norm": "grpo"},
+    ),
+    Method(
+        "dapo",
+        False,
+        (),
+        "surrogate",
+        "GRPO that asks until enough groups are not trivial",
+        dynamic_sampling=True,
+        sampling_rounds=10,
+        settings={"loss.clip_low": 0.2, "loss.clip_high": 0.28, "advantage.norm": "grpo"},
     ),
 )
 
