@@ -91,7 +91,8 @@ class Completion:
 
     `logp_T` are the sampler's own log-probabilities (nats) under the distribution it sampled from
     (0 at forced positions). `forced` counts the leading tokens that were given. `version` is the
-    weight version that sampled it; a rollout step refuses any but the current one.
+    weight version that sampled it; a rollout step refuses any but the current one. `given`: it is
+    another model's, a demonstration that a loss may learn from.
     """
 
     text: str
@@ -100,6 +101,7 @@ class Completion:
     finish: Finish
     version: int
     forced: int = 0
+    given: bool = False
 
 
 @dataclass(frozen=True)

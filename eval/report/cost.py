@@ -66,7 +66,8 @@ def plan(config: Config, student: float, teacher: float = TEACHER, steps: int = 
             "student trains": (tokens, 6 * student * updates),
         }
         if method.uses_teacher:
-            roles["teacher generates"] = (HARD_SHARE * asked * drawn * per_step, 2 * teacher)
+            share = 1.0 if method.objective.draws_for_all else HARD_SHARE
+            roles["teacher generates"] = (share * asked * drawn * per_step, 2 * teacher)
             roles["teacher summarises"] = (_summarised(config, method) * steps, 2 * teacher)
     elif learns_from == "student":
         roles["student trains"] = (asked * per_step, 6 * student)

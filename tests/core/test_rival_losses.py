@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from zppo_core.algorithm.losses import cispo, gspo
+from zppo_core.algorithm.losses import cispo, gspo, luffy
 from zppo_core.config import LossConfig, load
 
 LENGTHS = [3, 1, 0, 5, 4]
@@ -22,6 +22,7 @@ class Given:
     old_logp: torch.Tensor
     advantages: torch.Tensor
     lengths: list[int]
+    given: torch.Tensor
 
 
 def given(spread: float = 0.4, seed: int = 0) -> Given:
@@ -30,7 +31,8 @@ def given(spread: float = 0.4, seed: int = 0) -> Given:
     old = torch.tensor(-rng.random(n) - 0.1)
     logp = (old + torch.tensor(rng.normal(0, spread, n))).requires_grad_()
     advantages = np.repeat([1.5, -0.5, 1.0, -1.0, 0.7], LENGTHS)
-    return Given(logp, old, torch.tensor(advantages), LENGTHS)
+    from_other = torch.tensor(np.repeat([False, False, True, False, True], LENGTHS))
+    return Given(logp, old, torch.tensor(advantages), LENGTHS, from_other)
 
 
 def responses(tokens: Given) -> list[tuple[np.ndarray, np.ndarray, float]]:
@@ -83,6 +85,20 @@ def test_cispo_weights_the_log_probability_and_drops_no_token(seed: int) -> None
         s / a == pytest.approx(-1.3)
         for s, a in zip(slopes, tokens.advantages.tolist(), strict=True)
     )
+
+
+def test_luffy_shapes_the_probability_of_given_tokens_and_clips_nothing() -> None:
+    tokens = given(spread=1.5)
+    terms = luffy(tokens, BOUNDS)
+    (gradient,) = torch.autograd.grad(terms.sum(), tokens.logp)
+    seen = zip(tokens.logp.tolist(), tokens.old_logp.tolist(), tokens.given.tolist(), strict=True)
+    for i, (new, old, other) in enumerate(seen):
+        advantage, p = float(tokens.advantages[i]), np.exp(new)
+        value = p / (p + 0.1) if other else p / np.exp(old)
+        slope = 0.1 * p / (p + 0.1) ** 2 if other else p / np.exp(old)
+        assert terms[i].item() == pytest.approx(-advantage * value)
+        assert gradient[i].item() == pytest.approx(-advantage * slope)
+    assert tokens.given.any()
 
 
 def test_a_methods_settings_go_over_the_preset_and_under_the_users() -> None:

@@ -67,6 +67,7 @@ RIVALS = {
     "gspo": (False, (), "gspo"),
     "cispo": (False, (), "cispo"),
     "dapo": (False, (), "surrogate"),
+    "luffy": (False, (), "luffy"),
 }
 
 

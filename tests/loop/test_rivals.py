@@ -79,3 +79,49 @@ def test_the_first_round_of_dapo_is_what_grpo_asks(tmp_path) -> None:
     ours, _ = told(tmp_path / "a", "dapo", 1)
     theirs, _ = told(tmp_path / "b", "grpo", 1)
     assert ours.student.calls[0] == theirs.student.calls[0]
+
+
+def test_luffy_has_a_right_teacher_response_for_a_groups_last_rollout(tmp_path) -> None:
+    world, results = told(tmp_path, "luffy", 2, **{"optimizer.updates": 1})
+    shown = 0
+    for result, (groups, tokens) in zip(results, world.learner.updates, strict=True):
+        plain = {g.uid: g for g in result.plain}
+        assert set(result.teacher.draws) == {g.question_id for g in result.plain}
+        count = 0
+        for uid, own in plain.items():
+            draws = result.teacher.draws[own.question_id]
+            right = [d.draw.token_ids_T for d in draws if d.grade.reward == 1.0]
+            rewards, lengths = own.rewards_G.copy(), [len(c.token_ids_T) for c in own.completions]
+            group = next((g for g in groups if g.uid == uid), None)
+            if right:
+                rewards[-1] = 1.0
+                assert result.update.advantages[uid][-1] == 0.0  # the rollout that was left out
+            expected = rewards - rewards.mean()
+            if group is None:
+                assert len(set(rewards)) == 1
+            else:
+                found = [s.weights_T[0] for s in group.suffixes]
+                assert found == pytest.approx(expected, abs=1e-6)
+                assert [s.given for s in group.suffixes] == [False] * 3 + [bool(right)]
+                for suffix, completion in zip(group.suffixes, own.completions, strict=True):
+                    if suffix.given:
+                        assert any(np.array_equal(suffix.token_ids_T, r) for r in right)
+                        lengths[-1] = len(suffix.token_ids_T)
+                        assert suffix.mask_T.all()
+                    else:
+                        assert np.array_equal(suffix.token_ids_T, completion.token_ids_T)
+                shown += bool(right)
+            count += sum(lengths)
+        assert tokens == count
+        assert len(groups) > 1
+    assert shown > 4
+
+
+def test_a_demonstration_is_no_mismatch_of_sampler_and_trainer(tmp_path) -> None:
+    world, results = told(tmp_path, "luffy", 1)  # two updates: log-probabilities are scored
+    given = [
+        s for groups, _ in world.learner.updates for g in groups for s in g.suffixes if s.given
+    ]
+    assert given
+    assert all(not s.sampler_logp_T.any() for s in given)
+    assert results[0].update.mismatch_max < 0.01

@@ -47,6 +47,11 @@ class Tokens(Protocol):
         ...
 
     @property
+    def given(self) -> torch.Tensor:
+        """Whether the token is of a demonstration, which the student did not sample; (N,) bool."""
+        ...
+
+    @property
     def entropy(self) -> torch.Tensor:
         """Of the student's distribution; carries no gradient."""
         ...
@@ -59,6 +64,8 @@ class Tokens(Protocol):
         """
         ...
 
+
+SHAPING = 0.1  # LUFFY's gamma
 
 Component = Callable[[Tokens, LossConfig], torch.Tensor]
 
@@ -123,11 +130,23 @@ def cispo(tokens: Tokens, settings: LossConfig) -> torch.Tensor:
     return -weight * tokens.advantages * tokens.logp
 
 
+def luffy(tokens: Tokens, settings: LossConfig) -> torch.Tensor:
+    """LUFFY: the unclipped surrogate, and shaped probabilities of demonstrations.
+
+    The other policy's probability of its own tokens counts as 1, so their ratio is the student's
+    probability p, shaped as p / (p + 0.1) (arXiv 2504.14945, policy shaping).
+    """
+    p = tokens.logp.exp()
+    ratio = (tokens.logp - tokens.old_logp).exp()
+    return -tokens.advantages * torch.where(tokens.given, p / (p + SHAPING), ratio)
+
+
 COMPONENTS: dict[str, Component] = {
     "surrogate": surrogate,
     "divergence": divergence,
     "gspo": gspo,
     "cispo": cispo,
+    "luffy": luffy,
 }
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from zppo_core.algorithm.augmentation_plan import hardest_first, plan_augmentations
+from zppo_core.algorithm.demonstrations import with_demonstrations, without_replaced
 from zppo_core.algorithm.dynamic_sampling import kept, plain_rollouts
 from zppo_core.algorithm.reformulation import floor_fraction, settled
 from zppo_core.algorithm.replay_buffer import BufferEvent
@@ -68,7 +69,8 @@ def rollout_step(
         )
         if method.sampling_rounds > 1:
             groups = kept(groups, len(asks))
-        update = update_student(groups, state, roles, config)
+        shown = with_demonstrations(groups, teacher, ahead.scene)
+        update = without_replaced(update_student(shown, state, roles, config), shown)
     else:
         update = distill_student(plain, teacher, method.objective, state, roles)
     events: list[BufferEvent] = []
@@ -94,14 +96,14 @@ def teacher_rollouts(
 ) -> TeacherPhase:
     """Fresh teacher rollouts where they can matter, and the plan under the pre- and post-cap.
 
-    Distillation on the teacher's responses draws for every question of the step.
+    A loss that learns from the teacher's responses draws for every question of the step.
 
     `teacher.scope` "hard" draws for every hard question, "augmented" only for those that the walk
     reaches; draws are keyed, so both give the same plan.
     """
     config = ahead.scene.config
     method = method_of(config)
-    if method.objective.learns_from == "teacher":
+    if method.objective.draws_for_all:
         return TeacherPhase(ahead.draws([g.question_id for g in plain]), ())
     if not method.reformulations:
         return TeacherPhase({}, ())

@@ -145,7 +145,7 @@ class Ahead:
     def _due(self, group: Group) -> bool:
         """Whether the teacher draws for a question before all plain rollouts are there."""
         config = self.scene.config
-        if self._method.objective.learns_from == "teacher":
+        if self._method.objective.draws_for_all:
             return True
         if not self._kinds or group.accuracy >= config.replay.threshold:
             return False

@@ -26,12 +26,19 @@ class Loss:
     updates; all responses of the "student", or the right ones of the "teacher", in one.
 
     `mean` says what an update's mean is over: sampled tokens, or responses by the mean of each.
+    `demonstrations` of a group's rollouts are replaced by right responses of the teacher.
     """
 
     component: str
     teacher_weights: bool = False
     learns_from: Literal["advantages", "student", "teacher"] = "advantages"
     mean: Literal["token", "response"] = "token"
+    demonstrations: int = 0
+
+    @property
+    def draws_for_all(self) -> bool:
+        """Whether the teacher answers every question of a step."""
+        return self.learns_from == "teacher" or self.demonstrations > 0
 
 
 LOSSES: dict[str, Loss] = {
@@ -40,6 +47,7 @@ LOSSES: dict[str, Loss] = {
     "on_distill": Loss("divergence", teacher_weights=True, learns_from="student"),
     "gspo": Loss("gspo", mean="response"),
     "cispo": Loss("cispo"),
+    "luffy": Loss("luffy", demonstrations=1),
 }
 
 
@@ -87,7 +95,7 @@ class Method:
     def uses_teacher(self) -> bool:
         """Whether a teacher takes part in training."""
         objective = self.objective
-        distils = objective.teacher_weights or objective.learns_from == "teacher"
+        distils = objective.teacher_weights or objective.draws_for_all
         return (self.teacher and bool(self.reformulations)) or distils
 
 
@@ -181,6 +189,14 @@ _RIVALS = (
         dynamic_sampling=True,
         sampling_rounds=10,
         settings={"loss.clip_low": 0.2, "loss.clip_high": 0.28, "advantage.norm": "grpo"},
+    ),
+    Method(
+        "luffy",
+        False,
+        (),
+        "luffy",
+        "GRPO with a right teacher response in each group",
+        settings={"advantage.norm": "none"},
     ),
 )
 

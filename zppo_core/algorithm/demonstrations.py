@@ -1,0 +1,58 @@
+"""Right teacher responses in the place of a group's last rollouts (LUFFY)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from zppo_core.algorithm.rollouts import Scene
+from zppo_core.algorithm.step_types import TeacherPhase, UpdatePhase
+from zppo_core.config.schema import method_of
+from zppo_core.streams import stream
+from zppo_core.types import Completion, Group
+
+
+def with_demonstrations(
+    groups: Sequence[Group], teacher: TeacherPhase, scene: Scene
+) -> list[Group]:
+    """The groups with as many demonstrations as the method's loss has, as far as there are any.
+
+    They are drawn among a question's right teacher responses without putting back, and count in the
+    group's baseline as rollouts do (arXiv 2504.14945, mixed-policy GRPO).
+    """
+    count = method_of(scene.config).objective.demonstrations
+    if not count:
+        return list(groups)
+    shown = []
+    for group in groups:
+        right = [d for d in teacher.draws.get(group.question_id, ()) if d.grade.reward == 1.0]
+        rng = stream(scene.config.run.seed, "demonstrations", scene.step, group.question_id)
+        taken = [right[int(i)] for i in rng.permutation(len(right))[:count]]
+        kept = len(group.completions) - len(taken)
+        given = [
+            Completion(
+                d.draw.text,
+                d.draw.token_ids_T,
+                np.zeros(len(d.draw.token_ids_T), np.float32),
+                d.draw.finish,
+                scene.step,
+                given=True,
+            )
+            for d in taken
+        ]
+        completions = (*group.completions[:kept], *given)
+        grades = (*group.grades[:kept], *(d.grade for d in taken))
+        shown.append(replace(group, completions=completions, grades=grades))
+    return shown
+
+
+def without_replaced(update: UpdatePhase, groups: Sequence[Group]) -> UpdatePhase:
+    """What is recorded of an update: a rollout that a demonstration replaced had no advantage."""
+    advantages = dict(update.advantages)
+    for group in groups:
+        given_G = np.array([c.given for c in group.completions])
+        if given_G.any():
+            advantages[group.uid] = np.where(given_G, 0.0, advantages[group.uid])
+    return replace(update, advantages=advantages)
