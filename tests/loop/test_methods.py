@@ -68,6 +68,7 @@ RIVALS = {
     "cispo": (False, (), "cispo"),
     "dapo": (False, (), "surrogate"),
     "luffy": (False, (), "luffy"),
+    "questa": (False, ("questa",), "surrogate"),
 }
 
 

@@ -125,11 +125,17 @@ class PromptContext:
     roles: Roles
     config: Config
     seed: int
+    step: int = 0
     short: dict[str, Compressed] = field(default_factory=dict)
 
     @property
     def templates(self) -> Templates:
         return self.roles.templates
+
+    @property
+    def progress(self) -> float:
+        """The share of the run's rollout steps that is done, in [0, 1)."""
+        return min(self.step / max(self.config.run.rollout_steps, 1), 1.0 - 1e-9)
 
     def ask(
         self,

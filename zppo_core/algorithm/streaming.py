@@ -72,7 +72,7 @@ class Ahead:
         self._drawing = Tally(roles.progress("teacher"))
         self._sampling = Tally(roles.progress("augmented"))
         seed = derive_seed(scene.config.run.seed, "compression", scene.step)
-        self._writer = PromptWriter(PromptContext(roles, scene.config, seed))
+        self._writer = PromptWriter(PromptContext(roles, scene.config, seed, scene.step))
 
     def groups(self, asks: Sequence[Ask], phase: str) -> list[Group]:
         """Graded student rollouts on `asks`, in order; each is followed up when it is finished."""

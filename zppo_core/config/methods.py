@@ -84,6 +84,8 @@ class Method:
     sampling_rounds: int = 1
     # whether a teacher answers or compresses for the reformulations
     teacher: bool = True
+    # whether its prompts change with the share of the run that is done
+    anneals: bool = False
     settings: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     @property
@@ -197,6 +199,20 @@ _RIVALS = (
         "luffy",
         "GRPO with a right teacher response in each group",
         settings={"advantage.norm": "none"},
+    ),
+    Method(
+        "questa",
+        False,
+        ("questa",),
+        "surrogate",
+        "GRPO and hard questions with the first part of a solution",
+        anneals=True,
+        settings={
+            "reformulation.ratio": 1.0,
+            "loss.clip_low": 0.2,
+            "loss.clip_high": 0.2,
+            "advantage.norm": "none",
+        },
     ),
 )
 

@@ -28,6 +28,10 @@ def validate(c: Config) -> None:
             "zppo_teachers --set teacher.more_models=<folder or hub id>",
         ),
         (
+            not find_method(c.run.method).anneals or c.run.rollout_steps > 0,
+            f"{c.run.method} changes its prompts over the run: set run.rollout_steps",
+        ),
+        (
             c.data.max_pixels == 0 or c.data.min_pixels <= c.data.max_pixels,
             "data.min_pixels must be at most data.max_pixels (0: no bound)",
         ),
