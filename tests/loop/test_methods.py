@@ -69,6 +69,7 @@ RIVALS = {
     "dapo": (False, (), "surrogate"),
     "luffy": (False, (), "luffy"),
     "questa": (False, ("questa",), "surrogate"),
+    "bread": (False, ("bread",), "surrogate"),
 }
 
 
@@ -82,7 +83,11 @@ def test_the_fourteen_methods_are_the_papers_rows_and_controls_replace_their_kin
     records = {m.name: (m.replay, m.reformulations, m.loss) for m in METHODS.values()}
     controls = {name: (True, kinds, "surrogate") for name, kinds in CONTROLS.items()}
     assert records == PAPER | controls | RIVALS
-    assert [m.name for m in METHODS.values() if m.dynamic_sampling] == ["zppo_dynamic", "dapo"]
+    assert [m.name for m in METHODS.values() if m.dynamic_sampling] == [
+        "zppo_dynamic",
+        "dapo",
+        "bread",
+    ]
     assert [m.name for m in METHODS.values() if not m.uses_teacher] == [
         "grpo",
         "grpo_replay",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scripted_world import MANY, World, changing_student, student_with
+from scripted_world import MANY, Watched, World, asked_of, changing_student, student_with
 
 from zppo_core.config import load
 from zppo_core.errors import UserError
+from zppo_core.protocols import Sampling
 
 
 def told(folder, method: str, steps: int = 2, **sets):
@@ -158,3 +160,74 @@ def test_questa_shows_half_of_a_right_solution_then_a_quarter(tmp_path) -> None:
 def test_a_method_that_anneals_must_know_how_long_the_run_is() -> None:
     with pytest.raises(UserError, match="questa changes its prompts over the run"):
         load("nano", ["run.method=questa", "run.rollout_steps=0"])
+
+
+def rescued_from(share: Callable[[str], float]):
+    """A student that is wrong until it is given a share of the teacher's response, its own for each
+    question; then its first two members are right, and from 0.3 more on all are."""
+
+    def right(prompt, member: int) -> bool:
+        given = len(prompt.forced) / len(TRACE)
+        wanted = share(asked_of(prompt).id)
+        return given >= wanted + 0.3 or (given >= wanted and member < 2)
+
+    return student_with(right)
+
+
+TRACE = "a right response whose tokens are counted: forty"
+SHARES = {f"q{i}": (i % 6) / 5 for i in range(24)}  # 0.0 to 1.0
+
+
+def one_trace():
+    """A teacher whose every response to a question is right and as long as any other."""
+    answer = lambda p, m: f"{TRACE[: -len(asked_of(p).gold) - 8]}\\boxed{{{asked_of(p).gold}}}"  # noqa: E731
+    return Watched(answer, "teacher")
+
+
+def test_bread_finds_a_start_that_rescues_by_halving(tmp_path) -> None:
+    world = World(
+        tmp_path,
+        rescued_from(SHARES.get),
+        one_trace(),
+        questions=MANY,
+        method="bread",
+        **{"optimizer.updates": 1, "reformulation.ratio": 1.0},
+    )
+    result = world.step()
+    hard = [g for g in result.plain if g.accuracy == 0.0]
+    tried: dict[str, list] = {}
+    for group in result.augmented:
+        tried.setdefault(group.question_id, []).append(group)
+    assert set(tried) == {g.question_id for g in hard}
+    assert len({g.uid for g in result.augmented}) == len(result.augmented)
+    length = len(
+        world.teacher.generate([result.plain[0].prompt], Sampling(99), [0])[0][0].token_ids_T
+    )
+    for question_id, groups in tried.items():
+        # the search by hand, on tenths of the response
+        low, high, expected = 0, 10, []
+        while True:
+            middle = (low + high) // 2
+            if middle == low:
+                break
+            expected.append(length * middle // 10)
+            given = expected[-1] / len(TRACE)
+            wanted = SHARES[question_id]
+            if given < wanted:
+                low = middle
+            elif given >= wanted + 0.3:
+                high = middle
+            else:
+                break
+        assert [len(g.prompt.forced) for g in groups] == expected
+        assert all(g.trivial for g in groups[:-1])
+    assert len({len(groups) for groups in tried.values()}) > 1
+    # what is trained on: groups that are not trivial, and the given tokens carry no gradient
+    ((trained, _),) = world.learner.updates
+    lively = {g.uid: g for g in (*result.plain, *result.augmented) if not g.trivial}
+    assert {g.uid for g in trained} == set(lively)
+    for group in trained:
+        for suffix in group.suffixes:
+            forced = len(lively[group.uid].prompt.forced)
+            assert not suffix.mask_T[:forced].any()
+            assert suffix.mask_T[forced:].all()

@@ -100,6 +100,17 @@ class Reformulation(ABC):
     def write(self, instances: Sequence[Instance], context: PromptContext) -> list[Ask]:
         """The prompts of some instances of this kind, in order."""
 
+    def following(
+        self, one: Instance, tried: Sequence[Group], context: PromptContext
+    ) -> Ask | None:
+        """Another prompt of an instance after the groups `tried`, in order; None: it is enough."""
+        return None
+
+    @property
+    def searches(self) -> bool:
+        """Whether a second prompt may follow from how the first one went."""
+        return type(self).following is not Reformulation.following
+
     @abstractmethod
     def example(self, templates: Templates) -> tuple[str, tuple[str, ...]]:
         """A prompt of a sample, and the texts that must stand in it: tried before a run begins."""

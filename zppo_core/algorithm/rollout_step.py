@@ -60,7 +60,7 @@ def rollout_step(
 
         # 4. reformulate; 5. student rollouts on the reformulated prompts
         reformulated = record("reformulate", lambda: reformulate(hard, teacher, ahead))
-        augmented = record("augmented", lambda: ahead.groups(reformulated, "augmented"))
+        augmented = record("augmented", lambda: ahead.searched(hard, teacher, reformulated))
 
     # 6. update the student on all groups, then the buffer from plain rollouts only
     if method.objective.learns_from == "advantages":

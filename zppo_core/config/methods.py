@@ -214,6 +214,21 @@ _RIVALS = (
             "advantage.norm": "none",
         },
     ),
+    Method(
+        "bread",
+        False,
+        ("bread",),
+        "surrogate",
+        "GRPO and branches from a short start of a right teacher response",
+        dynamic_sampling=True,
+        settings={
+            "reformulation.ratio": 1.0,
+            "replay.threshold": 1e-6,
+            "loss.clip_low": 0.2,
+            "loss.clip_high": 0.2,
+            "advantage.norm": "grpo",
+        },
+    ),
 )
 
 METHODS: dict[str, Method] = {m.name: m for m in (*_ALL, *_CONTROLS, *_RIVALS)}
