@@ -92,7 +92,8 @@ class Completion:
     `logp_T` are the sampler's own log-probabilities (nats) under the distribution it sampled from
     (0 at forced positions). `forced` counts the leading tokens that were given. `version` is the
     weight version that sampled it; a rollout step refuses any but the current one. `given`: it is
-    another model's, a demonstration that a loss may learn from.
+    another model's, a demonstration that a loss may learn from. `prompt` is what it was sampled
+    on where that is not its group's.
     """
 
     text: str
@@ -102,6 +103,7 @@ class Completion:
     version: int
     forced: int = 0
     given: bool = False
+    prompt: Prompt | None = None
 
 
 @dataclass(frozen=True)

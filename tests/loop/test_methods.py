@@ -70,6 +70,7 @@ RIVALS = {
     "luffy": (False, (), "luffy"),
     "questa": (False, ("questa",), "surrogate"),
     "bread": (False, ("bread",), "surrogate"),
+    "scaf_grpo": (False, ("scaffold",), "surrogate"),
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scripted_world import MANY, Watched, World, asked_of, changing_student, student_with
+from scripted_world import MANY, Watched, World, asked_of, changing_student, encoded, student_with
 
 from zppo_core.config import load
 from zppo_core.errors import UserError
@@ -231,3 +231,49 @@ def test_bread_finds_a_start_that_rescues_by_halving(tmp_path) -> None:
             forced = len(lively[group.uid].prompt.forced)
             assert not suffix.mask_T[:forced].any()
             assert suffix.mask_T[forced:].all()
+
+
+def test_scaf_grpo_asks_with_more_of_a_hint_until_one_rollout_is_right(tmp_path) -> None:
+    tiers = {f"q{i}": i % 4 for i in range(24)}  # 0: right by itself; 3: only with the whole hint
+
+    def right(prompt, member: int) -> bool:
+        hint = re.findall(r"<hint>\n(.*?)\n</hint>", prompt.text, re.DOTALL)
+        words = len(hint[0].split()) if hint else 0
+        return words >= 2 * tiers[asked_of(prompt).id] and (member > 1 or words > 0)
+
+    teacher = Watched(lambda p, m: f"a b c d e f \\boxed{{{asked_of(p).gold}}}", "teacher")
+    sets = {"optimizer.updates": 1, "reformulation.ratio": 1.0, "run.rollout_steps": 10}
+    world = World(
+        tmp_path, student_with(right), teacher, questions=MANY, method="scaf_grpo", **sets
+    )
+    first, second = world.step(), world.step()
+    assert not first.asks  # the first 15 % of the steps are exempt: steps 0 and 1 of 10
+    assert not second.asks
+    result = world.step()
+    wrong = [g.question_id for g in result.plain if g.accuracy == 0.0]
+    assert {a.question_id for a in result.asks} == set(wrong) != set()
+    asked: dict[str, list[int]] = {}
+    for group in result.augmented:
+        hint = re.findall(r"<hint>\n(.*?)\n</hint>", group.prompt.text, re.DOTALL)[0]
+        asked.setdefault(group.question_id, []).append(len(hint.split()))
+    assert asked == {q: [2 * k for k in range(1, max(tiers[q], 1) + 1)] for q in wrong}
+    # one hinted rollout in the place of the last wrong one, on the prompt it was sampled on
+    trained, _ = world.learner.updates[-1]
+    of_uid: dict[str, list] = {}
+    for group in trained:
+        of_uid.setdefault(group.uid, []).append(group)
+    assert not any("scaffold" in uid for uid in of_uid)
+    for group in result.plain:
+        if group.question_id not in wrong:
+            continue
+        plain, other = of_uid[group.uid]
+        rescued = [g for g in result.augmented if g.question_id == group.question_id][-1]
+        (suffix,) = other.suffixes
+        member = int(np.argmax(rescued.rewards_G))
+        assert np.array_equal(suffix.token_ids_T, rescued.completions[member].token_ids_T)
+        assert np.array_equal(other.prompt.input_ids_P, encoded(rescued.prompt).input_ids_P)
+        assert len(plain.suffixes) == 3
+        weights = [s.weights_T[0] for s in (*plain.suffixes, suffix)]
+        rewards = np.array([0.0, 0.0, 0.0, 1.0])
+        assert weights == pytest.approx((rewards - 0.25) / (rewards.std() + 1e-6), rel=1e-5)
+        assert result.update.advantages[group.uid][-1] == 0.0

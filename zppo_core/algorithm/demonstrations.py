@@ -1,4 +1,4 @@
-"""Right teacher responses in the place of a group's last rollouts (LUFFY)."""
+"""What takes the place of a group's rollouts: teacher responses (LUFFY), hinted rollouts (Scaf)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zppo_core.algorithm.rollouts import Scene
 from zppo_core.algorithm.step_types import TeacherPhase, UpdatePhase
 from zppo_core.config.schema import method_of
 from zppo_core.streams import stream
-from zppo_core.types import Completion, Group
+from zppo_core.types import Completion, Grade, Group
 
 
 def with_demonstrations(
@@ -48,11 +48,33 @@ def with_demonstrations(
     return shown
 
 
+def with_rescues(plain: Sequence[Group], augmented: Sequence[Group]) -> list[Group]:
+    """The plain groups; where none is right, the first right reformulated rollout of the question.
+
+    It takes the place of the last wrong one, and keeps the prompt that it was sampled on
+    (arXiv 2510.19807, on-policy batch augmentation).
+    """
+    right: dict[str, tuple[Completion, Grade]] = {}
+    for group in augmented:
+        for completion, grade in zip(group.completions, group.grades, strict=True):
+            if grade.reward == 1.0:
+                prompted = replace(completion, prompt=group.prompt)
+                right.setdefault(group.question_id, (prompted, grade))
+    merged = []
+    for group in plain:
+        if group.accuracy == 0.0 and group.question_id in right:
+            completion, grade = right[group.question_id]
+            completions = (*group.completions[:-1], completion)
+            group = replace(group, completions=completions, grades=(*group.grades[:-1], grade))
+        merged.append(group)
+    return merged
+
+
 def without_replaced(update: UpdatePhase, groups: Sequence[Group]) -> UpdatePhase:
-    """What is recorded of an update: a rollout that a demonstration replaced had no advantage."""
+    """What is recorded of an update: a rollout that another one replaced had no advantage."""
     advantages = dict(update.advantages)
     for group in groups:
-        given_G = np.array([c.given for c in group.completions])
-        if given_G.any():
-            advantages[group.uid] = np.where(given_G, 0.0, advantages[group.uid])
+        other_G = np.array([c.given or c.prompt is not None for c in group.completions])
+        if other_G.any():
+            advantages[group.uid] = np.where(other_G, 0.0, advantages[group.uid])
     return replace(update, advantages=advantages)

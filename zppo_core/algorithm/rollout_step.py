@@ -11,7 +11,11 @@ from collections.abc import Sequence
 from functools import partial
 
 from zppo_core.algorithm.augmentation_plan import hardest_first, plan_augmentations
-from zppo_core.algorithm.demonstrations import with_demonstrations, without_replaced
+from zppo_core.algorithm.demonstrations import (
+    with_demonstrations,
+    with_rescues,
+    without_replaced,
+)
 from zppo_core.algorithm.dynamic_sampling import kept, plain_rollouts
 from zppo_core.algorithm.reformulation import floor_fraction, settled
 from zppo_core.algorithm.replay_buffer import BufferEvent
@@ -50,6 +54,8 @@ def rollout_step(
     asks = [plain_ask(corpus[q], "plain", roles, config) for q in new]
     asks += [plain_ask(corpus[q], "replay", roles, config) for q in replayed]
     cap = floor_fraction(config.reformulation.ratio, len(new))
+    if step < method.exempt * config.run.rollout_steps:
+        cap = 0
     with Background() as beside:
         ahead = Ahead(Scene(state, roles, corpus, config), beside, cap)
         plain = record("plain", lambda: plain_rollouts(asks, ahead))
@@ -69,6 +75,8 @@ def rollout_step(
         )
         if method.sampling_rounds > 1:
             groups = kept(groups, len(asks))
+        if method.merges:
+            groups = with_rescues(plain, augmented)
         shown = with_demonstrations(groups, teacher, ahead.scene)
         update = without_replaced(update_student(shown, state, roles, config), shown)
     else:

@@ -52,7 +52,7 @@ def update_student(
             advantages |= {g.uid: a_G for g, a_G in zip(scope, values_BG, strict=True)}
 
     train: list[list[TrainGroup]] = [
-        [to_train_group(g, advantages[g.uid], roles.encode(g.prompt)) for g in computed(part)]
+        [t for g in computed(part) for t in train_groups(g, advantages[g.uid], roles)]
         for part in parts
     ]
     if method_of(config).objective.mean == "response":
@@ -76,6 +76,24 @@ def update_student(
     return UpdatePhase(
         tuple(metrics), advantages, *mismatch, skipped_groups=sum(g.trivial for g in groups)
     )
+
+
+def train_groups(group: Group, advantages_G: np.ndarray, roles: Roles) -> list[TrainGroup]:
+    """The group for the trainer, and apart from it each rollout that has a prompt of its own."""
+    prompts = list(dict.fromkeys(c.prompt for c in group.completions))
+    if prompts == [None]:
+        return [to_train_group(group, advantages_G, roles.encode(group.prompt))]
+    parts = []
+    for prompt in prompts:
+        places = [i for i, c in enumerate(group.completions) if c.prompt == prompt]
+        part = replace(
+            group,
+            completions=tuple(group.completions[i] for i in places),
+            grades=tuple(group.grades[i] for i in places),
+        )
+        encoded = roles.encode(group.prompt if prompt is None else prompt)
+        parts.append(to_train_group(part, advantages_G[places], encoded))
+    return parts
 
 
 def response_mean(train: Sequence[TrainGroup], part: Sequence[Group]) -> list[TrainGroup]:

@@ -86,6 +86,11 @@ class Method:
     teacher: bool = True
     # whether its prompts change with the share of the run that is done
     anneals: bool = False
+    # the share of the run's steps that nothing is reformulated in
+    exempt: float = 0.0
+    # a right reformulated rollout takes the place of a wrong one in its question's plain group, and
+    # reformulated groups are not trained on themselves
+    merges: bool = False
     settings: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     @property
@@ -100,6 +105,8 @@ class Method:
         distils = objective.teacher_weights or objective.draws_for_all
         return (self.teacher and bool(self.reformulations)) or distils
 
+
+ONE_IN_ALL = 1e-6  # a threshold under which a question is hard only if no rollout is right
 
 _BOTH: tuple[str, ...] = ("bcq", "ncq")
 
@@ -223,7 +230,24 @@ _RIVALS = (
         dynamic_sampling=True,
         settings={
             "reformulation.ratio": 1.0,
-            "replay.threshold": 1e-6,
+            "replay.threshold": ONE_IN_ALL,
+            "loss.clip_low": 0.2,
+            "loss.clip_high": 0.2,
+            "advantage.norm": "grpo",
+        },
+    ),
+    Method(
+        "scaf_grpo",
+        False,
+        ("scaffold",),
+        "surrogate",
+        "GRPO and the least of three hints that brings a right rollout",
+        anneals=True,
+        exempt=0.15,
+        merges=True,
+        settings={
+            "reformulation.ratio": 1.0,
+            "replay.threshold": ONE_IN_ALL,
             "loss.clip_low": 0.2,
             "loss.clip_high": 0.2,
             "advantage.norm": "grpo",
