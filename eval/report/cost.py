@@ -71,7 +71,11 @@ def plan(config: Config, student: float, teacher: float = TEACHER, steps: int = 
             roles["teacher summarises"] = (_summarised(config, method) * steps, 2 * teacher)
     elif learns_from == "student":
         roles["student trains"] = (asked * per_step, 6 * student)
-        roles["teacher rescores"] = (asked * per_step, 2 * teacher)
+        if method.objective.evidence:
+            roles["student rescores"] = (asked * per_step, 2 * student)
+            roles["teacher generates"] = (asked * drawn * per_step, 2 * teacher)
+        else:
+            roles["teacher rescores"] = (asked * per_step, 2 * teacher)
     else:
         right = RIGHT_SHARE * asked * drawn * per_step
         roles["student trains"] = (right, 6 * student)

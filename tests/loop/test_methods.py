@@ -71,6 +71,7 @@ RIVALS = {
     "questa": (False, ("questa",), "surrogate"),
     "bread": (False, ("bread",), "surrogate"),
     "scaf_grpo": (False, ("scaffold",), "surrogate"),
+    "opsd": (False, (), "opsd"),
 }
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scripted_world import MANY, Watched, World, asked_of, changing_student, encoded, student_with
 
+from zppo_core.algorithm.streaming import any_right
 from zppo_core.config import load
 from zppo_core.errors import UserError
+from zppo_core.prompts import Templates
 from zppo_core.protocols import Sampling
 
 
@@ -277,3 +280,36 @@ def test_scaf_grpo_asks_with_more_of_a_hint_until_one_rollout_is_right(tmp_path)
         rewards = np.array([0.0, 0.0, 0.0, 1.0])
         assert weights == pytest.approx((rewards - 0.25) / (rewards.std() + 1e-6), rel=1e-5)
         assert result.update.advantages[group.uid][-1] == 0.0
+
+
+def test_opsd_learns_from_own_responses_after_a_prompt_that_shows_a_right_one(tmp_path) -> None:
+    world, results = told(tmp_path, "opsd", 2)
+    assert {p.text for p in world.student.prompts} == {
+        world.closed(g.question_id) for r in results for g in r.plain
+    }
+    for result, (groups, _) in zip(results, world.learner.updates, strict=True):
+        plain = {g.uid: g for g in result.plain}
+        shown = {q for q, draws in result.teacher.draws.items() if any_right(draws)}
+        assert {plain[g.uid].question_id for g in groups} == shown
+        assert 0 < result.update.skipped_groups == len(plain) - len(groups) or len(shown) == 8
+        for group in groups:
+            own, draws = plain[group.uid], result.teacher.draws[plain[group.uid].question_id]
+            assert len(group.suffixes) == len(own.completions)
+            texts = [
+                Templates().render(
+                    "evidence",
+                    question=world.corpus[own.question_id].text,
+                    solution=d.draw.text,
+                    closer=world.templates.closer,
+                )
+                for d in draws
+                if d.grade.reward == 1.0
+            ]
+            prompts = [encoded(replace(own.prompt, text=text)).input_ids_P for text in texts]
+            assert any(np.array_equal(group.evidence.input_ids_P, p) for p in prompts)
+            assert np.array_equal(group.prompt.input_ids_P, encoded(own.prompt).input_ids_P)
+
+
+def test_opsd_is_refused_where_several_processes_update() -> None:
+    with pytest.raises(UserError, match=r"opsd updates in one process.*update_processes=1"):
+        load("4B@eight-gpus", ["run.method=opsd"])

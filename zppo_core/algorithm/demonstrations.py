@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from zppo_core.algorithm.reformulation import one_right
 from zppo_core.algorithm.rollouts import Scene
 from zppo_core.algorithm.step_types import TeacherPhase, UpdatePhase
+from zppo_core.algorithm.streaming import any_right
 from zppo_core.config.schema import method_of
 from zppo_core.streams import stream
-from zppo_core.types import Completion, Grade, Group
+from zppo_core.types import Completion, EncodedPrompt, Grade, Group
 
 
 def with_demonstrations(
@@ -46,6 +48,31 @@ def with_demonstrations(
         grades = (*group.grades[:kept], *(d.grade for d in taken))
         shown.append(replace(group, completions=completions, grades=grades))
     return shown
+
+
+def evidence(
+    plain: Sequence[Group], teacher: TeacherPhase, scene: Scene
+) -> dict[str, EncodedPrompt]:
+    """By question, the prompt that shows one of its right teacher responses, for a self-teacher.
+
+    Empty where the method's loss has no use for it (arXiv 2601.18734, the teacher's context).
+    """
+    if not method_of(scene.config).objective.evidence:
+        return {}
+    prompts = {}
+    for group in plain:
+        question_id, templates = group.question_id, scene.roles.templates
+        draws = teacher.draws.get(question_id, ())
+        if any_right(draws):
+            rng = stream(scene.config.run.seed, "evidence", scene.step, question_id)
+            text = templates.render(
+                "evidence",
+                question=scene.corpus[question_id].text,
+                solution=templates.neutralise(one_right(draws, rng).text),
+                closer=templates.closer,
+            )
+            prompts[question_id] = scene.roles.encode(replace(group.prompt, text=text))
+    return prompts
 
 
 def with_rescues(plain: Sequence[Group], augmented: Sequence[Group]) -> list[Group]:

@@ -12,6 +12,7 @@ from functools import partial
 
 from zppo_core.algorithm.augmentation_plan import hardest_first, plan_augmentations
 from zppo_core.algorithm.demonstrations import (
+    evidence,
     with_demonstrations,
     with_rescues,
     without_replaced,
@@ -80,7 +81,8 @@ def rollout_step(
         shown = with_demonstrations(groups, teacher, ahead.scene)
         update = without_replaced(update_student(shown, state, roles, config), shown)
     else:
-        update = distill_student(plain, teacher, method.objective, state, roles)
+        shown_in = evidence(plain, teacher, ahead.scene)
+        update = distill_student(plain, teacher, method.objective, state, roles, shown_in)
     events: list[BufferEvent] = []
     if method.replay:
         events = state.buffer.update_all({g.question_id: g.accuracy for g in plain}, step)

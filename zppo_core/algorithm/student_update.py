@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +23,7 @@ from zppo_core.config.methods import Loss
 from zppo_core.config.schema import method_of
 from zppo_core.errors import UserError
 from zppo_core.streams import stream
-from zppo_core.types import Group
+from zppo_core.types import EncodedPrompt, Group
 
 SKIPPED = 3  # mini-batches in a row without a finite gradient end the run
 
@@ -136,17 +136,22 @@ def distill_student(
     objective: Loss,
     state: RolloutState,
     roles: Roles,
+    evidence: Mapping[str, EncodedPrompt],
 ) -> UpdatePhase:
     """One update without advantages, like that to the teacher's distribution (section 7).
 
     On the student's own responses, or on the teacher's right ones; a question without one is left
-    out. Student rollouts of the latter are for the buffer's accounting alone.
+    out, and where the student teaches itself, one without `evidence` (prompts by question). Student
+    rollouts that are not learned from are for the buffer's accounting alone.
     """
     groups = []
     for g in plain:
         encoded = roles.encode(g.prompt)
+        if objective.evidence and g.question_id not in evidence:
+            continue
         if objective.learns_from == "student":
-            groups.append(to_train_group(g, np.zeros(len(g.completions)), encoded))
+            group = to_train_group(g, np.zeros(len(g.completions)), encoded)
+            groups.append(replace(group, evidence=evidence.get(g.question_id)))
             continue
         right = [d.draw.token_ids_T for d in teacher.draws[g.question_id] if d.grade.reward == 1.0]
         if right:

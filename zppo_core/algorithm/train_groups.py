@@ -30,12 +30,23 @@ class Suffix:
 
 @dataclass(frozen=True, eq=False)
 class TrainGroup:
-    """One prompt, encoded once, and the responses to learn from."""
+    """One prompt, encoded once, and the responses to learn from.
+
+    `evidence` is the prompt that a student who teaches itself reads in the place of `prompt`.
+    """
 
     uid: str
     kind: Kind
     prompt: EncodedPrompt
     suffixes: tuple[Suffix, ...]
+    evidence: EncodedPrompt | None = None
+
+    @property
+    def informed(self) -> TrainGroup:
+        """The group after its evidence; ValueError if it has none."""
+        if self.evidence is None:
+            raise ValueError(f"group {self.uid} has no evidence")
+        return replace(self, prompt=self.evidence)
 
     def with_old_logp(self, old: Sequence[np.ndarray]) -> TrainGroup:
         """The group with the log-probabilities (T,) before the first of the I updates."""

@@ -26,7 +26,8 @@ class Loss:
     updates; all responses of the "student", or the right ones of the "teacher", in one.
 
     `mean` says what an update's mean is over: sampled tokens, or responses by the mean of each.
-    `demonstrations` of a group's rollouts are replaced by right responses of the teacher.
+    `demonstrations` of a group's rollouts are replaced by right responses of the teacher. With
+    `evidence` the divergence is to the student itself, whose prompt then shows such a response.
     """
 
     component: str
@@ -34,11 +35,12 @@ class Loss:
     learns_from: Literal["advantages", "student", "teacher"] = "advantages"
     mean: Literal["token", "response"] = "token"
     demonstrations: int = 0
+    evidence: bool = False
 
     @property
     def draws_for_all(self) -> bool:
         """Whether the teacher answers every question of a step."""
-        return self.learns_from == "teacher" or self.demonstrations > 0
+        return self.learns_from == "teacher" or self.demonstrations > 0 or self.evidence
 
 
 LOSSES: dict[str, Loss] = {
@@ -48,6 +50,7 @@ LOSSES: dict[str, Loss] = {
     "gspo": Loss("gspo", mean="response"),
     "cispo": Loss("cispo"),
     "luffy": Loss("luffy", demonstrations=1),
+    "opsd": Loss("divergence", learns_from="student", evidence=True),
 }
 
 
@@ -253,6 +256,7 @@ _RIVALS = (
             "advantage.norm": "grpo",
         },
     ),
+    Method("opsd", False, (), "opsd", "JSD to itself with a right response in the prompt"),
 )
 
 METHODS: dict[str, Method] = {m.name: m for m in (*_ALL, *_CONTROLS, *_RIVALS)}

@@ -28,6 +28,12 @@ def validate(c: Config) -> None:
             "zppo_teachers --set teacher.more_models=<folder or hub id>",
         ),
         (
+            not objective.evidence
+            or c.compute.update_processes == 1
+            or (c.compute.update_processes == 0 and c.compute.student_gpus <= 1),
+            f"{c.run.method} updates in one process: set compute.update_processes=1",
+        ),
+        (
             not find_method(c.run.method).anneals or c.run.rollout_steps > 0,
             f"{c.run.method} changes its prompts over the run: set run.rollout_steps",
         ),

@@ -167,6 +167,8 @@ def cost_rows(context: RecordContext, result: StepResult) -> list[dict[str, obje
     ]
     if len(updates) > 1:  # with I = 1 there is no pass for the old log-probabilities
         entries.append(("student", "rescore", *learned))
+    if objective.evidence:  # the student reads them once more, after its evidence
+        entries.append(("student", "rescore", *learned))
     if objective.teacher_weights:  # the teacher reads every token that is learned from
         entries.append(("teacher", "rescore", *learned))
     trained = sum(m.seconds for m in updates)
