@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-Kind = str  # of a group: "plain", "replay", or the name of its reformulation
+Kind = str  # of a group: "plain", "replay", "resampled", or the name of its reformulation
 Outcome = Literal["correct", "wrong", "no_box", "unfinished", "timeout"]
 Finish = Literal["stop", "length"]
 
@@ -91,7 +91,9 @@ class Completion:
 
     `logp_T` are the sampler's own log-probabilities (nats) under the distribution it sampled from
     (0 at forced positions). `forced` counts the leading tokens that were given. `version` is the
-    weight version that sampled it; a rollout step refuses any but the current one.
+    weight version that sampled it; a rollout step refuses any but the current one. `given`: it is
+    another model's, a demonstration that a loss may learn from. `prompt` is what it was sampled
+    on where that is not its group's.
     """
 
     text: str
@@ -100,6 +102,8 @@ class Completion:
     finish: Finish
     version: int
     forced: int = 0
+    given: bool = False
+    prompt: Prompt | None = None
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def plan(config: Config, student: float, teacher: float = TEACHER, steps: int = 
     method, rollout = method_of(config), config.rollout
     steps = steps or config.run.rollout_steps or PAPER_STEPS
     length = rollout.max_tokens + config.data.max_prompt_tokens
-    asked = rollout.new_prompts * (1 + config.replay.ratio * method.replay)
+    asked = rollout.new_prompts * (method.sampling_rounds + config.replay.ratio * method.replay)
     per_step = rollout.group_size * length * steps
     # tokens, and FLOPs of each
     roles = {"student generates": (asked * per_step, 2 * student)}
@@ -66,11 +66,16 @@ def plan(config: Config, student: float, teacher: float = TEACHER, steps: int = 
             "student trains": (tokens, 6 * student * updates),
         }
         if method.uses_teacher:
-            roles["teacher generates"] = (HARD_SHARE * asked * drawn * per_step, 2 * teacher)
+            share = 1.0 if method.objective.draws_for_all else HARD_SHARE
+            roles["teacher generates"] = (share * asked * drawn * per_step, 2 * teacher)
             roles["teacher summarises"] = (_summarised(config, method) * steps, 2 * teacher)
     elif learns_from == "student":
         roles["student trains"] = (asked * per_step, 6 * student)
-        roles["teacher rescores"] = (asked * per_step, 2 * teacher)
+        if method.objective.evidence:
+            roles["student rescores"] = (asked * per_step, 2 * student)
+            roles["teacher generates"] = (asked * drawn * per_step, 2 * teacher)
+        else:
+            roles["teacher rescores"] = (asked * per_step, 2 * teacher)
     else:
         right = RIGHT_SHARE * asked * drawn * per_step
         roles["student trains"] = (right, 6 * student)

@@ -63,6 +63,18 @@ CONTROLS = {
 }
 
 
+RIVALS = {
+    "gspo": (False, (), "gspo"),
+    "cispo": (False, (), "cispo"),
+    "dapo": (False, (), "surrogate"),
+    "luffy": (False, (), "luffy"),
+    "questa": (False, ("questa",), "surrogate"),
+    "bread": (False, ("bread",), "surrogate"),
+    "scaf_grpo": (False, ("scaffold",), "surrogate"),
+    "opsd": (False, (), "opsd"),
+}
+
+
 def world_of(tmp_path, method: str, **sets) -> World:
     if method == "zppo_teachers":
         sets = {"teacher.more_models": "nano:student", **sets}
@@ -72,12 +84,19 @@ def world_of(tmp_path, method: str, **sets) -> World:
 def test_the_fourteen_methods_are_the_papers_rows_and_controls_replace_their_kinds() -> None:
     records = {m.name: (m.replay, m.reformulations, m.loss) for m in METHODS.values()}
     controls = {name: (True, kinds, "surrogate") for name, kinds in CONTROLS.items()}
-    assert records == PAPER | controls
-    assert [m.name for m in METHODS.values() if m.dynamic_sampling] == ["zppo_dynamic"]
+    assert records == PAPER | controls | RIVALS
+    assert [m.name for m in METHODS.values() if m.dynamic_sampling] == [
+        "zppo_dynamic",
+        "dapo",
+        "bread",
+    ]
     assert [m.name for m in METHODS.values() if not m.uses_teacher] == [
         "grpo",
         "grpo_replay",
         "grpo_replay_again",
+        "gspo",
+        "cispo",
+        "dapo",
     ]
 
 

@@ -236,3 +236,6 @@ def test_settings_that_do_not_go_with_it_are_refused_in_one_line() -> None:
         load("nano", ["compute.staleness=1", "loss.importance_cap=2", "run.method=on_distill"])
     with pytest.raises(UserError, match=r"compute\.staleness"):
         load("nano", ["compute.staleness=2", "loss.importance_cap=2"])
+    for method in ("dapo", "luffy"):
+        with pytest.raises(UserError, match=f"{method} asks in rounds or learns"):
+            load("nano", ["compute.staleness=1", "loss.importance_cap=2", f"run.method={method}"])

@@ -1,7 +1,8 @@
 """Losses as per-token components: the trainer sums them over the sampled tokens of a mini-batch.
 
-The clipped surrogate of section 4 (clip-higher and dual clip) and the divergence of section 7. A
-loss of one's own is a function of the same two arguments, named `package.module:function`.
+The clipped surrogate of section 4 (clip-higher and dual clip), the divergence of section 7, and
+those of rivals (docs/methods.md#rivals). A loss of one's own is a function of the same two
+arguments, named `package.module:function`.
 """
 
 from __future__ import annotations
@@ -41,6 +42,16 @@ class Tokens(Protocol):
         ...
 
     @property
+    def lengths(self) -> list[int]:
+        """How many of the tokens belong to each response; responses stand one after the other."""
+        ...
+
+    @property
+    def given(self) -> torch.Tensor:
+        """Whether the token is of a demonstration, which the student did not sample; (N,) bool."""
+        ...
+
+    @property
     def entropy(self) -> torch.Tensor:
         """Of the student's distribution; carries no gradient."""
         ...
@@ -53,6 +64,8 @@ class Tokens(Protocol):
         """
         ...
 
+
+SHAPING = 0.1  # LUFFY's gamma
 
 Component = Callable[[Tokens, LossConfig], torch.Tensor]
 
@@ -97,7 +110,44 @@ def divergence(tokens: Tokens, settings: LossConfig) -> torch.Tensor:
     return tokens.divergence
 
 
-COMPONENTS: dict[str, Component] = {"surrogate": surrogate, "divergence": divergence}
+def gspo(tokens: Tokens, settings: LossConfig) -> torch.Tensor:
+    """GSPO: the clipped surrogate of each response's own ratio (arXiv 2507.18071, eq. 5 and 7).
+
+    The ratio is the geometric mean over the response's tokens; each of them has the same term.
+    """
+    logs = (tokens.logp - tokens.old_logp).split(tokens.lengths)
+    ratio = torch.cat([part.mean().expand_as(part) for part in logs]).exp()
+    clipped = ratio.clamp(1.0 - settings.clip_low, 1.0 + settings.clip_high)
+    return torch.maximum(-tokens.advantages * ratio, -tokens.advantages * clipped)
+
+
+def cispo(tokens: Tokens, settings: LossConfig) -> torch.Tensor:
+    """CISPO: each log-probability weighted by its clipped ratio (arXiv 2506.13585, eq. 4 and 5).
+
+    The weight carries no gradient; it has no lower bound (section 3.1).
+    """
+    weight = (tokens.logp.detach() - tokens.old_logp).exp().clamp(max=1.0 + settings.clip_high)
+    return -weight * tokens.advantages * tokens.logp
+
+
+def luffy(tokens: Tokens, settings: LossConfig) -> torch.Tensor:
+    """LUFFY: the unclipped surrogate, and shaped probabilities of demonstrations.
+
+    The other policy's probability of its own tokens counts as 1, so their ratio is the student's
+    probability p, shaped as p / (p + 0.1) (arXiv 2504.14945, policy shaping).
+    """
+    p = tokens.logp.exp()
+    ratio = (tokens.logp - tokens.old_logp).exp()
+    return -tokens.advantages * torch.where(tokens.given, p / (p + SHAPING), ratio)
+
+
+COMPONENTS: dict[str, Component] = {
+    "surrogate": surrogate,
+    "divergence": divergence,
+    "gspo": gspo,
+    "cispo": cispo,
+    "luffy": luffy,
+}
 
 
 def component(name: str) -> Component:

@@ -100,6 +100,17 @@ class Reformulation(ABC):
     def write(self, instances: Sequence[Instance], context: PromptContext) -> list[Ask]:
         """The prompts of some instances of this kind, in order."""
 
+    def following(
+        self, one: Instance, tried: Sequence[Group], context: PromptContext
+    ) -> Ask | None:
+        """Another prompt of an instance after the groups `tried`, in order; None: it is enough."""
+        return None
+
+    @property
+    def searches(self) -> bool:
+        """Whether a second prompt may follow from how the first one went."""
+        return type(self).following is not Reformulation.following
+
     @abstractmethod
     def example(self, templates: Templates) -> tuple[str, tuple[str, ...]]:
         """A prompt of a sample, and the texts that must stand in it: tried before a run begins."""
@@ -125,11 +136,17 @@ class PromptContext:
     roles: Roles
     config: Config
     seed: int
+    step: int = 0
     short: dict[str, Compressed] = field(default_factory=dict)
 
     @property
     def templates(self) -> Templates:
         return self.roles.templates
+
+    @property
+    def progress(self) -> float:
+        """The share of the run's rollout steps that is done, in [0, 1)."""
+        return min(self.step / max(self.config.run.rollout_steps, 1), 1.0 - 1e-9)
 
     def ask(
         self,

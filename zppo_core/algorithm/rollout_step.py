@@ -13,6 +13,8 @@ from dataclasses import replace
 from functools import partial
 
 from zppo_core.algorithm.augmentation_plan import hardest_first, plan_augmentations
+from zppo_core.algorithm.dynamic_sampling import plain_rollouts
+from zppo_core.algorithm.learning import learn
 from zppo_core.algorithm.reformulation import floor_fraction, settled
 from zppo_core.algorithm.replay_buffer import BufferEvent
 from zppo_core.algorithm.rollouts import (
@@ -32,7 +34,6 @@ from zppo_core.algorithm.step_types import (
     TeacherPhase,
 )
 from zppo_core.algorithm.streaming import Ahead, any_right
-from zppo_core.algorithm.student_update import distill_student, dynamic_groups, update_student
 from zppo_core.config import Config
 from zppo_core.config.schema import method_of
 from zppo_core.processes.background import Background
@@ -60,9 +61,11 @@ def rollout_step(
     asks = plain_asks(scene)
     new = sum(ask.kind == "plain" for ask in asks)
     cap = floor_fraction(config.reformulation.ratio, new)
+    if step < method.exempt * config.run.rollout_steps:
+        cap = 0
     with Background() as beside:
         ahead = Ahead(scene, beside, cap)
-        plain = record("plain", lambda: ahead.groups(asks, "plain"))
+        plain = record("plain", lambda: plain_rollouts(asks, ahead))
         hard = [g for g in plain if g.accuracy < config.replay.threshold]
 
         # 2., 3. teacher rollouts on the hard questions, fresh on every visit; the caps
@@ -70,7 +73,7 @@ def rollout_step(
 
         # 4. reformulate; 5. student rollouts on the reformulated prompts
         reformulated = record("reformulate", lambda: reformulate(hard, teacher, ahead))
-        augmented = record("augmented", lambda: ahead.groups(reformulated, "augmented"))
+        augmented = record("augmented", lambda: ahead.searched(hard, teacher, reformulated))
     spare = ahead.spare(teacher.draws)
 
     # 6. the buffer from plain rollouts only, and update the student on all groups
@@ -82,12 +85,7 @@ def rollout_step(
     with Background() as beside:
         if begin_next:
             sample_next(scene, record, beside)
-        if method.objective.learns_from == "advantages":
-            lively = method.dynamic_sampling
-            kept = dynamic_groups(plain, augmented) if lively else [*plain, *augmented]
-            update = update_student(kept, state, roles, config)
-        else:
-            update = distill_student(plain, teacher, method.objective, state, roles)
+        update = learn(plain, augmented, teacher, scene)
     state.step += 1
     return StepResult(
         step,
@@ -124,14 +122,14 @@ def teacher_rollouts(
 ) -> TeacherPhase:
     """Fresh teacher rollouts where they can matter, and the plan under the pre- and post-cap.
 
-    Distillation on the teacher's responses draws for every question of the step.
+    A loss that learns from the teacher's responses draws for every question of the step.
 
     `teacher.scope` "hard" draws for every hard question, "augmented" only for those that the walk
     reaches; draws are keyed, so both give the same plan.
     """
     config = ahead.scene.config
     method = method_of(config)
-    if method.objective.learns_from == "teacher":
+    if method.objective.draws_for_all:
         return TeacherPhase(ahead.draws([g.question_id for g in plain]), ())
     if not method.reformulations:
         return TeacherPhase({}, ())

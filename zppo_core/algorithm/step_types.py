@@ -109,9 +109,11 @@ class Ask:
     right_first: bool | None = None
     positive: Compressed | None = None
     negatives: tuple[Compressed, ...] = ()
+    trial: int = 0  # how many prompts of the kind the question was asked before in the step
 
     def uid(self, step: int) -> str:
-        return f"{step:06d}/{self.question_id}/{self.kind}"
+        again = f"/{self.trial}" if self.trial else ""
+        return f"{step:06d}/{self.question_id}/{self.kind}{again}"
 
 
 @dataclass(frozen=True, eq=False)

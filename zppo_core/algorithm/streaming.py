@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -18,7 +19,7 @@ from zppo_core.algorithm.augmentation_plan import certain_instances
 from zppo_core.algorithm.reformulation import Instance, PromptContext, PromptWriter
 from zppo_core.algorithm.reformulations import find
 from zppo_core.algorithm.rollouts import Drawn, Scene, draw_teacher, grade, sample
-from zppo_core.algorithm.step_types import Ask
+from zppo_core.algorithm.step_types import Ask, TeacherPhase
 from zppo_core.config.schema import method_of
 from zppo_core.processes.background import Background
 from zppo_core.protocols import Progress, silent
@@ -72,7 +73,7 @@ class Ahead:
         self._drawing = Tally(roles.progress("teacher"))
         self._sampling = Tally(roles.progress("augmented"))
         seed = derive_seed(scene.config.run.seed, "compression", scene.step)
-        self._writer = PromptWriter(PromptContext(roles, scene.config, seed))
+        self._writer = PromptWriter(PromptContext(roles, scene.config, seed, scene.step))
 
     def groups(self, asks: Sequence[Ask], phase: str) -> list[Group]:
         """Graded student rollouts on `asks`, in order; each is followed up when it is finished."""
@@ -124,6 +125,30 @@ class Ahead:
             self._asks |= {_key(o): _done(a) for o, a in zip(missing, written, strict=True)}
         return [self._asks[_key(one)].result() for one in instances]
 
+    def searched(
+        self, hard: Sequence[Group], teacher: TeacherPhase, asks: Sequence[Ask]
+    ) -> list[Group]:
+        """Student rollouts on `asks`, and on the prompts that follow from how those went."""
+        groups = self.groups(asks, "augmented")
+        by_id = {g.question_id: g for g in hard}
+        tried = {(g.question_id, g.kind): [g] for g in groups if self._kinds[g.kind].searches}
+        open_ = {
+            (q, kind): self.instance(by_id[q], kind, teacher.draws.get(q, ())) for q, kind in tried
+        }
+        while open_:
+            further: dict[tuple[str, str], Ask] = {}
+            for key, one in open_.items():
+                ask = one.kind.following(one, tried[key], self._writer.context)
+                if ask is not None:
+                    further[key] = replace(ask, trial=len(tried[key]))
+            for key, group in zip(
+                further, self.groups(list(further.values()), "augmented"), strict=True
+            ):
+                tried[key].append(group)
+                groups.append(group)
+            open_ = {key: open_[key] for key in further}
+        return groups
+
     def instance(self, group: Group, name: str, draws: Drawn) -> Instance:
         """What a hard question is asked again with: chosen from its `group` and teacher `draws`."""
         config, kind, question_id = self.scene.config, self._kinds[name], group.question_id
@@ -153,7 +178,7 @@ class Ahead:
     def _due(self, group: Group) -> bool:
         """Whether the teacher draws for a question before all plain rollouts are there."""
         config = self.scene.config
-        if self._method.objective.learns_from == "teacher":
+        if self._method.objective.draws_for_all:
             return True
         if not self._kinds or group.accuracy >= config.replay.threshold:
             return False

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from zppo_core.algorithm.advantages import group_advantages
 from zppo_core.algorithm.step_types import Roles, RolloutState, TeacherPhase, UpdatePhase
 from zppo_core.algorithm.train_groups import (
+    Suffix,
     TrainGroup,
     UpdateMetrics,
     given_suffix,
@@ -18,9 +20,10 @@ from zppo_core.algorithm.train_groups import (
 )
 from zppo_core.config import Config
 from zppo_core.config.methods import Loss
+from zppo_core.config.schema import method_of
 from zppo_core.errors import UserError
 from zppo_core.streams import stream
-from zppo_core.types import Group
+from zppo_core.types import EncodedPrompt, Group
 
 SKIPPED = 3  # mini-batches in a row without a finite gradient end the run
 
@@ -49,9 +52,11 @@ def update_student(
             advantages |= {g.uid: a_G for g, a_G in zip(scope, values_BG, strict=True)}
 
     train: list[list[TrainGroup]] = [
-        [to_train_group(g, advantages[g.uid], roles.encode(g.prompt)) for g in computed(part)]
+        [t for g in computed(part) for t in train_groups(g, advantages[g.uid], roles)]
         for part in parts
     ]
+    if method_of(config).objective.mean == "response":
+        train = [response_mean(t, part) for t, part in zip(train, parts, strict=True)]
     active = [g for part in train for g in part]
     if updates > 1:  # with I = 1 the current log-probabilities are the old ones: no pass for them
         scores = roles.learner.score(active)
@@ -71,6 +76,40 @@ def update_student(
     return UpdatePhase(
         tuple(metrics), advantages, *mismatch, skipped_groups=sum(g.trivial for g in groups)
     )
+
+
+def train_groups(group: Group, advantages_G: np.ndarray, roles: Roles) -> list[TrainGroup]:
+    """The group for the trainer, and apart from it each rollout that has a prompt of its own."""
+    prompts = list(dict.fromkeys(c.prompt for c in group.completions))
+    if prompts == [None]:
+        return [to_train_group(group, advantages_G, roles.encode(group.prompt))]
+    parts = []
+    for prompt in prompts:
+        places = [i for i, c in enumerate(group.completions) if c.prompt == prompt]
+        part = replace(
+            group,
+            completions=tuple(group.completions[i] for i in places),
+            grades=tuple(group.grades[i] for i in places),
+        )
+        encoded = roles.encode(group.prompt if prompt is None else prompt)
+        parts.append(to_train_group(part, advantages_G[places], encoded))
+    return parts
+
+
+def response_mean(train: Sequence[TrainGroup], part: Sequence[Group]) -> list[TrainGroup]:
+    """The groups of mini-batch `part` so weighted that its token mean is a mean over responses.
+
+    A surrogate is linear in a positive factor of the advantage: a response of n tokens has the
+    mini-batch's mean length over n. Responses without a sampled token count as one of them.
+    """
+    responses = sum(len(g.completions) for g in part)
+    mean = sum(map(sampled_tokens, part)) / max(responses, 1)
+
+    def weighted(suffix: Suffix) -> Suffix:
+        factor = np.float32(mean / max(int(suffix.mask_T.sum()), 1))
+        return replace(suffix, weights_T=suffix.weights_T * factor)
+
+    return [replace(g, suffixes=tuple(map(weighted, g.suffixes))) for g in train]
 
 
 def computed(part: Sequence[Group]) -> list[Group]:
@@ -97,17 +136,22 @@ def distill_student(
     objective: Loss,
     state: RolloutState,
     roles: Roles,
+    evidence: Mapping[str, EncodedPrompt],
 ) -> UpdatePhase:
     """One update without advantages, like that to the teacher's distribution (section 7).
 
     On the student's own responses, or on the teacher's right ones; a question without one is left
-    out. Student rollouts of the latter are for the buffer's accounting alone.
+    out, and where the student teaches itself, one without `evidence` (prompts by question). Student
+    rollouts that are not learned from are for the buffer's accounting alone.
     """
     groups = []
     for g in plain:
         encoded = roles.encode(g.prompt)
+        if objective.evidence and g.question_id not in evidence:
+            continue
         if objective.learns_from == "student":
-            groups.append(to_train_group(g, np.zeros(len(g.completions)), encoded))
+            group = to_train_group(g, np.zeros(len(g.completions)), encoded)
+            groups.append(replace(group, evidence=evidence.get(g.question_id)))
             continue
         right = [d.draw.token_ids_T for d in teacher.draws[g.question_id] if d.grade.reward == 1.0]
         if right:

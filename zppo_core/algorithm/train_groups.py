@@ -17,6 +17,7 @@ class Suffix:
 
     `mask_T` is true where the current student sampled the token: only there is a gradient.
     `weights_T` are advantages. `old_logp_T` None: the current log-probabilities are the old ones.
+    `given`: nobody sampled it from the student, and `sampler_logp_T` says nothing.
     """
 
     token_ids_T: np.ndarray
@@ -24,16 +25,28 @@ class Suffix:
     weights_T: np.ndarray
     sampler_logp_T: np.ndarray
     old_logp_T: np.ndarray | None = None
+    given: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class TrainGroup:
-    """One prompt, encoded once, and the responses to learn from."""
+    """One prompt, encoded once, and the responses to learn from.
+
+    `evidence` is the prompt that a student who teaches itself reads in the place of `prompt`.
+    """
 
     uid: str
     kind: Kind
     prompt: EncodedPrompt
     suffixes: tuple[Suffix, ...]
+    evidence: EncodedPrompt | None = None
+
+    @property
+    def informed(self) -> TrainGroup:
+        """The group after its evidence; ValueError if it has none."""
+        if self.evidence is None:
+            raise ValueError(f"group {self.uid} has no evidence")
+        return replace(self, prompt=self.evidence)
 
     def with_old_logp(self, old: Sequence[np.ndarray]) -> TrainGroup:
         """The group with the log-probabilities (T,) before the first of the I updates."""
@@ -53,7 +66,8 @@ def to_train_group(group: Group, advantages_G: np.ndarray, encoded: EncodedPromp
         length = len(completion.token_ids_T)
         mask_T = np.arange(length) >= completion.forced
         weights_T = np.full(length, advantage, dtype=np.float32)
-        suffixes.append(Suffix(completion.token_ids_T, mask_T, weights_T, completion.logp_T))
+        ids_T, logp_T = completion.token_ids_T, completion.logp_T
+        suffixes.append(Suffix(ids_T, mask_T, weights_T, logp_T, given=completion.given))
     return TrainGroup(group.uid, group.kind, encoded, tuple(suffixes))
 
 
@@ -102,6 +116,7 @@ def sampler_mismatch(
         np.abs(suffix.sampler_logp_T - score)[suffix.mask_T]
         for group, row in zip(groups, scores, strict=True)
         for suffix, score in zip(group.suffixes, row, strict=True)
+        if not suffix.given
     ]
     flat = np.concatenate(gaps) if gaps else np.zeros(0)
     return (float(flat.mean()), float(flat.max())) if len(flat) else (0.0, 0.0)

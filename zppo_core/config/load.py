@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from zppo_core.config.methods import find_method
 from zppo_core.config.reading import read
 from zppo_core.config.rules import validate
 from zppo_core.config.schema import LAYOUTS, SCALES, Config
@@ -126,6 +127,9 @@ def resolved(
         section, _, name = field.partition(".")
         layers.append((option, {section: {name: text}}))
     layers += [("--set", {section: {name: value}}) for section, name, value in _sets(overrides)]
+    # a method's own settings go over the preset's, and under all that a user says
+    place = next(i for i, (origin, _) in enumerate(layers) if origin == f"layout {layout}") + 1
+    layers[place:place] = _method_layers(layers)
     values: dict[str, object] = {"scale": preset}
     origins: dict[str, str] = {}
     for origin, layer in layers:
@@ -145,6 +149,20 @@ def resolved(
     config = read(Config, values, where=where)
     validate(config)
     return Resolved(config, origins)
+
+
+def _method_layers(
+    layers: Iterable[tuple[str, Mapping[str, object]]],
+) -> list[tuple[str, Mapping[str, object]]]:
+    """The settings of the method that the layers come to; none if they name no method of ours."""
+    parts = [layer.get("run") for _, layer in layers]
+    named = [p["method"] for p in parts if isinstance(p, Mapping) and "method" in p]
+    try:
+        method = find_method(str(named[-1]) if named else Config().run.method)
+    except UserError:  # the field itself says what is wrong
+        return []
+    sets = _sets(method.settings)
+    return [(f"method {method.name}", {section: {name: value}}) for section, name, value in sets]
 
 
 def scale_named(scale: str, source: Source | None) -> str:

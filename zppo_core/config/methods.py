@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from zppo_core.errors import UserError, shown, suggestion
@@ -23,17 +24,33 @@ class Loss:
 
     `learns_from` says what is trained on: the student's rollouts by their "advantages", in I
     updates; all responses of the "student", or the right ones of the "teacher", in one.
+
+    `mean` says what an update's mean is over: sampled tokens, or responses by the mean of each.
+    `demonstrations` of a group's rollouts are replaced by right responses of the teacher. With
+    `evidence` the divergence is to the student itself, whose prompt then shows such a response.
     """
 
     component: str
     teacher_weights: bool = False
     learns_from: Literal["advantages", "student", "teacher"] = "advantages"
+    mean: Literal["token", "response"] = "token"
+    demonstrations: int = 0
+    evidence: bool = False
+
+    @property
+    def draws_for_all(self) -> bool:
+        """Whether the teacher answers every question of a step."""
+        return self.learns_from == "teacher" or self.demonstrations > 0 or self.evidence
 
 
 LOSSES: dict[str, Loss] = {
     "surrogate": Loss("surrogate"),
     "off_distill": Loss("divergence", teacher_weights=True, learns_from="teacher"),
     "on_distill": Loss("divergence", teacher_weights=True, learns_from="student"),
+    "gspo": Loss("gspo", mean="response"),
+    "cispo": Loss("cispo"),
+    "luffy": Loss("luffy", demonstrations=1),
+    "opsd": Loss("divergence", learns_from="student", evidence=True),
 }
 
 
@@ -55,7 +72,8 @@ class Method:
     """One row of the paper's method table (section 7).
 
     `reformulations` are names of files in `algorithm/reformulations/`, `loss` is one of `LOSSES`;
-    either may be a user's own, as `package.module:NAME`.
+    either may be a user's own, as `package.module:NAME`. `settings` are the method's own values of
+    "section.field": over the preset's, under whatever a user sets.
     """
 
     name: str
@@ -65,8 +83,18 @@ class Method:
     summary: str
     # drop a hard question's plain group only if its BCQ and NCQ groups are trivial too
     dynamic_sampling: bool = False
+    # how often a step asks new questions at most, until enough groups have something to teach
+    sampling_rounds: int = 1
     # whether a teacher answers or compresses for the reformulations
     teacher: bool = True
+    # whether its prompts change with the share of the run that is done
+    anneals: bool = False
+    # the share of the run's steps that nothing is reformulated in
+    exempt: float = 0.0
+    # a right reformulated rollout takes the place of a wrong one in its question's plain group, and
+    # reformulated groups are not trained on themselves
+    merges: bool = False
+    settings: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     @property
     def objective(self) -> Loss:
@@ -77,9 +105,11 @@ class Method:
     def uses_teacher(self) -> bool:
         """Whether a teacher takes part in training."""
         objective = self.objective
-        distils = objective.teacher_weights or objective.learns_from == "teacher"
+        distils = objective.teacher_weights or objective.draws_for_all
         return (self.teacher and bool(self.reformulations)) or distils
 
+
+ONE_IN_ALL = 1e-6  # a threshold under which a question is hard only if no rollout is right
 
 _BOTH: tuple[str, ...] = ("bcq", "ncq")
 
@@ -144,7 +174,92 @@ _CONTROLS = (
     ),
 )
 
-METHODS: dict[str, Method] = {m.name: m for m in (*_ALL, *_CONTROLS)}
+# of others, with the settings of their sources (docs/methods.md#rivals)
+_RIVALS = (
+    Method(
+        "gspo",
+        False,
+        (),
+        "gspo",
+        "GRPO with ratio and clip of the whole response",
+        settings={"loss.clip_low": 3e-4, "loss.clip_high": 4e-4, "advantage.norm": "grpo"},
+    ),
+    Method(
+        "cispo",
+        False,
+        (),
+        "cispo",
+        "GRPO whose importance weights are clipped, and no token's gradient",
+        settings={"loss.clip_high": 4.0, "advantage.norm": "grpo"},
+    ),
+    Method(
+        "dapo",
+        False,
+        (),
+        "surrogate",
+        "GRPO that asks until enough groups are not trivial",
+        dynamic_sampling=True,
+        sampling_rounds=10,
+        settings={"loss.clip_low": 0.2, "loss.clip_high": 0.28, "advantage.norm": "grpo"},
+    ),
+    Method(
+        "luffy",
+        False,
+        (),
+        "luffy",
+        "GRPO with a right teacher response in each group",
+        settings={"advantage.norm": "none"},
+    ),
+    Method(
+        "questa",
+        False,
+        ("questa",),
+        "surrogate",
+        "GRPO and hard questions with the first part of a solution",
+        anneals=True,
+        settings={
+            "reformulation.ratio": 1.0,
+            "loss.clip_low": 0.2,
+            "loss.clip_high": 0.2,
+            "advantage.norm": "none",
+        },
+    ),
+    Method(
+        "bread",
+        False,
+        ("bread",),
+        "surrogate",
+        "GRPO and branches from a short start of a right teacher response",
+        dynamic_sampling=True,
+        settings={
+            "reformulation.ratio": 1.0,
+            "replay.threshold": ONE_IN_ALL,
+            "loss.clip_low": 0.2,
+            "loss.clip_high": 0.2,
+            "advantage.norm": "grpo",
+        },
+    ),
+    Method(
+        "scaf_grpo",
+        False,
+        ("scaffold",),
+        "surrogate",
+        "GRPO and the least of three hints that brings a right rollout",
+        anneals=True,
+        exempt=0.15,
+        merges=True,
+        settings={
+            "reformulation.ratio": 1.0,
+            "replay.threshold": ONE_IN_ALL,
+            "loss.clip_low": 0.2,
+            "loss.clip_high": 0.2,
+            "advantage.norm": "grpo",
+        },
+    ),
+    Method("opsd", False, (), "opsd", "JSD to itself with a right response in the prompt"),
+)
+
+METHODS: dict[str, Method] = {m.name: m for m in (*_ALL, *_CONTROLS, *_RIVALS)}
 
 
 def find_method(name: str) -> Method:

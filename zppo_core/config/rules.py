@@ -14,7 +14,8 @@ from zppo_core.extensions import is_outside
 def validate(c: Config) -> None:
     """Raise UserError on the rules that `c` breaks, a line each: it names fields and remedy."""
     layout = parse_format(c.data.format)
-    objective = find_method(c.run.method).objective
+    method = find_method(c.run.method)
+    objective = method.objective
     several = c.run.method == "zppo_teachers"
     rules = [
         (
@@ -26,6 +27,16 @@ def validate(c: Config) -> None:
             several == bool(c.teacher.more_models),
             "teacher.more_models belongs to method zppo_teachers: set both, like --method "
             "zppo_teachers --set teacher.more_models=<folder or hub id>",
+        ),
+        (
+            not objective.evidence
+            or c.compute.update_processes == 1
+            or (c.compute.update_processes == 0 and c.compute.student_gpus <= 1),
+            f"{c.run.method} updates in one process: set compute.update_processes=1",
+        ),
+        (
+            not method.anneals or c.run.rollout_steps > 0,
+            f"{c.run.method} changes its prompts over the run: set run.rollout_steps",
         ),
         (
             c.data.max_pixels == 0 or c.data.min_pixels <= c.data.max_pixels,
@@ -51,6 +62,12 @@ def validate(c: Config) -> None:
             c.compute.staleness == 0 or objective.learns_from == "advantages",
             "compute.staleness=1 is for methods that learn from advantages: distillation has no "
             "importance weights; leave it 0",
+        ),
+        (
+            c.compute.staleness == 0
+            or (method.sampling_rounds == 1 and not objective.demonstrations),
+            f"{c.run.method} asks in rounds or learns from the teacher's tokens, which are not an "
+            "update old: leave compute.staleness 0",
         ),
         (
             c.compute.update_hosts == 1 or c.compute.ray != "",

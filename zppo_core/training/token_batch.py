@@ -69,6 +69,16 @@ class TokenBatch:
         return self._sampled("sampler_logp_T")
 
     @cached_property
+    def lengths(self) -> list[int]:
+        return [int(s.mask_T.sum()) for g in self._groups for s in g.suffixes]
+
+    @cached_property
+    def given(self) -> torch.Tensor:
+        flags = [s.given for g in self._groups for s in g.suffixes]
+        given_S = torch.tensor(flags, device=self._device)
+        return given_S.repeat_interleave(torch.tensor(self.lengths, device=self._device))
+
+    @cached_property
     def advantages(self) -> torch.Tensor:
         return self._sampled("weights_T")
 
@@ -87,7 +97,7 @@ def statistics(tokens: TokenBatch, settings: LossConfig) -> tuple[list[float], f
         return [entropy.sum().item(), 0.0, 0.0, 0.0, float(len(entropy)), 0.0], 0.0
     weights = tokens.advantages
     ratio = (tokens.logp - tokens.old_logp).exp()
-    gap = (tokens.logp - tokens.sampler_logp).abs()
+    gap = (tokens.logp - tokens.sampler_logp).abs().masked_fill(tokens.given, 0.0)
     sums = [
         tokens.entropy.sum(),
         ((weights < 0) & (ratio < 1 - settings.clip_low)).sum(),

@@ -18,6 +18,7 @@ import torch
 from zppo_core.algorithm.losses import component, token_mean
 from zppo_core.algorithm.train_groups import NO_UPDATE, TrainGroup, UpdateMetrics
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
+from zppo_core.config.methods import find_loss
 from zppo_core.errors import UserError
 from zppo_core.models import lora
 from zppo_core.store.checkpoint import Checkpoint
@@ -55,7 +56,7 @@ class Trainer:
         objective: str = "surrogate",
     ) -> None:
         self.model, self.trainer, self.loss = model, trainer, loss
-        self.component = component(objective)
+        self.component, self.evidence = component(objective), find_loss(objective).evidence
         self.device = torch.device(device)
         self.max_grad_norm = optimizer.max_grad_norm or math.inf  # 0 is off
         self.forbidden = torch.as_tensor(np.asarray(forbidden_ids), device=self.device)
@@ -177,6 +178,9 @@ class Trainer:
         if self.teacher is not None:
             with torch.no_grad():
                 seen, computed = self.teacher_forward(groups)
+        elif self.evidence:
+            with torch.no_grad():
+                seen, computed = self.forward([g.informed for g in groups])
         hidden, n = self.forward(groups)
 
         def teacher(mask_T: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -205,7 +209,8 @@ class Trainer:
         self, hidden: torch.Tensor, seen: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         head = self.model.get_output_embeddings().weight
-        return jensen_shannon(hidden, head, seen, self.seen_head(), self.forbidden)
+        other = head.detach() if self.evidence else self.seen_head()
+        return jensen_shannon(hidden, head, seen, other, self.forbidden)
 
     def seen_head(self) -> torch.Tensor:
         """The teacher's output embeddings (vocabulary, hidden); UserError without a teacher."""

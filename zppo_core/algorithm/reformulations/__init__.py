@@ -34,7 +34,7 @@ def check(names: Iterable[str], templates: Templates) -> None:
     UserError too if two kinds of a method have one name: groups are told apart by it.
     """
     names = tuple(names)
-    called = ["plain", "replay", *(find(name).name for name in names)]
+    called = ["plain", "replay", "resampled", *(find(name).name for name in names)]
     if twice := [name for name, count in Counter(called).items() if count > 1]:
         raise UserError(f"two kinds of groups are named {twice[0]!r}; give one another `name`")
     for kind in map(find, dict.fromkeys((*NAMES, *names))):
