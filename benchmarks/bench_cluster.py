@@ -1,26 +1,31 @@
 """Bytes of a step's groups and seconds of a weight sync: two local ranks and two engines.
 
     python benchmarks/bench_cluster.py
+    python benchmarks/bench_cluster.py beside     # the way of before Ray too, in turns
 
 A Qwen3.5 of about 100 M parameters with random weights, pictures of 0.4 megapixels, one rank and
 one engine on each of two nodes, both on this machine. Bytes are those that reach another process:
 a message that two ranks read counts twice. Rows with the transport "sockets" are of commit
-4440881, before Ray. Appends to results/bench_cluster.jsonl.
+4440881, before Ray, whose own benchmark runs from a copy of it. Appends to
+results/bench_cluster.jsonl.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
+import os
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from common import record
+from common import in_fresh_process, record
 from PIL import Image
 
 from zppo_core.algorithm.train_groups import Suffix, TrainGroup
@@ -32,9 +37,8 @@ from zppo_core.run.session import Session, open_session
 from zppo_core.store.objects import open_store
 from zppo_core.types import Prompt
 
-if TYPE_CHECKING:
-    pass
-
+ROOT = Path(__file__).resolve().parents[1]
+BEFORE, TURNS = "4440881", 2
 GROUPS, RESPONSES, TOKENS, SYNCS = 6, 2, 24, 5
 WIDE, HIGH = 736, 544
 
@@ -144,8 +148,8 @@ def opened(model: str, folder: Path) -> Iterator[Session]:
         ray.shutdown()
 
 
-def main() -> int:
-    """Print and record one row."""
+def measured() -> dict[str, Any]:
+    """A row of ours."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         model = build(folder / "model")
@@ -166,7 +170,7 @@ def main() -> int:
                 session.state.step = version
                 seconds.append(session.sync()["sync_seconds"])
             count = sum(p.numel() for p in session.model.parameters())
-    row = {
+    return {
         "transport": "ray",
         "parameters": count,
         "picture_bytes": len(picture(0)),
@@ -175,10 +179,47 @@ def main() -> int:
         "sync_seconds": sorted(seconds)[SYNCS // 2],
         "start_seconds": start,
     }
+
+
+def before(folder: Path) -> dict[str, Any]:
+    """A row of the copy of the old commit in `folder`, by its own benchmark."""
+    benchmarks = folder / "benchmarks"
+    subprocess.run(
+        [sys.executable, str(benchmarks / "bench_cluster.py")],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    last = (benchmarks / "results" / "bench_cluster.jsonl").read_text().splitlines()[-1]
+    row: dict[str, Any] = json.loads(last)["rows"][0]
+    return row
+
+
+def in_turns() -> list[dict[str, Any]]:
+    """Rows of both ways, one after the other."""
+    rows = []
+    with tempfile.TemporaryDirectory() as place:
+        archive = subprocess.run(
+            ["git", "-C", str(ROOT), "archive", BEFORE], capture_output=True, check=True
+        ).stdout
+        subprocess.run(["tar", "x", "-C", place], input=archive, check=True)
+        for _ in range(TURNS):
+            rows += [before(Path(place)), in_fresh_process(__file__, "row")]
+            print(json.dumps(rows[-2:]), flush=True)
+    return rows
+
+
+def main(words: Sequence[str]) -> int:
+    """Print and record one row, or with `beside` the rows of both ways."""
+    if list(words) == ["row"]:
+        print(json.dumps(measured()))
+        return 0
+    rows = in_turns() if list(words) == ["beside"] else [measured()]
     settings = {"groups": GROUPS, "responses": RESPONSES, "tokens": TOKENS, "syncs": SYNCS}
-    record("bench_cluster", settings, [row])
+    record("bench_cluster", settings, rows)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -57,6 +57,6 @@ COMMANDS = {
     "fixtures": Command("eval.fixtures.__main__:main", "small copies of the benchmarks", ""),
     "tasks": Command("eval.lm_eval_task:main", "the benchmarks as lm-eval's task files", ""),
     "nano": Command("zppo_core.models.nano.__main__:main", "build the nano checkpoints", ""),
-    "mechanism": Command("eval.mechanism:main", "how learning reaches the plain prompts", ""),
+    "mechanism": Command("eval.report.mechanism:main", "how learning reaches plain prompts", ""),
     "rates": Command("eval.rates:main", "which procedures a model of the zone follows", ""),
 }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from eval.report.connection import DEFAULT_DATABASE, open_database
 from eval.report.figures import panels_of
-from eval.report.plot import draw
+from eval.report.plot import Panel, draw
 from eval.report.rows import Setting, records, typed
 from eval.report.selection import Results
 from eval.report.summary import find_run
@@ -53,18 +53,23 @@ def frame(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
     return pd.DataFrame(list(rows)).dropna(axis="columns", how="all").round(2)
 
 
-def show(database: str, number: int, run: str | None = None) -> Shown:
-    """Figure `number` of the paper, for the configuration and scale of `run` (or the latest)."""
+def drawn(panels: Sequence[Panel]) -> Shown:
+    """The panels as a picture."""
     import matplotlib.pyplot as plt
 
+    picture = draw(panels)
+    buffer = io.BytesIO()
+    picture.savefig(buffer, dpi=100)
+    plt.close(picture)
+    return Shown(buffer.getvalue())
+
+
+def show(database: str, number: int, run: str | None = None) -> Shown:
+    """Figure `number` of the paper, for the configuration and scale of `run` (or the latest)."""
     with open_database(database) as connection:
         key = find_run(connection, run)["run_key"]
         (place,) = typed(
             Setting, records(connection, "SELECT * FROM run_settings WHERE run_key = ?", [key])
         )
         results = Results(connection, place["variant"])
-        picture = draw(panels_of(results, number, [place["scale"]]))
-    buffer = io.BytesIO()
-    picture.savefig(buffer, dpi=100)
-    plt.close(picture)
-    return Shown(buffer.getvalue())
+        return drawn(panels_of(results, number, [place["scale"]]))

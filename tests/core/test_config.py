@@ -75,6 +75,7 @@ SILENT = {
     "reformulation.wrong": "boxed",
     "reformulation.retries": 1,
     "loss.importance_cap": 0.0,
+    "compute.staleness": 0,
     "trainer.lora_rank": 0,
     "trainer.train_vision": True,
     "trainer.max_mismatch": 0.05,

@@ -15,7 +15,9 @@ from zppo_core.errors import UserError
 FOLDER = Path(__file__).parents[2] / "notebooks"
 # those that train run in tests/reliability/test_python_page.py
 TRAIN = ("train_in_ten_lines", "quickstart")
-BOOKS = sorted(path for path in FOLDER.glob("*.ipynb") if path.stem not in TRAIN)
+# reads what `zppo mechanism` left, and no database
+FILES = "does_learning_reach_plain_prompts"
+BOOKS = sorted(path for path in FOLDER.glob("*.ipynb") if path.stem not in (*TRAIN, FILES))
 
 
 def test_there_is_a_notebook_for_each_question():
@@ -73,3 +75,20 @@ def test_model_text_is_never_markup_in_a_notebook():
     text = " ".join(b.read_text(encoding="utf-8") for b in BOOKS)
     assert "HTML(" not in text
     assert "Markdown(" not in text
+
+
+@pytest.mark.parametrize("folder", [FOLDER, FOLDER.parent], ids=["its own folder", "the root"])
+def test_the_notebook_of_the_mechanism_draws_the_files_that_are_committed(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    names: dict[str, object] = {}
+    pictures = 0
+    for cell in nbformat.read(FOLDER / f"{FILES}.ipynb", as_version=4).cells:
+        if cell.cell_type != "code":
+            continue
+        assert cell.outputs == []
+        if cell.source.startswith("drawn("):
+            picture = eval(cell.source, names)
+            pictures += picture._repr_png_().startswith(b"\x89PNG")
+        else:
+            exec(cell.source, names)
+    assert pictures == 3

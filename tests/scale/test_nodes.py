@@ -22,7 +22,7 @@ from ray._private.parameter import RayParams
 from zppo_core.cluster.actors import answers, start
 from zppo_core.cluster.connect import place_nodes
 from zppo_core.cluster.engines import ActorEngine
-from zppo_core.cluster.layout import places_of, workers_of
+from zppo_core.cluster.layout import overlaps, places_of, workers_of
 from zppo_core.config import Config, load
 from zppo_core.engines.hf import HfEngine
 from zppo_core.engines.pool import EnginePool
@@ -183,6 +183,19 @@ def places(*sets: str) -> list[tuple[int, int, bool, bool]]:
     return [(p.gpus, p.ranks, p.student, p.teachers) for p in places_of(config, workers)]
 
 
+def test_the_student_samples_beside_an_update_with_which_it_shares_no_gpu() -> None:
+    stale = ["compute.staleness=1", "loss.importance_cap=2"]
+    for sets, beside in (
+        (["compute.update_processes=2"], True),
+        ([], False),
+        (["compute.device=cpu", "compute.update_processes=2"], True),
+        (["compute.device=cpu", "compute.engine=hf", "compute.update_processes=1"], False),
+    ):
+        for given, holds in (([*sets, *stale], beside), (sets, False)):
+            config = load("4B", given)
+            assert overlaps(config, workers_of(config)) is holds
+
+
 def test_each_layout_has_a_rank_and_an_engine_on_every_gpu_of_the_student() -> None:
     both = [(1, 1, True, False)] * 6
     assert places() == [*both, (2, 0, False, True)]
@@ -192,6 +205,11 @@ def test_each_layout_has_a_rank_and_an_engine_on_every_gpu_of_the_student() -> N
     assert places(none, "compute.student_gpus=1", "compute.offload=true") == [(1, 1, True, True)]
     assert places(none, "teacher.endpoint=http://h:1/v1") == both
     assert places("compute.update_processes=2", apart)[:3] == [*both[:2], (1, 0, True, False)]
+    stale = "compute.staleness=1", "loss.importance_cap=2"
+    split = [(1, 1, False, False)] * 2 + [(1, 0, True, False)] * 4
+    assert places("compute.update_processes=2", apart, *stale)[:6] == split
+    assert places("compute.update_processes=2", none, *stale)[2] == (1, 0, True, True)
+    assert places(apart, *stale)[:6] == both  # as many ranks as GPUs: they are shared
     on_cpu = "compute.device=cpu", "compute.engine=hf", "compute.update_processes=3"
     assert places(*on_cpu) == [(0, 3, False, False)]  # the step's own process samples
     assert places(*on_cpu, "compute.update_hosts=2", "compute.ray=auto") == [(0, 3, True, True)]

@@ -2,12 +2,14 @@
 
 Every phase goes through `record`, which commits its result to the run's journal or, after a crash,
 gives back what was committed. The invariant: every token with a gradient was sampled by the current
-student; teacher text stands in prompts alone. `ahead` has what could begin before its phase.
+student, or with `compute.staleness` by the one of an update ago; teacher text stands in prompts
+alone. `ahead` has what could begin before its phase.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from zppo_core.algorithm.augmentation_plan import hardest_first, plan_augmentations
@@ -20,7 +22,13 @@ from zppo_core.algorithm.demonstrations import (
 from zppo_core.algorithm.dynamic_sampling import kept, plain_rollouts
 from zppo_core.algorithm.reformulation import floor_fraction, settled
 from zppo_core.algorithm.replay_buffer import BufferEvent
-from zppo_core.algorithm.rollouts import Drawn, Scene, StaleWeightsError, plain_ask
+from zppo_core.algorithm.rollouts import (
+    Drawn,
+    Scene,
+    StaleWeightsError,
+    plain_asks,
+    plain_groups,
+)
 from zppo_core.algorithm.step_types import (
     Ask,
     Corpus,
@@ -40,25 +48,29 @@ from zppo_core.types import Group
 
 
 def rollout_step(
-    state: RolloutState, roles: Roles, corpus: Corpus, config: Config, record: Record
+    state: RolloutState,
+    roles: Roles,
+    corpus: Corpus,
+    config: Config,
+    record: Record,
+    begin_next: bool = False,
 ) -> StepResult:
-    """Perform rollout step `state.step` and advance `state` (Algorithm 1)."""
+    """Perform rollout step `state.step` and advance `state` (Algorithm 1).
+
+    With `begin_next` the next step's plain rollouts are sampled by the weights of before the update
+    (`compute.staleness`, not of the paper).
+    """
     step, method = state.step, method_of(config)
+    scene = Scene(state, roles, corpus, config)
 
     # 1. plain rollouts on X = X_new ∪ X_replay
-    new = corpus.new_ids(step, config.rollout.new_prompts)
-    replayed: list[str] = []
-    if method.replay:
-        rng = stream(config.run.seed, "replay", step)
-        size = floor_fraction(config.replay.ratio, len(new))
-        replayed = state.buffer.sample(size, rng, exclude=new)
-    asks = [plain_ask(corpus[q], "plain", roles, config) for q in new]
-    asks += [plain_ask(corpus[q], "replay", roles, config) for q in replayed]
-    cap = floor_fraction(config.reformulation.ratio, len(new))
+    asks = plain_asks(scene)
+    new = sum(ask.kind == "plain" for ask in asks)
+    cap = floor_fraction(config.reformulation.ratio, new)
     if step < method.exempt * config.run.rollout_steps:
         cap = 0
     with Background() as beside:
-        ahead = Ahead(Scene(state, roles, corpus, config), beside, cap)
+        ahead = Ahead(scene, beside, cap)
         plain = record("plain", lambda: plain_rollouts(asks, ahead))
         hard = [g for g in plain if g.accuracy < config.replay.threshold]
 
@@ -68,26 +80,23 @@ def rollout_step(
         # 4. reformulate; 5. student rollouts on the reformulated prompts
         reformulated = record("reformulate", lambda: reformulate(hard, teacher, ahead))
         augmented = record("augmented", lambda: ahead.searched(hard, teacher, reformulated))
+    spare = ahead.spare(teacher.draws)
 
-    # 6. update the student on all groups, then the buffer from plain rollouts only
-    if method.objective.learns_from == "advantages":
-        groups = (
-            dynamic_groups(plain, augmented) if method.dynamic_sampling else [*plain, *augmented]
-        )
-        if method.sampling_rounds > 1:
-            groups = kept(groups, len(asks))
-        if method.merges:
-            groups = with_rescues(plain, augmented)
-        shown = with_demonstrations(groups, teacher, ahead.scene)
-        update = without_replaced(update_student(shown, state, roles, config), shown)
-    else:
-        shown_in = evidence(plain, teacher, ahead.scene)
-        update = distill_student(plain, teacher, method.objective, state, roles, shown_in)
+    # 6. the buffer from plain rollouts only, and update the student on all groups
     events: list[BufferEvent] = []
     if method.replay:
         events = state.buffer.update_all({g.question_id: g.accuracy for g in plain}, step)
     for group in plain:
         state.visits[group.question_id] = state.visits.get(group.question_id, 0) + 1
+    with Background() as beside:
+        if begin_next:
+            sample_next(scene, record, beside)
+        if method.objective.learns_from == "advantages":
+            trained = trained_groups(plain, augmented, teacher, scene, len(asks))
+            update = without_replaced(update_student(trained, state, roles, config), trained)
+        else:
+            shown = evidence(plain, teacher, scene)
+            update = distill_student(plain, teacher, method.objective, state, roles, shown)
     state.step += 1
     return StepResult(
         step,
@@ -98,7 +107,42 @@ def rollout_step(
         update,
         tuple(events),
         len(state.buffer),
+        spare,
     )
+
+
+def trained_groups(
+    plain: Sequence[Group],
+    augmented: Sequence[Group],
+    teacher: TeacherPhase,
+    scene: Scene,
+    count: int,
+) -> list[Group]:
+    """The groups of a step that its method trains on; `count` is that of the questions planned."""
+    method = method_of(scene.config)
+    groups = dynamic_groups(plain, augmented) if method.dynamic_sampling else [*plain, *augmented]
+    if method.sampling_rounds > 1:
+        groups = kept(groups, count)
+    if method.merges:
+        groups = with_rescues(plain, augmented)
+    return with_demonstrations(groups, teacher, scene)
+
+
+def sample_next(scene: Scene, record: Record, beside: Background) -> None:
+    """Sample the next step's plain rollouts by the weights that are there now.
+
+    They are recorded before the update is, so that a killed run finds them and needs no weights of
+    before. `beside` the update where the student has no process or GPU in common with the learner.
+    """
+    following = replace(scene, ahead=scene.ahead + 1)
+
+    def sampled() -> None:
+        record("plain", lambda: plain_groups(following), ahead=1)
+
+    if scene.roles.overlaps:
+        beside.submit(sampled)
+    else:
+        sampled()
 
 
 def teacher_rollouts(

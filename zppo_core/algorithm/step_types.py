@@ -42,9 +42,12 @@ class Learner(Protocol):
 
 
 class Record(Protocol):
-    """Runs a phase once: a committed result is read back instead of computed again."""
+    """Runs a phase once: a committed result is read back instead of computed again.
 
-    def __call__(self, phase: str, compute: Callable[[], T]) -> T: ...
+    The phase is that of the step at work, or of the one that many steps `ahead`.
+    """
+
+    def __call__(self, phase: str, compute: Callable[[], T], ahead: int = 0) -> T: ...
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Roles:
     encode: Callable[[Prompt], EncodedPrompt]
     templates: Templates
     progress: Callable[[str], Progress] = lambda phase: lambda done, total: None
+    overlaps: bool = False  # whether the student can sample while the learner updates
 
 
 class StepState(TypedDict):
@@ -150,3 +154,4 @@ class StepResult:
     update: UpdatePhase
     events: tuple[BufferEvent, ...]
     buffer_size: int
+    spare: int = 0  # tokens that teachers drew on a guess, for questions without use for them

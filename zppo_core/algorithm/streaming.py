@@ -9,7 +9,7 @@ For an engine that takes one batch after the other nothing begins early: its pha
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -155,6 +155,14 @@ class Ahead:
         rng = stream(config.run.seed, "candidates", self.scene.step, question_id, name)
         chosen = kind.choose(group, draws, rng, config.reformulation)
         return Instance(self.scene.corpus[question_id], kind, chosen, rng)
+
+    def spare(self, used: Collection[str]) -> int:
+        """Tokens that teachers have drawn now for questions that are not `used`.
+
+        For when all that has begun is finished.
+        """
+        drawn = [d.result() for q, d in self._draws.items() if q not in used]
+        return sum(len(d.draw.token_ids_T) for one in drawn for d in one if not d.draw.cached)
 
     @property
     def _needs_teacher(self) -> bool:

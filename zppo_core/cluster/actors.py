@@ -7,13 +7,13 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import ObjectStoreFullError, OutOfDiskError, RayActorError, RayError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from zppo_core.cluster.head import head_address, last_error, of_head, unanswered
 from zppo_core.cluster.layout import Place
 from zppo_core.errors import UserError
 from zppo_core.extensions import one_line
@@ -87,6 +87,8 @@ def told(actor: Actor, error: RayError) -> tuple[int, UserError]:
     """One line on a fault, and its rank among others: a death comes before what it brings about."""
     cause = getattr(error, "cause", None) or error
     if isinstance(error, RayActorError):
+        if why := unanswered(head_address()):
+            return -1, UserError(of_head(head_address(), why))
         line = f"{actor.name} died ({death(error)}); resume goes on at the last phase"
         return 0, UserError(line)
     if isinstance(cause, UserError):
@@ -105,18 +107,5 @@ def death(error: RayActorError) -> str:
     match = DETAIL.search(text) or AWAY.search(text)
     how = match[1] if match else text[:200]
     pid = re.search(r"pid: (\d+)", text)
-    ending = last_error(int(pid[1])) if pid else ""
+    ending = last_error(f"worker-*-{pid[1]}.err") if pid else ""
     return f"{how}; {ending}" if ending else how
-
-
-def last_error(pid: int) -> str:
-    """The last line with an error that a process of this node's Ray has said, if there is one."""
-    node: Any = ray._private.worker._global_node
-    logs = Path(node.get_logs_dir_path())
-    lines = [
-        line.strip()
-        for path in logs.glob(f"worker-*-{pid}.err")
-        for line in path.read_text(errors="replace")[-20_000:].splitlines()
-        if "Error" in line
-    ]
-    return lines[-1][:300] if lines else ""

@@ -14,6 +14,7 @@ from ray.util.placement_group import remove_placement_group
 from zppo_core.cluster.actors import Actor, answers, start
 from zppo_core.cluster.connect import connect, place_nodes
 from zppo_core.cluster.engines import EngineHost
+from zppo_core.cluster.head import HeadWatch
 from zppo_core.cluster.layout import Place, Workers
 from zppo_core.cluster.ranks import Rank
 from zppo_core.config import Config
@@ -35,6 +36,7 @@ class Cluster:
 
     def __post_init__(self) -> None:
         self._started = connect(self.config, self.workers)
+        self._watch = HeadWatch()
         self.nodes = place_nodes(self.config, self.workers)
         w, self.alone = self.workers, self.workers.hosts == 1
         told = {"DS_ACCELERATOR": w.device, "OMP_NUM_THREADS": str(w.threads), "LOCAL_RANK": "0"}
@@ -78,5 +80,6 @@ class Cluster:
             remove_placement_group(group)
         if self._place.startswith("/"):  # where the ranks are of this machine
             shutil.rmtree(Path(self._place).parent, ignore_errors=True)
+        self._watch.stop()
         if self._started:
             ray.shutdown()

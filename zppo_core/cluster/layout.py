@@ -62,11 +62,24 @@ class Place:
         return self.gpus / max(self.ranks + self.engine, 1)
 
 
+def splits(config: Config, workers: Workers) -> bool:
+    """Whether ranks have student GPUs of their own, and engines the others: `compute.staleness`."""
+    c = config.compute
+    return c.staleness > 0 and workers.processes < c.student_gpus
+
+
+def overlaps(config: Config, workers: Workers | None) -> bool:
+    """Whether the student samples while ranks update: other processes, and no GPU of both."""
+    if workers is None or config.compute.staleness == 0:
+        return False
+    return config.compute.device != "cuda" or splits(config, workers)
+
+
 def places_of(config: Config, workers: Workers) -> list[Place]:
     """The places of every node: an engine and a rank on each student GPU, teachers beside them.
 
     On a CPU one place takes all. Engines that run the trainer's own model stay in the step's
-    process, unless several nodes sample.
+    process, unless several nodes sample. Where GPUs are split, engines are behind the ranks.
     """
     c = config.compute
     apart = workers.hosts > 1 or not kind_of(config).in_process
@@ -75,8 +88,14 @@ def places_of(config: Config, workers: Workers) -> list[Place]:
         return [Place(0, workers.processes, apart, teachers)]
     beside = teachers and c.teacher_gpus == 0
     each = -(-workers.processes // max(c.student_gpus, 1))
+    first = workers.processes if splits(config, workers) else 0  # GPU with an engine
     spots = [
-        Place(1, max(0, min(each, workers.processes - i * each)), apart, beside and i == 0)
+        Place(
+            1,
+            max(0, min(each, workers.processes - i * each)),
+            apart and i >= first,
+            beside and i == first,
+        )
         for i in range(c.student_gpus)
     ]
     width = c.teacher_tensor_parallel or max(c.teacher_gpus, 1)

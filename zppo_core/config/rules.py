@@ -28,6 +28,10 @@ def validate(c: Config) -> None:
             "zppo_teachers --set teacher.more_models=<folder or hub id>",
         ),
         (
+            c.compute.staleness == 0 or find_method(c.run.method).sampling_rounds == 1,
+            f"{c.run.method} asks until enough groups teach: set compute.staleness=0",
+        ),
+        (
             not objective.evidence
             or c.compute.update_processes == 1
             or (c.compute.update_processes == 0 and c.compute.student_gpus <= 1),
@@ -52,6 +56,15 @@ def validate(c: Config) -> None:
         (
             c.compute.teacher_gpus % max(c.compute.teacher_tensor_parallel, 1) == 0,
             "compute.teacher_tensor_parallel must divide compute.teacher_gpus (0: all of them)",
+        ),
+        (
+            c.compute.staleness == 0 or c.loss.importance_cap > 0,
+            "compute.staleness=1 needs importance weights; add --set loss.importance_cap=2",
+        ),
+        (
+            c.compute.staleness == 0 or objective.learns_from == "advantages",
+            "compute.staleness=1 is for methods that learn from advantages: distillation has no "
+            "importance weights; leave it 0",
         ),
         (
             c.compute.update_hosts == 1 or c.compute.ray != "",

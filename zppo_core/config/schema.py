@@ -254,6 +254,9 @@ class ComputeConfig:
     # the Ray that several processes run on: host:port of its head, auto for the one of this
     # machine; empty: one that the step starts, on the loopback address
     ray: Text = ""
+    # 1: the next step's plain rollouts are sampled by the weights of before this one's update, and
+    # meanwhile where ranks and engines share no GPU; a deviation from the paper (docs/methods.md)
+    staleness: Annotated[Int, Field(ge=0, le=1)] = 0
     cpus: Count = 64
     memory_mb: Count = 1_000_000
     threads: Whole = 0  # torch threads; 0: as many as there are cores

@@ -259,7 +259,7 @@ CREATE TABLE IF NOT EXISTS costs (
     run_key VARCHAR NOT NULL,  -- run
     step INTEGER NOT NULL,  -- rollout step, from 0; -1: outside the steps
     role VARCHAR NOT NULL,  -- student or teacher
-    activity VARCHAR NOT NULL,  -- generate, rescore or train
+    activity VARCHAR NOT NULL,  -- generate, rescore, train, or spare: drawn on a guess, without use
     model_params BIGINT NOT NULL,  -- N of the model that computed [parameters]
     tokens BIGINT NOT NULL,  -- tokens truly generated, rescored or trained on [tokens]
     tokens_cap BIGINT NOT NULL,  -- the paper's upper bound: all groups and draws, also those found in a cache, prompt and response at their caps, summaries at theirs [tokens]

@@ -169,6 +169,8 @@ def cost_rows(context: RecordContext, result: StepResult) -> list[dict[str, obje
         entries.append(("student", "rescore", *learned))
     if objective.evidence:  # the student reads them once more, after its evidence
         entries.append(("student", "rescore", *learned))
+    if result.spare:  # drawn on a guess: no part of the paper's account
+        entries.append(("teacher", "spare", result.spare, 0))
     if objective.teacher_weights:  # the teacher reads every token that is learned from
         entries.append(("teacher", "rescore", *learned))
     trained = sum(m.seconds for m in updates)
@@ -183,5 +185,5 @@ def cost_rows(context: RecordContext, result: StepResult) -> list[dict[str, obje
             "seconds": trained if activity == "train" else 0.0,
         }
         for role, activity, tokens, cap in entries
-        if cap
+        if cap or tokens
     ]

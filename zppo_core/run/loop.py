@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import Any
 
 from zppo_core.algorithm.rollout_step import rollout_step
@@ -74,7 +75,8 @@ def advance(
             while session.state.step < target:
                 if crossing := new_pass(session):
                     print(crossing, flush=True)
-                result, seconds = one_step(session, run, after)
+                more = session.state.step + 1 < run.rollout_steps
+                result, seconds = one_step(session, run, after, begin_next=more)
                 trackers.finished(result, seconds)
                 if listener is not None:
                     listener.finished(result, seconds)
@@ -106,11 +108,16 @@ def new_pass(session: Session) -> str:
 
 
 def one_step(
-    session: Session, run: Run, after: After = nobody, journal: PhaseJournal | None = None
+    session: Session,
+    run: Run,
+    after: After = nobody,
+    journal: PhaseJournal | None = None,
+    begin_next: bool = True,
 ) -> tuple[StepResult, dict[str, float]]:
     """One rollout step: phases through the journal, then the step's own tables.
 
-    `journal` stands in for the run's own, where a step is verified.
+    `journal` stands in for the run's own, where a step is verified. With `compute.staleness` the
+    next step's plain rollouts are begun, unless `begin_next` says that there is none.
     """
     config, step = session.config, session.state.step
     journal = run.journal if journal is None else journal
@@ -142,18 +149,31 @@ def one_step(
         after(step, phase)
 
     recorder = PhaseRecorder(journal, step, codecs, session.clock, committed)
+    overlaps = session.roles.overlaps
+    following = PhaseRecorder(
+        journal,
+        step + 1,
+        {"plain": GroupsCodec(replace(context, step=step + 1), "plain")},
+        None if overlaps else session.clock,
+        lambda phase: after(step + 1, phase),
+    )
 
-    def record(phase: str, compute: Callable[[], Any]) -> Any:
+    def record(phase: str, compute: Callable[[], Any], ahead: int = 0) -> Any:
         nonlocal last
-        value = recorder(phase, compute)
+        value = (following if ahead else recorder)(phase, compute)
+        if ahead and overlaps:  # beside the update, in a thread of its own
+            return value
         if phase == "reformulate":
             asks_by_uid.update({a.uid(step): a for a in value})
         now = session.clock.now()
-        seconds[phase], last = now.seconds - last.seconds, now
+        seconds[phase], last = seconds.get(phase, 0.0) + now.seconds - last.seconds, now
         return value
 
     try:
-        result = rollout_step(session.state, session.roles, session.corpus, config, record)
+        begin_next = begin_next and config.compute.staleness > 0
+        result = rollout_step(
+            session.state, session.roles, session.corpus, config, record, begin_next
+        )
     except NotFiniteError as error:
         raise UserError(f"{error}; {way_on(config, run.key)}") from None
     if line := skipped_line(result):

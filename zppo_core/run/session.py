@@ -14,7 +14,7 @@ from zppo_core.algorithm.compression import Compressor
 from zppo_core.algorithm.replay_buffer import PromptReplayBuffer
 from zppo_core.algorithm.step_types import Roles, RolloutState
 from zppo_core.cluster.connect import prepare
-from zppo_core.cluster.layout import workers_of
+from zppo_core.cluster.layout import overlaps, workers_of
 from zppo_core.config import Config
 from zppo_core.config.schema import method_of
 from zppo_core.data.corpus import ListCorpus
@@ -243,6 +243,7 @@ def _session(
     distilled = helpers[0].model if near else None
     trainer = build_trainer(config, student, renderer, distilled, cluster)
     engines = tuple(TimedEngine(t.engine, clock, "teacher") for t in helpers)
+    beside = overlaps(config, None if cluster is None else cluster.workers)
     sharers = [sampler] if config.compute.teacher_gpus else [sampler, *(t.engine for t in helpers)]
     writer = engines[0] if engines and config.reformulation.compression == "teacher" else None
     count = (helpers[0].renderer or renderer if helpers else renderer).encode_text
@@ -255,13 +256,14 @@ def _session(
     roles = Roles(
         student=TimedEngine(sampler, clock, "student"),
         teachers=engines if method.uses_teacher else (),
-        learner=TimedLearner(trainer, clock, sharers),
+        learner=TimedLearner(trainer, clock, () if beside else sharers),
         grading=OwnReward(reward) if reward else RuleGrading(Grader(), judge),
         compressor=Compressor(writer, templates, lambda text: len(count(text)), cap, retries, memo),
         draws=TeacherCache(cache),
         encode=renderer.encode,
         templates=templates,
         progress=progress,
+        overlaps=beside,
     )
     buffer = PromptReplayBuffer(
         config.replay.capacity, config.replay.threshold, config.replay.refresh

@@ -96,7 +96,9 @@ def verify(run: Run, step: int | None = None) -> Verdict:
     step = _default(run, kept) if step is None else step
     if run.journal.manifest(step_unit(step, "update")) is None:
         raise UserError(f"run {run.key} has no finished rollout step {step}; see zppo runs")
-    latest = _sound(run, [s for s in kept if s <= step])
+    # plain rollouts of an update ago need the weights of then
+    stale = min(step, run.config.compute.staleness)
+    latest = _sound(run, [s for s in kept if s <= step - stale])
     start = 0 if latest is None else latest.step
     changed = changes(run.journal)
     if between := [c for c in changed if start < c.step <= step]:
@@ -114,7 +116,7 @@ def verify(run: Run, step: int | None = None) -> Verdict:
             same_beginning(session, run)
             restore(session, latest)
             while session.state.step <= step:
-                one_step(session, run, journal=witness)
+                one_step(session, run, journal=witness, begin_next=session.state.step < step)
             rows, files, differences = _compare(run.journal, witness, step)
             digest = ""
             if step + 1 in kept:

@@ -17,18 +17,17 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eval.rates import ASKED, LAYOUTS, procedures, prompts
-from eval.render import number, signed, table
+from eval.report.mechanism_page import Chance, Findings, Share, Transfer, read, text
 from zppo_core.algorithm.rollouts import plain_ask
 from zppo_core.algorithm.train_groups import Suffix, TrainGroup, UpdateMetrics
-from zppo_core.data.digit_kinds import WORLDS, ZONE_EASY, ZONE_HARD
+from zppo_core.data.digit_kinds import WORLDS
 from zppo_core.data.digits import Facts, draw_facts
 from zppo_core.errors import UserError
 from zppo_core.processes.command_line import command, reported
@@ -50,58 +49,6 @@ if TYPE_CHECKING:
     from zppo_core.training.updater import Trainer
 
 PLAIN = ("plain", "replay")
-
-
-@dataclass(frozen=True)
-class Share:
-    """Groups of one kind with something to teach at a step, and the norm of their gradient's sum.
-
-    The loss is the token mean over all of the step's such groups, so the norms compare.
-    """
-
-    step: int
-    kind: str
-    groups: int
-    norm: float
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """Cosines of a reformulated group's gradient with plain prompts before their right responses.
-
-    Plain prompts of the group's own question; the mean over other questions of the step and the
-    same category; and over those of other categories. None where there is none.
-    """
-
-    step: int
-    kind: str
-    category: str
-    same_question: float
-    same_category: float | None
-    other_categories: float | None
-
-
-@dataclass(frozen=True)
-class Chance:
-    """Mean probability of the right procedure on one kind of question and one sort of prompt."""
-
-    step: int
-    category: str
-    asked: str
-    probability: float
-
-
-@dataclass
-class Findings:
-    """What was measured of a run, in order; `same`: the weights at the end are the run's own."""
-
-    run: str
-    method: str
-    seed: int
-    shares: list[Share] = field(default_factory=list)
-    transfers: list[Transfer] = field(default_factory=list)
-    chances: list[Chance] = field(default_factory=list)
-    same: bool | None = None
 
 
 class Probe:
@@ -255,94 +202,19 @@ def _chances(session: Session, facts: Sequence[Facts]) -> list[Chance]:
     return findings
 
 
-def read(path: Path) -> Findings:
-    """What `zppo mechanism --out` wrote; UserError if it is damaged."""
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        return Findings(
-            kept["run"],
-            kept["method"],
-            kept["seed"],
-            [Share(**row) for row in kept["shares"]],
-            [Transfer(**row) for row in kept["transfers"]],
-            [Chance(**row) for row in kept["chances"]],
-            kept["same"],
-        )
-    except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise UserError(f"{path} cannot be read ({fault!r}); write it by zppo mechanism") from None
-
-
-def text(findings: Findings, bins: int = 5) -> str:
-    """Three tables, Markdown, over `bins` parts of the run."""
-    last = max(s.step for s in findings.shares) + 1 if findings.shares else 1
-    edges = [round(last * i / bins) for i in range(bins + 1)]
-    parts = list(pairwise(edges))
-    names = [f"{a + 1}–{b}" for a, b in parts]
-    blocks = [_shares(findings, parts, names), _transfers(findings, parts, names)]
-    if findings.chances:
-        blocks.append(_probabilities(findings))
-    verdict = {True: "the run's own", False: "NOT the run's own", None: "not compared"}[
-        findings.same
-    ]
-    return "\n\n".join([*blocks, f"Weights after the last step: {verdict}."])
-
-
-def _shares(findings: Findings, parts: Sequence[tuple[int, int]], names: Sequence[str]) -> str:
-    rows = []
-    for kind in dict.fromkeys(s.kind for s in findings.shares):
-        cells = []
-        for a, b in parts:
-            inside = [s for s in findings.shares if a <= s.step < b]
-            whole = sum(s.norm for s in inside)
-            of_kind = sum(s.norm for s in inside if s.kind == kind)
-            cells.append(number(100 * of_kind / whole if whole else None))
-        rows.append([f"`{kind}`", *cells])
-    return "Share of the sum of norms, %\n\n" + table(["kind", *names], rows, "markdown", left=1)
-
-
-def _transfers(findings: Findings, parts: Sequence[tuple[int, int]], names: Sequence[str]) -> str:
-    rows = []
-    for kind in dict.fromkeys(t.kind for t in findings.transfers):
-        for which in ("same_question", "same_category", "other_categories"):
-            cells = []
-            for a, b in parts:
-                inside = [t for t in findings.transfers if t.kind == kind and a <= t.step < b]
-                values = [v for t in inside if (v := getattr(t, which)) is not None]
-                cells.append(signed(float(np.mean(values)), 2) if values else "–")
-            rows.append([f"`{kind}`", which.replace("_", " "), *cells])
-    columns = ["kind", "plain prompt of", *names]
-    return "Cosine with the plain direction\n\n" + table(columns, rows, "markdown", left=2)
-
-
-def _probabilities(findings: Findings) -> str:
-    seen = sorted({c.step for c in findings.chances})
-    chosen = sorted({seen[round(i * (len(seen) - 1) / 5)] for i in range(6)})
-    rows = []
-    for name, categories in (("hard", ZONE_HARD), ("easy", ZONE_EASY)):
-        for asked in ASKED:
-            cells = []
-            for step in chosen:
-                values = [
-                    c.probability
-                    for c in findings.chances
-                    if c.step == step and c.asked == asked and c.category in categories
-                ]
-                cells.append(f"{np.mean(values):.1e}")
-            rows.append([name, asked, *cells])
-    columns = ["questions", "prompt", *(f"after {s}" for s in chosen)]
-    return "Probability of the right procedure\n\n" + table(columns, rows, "markdown", left=2)
-
-
 @reported
 def main(arguments: Sequence[str] | None = None) -> int:
     """`zppo mechanism`; 0, 1 if the weights do not come out the same, or 2 with a line a fault."""
     reader = command("mechanism", __doc__ or "", "zppo mechanism my-run --out my-run.json")
-    reader.add_argument("run", help="the run's key, or the path of its folder")
+    reader.add_argument("run", help="key, path of its folder, or a file of --out")
     reader.add_argument("--every", type=int, default=2, help="steps; default: %(default)s")
     reader.add_argument("--questions", type=int, default=6, help="of a category; %(default)s")
     reader.add_argument("--store", default="runs", metavar="URL", help="default: %(default)s")
     reader.add_argument("--out", type=Path, help="the findings as JSON")
     options = reader.parse_args(arguments)
+    if options.run.endswith(".json"):
+        print(text(read(Path(options.run))))
+        return 0
     if options.every < 1 or options.questions < 1:
         raise UserError("--every and --questions are at least 1")
     above, slash, key = options.run.rstrip("/").rpartition("/")
