@@ -73,11 +73,17 @@ def test_what_two_roles_do_at_once_counts_once(monkeypatch) -> None:
     assert (spent - spent).model_seconds == 0
 
 
-def test_a_resumed_step_makes_the_same_of_what_was_committed(tmp_path) -> None:
+@pytest.mark.parametrize(
+    "method", ["zppo", "dapo", "luffy", "questa", "bread", "scaf_grpo", "opsd"]
+)
+def test_a_resumed_step_makes_the_same_of_what_was_committed(tmp_path, method: str) -> None:
     """A step whose first phases were lost at a crash ends as one that was never broken."""
     ends = []
     for broken in (False, True):
-        world = World(tmp_path / "cache", student_with(some_right), **{"teacher.scope": "hard"})
+        sets = {"teacher.scope": "hard", "run.rollout_steps": 4}
+        world = World(tmp_path / "cache", student_with(some_right), method=method, **sets)
+        world.state.step = 2  # past what a method leaves out at the beginning of a run
+        world.student.load_weights({}, 2)
         journal = Journal(LocalStore(tmp_path / str(broken)), "j")
         context = context_of(world, 0)
         codecs = {
@@ -113,7 +119,8 @@ def test_a_resumed_step_makes_the_same_of_what_was_committed(tmp_path) -> None:
                                 (
                                     s.token_ids_T.tolist(),
                                     s.weights_T.tolist(),
-                                    s.old_logp_T.tolist(),
+                                    None if s.old_logp_T is None else s.old_logp_T.tolist(),
+                                    s.given,
                                 )
                                 for s in g.suffixes
                             ],
