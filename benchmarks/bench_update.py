@@ -6,6 +6,11 @@ Rows: `transformers` is its own forward pass on padded rows with full logits at 
 `padded` is ours on the same rows; `shared` runs each prompt once. Useful tokens are response tokens
 and each prompt once. Each row runs in a fresh process for its peak memory, and alternates with the
 others for its time. `dump` takes P and R from a run's database instead of --prompt and --response.
+
+`--peers` adds others' trainers, on text and by their own packages (`benchmarks/peers.py`): `trl` is
+the loss of TRL's GRPOTrainer, `tree` TRL's tree packing with tree-recurrence as both install here,
+`tree, forked` the same with our delta rule in the place of the GPU kernel that it wants. With
+`--pictures`, which TRL's trees do not take, each prompt has that many of 256 tokens.
 """
 
 from __future__ import annotations
@@ -14,12 +19,14 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from common import in_fresh_process, peak_mib, record, seconds
+from common import in_fresh_process, peak_mib, record, resting_mib, seconds
+from peers import Grpo, Peer, Tree, require
 
 from zppo_core import models
 from zppo_core.algorithm.train_groups import Suffix, TrainGroup
@@ -30,6 +37,8 @@ from zppo_core.training.updater import Trainer
 from zppo_core.types import EncodedPrompt
 
 MODES = ("transformers", "padded", "shared")
+PEERS = ("trl", "tree", "tree, forked")
+GRID, PATCH = (32, 32), 8  # of a picture: patches, and pixels along a patch of the nano tower
 
 
 def tiny(hidden: int, layers: int, device: str, dtype: torch.dtype) -> Any:
@@ -70,6 +79,16 @@ def make_groups(shapes: list[tuple[int, list[int]]], seed: int) -> list[TrainGro
     return groups
 
 
+def groups_of(a: argparse.Namespace) -> list[TrainGroup]:
+    """The groups that every row learns from."""
+    groups = make_groups(shapes_of(a), 0)
+    if not a.pictures:
+        return groups
+    from gpu_models import with_pictures  # which takes `make_groups` from here
+
+    return [with_pictures(g, a.pictures, GRID, PATCH) for g in groups]
+
+
 def shapes_of(arguments: argparse.Namespace) -> list[tuple[int, list[int]]]:
     """P and R of each group, drawn around the given means, or from a run's database."""
     if arguments.dump:
@@ -92,13 +111,10 @@ def shapes_of(arguments: argparse.Namespace) -> list[tuple[int, list[int]]]:
     ]
 
 
-class Transformers:
+class Transformers(Peer):
     """The plain way: padded rows, the model's own forward pass, one backward."""
 
-    def __init__(self, model: Any, trainer: Trainer) -> None:
-        self.model, self.trainer = model, trainer
-
-    def rows(self, groups: list[TrainGroup]) -> tuple[torch.Tensor, Any]:
+    def rows(self, groups: Sequence[TrainGroup]) -> tuple[torch.Tensor, Any]:
         prompts = [g.prompt for g in groups for _ in g.suffixes]
         responses = [s.token_ids_T for g in groups for s in g.suffixes]
         batch = right_pad(prompts, responses, 0, self.trainer.device)
@@ -108,19 +124,15 @@ class Transformers:
         targets = batch.input_ids[batch.response_rows, batch.response_columns]
         return chosen.log_softmax(-1).gather(1, targets.unsqueeze(1)).squeeze(1), batch
 
-    def update(self, groups: list[TrainGroup]) -> int:
-        self.trainer.masters.zero_grad()
-        total, computed = sum(g.tokens for g in groups), 0
-        for batch in self.trainer._batches(groups):
-            parts = [part for _, part in batch]
-            logp, padded = self.rows(parts)
-            weights = np.concatenate([s.weights_T for g in parts for s in g.suffixes])
-            advantages = torch.as_tensor(weights, device=logp.device)
-            ratio = (logp - logp.detach()).exp()
-            (-(ratio * advantages).sum() / total).backward()
-            computed += padded.input_ids.numel()
-        self.trainer.optimizer.step()
-        return computed
+    def loss(self, groups: Sequence[TrainGroup], total: int) -> tuple[torch.Tensor, int]:
+        logp, padded = self.rows(groups)
+        weights = np.concatenate([s.weights_T for g in groups for s in g.suffixes])
+        advantages = torch.as_tensor(weights, device=logp.device)
+        ratio = (logp - logp.detach()).exp()
+        return -(ratio * advantages).sum() / total, padded.input_ids.numel()
+
+    def log_probs(self, groups: Sequence[TrainGroup]) -> np.ndarray:
+        return self.rows(groups)[0].cpu().numpy()
 
 
 def build(mode: str, a: argparse.Namespace) -> tuple[Any, Trainer]:
@@ -129,12 +141,30 @@ def build(mode: str, a: argparse.Namespace) -> tuple[Any, Trainer]:
         model = models.load(a.model, dtype, a.device)[0]
     else:
         model = tiny(a.hidden, a.layers, a.device, dtype)
-    kind = "shared_prefix" if mode == "shared" else "padded"
+    if a.peers and not a.pictures:  # the same weights without the vision tower
+        model = text_alone(model)
+    kind = "padded" if mode in ("transformers", "padded", "trl") else "shared_prefix"
     settings = TrainerConfig(mode=kind, token_budget=a.budget, checkpointing=a.checkpointing)  # type: ignore[arg-type]
     optimizer = OptimizerConfig(lr=1e-9, max_grad_norm=1e9, weight_decay=0.0)
-    forbidden = np.array([600, 601])
+    # others keep forbidden tokens in the distribution
+    forbidden = np.array([] if a.peers else [600, 601], np.int64)
     trainer = Trainer(model, forbidden, 0, settings, optimizer, LossConfig(), a.device)
-    return (Transformers(model, trainer) if mode == "transformers" else trainer), trainer
+    workers = {
+        "transformers": Transformers,
+        "trl": lambda of: Grpo(of, pictures=bool(a.pictures)),
+        "tree": lambda of: Tree(of, forking=False),
+        "tree, forked": lambda of: Tree(of, forking=True),
+    }
+    return workers.get(mode, lambda of: of)(trainer), trainer
+
+
+def text_alone(model: Any) -> Any:
+    """The text stack of `model` as a model of its own."""
+    from transformers import Qwen3_5ForCausalLM
+
+    alone = Qwen3_5ForCausalLM(model.config.text_config).to(model.device, model.dtype).eval()
+    alone.model, alone.lm_head = model.model.language_model, model.lm_head
+    return alone
 
 
 def gradient(trainer: Trainer) -> torch.Tensor:
@@ -174,14 +204,15 @@ def _layer(name: str) -> int | None:
 def one(mode: str, a: argparse.Namespace) -> dict[str, float]:
     """Peak memory of one update above what the model and its optimizer hold, in this process."""
     worker = build(mode, a)[0]
-    groups = make_groups(shapes_of(a), 0)
+    groups = groups_of(a)
+    rest = resting_mib()
     worker.update(groups[:1])
     if a.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         worker.update(groups)
-        return {"peak": torch.cuda.max_memory_allocated() / 2**20}
+        return {"peak": torch.cuda.max_memory_allocated() / 2**20, "rest": 0.0}
     worker.update(groups)
-    return {"peak": peak_mib()}
+    return {"peak": peak_mib(), "rest": rest}
 
 
 def main() -> None:
@@ -199,19 +230,26 @@ def main() -> None:
         "groups": 4,
         "budget": 16_384,
         "repeats": 3,
+        "pictures": 0,
     }
     for name, value in defaults.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--checkpointing", action="store_true")
+    parser.add_argument("--peers", action="store_true", help="rows of TRL and tree-recurrence")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--only", default="", help=argparse.SUPPRESS)
     a = parser.parse_args()
+    torch.set_num_threads(a.threads)
+    if a.peers:
+        require()
+    modes = MODES + (PEERS[:1] if a.pictures else PEERS) * a.peers
     if a.only:
         print(json.dumps(one(a.only, a)))
         return
     shapes = shapes_of(a)
-    groups = make_groups(shapes, 0)
-    built = {mode: build(mode, a) for mode in MODES}
-    times: dict[str, list[float]] = {mode: [] for mode in MODES}
+    groups = groups_of(a)
+    built = {mode: build(mode, a) for mode in modes}
+    times: dict[str, list[float]] = {mode: [] for mode in modes}
     computed = {}
     for repeat in range(a.repeats + 1):
         for mode, (worker, _) in built.items():
@@ -225,15 +263,16 @@ def main() -> None:
     reference = gradient(built["transformers"][1])
     logp = {}
     for mode, (worker, trainer) in built.items():
-        if mode == "transformers":
+        if isinstance(worker, Peer):
             with torch.no_grad():
-                logp[mode] = worker.rows(groups)[0].cpu().numpy()
+                logp[mode] = worker.log_probs(groups)
         else:
             logp[mode] = np.concatenate([s for g in trainer.score(groups) for s in g])
     useful = sum(p + sum(r) for p, r in shapes)
     rows = []
-    for mode in MODES:
-        cosine = torch.nn.functional.cosine_similarity(reference, gradient(built[mode][1]), dim=0)
+    for mode in modes:
+        found = gradient(built[mode][1])
+        cosine = torch.nn.functional.cosine_similarity(reference, found, dim=0)
         fresh = in_fresh_process(__file__, *sys.argv[1:], "--only", mode)
         best = min(times[mode])
         rows.append(
@@ -244,8 +283,10 @@ def main() -> None:
                 "useful tokens/s": useful / best,
                 "speed": min(times["transformers"]) / best,
                 "peak MiB": fresh["peak"],
+                "above rest": fresh["peak"] - fresh["rest"],
                 "max |dlogp|": float(np.abs(logp[mode] - logp["transformers"]).max()),
                 "gradient cosine": float(cosine),
+                "gradient error": float((found - reference).norm() / reference.norm()),
             }
         )
     p, r = np.mean([p for p, _ in shapes]), np.mean([x for _, rs in shapes for x in rs])
@@ -259,6 +300,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(torch.get_num_threads())
     sys.path.insert(0, str(Path(__file__).parent))
     main()

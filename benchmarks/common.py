@@ -17,7 +17,15 @@ import torch
 from zppo_core.processes.machine import code_version, machine
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("torch", "transformers", "triton", "fla-core", "flash-linear-attention")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "triton",
+    "fla-core",
+    "flash-linear-attention",
+    "trl",
+    "tree-recurrence",
+)
 
 
 def line(name: str, settings: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

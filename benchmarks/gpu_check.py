@@ -39,6 +39,7 @@ from zppo_core.models import memory
 from zppo_core.models.qwen3_5 import pointwise
 from zppo_core.models.qwen3_5 import shape as qwen
 from zppo_core.models.qwen3_5.gated_delta import choose_kernel
+from zppo_core.training import lm_head
 from zppo_core.training.forward import choose
 from zppo_core.training.updater import Trainer
 
@@ -505,10 +506,12 @@ def trust_flash(c: Check) -> None:
 
 
 def fuse(c: Check) -> None:
-    """Compile what layers do between their matrix products, for the sections that update."""
+    """Compile what is done between matrix products, for the sections that update."""
     for name in ("centred_norm", "gated_norm", "swiglu", "log_decay", "opened", "rotated"):
         setattr(pointwise, name, torch.compile(getattr(pointwise, name), dynamic=True))
-    c.notes.append("norms, gates and rotations were compiled")
+    for name in ("narrow_sums", "narrow_pull"):
+        setattr(lm_head, name, torch.compile(getattr(lm_head, name), dynamic=True))
+    c.notes.append("norms, gates, rotations and the softmax of the head were compiled")
 
 
 def first_config(c: Check) -> None:

@@ -80,10 +80,12 @@ def groups_of(prompt: int, response: int, count: int, members: int = 8) -> list[
     return make_groups([(prompt, [spread() for _ in range(members)]) for _ in range(count)], 0)
 
 
-def with_pictures(group: TrainGroup, pictures: int, grid: tuple[int, int]) -> TrainGroup:
+def with_pictures(
+    group: TrainGroup, pictures: int, grid: tuple[int, int], patch: int = PATCH
+) -> TrainGroup:
     """The group with random pictures in its prompt, in place of as many tokens as they take.
 
-    ValueError if they leave no room.
+    `patch` [pixels] is the side of one. ValueError if they leave no room.
     """
     from transformers import AutoConfig
 
@@ -99,6 +101,6 @@ def with_pictures(group: TrainGroup, pictures: int, grid: tuple[int, int]) -> Tr
         ids[start + 1 : start + 1 + each] = config.image_token_id
         types[start + 1 : start + 1 + each] = 1
     patches = pictures * grid[0] * grid[1]
-    pixels = torch.randn(patches, 3 * 2 * PATCH**2, generator=torch.Generator().manual_seed(0))
+    pixels = torch.randn(patches, 3 * 2 * patch**2, generator=torch.Generator().manual_seed(0))
     grids = torch.tensor([[1, *grid]] * pictures)
     return replace(group, prompt=EncodedPrompt(ids, types, pixels, grids))

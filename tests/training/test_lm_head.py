@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from zppo_core.training import lm_head
 from zppo_core.training.lm_head import log_probs
@@ -32,6 +33,70 @@ def test_chunks_give_the_plain_numbers_and_gradients(monkeypatch, chunk: int, bi
         results.append([logp, entropy, *grads])
     for mine, theirs in zip(*results, strict=True):
         assert torch.allclose(mine, theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+@pytest.mark.parametrize("biased", [False, True])
+def test_half_precision_logits_have_float32_sums_and_gradients(
+    monkeypatch, chunk: int, biased: bool
+) -> None:
+    monkeypatch.setattr(lm_head, "chunk_tokens", lambda *_: chunk)
+    torch.manual_seed(0)
+    forbidden = torch.tensor([3, 17])
+    targets = torch.randint(4, 17, (20,))
+    leaves = [t.bfloat16() for t in (torch.randn(20, 8), 3 * torch.randn(30, 8), torch.randn(30))]
+    pull = torch.randn(20)
+    hidden, weight, bias = (t.clone().requires_grad_() for t in leaves)
+    logp, entropy = log_probs(hidden, weight, bias if biased else None, targets, forbidden)
+    (logp * pull).sum().backward()
+    assert logp.dtype == entropy.dtype == torch.float32
+
+    # the same logits, rounded to bfloat16, in float64 from there on
+    logits = torch.nn.functional.linear(leaves[0], leaves[1], leaves[2] if biased else None)
+    logits = logits.double().requires_grad_()
+    masked = logits.index_fill(1, forbidden, -torch.inf).log_softmax(-1)
+    expected = masked.gather(1, targets.unsqueeze(1)).squeeze(1)
+    (expected * pull).sum().backward()
+    assert torch.allclose(logp.double(), expected, rtol=0, atol=1e-5)
+    p = masked.exp()
+    assert torch.allclose(
+        entropy.double(), -(p * masked.masked_fill(p == 0, 0.0)).sum(-1), rtol=0, atol=1e-5
+    )
+    grad = logits.grad
+    found = [hidden.grad, weight.grad] + ([bias.grad] if biased else [])
+    wanted = [grad @ leaves[1].double(), grad.T @ leaves[0].double(), grad.sum(0)]
+    for mine, theirs in zip(found, wanted, strict=False):
+        assert (mine.double() - theirs).norm() < 0.01 * theirs.norm()
+    assert (weight.grad[forbidden] == 0).all()
+
+
+class Traffic(TorchDispatchMode):
+    """Bytes of whole chunks of logits that operations read and write; indexing touches few."""
+
+    def __init__(self, elements: int) -> None:
+        super().__init__()
+        self.elements, self.bytes = elements, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if not any(word in str(function) for word in ("index", "gather", "permute")):
+            tensors = [t for t in (*args, result) if isinstance(t, torch.Tensor)]
+            self.bytes += sum(t.nbytes for t in tensors if t.numel() == self.elements)
+        return result
+
+
+def test_half_precision_logits_are_read_and_written_seldom() -> None:
+    """64 bytes each, in forward and backward; 108 where they are made float32 first."""
+    tokens, vocabulary, width = 64, 20_000, 8
+    hidden, weight = (
+        torch.randn(n, width, dtype=torch.bfloat16, requires_grad=True)
+        for n in (tokens, vocabulary)
+    )
+    targets = torch.randint(0, vocabulary - 5, (tokens,))
+    with Traffic(tokens * vocabulary) as traffic:
+        logp, _ = log_probs(hidden, weight, None, targets, torch.tensor([vocabulary - 1]))
+        logp.sum().backward()
+    assert traffic.bytes == 64 * tokens * vocabulary
 
 
 def test_forbidden_tokens_have_no_probability_and_no_gradient() -> None:

@@ -33,6 +33,52 @@ def allowed_logits(
     return logits.index_fill_(1, forbidden, -torch.inf)
 
 
+def narrow_sums(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    targets: torch.Tensor,
+    forbidden: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Log-probability of `targets`, entropy and log-sum-exp (tokens,) in float32.
+
+    For half precision: logits become float32 in the kernels that read them. A GPU spends more time
+    on reading and writing logits than on the products (`benchmarks/results/gpu`).
+    """
+    logits = torch.nn.functional.linear(hidden, weight, bias)
+    logits.index_fill_(1, forbidden, -torch.inf)
+    top = logits.amax(1, keepdim=True).float()
+    above = logits - top  # float32 by promotion
+    del logits  # memory for the exponentials
+    chosen = above.gather(1, targets.unsqueeze(1)).squeeze(1)
+    weights = above.exp()
+    total = weights.sum(1)
+    above.index_fill_(1, forbidden, 0.0)  # 0 * -inf counts as 0
+    mean = weights.mul_(above).sum(1) / total
+    norm = total.log()
+    return chosen - norm, norm - mean, norm + top.squeeze(1)
+
+
+def narrow_pull(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    targets: torch.Tensor,
+    forbidden: torch.Tensor,
+    norm: torch.Tensor,
+    grad: torch.Tensor,
+) -> torch.Tensor:
+    """Gradient of half-precision logits (tokens, V), from that of log-probabilities (tokens,)."""
+    logits = torch.nn.functional.linear(hidden, weight, bias)
+    logits.index_fill_(1, forbidden, -torch.inf)
+    p = (logits - norm.unsqueeze(1)).exp_()
+    # its memory is free for the product, which is rounded as it is written
+    pull = torch.mul(p, grad.neg().unsqueeze(1), out=logits)
+    rows = torch.arange(len(targets), device=targets.device)
+    pull[rows, targets] = (grad - grad * p[rows, targets]).to(pull.dtype)
+    return pull
+
+
 class _LogProb(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -47,8 +93,14 @@ class _LogProb(torch.autograd.Function):
         dtype = working_dtype(hidden.dtype)
         logp = hidden.new_empty(n, dtype=dtype)
         entropy, norm = torch.empty_like(logp), torch.empty_like(logp)
+        narrow = dtype != hidden.dtype
         for start in range(0, n, size):
             part = slice(start, start + size)
+            if narrow:
+                logp[part], entropy[part], norm[part] = narrow_sums(
+                    hidden[part], weight, bias, targets[part], forbidden
+                )
+                continue
             logits = allowed_logits(hidden[part], weight, bias, forbidden)
             norm[part] = logits.logsumexp(1)
             logp[part] = logits.gather(1, targets[part].unsqueeze(1)).squeeze(1) - norm[part]
@@ -74,19 +126,30 @@ class _LogProb(torch.autograd.Function):
         grad_bias = None
         if bias is not None:
             grad_bias = torch.zeros_like(bias, dtype=working_dtype(weight.dtype))
+        narrow = working_dtype(hidden.dtype) != hidden.dtype
         for start in range(0, n, size):
             part = slice(start, start + size)
-            logits = allowed_logits(hidden[part], weight, bias, forbidden)
-            grad = logits.sub_(norm[part].unsqueeze(1)).exp_().neg_()
-            rows = torch.arange(grad.shape[0], device=grad.device)
-            grad[rows, targets[part]] += 1.0
-            grad *= grad_logp[part].unsqueeze(1)
-            narrow = grad.to(hidden.dtype)
-            grad_hidden[part] = narrow @ weight
+            if narrow:
+                grad = narrow_pull(
+                    hidden[part],
+                    weight,
+                    bias,
+                    targets[part],
+                    forbidden,
+                    norm[part],
+                    grad_logp[part],
+                )
+            else:
+                logits = allowed_logits(hidden[part], weight, bias, forbidden)
+                grad = logits.sub_(norm[part].unsqueeze(1)).exp_().neg_()
+                rows = torch.arange(grad.shape[0], device=grad.device)
+                grad[rows, targets[part]] += 1.0
+                grad *= grad_logp[part].unsqueeze(1)
+            grad_hidden[part] = grad @ weight
             if grad_weight is not None:
-                grad_weight += narrow.T @ hidden[part]
+                grad_weight += grad.T @ hidden[part]
             if grad_bias is not None:
-                grad_bias += grad.sum(0)
+                grad_bias += grad.sum(0, dtype=grad_bias.dtype)
         if grad_weight is not None:
             grad_weight = grad_weight.to(weight.dtype)
         if grad_bias is not None:

@@ -122,8 +122,8 @@ class Shape:
         # norms, projections, gates and products of one layer
         one = tokens * 2 * (6 * h + 3 * self.ffn + 2 * KEY_HEADS * LINEAR_DIM * 2 + 4 * values)
         kept = tokens * 2 * h * self.layers
-        # a chunk's logits and probabilities in float32 with a mask, and the sum of the weight's
-        # gradient in float32 and as handed on
+        # a chunk's logits and probabilities in float32 (with a mask, where the model is in float32
+        # too), and the sum of the weight's gradient in float32 and as handed on
         head = 9 * min(tokens, HEAD_TOKENS) * VOCAB + VOCAB * h * 6
         return head + (kept + one if checkpointing else one * self.layers)
 
