@@ -67,6 +67,28 @@ def test_one_that_gives_signs_is_left_to_work() -> None:
     assert ask(Watchdog(0.0, "", end=pytest.fail), ["fine"] * 2, True) == 2
 
 
+class Plodding(ScriptedEngine):
+    """Gives nothing back before its end, but says how far it is."""
+
+    def generate(self, prompts, sampling, seeds, progress=None):
+        for done in range(6):
+            time.sleep(0.3)
+            progress(done, 6)
+        return super().generate(prompts, sampling, seeds, progress)
+
+
+@pytest.mark.parametrize("way", ["generate", "stream"])
+def test_progress_is_a_sign_of_life(way: str) -> None:
+    watchdog = Watchdog(1.0, "", end=pytest.fail)
+    engine = TimedEngine(Plodding(lambda p, m: "x"), Clock(), "student", watchdog)
+    heard: list[int] = []
+    with watchdog:
+        asked = [Prompt("a")], Sampling(n=1, max_tokens=8), [0]
+        answered = getattr(engine, way)(*asked, lambda done, total: heard.append(done))
+        assert len(list(answered)) == 1
+    assert heard[:6] == list(range(6))
+
+
 def test_time_between_two_waits_is_nobodys_silence() -> None:
     watchdog = Watchdog(0.5, "", end=pytest.fail)
     engine = TimedEngine(ScriptedEngine(lambda p, m: "x", joins=True), Clock(), "student", watchdog)
