@@ -29,8 +29,8 @@ run: setup  ## the whole of ZPPO at scale nano on a CPU, then its table
 	$(BIN)/python flows/zppo_flow.py run
 	@$(BIN)/python -m eval.tables summary
 
-test: setup lint types  ## lint, types and tests
-	$(BIN)/python -m pytest -n auto --dist worksteal
+test: setup lint types  ## lint, types and tests; the seconds of each test in results/tests.xml
+	$(BIN)/python -m pytest -n auto --dist worksteal --junitxml results/tests.xml
 
 docs: setup  ## the pages as a site, in results/site
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"

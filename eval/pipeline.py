@@ -26,6 +26,7 @@ from zppo_core.config import Config, from_dict, load
 from zppo_core.data.own import Frame, Rows, table_of
 from zppo_core.errors import UserError
 from zppo_core.models.weights import folder_hash
+from zppo_core.processes.startup import prepare_threads
 from zppo_core.run import corpus
 from zppo_core.run.draws import draw_beforehand
 from zppo_core.run.heartbeat import Heartbeat
@@ -101,6 +102,7 @@ def train(
     may be an address, http://host:8000/v1#model. With a `name` the run goes on where it was.
     UserError on the first fault, before anything is spent.
     """
+    prepare_threads()
     config = load(config) if isinstance(config, str) else config
     config = given(config, questions, reward, student, teacher)
     check(config)

@@ -1,4 +1,5 @@
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -10,6 +11,16 @@ hypothesis.settings.register_profile("ours", hypothesis.settings(), deadline=Non
 hypothesis.settings.load_profile("ours")
 sys.path.insert(0, str(Path(__file__).parent))  # helpers that several rooms share
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A program in the place of `sys.executable`, for a test that starts flows."""
+    from warm_python import WarmPython
+
+    python = WarmPython(tmp_path_factory.mktemp("warm"))
+    yield python.path
+    python.close()
 
 
 @pytest.fixture(scope="module")

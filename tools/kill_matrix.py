@@ -28,6 +28,7 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 import page_tables  # noqa: E402
+from heavy import import_heavy  # noqa: E402
 from same_run import differing, digests  # noqa: E402
 
 MARK = "ZPPO_KILL_MATRIX"  # in the environment of all that a trial starts
@@ -354,6 +355,7 @@ def warm() -> None:
     from zppo_core.config import load
     from zppo_core.run.corpus import build_corpus
 
+    import_heavy()
     torch.set_num_threads(1)
     models.load("nano:student", torch.float32)
     build_corpus(load("nano", ["data.train_questions=2"]))

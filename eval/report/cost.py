@@ -33,6 +33,11 @@ PAPER_STEPS = 200  # one pass over ZPPO-77K
 HARD_SHARE = 0.46  # of the questions asked that want teacher rollouts, fitted to the zppo rows
 RIGHT_SHARE = 0.62  # of the teacher's responses that are right, fitted to the off_distill rows
 
+UNCOUNTED = (
+    "Not in it: what a task did that was killed before it committed it. Its draws of the teacher "
+    "are in\nthe cache and count as found there."
+)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -160,7 +165,7 @@ def run_text(database: str, run: str | None) -> str:
     columns = ["cost", "parameters", "tokens", "FLOPs", "tokens at the cap", "paper's FLOPs"]
     spent = hours[0]["hours"] if hours else None
     wall = "" if spent is None else f"Training took {duration(3600 * spent)}\n"
-    return f"Run {key}\n{wall}" + table(columns, cells)
+    return f"Run {key}\n{wall}{table(columns, cells)}{UNCOUNTED}"
 
 
 @reported

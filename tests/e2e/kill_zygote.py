@@ -8,8 +8,12 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+from heavy import import_heavy
 
 from zppo_core import models  # noqa: F401 - imported before the forks
 from zppo_core.config import load
@@ -77,5 +81,6 @@ def main(root: str, name: str, how: str) -> None:
 
 
 if __name__ == "__main__":
+    import_heavy()
     torch.set_num_threads(1)
     main(*sys.argv[1:])

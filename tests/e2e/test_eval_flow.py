@@ -13,7 +13,9 @@ ROOT = Path(__file__).parents[2]
 SUITE = "MM-Vet,AI2D"
 
 
-def start(folder: Path, *arguments: str, fail: str = "") -> subprocess.CompletedProcess[str]:
+def start(
+    python: str, folder: Path, *arguments: str, fail: str = ""
+) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("METAFLOW")}
     environment |= {"USERNAME": "root", "USER": "root"}
     if fail:
@@ -22,7 +24,7 @@ def start(folder: Path, *arguments: str, fail: str = "") -> subprocess.Completed
             "PYTHONPATH": str(Path(__file__).parent / "failing"),
         }
     return subprocess.run(
-        [sys.executable, str(ROOT / "flows" / "eval_flow.py"), *arguments],
+        [python, str(ROOT / "flows" / "eval_flow.py"), *arguments],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -32,7 +34,9 @@ def start(folder: Path, *arguments: str, fail: str = "") -> subprocess.Completed
     )
 
 
-def test_a_model_is_scored_on_fixtures_with_a_judge_and_once_only(tmp_path: Path) -> None:
+def test_a_model_is_scored_on_fixtures_with_a_judge_and_once_only(
+    tmp_path: Path, warm_python: str
+) -> None:
     fixtures.build(tmp_path / "data", ["MM-Vet"])  # AI2D is not there
     command = [
         "run",
@@ -49,7 +53,7 @@ def test_a_model_is_scored_on_fixtures_with_a_judge_and_once_only(tmp_path: Path
         "--settings",
         "min_pixels=256;max_pixels=4096",
     ]
-    done = start(tmp_path, *command)
+    done = start(warm_python, tmp_path, *command)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     for said in ("AI2D: mine no score", "hf download", "0 of 2 benchmarks"):
         assert said in done.stdout
@@ -85,7 +89,7 @@ def test_a_model_is_scored_on_fixtures_with_a_judge_and_once_only(tmp_path: Path
 
     kept = list(tmp_path.glob("runs/teacher_cache/evaluations/**/manifest.json"))
     times = {p: p.stat().st_mtime_ns for p in kept}
-    again = start(tmp_path, *command)
+    again = start(warm_python, tmp_path, *command)
     assert again.returncode == 0, (again.stdout + again.stderr)[-3000:]
     now = {
         p: p.stat().st_mtime_ns
@@ -94,9 +98,10 @@ def test_a_model_is_scored_on_fixtures_with_a_judge_and_once_only(tmp_path: Path
     assert now == times  # stored scores of the same weights count: nothing was asked again
 
 
-def test_a_failed_part_is_resumed_by_itself(tmp_path: Path) -> None:
+def test_a_failed_part_is_resumed_by_itself(tmp_path: Path, warm_python: str) -> None:
     fixtures.build(tmp_path / "data", ["MMLU"])
     done = start(
+        warm_python,
         tmp_path,
         "run",
         "--model",
@@ -126,7 +131,7 @@ def test_a_failed_part_is_resumed_by_itself(tmp_path: Path) -> None:
     first = written()
     assert "0-of-3" in first
     assert "1-of-3" not in first
-    resumed = start(tmp_path, "resume")
+    resumed = start(warm_python, tmp_path, "resume")
     assert resumed.returncode == 0, (resumed.stdout + resumed.stderr)[-3000:]
     second = written()
     assert sorted(second) == ["0-of-3", "1-of-3", "2-of-3"]
@@ -138,7 +143,7 @@ def test_a_failed_part_is_resumed_by_itself(tmp_path: Path) -> None:
     assert rows[0][0] == rows[0][1] > 0
 
 
-def test_faults_are_one_line_before_anything_is_loaded(tmp_path: Path) -> None:
+def test_faults_are_one_line_before_anything_is_loaded(tmp_path: Path, warm_python: str) -> None:
     for arguments, words in (
         (("--suite", "paper32"), "no suite or benchmark"),
         (("--settings", "frame=2"), "frames"),
@@ -147,6 +152,6 @@ def test_faults_are_one_line_before_anything_is_loaded(tmp_path: Path) -> None:
         given = ["run", "--model", "nano:student", *arguments]
         if arguments[0] == "--model":
             given = ["run", *arguments]
-        done = start(tmp_path, *given)
+        done = start(warm_python, tmp_path, *given)
         assert done.returncode != 0
         assert words in done.stdout + done.stderr

@@ -21,16 +21,19 @@ SMALL = {
     "evaluation.suite": "nano_rows",
     "evaluation.limit": 12,
     "compute.memory_mb": 3000,
+    "compute.threads": 1,
 }
 
 
-def flow(folder: Path, *arguments: str, fail: str = "") -> subprocess.CompletedProcess[str]:
+def flow(
+    python: str, folder: Path, *arguments: str, fail: str = ""
+) -> subprocess.CompletedProcess[str]:
     """The flow as a user starts it, from another working directory and as root."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("METAFLOW")}
     environment |= {"USERNAME": "root", "USER": "root", "ZPPO_TEST_FAIL": fail}
     environment["PYTHONPATH"] = str(Path(__file__).parent / "failing")
     return subprocess.run(
-        [sys.executable, str(FLOW), *arguments],
+        [python, str(FLOW), *arguments],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -65,10 +68,10 @@ def machine_of_a_resumed_run(folder: Path) -> dict[str, int]:
 
 
 def test_the_flow_resumes_after_a_failure_in_any_step_and_fills_the_database(
-    tmp_path: Path,
+    tmp_path: Path, warm_python: str
 ) -> None:
     sets = [part for k, v in SMALL.items() for part in ("--set", f"{k}={v}")]
-    done = flow(tmp_path, "run", *sets, fail="steps.prepare_data:prepare_data")
+    done = flow(warm_python, tmp_path, "run", *sets, fail="steps.prepare_data:prepare_data")
     assert done.returncode != 0
     assert "made to fail" in done.stdout + done.stderr
     for where in (
@@ -77,10 +80,10 @@ def test_the_flow_resumes_after_a_failure_in_any_step_and_fills_the_database(
         "eval.scores:score",
         "steps.aggregate:aggregate",
     ):
-        failed = flow(tmp_path, "resume", fail=where)
+        failed = flow(warm_python, tmp_path, "resume", fail=where)
         assert failed.returncode != 0, where
         assert "made to fail" in failed.stdout + failed.stderr, where
-    done = flow(tmp_path, "resume")
+    done = flow(warm_python, tmp_path, "resume")
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     assert "Accuracy, percent" in done.stdout
     assert machine_of_a_resumed_run(tmp_path) == {"resume": 3000, "run": 4096}

@@ -14,11 +14,13 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("steps", "eval", "zppo_core")
 
 
-def python(folder: Path, *arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
+def python(
+    folder: Path, *arguments: str, path: str = "", program: str = sys.executable
+) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("METAFLOW")}
     environment["PYTHONPATH"] = path
     return subprocess.run(
-        [sys.executable, *arguments],
+        [program, *arguments],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -53,7 +55,7 @@ def test_every_file_of_our_packages_travels(unpacked):
         assert sent == here, name
 
 
-def test_a_run_from_the_unpacked_package_in_an_empty_folder_ends_well(unpacked):
+def test_a_run_from_the_unpacked_package_in_an_empty_folder_ends_well(unpacked, warm_python):
     code = str(unpacked / ".mf_code")
     where = python(
         unpacked,
@@ -75,7 +77,7 @@ def test_a_run_from_the_unpacked_package_in_an_empty_folder_ends_well(unpacked):
         "evaluation.limit=4",
     )
     sets = [part for s in small for part in ("--set", s)]
-    done = python(unpacked, "zppo_flow.py", "run", *sets, path=code)
+    done = python(unpacked, "zppo_flow.py", "run", *sets, path=code, program=warm_python)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     assert "Accuracy, percent" in done.stdout
     assert (unpacked / "results" / "zppo.duckdb").is_file()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 from zppo_core.store.checkpoint import latest_checkpoint
@@ -21,6 +20,7 @@ SMALL = (
     "replay.ratio=0.5",
     "reformulation.ratio=0.5",
     "optimizer.updates=1",
+    "compute.threads=1",
     "evaluation.suite=nano_text",
     "evaluation.limit=4",
     "store.root=s3://zppo-test/runs",
@@ -28,7 +28,7 @@ SMALL = (
 
 
 def test_a_run_on_s3_resumes_and_leaves_only_the_database_here(
-    tmp_path: Path, s3_endpoint: str
+    tmp_path: Path, s3_endpoint: str, warm_python: str
 ) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("METAFLOW")}
     environment |= {
@@ -40,7 +40,7 @@ def test_a_run_on_s3_resumes_and_leaves_only_the_database_here(
 
     def flow(*arguments: str, fail: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, str(ROOT / "flows/zppo_flow.py"), *arguments],
+            [warm_python, str(ROOT / "flows/zppo_flow.py"), *arguments],
             cwd=tmp_path,
             env=environment | {"ZPPO_TEST_FAIL": fail},
             capture_output=True,

@@ -191,7 +191,9 @@ def test_a_runs_two_columns_are_the_databases(database_path, capsys):
             "WHERE run_key = '0.8B-zppo-s0' GROUP BY run_key"
         ).fetchone()
     assert cost.main(["--run", run, "--database", str(database_path)]) == 0
-    last = capsys.readouterr().out.strip().splitlines()[-1]
+    *_, last, note, rest = capsys.readouterr().out.strip().splitlines()
+    assert note.startswith("Not in it: what a task did that was killed before it committed it.")
+    assert rest == "the cache and count as found there."
     assert f"{tokens:,}" in last
     assert f"{cap:,}" in last
 

@@ -264,16 +264,27 @@ def test_the_text_of_a_file_reaches_the_run_and_its_scale_counts(tmp_path: Path)
         open_run("", "", "", (), "1", "", "[run]\nsead = 5")
 
 
-def test_the_tasks_of_a_flow_leave_the_cores_to_others(monkeypatch) -> None:
-    from zppo_core.processes.startup import prepare_environment
-
-    monkeypatch.setenv("PATH", os.environ["PATH"])
-    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    prepare_environment()
-    assert os.environ["GOMP_SPINCOUNT"] == "100"
-    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
-    prepare_environment()
-    assert os.environ["GOMP_SPINCOUNT"] == "7"
+@pytest.mark.parametrize("begin", ["prepare_environment", "prepare_threads"])
+def test_a_run_leaves_the_cores_to_others_and_settings_of_threads_aside(begin: str) -> None:
+    """In a process that has no torch yet: torch reads them once, when it is imported."""
+    code = (
+        "import os, zppo_core.processes.startup as startup\n"
+        f"startup.{begin}()\n"
+        "print(*(os.environ.get(n) for n in ('GOMP_SPINCOUNT', *startup.THREADS)))\n"
+    )
+    for spin in ("", "7"):
+        environment = {k: v for k, v in os.environ.items() if k != "GOMP_SPINCOUNT"}
+        environment |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "64", "OMP_THREAD_LIMIT": "1"}
+        environment |= {"GOMP_SPINCOUNT": spin} if spin else {}
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        first = done.stdout
+        assert first.split()[0] == (spin or "100")
+        assert set(first.split()[1:]) == {"None"}
+        assert done.stderr.splitlines() == [
+            "zppo: OMP_NUM_THREADS=1 OMP_THREAD_LIMIT=1 MKL_NUM_THREADS=64 left aside; "
+            "compute.threads sets the threads"
+        ]
 
 
 def test_the_command_line_refuses_a_name_before_metaflow_starts(monkeypatch, capsys) -> None:

@@ -7,6 +7,14 @@ import getpass
 import os
 import sys
 
+# what a shell may have set for other programs; a run's own count of threads then costs at every
+# operation, as OpenMP ends and starts threads
+THREADS = (
+    *("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "OMP_DYNAMIC", "OMP_PLACES", "OMP_PROC_BIND"),
+    *("OMP_WAIT_POLICY", "GOMP_CPU_AFFINITY", "KMP_AFFINITY", "KMP_BLOCKTIME"),
+    *("MKL_NUM_THREADS", "MKL_DYNAMIC", "OPENBLAS_NUM_THREADS"),
+)
+
 
 def hurry() -> None:
     """Look for garbage less often; call before long imports.
@@ -27,11 +35,25 @@ def prepare_environment() -> None:
     if not os.environ.get("METAFLOW_USER"):
         os.environ["METAFLOW_USER"] = user_name()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # idle OpenMP threads sleep: beside other work a step took many times as long without it
-    os.environ.setdefault("GOMP_SPINCOUNT", "100")
+    prepare_threads()
     folder, path = os.path.dirname(sys.executable), os.environ.get("PATH", "")
     if path.split(os.pathsep)[0] != folder:
         os.environ["PATH"] = os.pathsep.join((folder, path))
+
+
+def prepare_threads() -> None:
+    """What torch's threads need of the environment, which torch reads when it is first imported.
+
+    What a shell has set for other programs is taken out, and said; once torch is here, it stays.
+    """
+    if "torch" in sys.modules:
+        return
+    names = [name for name in THREADS if name in os.environ]
+    if names:
+        values = " ".join(f"{name}={os.environ.pop(name)}" for name in names)
+        print(f"zppo: {values} left aside; compute.threads sets the threads", file=sys.stderr)
+    # idle OpenMP threads sleep: beside other work a step took many times as long without it
+    os.environ.setdefault("GOMP_SPINCOUNT", "100")
 
 
 def user_name() -> str:

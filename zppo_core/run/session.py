@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -20,8 +20,10 @@ from zppo_core.config.schema import method_of
 from zppo_core.data.corpus import ListCorpus
 from zppo_core.engines.base import ForwardingEngine
 from zppo_core.engines.factory import Teacher, student_engine, teachers
+from zppo_core.errors import shown
 from zppo_core.models import lora
 from zppo_core.models.threads import set_threads
+from zppo_core.processes.watchdog import Watchdog
 from zppo_core.prompts import Templates
 from zppo_core.protocols import Engine, Finished, Progress, Sampling
 from zppo_core.records.phases import Clock, Role
@@ -56,6 +58,7 @@ class TimedEngine(ForwardingEngine):
     inner: Engine
     clock: Clock
     role: Role
+    watchdog: Watchdog | None = None
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def _inner(self) -> Engine:
@@ -68,8 +71,12 @@ class TimedEngine(ForwardingEngine):
         seeds: Sequence[int],
         progress: Progress | None = None,
     ) -> list[tuple[Completion, ...]]:
-        with self._alone(), self.clock.model(self.role):
-            return self.inner.generate(prompts, sampling, seeds, progress)
+        with (
+            self._alone(),
+            self.clock.model(self.role),
+            self._watched(prompts) as sign,
+        ):
+            return self.inner.generate(prompts, sampling, seeds, signing(sign, progress))
 
     def stream(
         self,
@@ -80,10 +87,39 @@ class TimedEngine(ForwardingEngine):
     ) -> Iterator[list[Finished]]:
         """See `zppo_core.protocols.Engine`."""
         with self._alone(), self.clock.model(self.role):
-            yield from self.inner.stream(prompts, sampling, seeds, progress)
+            sign: list[Callable[[], None]] = []  # of the wait for the next groups
+            told = signing(lambda: sign[-1](), progress)
+            groups = self.inner.stream(prompts, sampling, seeds, told)
+            with closing(groups) if isinstance(groups, Generator) else nullcontext():
+                while True:
+                    with self._watched(prompts) as alive:
+                        sign[:] = [alive]
+                        finished = next(groups, None)
+                    if finished is None:
+                        return
+                    yield finished
+
+    def _watched(self, prompts: Sequence[Prompt]) -> AbstractContextManager[Callable[[], None]]:
+        """Who is waited for, by its name and the last of its prompts."""
+        if self.watchdog is None:
+            return nullcontext(lambda: None)
+        last = shown(prompts[-1].text) if prompts else "none"
+        asked = f"the {self.role}'s engine {self.name}, asked {len(prompts)} prompts, last {last}"
+        return self.watchdog.over(asked)
 
     def _alone(self) -> AbstractContextManager[object]:
         return nullcontext() if self.joins else self.lock
+
+
+def signing(sign: Callable[[], None], progress: Progress | None) -> Progress:
+    """Progress that is a sign of life too."""
+
+    def report(done: int, total: int) -> None:
+        sign()
+        if progress is not None:
+            progress(done, total)
+
+    return report
 
 
 @dataclass(frozen=True)
@@ -199,7 +235,10 @@ def build_trainer(
 
 
 def open_session(
-    config: Config, cache: ObjectStore, progress: Callable[[str], Progress]
+    config: Config,
+    cache: ObjectStore,
+    progress: Callable[[str], Progress],
+    watchdog: Watchdog | None = None,
 ) -> Session:
     """Load both models and wire engines, trainer, grader and compressor (seconds at nano).
 
@@ -207,14 +246,14 @@ def open_session(
     """
     workers = workers_of(config)
     if workers is None:
-        return _session(config, cache, progress, None)
+        return _session(config, cache, progress, None, watchdog)
     # one process needs no Ray, whose import takes 0.3 s and its start 5 s
     prepare(config)
     from zppo_core.cluster.cluster import Cluster
 
     cluster = Cluster(config, workers)
     try:
-        return _session(config, cache, progress, cluster)
+        return _session(config, cache, progress, cluster, watchdog)
     except BaseException:
         cluster.close()
         raise
@@ -225,6 +264,7 @@ def _session(
     cache: ObjectStore,
     progress: Callable[[str], Progress],
     cluster: Cluster | None,
+    watchdog: Watchdog | None,
 ) -> Session:
     import torch
 
@@ -242,7 +282,7 @@ def _session(
     sampler, helpers = _engines(config, student, renderer, judging, near, cluster)
     distilled = helpers[0].model if near else None
     trainer = build_trainer(config, student, renderer, distilled, cluster)
-    engines = tuple(TimedEngine(t.engine, clock, "teacher") for t in helpers)
+    engines = tuple(TimedEngine(t.engine, clock, "teacher", watchdog) for t in helpers)
     beside = overlaps(config, None if cluster is None else cluster.workers)
     sharers = [sampler] if config.compute.teacher_gpus else [sampler, *(t.engine for t in helpers)]
     writer = engines[0] if engines and config.reformulation.compression == "teacher" else None
@@ -254,7 +294,7 @@ def _session(
     )
     cap, retries = config.reformulation.candidate_tokens, config.reformulation.retries
     roles = Roles(
-        student=TimedEngine(sampler, clock, "student"),
+        student=TimedEngine(sampler, clock, "student", watchdog),
         teachers=engines if method.uses_teacher else (),
         learner=TimedLearner(trainer, clock, () if beside else sharers),
         grading=OwnReward(reward) if reward else RuleGrading(Grader(), judge),
