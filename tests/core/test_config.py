@@ -76,6 +76,7 @@ SILENT = {
     "reformulation.retries": 1,
     "loss.importance_cap": 0.0,
     "compute.staleness": 0,
+    "compute.patience": 14_400.0,
     "trainer.lora_rank": 0,
     "trainer.train_vision": True,
     "trainer.max_mismatch": 0.05,

@@ -260,8 +260,9 @@ class ComputeConfig:
     cpus: Count = 64
     memory_mb: Count = 1_000_000
     threads: Whole = 0  # torch threads; 0: as many as there are cores
-    # seconds that an engine may give nothing back before the step ends; 0: any time
-    patience: NotNegative = 3600.0
+    # seconds that an engine may give nothing back before the step ends; 0: any time. An endpoint's
+    # own retries take three hours at most
+    patience: NotNegative = 14_400.0
 
 
 @section
