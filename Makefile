@@ -122,7 +122,7 @@ sbom: setup supply  ## what is installed, as CycloneDX: results/sbom.json
 	SUPPLY_ENV=$(SUPPLY) $(BIN)/python tools/supply.py sbom
 
 zone-sweep: setup  ## the sweep of docs/zone.md: hours; each run leaves a file, on any machine; goes on
-	$(BIN)/python flows/sweep_flow.py run --preset zone --max-workers 2
+	$(BIN)/python flows/sweep_flow.py run --preset zone --max-workers 2 --max-num-splits 1000
 	$(BIN)/python -m steps.cli zone --results benchmarks/results/zone --page docs/zone.md
 
 clean:  ## remove what runs and tests leave behind (not .venv)

@@ -198,13 +198,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reader.add_argument(
         "--results", type=Path, help="a folder of kept results: the sweep's claims, no database"
     )
+    reader.add_argument("--claims", default="zone", help="the sweep whose claims; default: zone")
     reader.add_argument("--page", type=Path, help="with --results: the page to write them into")
     options = reader.parse_args(arguments)
     if options.page and not options.results:
         raise UserError("--page is written from result files; name their folder by --results")
     if options.results:
         outcomes = zone_claims.read(options.results)
-        judged = zone_claims.verdicts(zone_claims.claims(), outcomes)
+        judged = zone_claims.verdicts(zone_claims.claims(options.claims), outcomes)
         if options.page:
             from eval.report import zone_page  # matplotlib
 

@@ -22,7 +22,7 @@ from eval.render import signed, table
 from eval.report.evidence import gap
 from zppo_core.data.digit_kinds import ZONE_HARD
 from zppo_core.data.digits import ZONE_BENCHMARKS
-from zppo_core.errors import UserError
+from zppo_core.errors import UserError, suggestion
 from zppo_core.streams import stream
 
 LEVEL = 0.05
@@ -88,8 +88,12 @@ class Verdict:
 
 
 def claims(preset: str = "zone") -> list[Claim]:
-    """The claims of a sweep preset, one for each measure that it names."""
-    file = resources.files("zppo_core.config") / "sweeps" / f"{preset}.toml"
+    """The claims of a sweep preset, one for each measure it names; UserError if it has none."""
+    folder = resources.files("zppo_core.config") / "sweeps"
+    file = folder / f"{preset}.toml"
+    if not file.is_file() or "[[claims]]" not in file.read_text(encoding="utf-8"):
+        names = [f.name.removesuffix(".toml") for f in folder.iterdir() if "zone" in f.name]
+        raise UserError(f"no claims of a sweep {preset!r}; {suggestion(preset, names)}")
     entries = tomllib.loads(file.read_text(encoding="utf-8"))["claims"]
     return [Claim(e["text"], m, e["terms"]) for e in entries for m in e["measures"]]
 

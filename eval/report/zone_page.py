@@ -25,6 +25,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("grpo_replay_shuffled_bcq", "grpo_replay_lorem", "grpo_replay_bcq_right_only"),
         *("grpo_replay_bcq_wrong_only", "grpo_replay_again"),
     ),
+    "methods of others": (
+        *("zppo", "luffy", "scaf_grpo", "questa", "bread", "dapo", "gspo", "cispo", "opsd"),
+    ),
 }
 COST = ("zppo", "zppo_placebo", "grpo_replay", "grpo_replay_again", "on_distill_replay")
 SMOOTH = 3  # steps that a point of a curve is the mean of
@@ -110,7 +113,7 @@ def panels(outcomes: Sequence[Outcome]) -> list[Panel]:
     drawn = []
     for title, names in GROUPS.items():
         series = {m: curve(runs[m]) for m in names if m in runs}
-        if series:
+        if set(series) - {"zppo"}:
             drawn.append(Panel(title, "rollout step", "hard kinds, %", "line", series))
     spent: Mapping[str, Points] = {m: by_tokens(runs[m]) for m in COST if m in runs}
     if spent:

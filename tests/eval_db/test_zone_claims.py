@@ -86,15 +86,18 @@ def test_holm_as_worked_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
-def test_the_committed_claims_name_runs_of_the_committed_sweep_and_known_measures() -> None:
-    plan = sweep.plan("zone", "", "", "", "", "")
+@pytest.mark.parametrize("preset", ["zone", "zone_rivals"])
+def test_the_committed_claims_name_runs_of_the_committed_sweeps_and_known_measures(preset) -> None:
+    plan, first = (sweep.plan(name, "", "", "", "", "") for name in (preset, "zone"))
     assert plan.results == "benchmarks/results/zone"
+    assert (plan.seeds, plan.sets) == (first.seeds, first.sets)  # pairs with the first sweep's runs
     assert len(plan.seeds) >= 10
     assert set(plan.methods) <= METHODS.keys()
-    runs = {f"{scale}/{method}" for scale in plan.scales for method in plan.methods}
+    methods = {*plan.methods, *first.methods}
+    runs = {f"{scale}/{method}" for scale in plan.scales for method in methods}
     assert len(sweep.members(plan)) == len(plan.methods) * len(plan.seeds)
     counts = ("steps_to_half", "graduated", "graduated_by_tokens")
-    claims = zone_claims.claims()
+    claims = zone_claims.claims(preset)
     for claim in claims:
         assert claim.terms.keys() <= runs, claim.text
         assert claim.measure in (*zone_claims.POINTS, *counts)
@@ -138,6 +141,8 @@ def test_steps_to_half_wants_two_steps_together() -> None:
 
 
 def test_a_damaged_result_is_named(tmp_path) -> None:
+    with pytest.raises(UserError, match="no claims of a sweep 'zonee'; did you mean 'zone'"):
+        zone_claims.claims("zonee")
     with pytest.raises(UserError, match="zone-sweep"):
         zone_claims.read(tmp_path)
     (tmp_path / "a.json").write_text("{}")
