@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eval.rates import ASKED, LAYOUTS, procedures, prompts
-from eval.report.mechanism_page import Chance, Findings, Share, Transfer, read, text
+from eval.report.mechanism_page import Chance, Findings, Share, Transfer, panels, read, text
 from zppo_core.algorithm.rollouts import plain_ask
 from zppo_core.algorithm.train_groups import Suffix, TrainGroup, UpdateMetrics
 from zppo_core.data.digit_kinds import WORLDS
@@ -211,9 +211,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reader.add_argument("--questions", type=int, default=6, help="of a category; %(default)s")
     reader.add_argument("--store", default="runs", metavar="URL", help="default: %(default)s")
     reader.add_argument("--out", type=Path, help="the findings as JSON")
+    reader.add_argument("--picture", type=Path, help="the curves, as SVG or PNG")
     options = reader.parse_args(arguments)
     if options.run.endswith(".json"):
-        print(text(read(Path(options.run))))
+        _show(read(Path(options.run)), options.picture)
         return 0
     if options.every < 1 or options.questions < 1:
         raise UserError("--every and --questions are at least 1")
@@ -224,5 +225,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(asdict(findings)) + "\n", encoding="utf-8")
-    print(text(findings))
+    _show(findings, options.picture)
     return 1 if findings.same is False else 0
+
+
+def _show(findings: Findings, picture: Path | None) -> None:
+    print(text(findings))
+    if picture is not None:
+        from eval.report.plot import draw, save  # matplotlib
+
+        save(draw(panels(findings)), picture)
