@@ -245,7 +245,9 @@ def verdicts(
 
 
 def text(judged: Sequence[Verdict]) -> str:
-    """The claims as a Markdown table."""
+    """The claims as a Markdown table, or a line where none can be judged yet."""
+    if not judged:
+        return "No claim has two seeds of all its runs yet.\n"
     rows = [
         [
             v.claim.text,

@@ -67,6 +67,15 @@ def test_a_planted_difference_holds_one_against_it_does_not_and_none_is_undecide
     assert "undecided" in zone_claims.text(judged)
 
 
+def test_one_seed_judges_nothing_and_says_so(tmp_path) -> None:
+    write(tmp_path, "zppo", 0, 0.8)
+    write(tmp_path, "grpo", 0, 0.4)
+    asked = [Claim("a", "area", {"zone/zppo": 1, "zone/grpo": -1})]
+    judged = zone_claims.verdicts(asked, zone_claims.read(tmp_path), resamples=20)
+    assert judged == []
+    assert zone_claims.text(judged) == "No claim has two seeds of all its runs yet.\n"
+
+
 def test_the_sign_flip_test_is_exact() -> None:
     assert sign_flips([1.0] * 10) == 2 / 1024
     assert sign_flips([1.0, -1.0]) == 1.0
