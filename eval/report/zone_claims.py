@@ -245,12 +245,13 @@ def verdicts(
 
 
 def text(judged: Sequence[Verdict]) -> str:
-    """The claims as a Markdown table, or a line where none can be judged yet."""
+    """The claims as a list and, by their numbers, a table; a line where none can be judged yet."""
     if not judged:
         return "No claim has two seeds of all its runs yet.\n"
+    numbers = {t: i for i, t in enumerate(dict.fromkeys(v.claim.text for v in judged), start=1)}
     rows = [
         [
-            v.claim.text,
+            str(numbers[v.claim.text]),
             v.claim.measure,
             str(v.seeds),
             f"{signed(v.mean)} [{signed(v.low)}, {signed(v.high)}]",
@@ -261,4 +262,5 @@ def text(judged: Sequence[Verdict]) -> str:
         for v in judged
     ]
     columns = ["claim", "measure", "seeds", "difference [95 %]", "p (Holm)", "resolves", "verdict"]
-    return table(columns, rows, "markdown", left=2)
+    listed = [f"{i}. {text}." for text, i in numbers.items()]
+    return "\n".join([*listed, "", table(columns, rows, "markdown", left=2)])

@@ -31,8 +31,14 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 COST = ("zppo", "zppo_placebo", "grpo_replay", "grpo_replay_again", "on_distill_replay")
 SMOOTH = 3  # steps that a point of a curve is the mean of
-MEASURES = ("area", "steps_to_half", "graduated", "hard_VLM", "hard_LLM", "hard_Video", "new_hard")
-HEADS = ("area", "steps to ½", "graduates a step", "VLM", "LLM", "Video", "new hard kind", "easy")
+SOON = {"area": "area", "steps_to_half": "steps to ½", "graduated": "graduates a step"}
+FINAL = {
+    "hard_VLM": "VLM",
+    "hard_LLM": "LLM",
+    "hard_Video": "Video",
+    "new_hard": "new hard kind",
+    "easy": "easy",
+}
 
 
 def write(outcomes: Sequence[Outcome], judged: Sequence[Verdict], path: Path) -> None:
@@ -57,14 +63,19 @@ def body(outcomes: Sequence[Outcome], judged: Sequence[Verdict]) -> str:
     return "\n".join(
         [
             wrapped(
-                f"- {len(outcomes)} runs of {steps} rollout steps over {len(seeds)} seeds, of "
-                f"{len({o.name for o in outcomes})} methods.",
+                f"- {len(outcomes)} runs of {steps} rollout steps, of "
+                f"{len({o.name for o in outcomes})} methods; seeds: {', '.join(map(str, seeds))}.",
                 f"- Code: {versions}. Machine: {machines}.",
-                "Means over the seeds that are there, ± their standard deviation. `area` and the "
-                "columns of benchmarks are percent on hard kinds, `easy` on easy ones; tokens are "
-                "thousands that were generated in a run.",
             ),
-            methods_table(outcomes),
+            wrapped(
+                "Means over the seeds that are there, ± their standard deviation. `area` is the "
+                "accuracy on hard kinds, the mean over all steps, percent. Tokens are thousands "
+                "that a run generated. A run that never reaches a half counts as one step more than it "
+                "has.",
+            ),
+            methods_table(outcomes, SOON, costs=True),
+            wrapped("Accuracy at the end, percent; of hard kinds but for the last column:"),
+            methods_table(outcomes, FINAL),
             f"![Accuracy on hard kinds over steps and tokens]({PICTURE})\n",
             wrapped(
                 "Differences are of measures of one seed, with the 95 % interval of the "
@@ -76,18 +87,20 @@ def body(outcomes: Sequence[Outcome], judged: Sequence[Verdict]) -> str:
     )
 
 
-def methods_table(outcomes: Sequence[Outcome]) -> str:
-    """A row for each method, in the sweep's order."""
+def methods_table(
+    outcomes: Sequence[Outcome], measures: Mapping[str, str], costs: bool = False
+) -> str:
+    """A row for each method: `measures` with their heads, and tokens with `costs`."""
     rows = []
     for name, runs in by_method(outcomes).items():
         tokens = min(float(r.student_tokens[-1]) for r in runs)
-        cells = [spread([value(r, m, tokens, None) for r in runs]) for m in (*MEASURES, "easy")]
-        spent = [
-            number(float(np.mean([column(r)[-1] for r in runs])) / 1000, 0)
-            for column in (lambda r: r.student_tokens, lambda r: r.teacher_tokens)
-        ]
-        rows.append([f"`{name}`", str(len(runs)), *cells, *spent])
-    return table(["method", "seeds", *HEADS, "student k", "teacher k"], rows, "markdown")
+        cells = [spread([value(r, m, tokens, None) for r in runs]) for m in measures]
+        if costs:
+            ends = [(r.student_tokens[-1], r.teacher_tokens[-1]) for r in runs]
+            cells += [number(float(mean) / 1000, 0) for mean in np.mean(ends, axis=0)]
+        rows.append([f"`{name}`", str(len(runs)), *cells])
+    heads = ["method", "seeds", *measures.values(), *(["student k", "teacher k"] if costs else [])]
+    return table(heads, rows, "markdown")
 
 
 def spread(values: Sequence[float]) -> str:
