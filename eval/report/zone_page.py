@@ -70,8 +70,8 @@ def body(outcomes: Sequence[Outcome], judged: Sequence[Verdict]) -> str:
             wrapped(
                 "Means over the seeds that are there, ± their standard deviation. `area` is the "
                 "accuracy on hard kinds, the mean over all steps, percent. Tokens are thousands "
-                "that a run generated. A run that never reaches a half counts as one step more than it "
-                "has.",
+                "that a run generated. A run that never reaches a half counts as one step more "
+                "than it has.",
             ),
             methods_table(outcomes, SOON, costs=True),
             wrapped("Accuracy at the end, percent; of hard kinds but for the last column:"),
