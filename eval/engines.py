@@ -51,10 +51,10 @@ class LazyEngine(ForwardingEngine):
         """See `engines.base.Engine`."""
         return self._inner().stream(prompts, sampling, seeds, progress) if prompts else iter(())
 
-    def sleep(self) -> None:
+    def sleep(self, replaced: bool = False) -> None:
         """Leave the GPU to others, if it was opened."""
         if self._engine is not None:
-            self._engine.sleep()
+            self._engine.sleep(replaced)
 
     def close(self) -> None:
         """Give back what the engine holds, if it was opened."""

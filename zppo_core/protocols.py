@@ -115,8 +115,11 @@ class Engine(Protocol):
         """A file of the weights for the `path` of several engines; empty if it needs none."""
         ...
 
-    def sleep(self) -> None:
-        """Leave the GPU to others until it is asked next."""
+    def sleep(self, replaced: bool = False) -> None:
+        """Leave the GPU to others until it is asked next.
+
+        With `replaced` new weights come before that, and those of now need not be kept.
+        """
         ...
 
     def close(self) -> None:

@@ -179,8 +179,8 @@ def test_engines_on_the_trainers_gpu_sleep_while_it_works() -> None:
     order: list[str] = []
 
     class Sleeper:
-        def sleep(self) -> None:
-            order.append("sleep")
+        def sleep(self, replaced: bool = False) -> None:
+            order.append("sleep, weights dropped" if replaced else "sleep")
 
     class Works:
         def score(self, groups: Any) -> None:
@@ -189,10 +189,12 @@ def test_engines_on_the_trainers_gpu_sleep_while_it_works() -> None:
         def update(self, groups: Any, tokens: int | None = None) -> None:
             order.append("update")
 
-    learner = TimedLearner(Works(), Clock(), [Sleeper()])  # type: ignore[arg-type]
+    student, teacher = Sleeper(), Sleeper()
+    learner = TimedLearner(Works(), Clock(), [student, teacher], student)  # type: ignore[arg-type]
     learner.score([])
     learner.update([])
-    assert order == ["sleep", "score", "sleep", "update"]
+    both = ["sleep, weights dropped", "sleep"]  # the student's come anew, the teacher's never
+    assert order == [*both, "score", *both, "update"]
 
 
 @pytest.mark.parametrize("method", ["grpo", "zppo"])

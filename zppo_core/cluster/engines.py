@@ -118,9 +118,9 @@ class EngineHost:
         """Take weights that lie in this node's store."""
         self.engines[role].load_weights(Weights(arrays), version)
 
-    def sleep(self, role: str) -> None:
+    def sleep(self, role: str, replaced: bool) -> None:
         """Leave the GPU to the ranks."""
-        self.engines[role].sleep()
+        self.engines[role].sleep(replaced)
 
     def close(self) -> None:
         """End the engines' own processes."""
@@ -177,9 +177,9 @@ class ActorEngine(StreamingEngine):
         answers([self.actor], [self.actor.ask("load_weights", self.role, ref, version)])
         self.version = version
 
-    def sleep(self) -> None:
+    def sleep(self, replaced: bool = False) -> None:
         """Have it leave its GPU to the update, if it can."""
-        answers([self.actor], [self.actor.ask("sleep", self.role)])
+        answers([self.actor], [self.actor.ask("sleep", self.role, replaced)])
 
     def close(self) -> None:
         """Its process ends with the cluster's."""

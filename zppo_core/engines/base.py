@@ -112,8 +112,8 @@ class BaseEngine(ABC):
         """A file of the weights for all engines of one host; empty: each takes them by itself."""
         return nullcontext("")
 
-    def sleep(self) -> None:  # noqa: B027 - most have no GPU to leave
-        """Leave the GPU to others until it is asked next."""
+    def sleep(self, replaced: bool = False) -> None:  # noqa: B027 - most have no GPU to leave
+        """See `zppo_core.protocols.Engine`."""
 
     def close(self) -> None:  # noqa: B027 - most have no process to end
         """End its processes."""
@@ -203,9 +203,9 @@ class ForwardingEngine(ABC):
         """See `zppo_core.protocols.Engine`."""
         return self._inner().staged(weights)
 
-    def sleep(self) -> None:
+    def sleep(self, replaced: bool = False) -> None:
         """See `zppo_core.protocols.Engine`."""
-        self._inner().sleep()
+        self._inner().sleep(replaced)
 
     def close(self) -> None:
         """See `zppo_core.protocols.Engine`."""

@@ -129,9 +129,9 @@ class EnginePool(StreamingEngine):
             self._each(lambda i: self.engines[i].load_weights(weights, version, place))
         self.version = version
 
-    def sleep(self) -> None:
-        """All leave their GPUs to others."""
-        self._each(lambda i: self.engines[i].sleep())
+    def sleep(self, replaced: bool = False) -> None:
+        """All leave their GPUs to others; see `zppo_core.protocols.Engine`."""
+        self._each(lambda i: self.engines[i].sleep(replaced))
 
     def close(self) -> None:
         """End them all; the pool is of no use afterwards."""

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +15,7 @@ import numpy as np
 from zppo_core.data.pixels import read_picture
 from zppo_core.engines.base import StreamingEngine
 from zppo_core.engines.vllm_loop import StepLoop
+from zppo_core.engines.vllm_sleep import Sleep
 from zppo_core.engines.vllm_weights import (
     Sources,
     cast,
@@ -114,8 +114,8 @@ class VllmEngine(StreamingEngine):
         self._control = control_settings(renderer)
         shape = self.llm.llm_engine.model_config
         self.max_length, self._dtype = int(shape.max_model_len), shape.dtype
-        self._asleep = self._unfit = False
-        self._loop, self._waking = StepLoop(self.llm), threading.Lock()
+        self._unfit = False
+        self._loop, self._sleep = StepLoop(self.llm), Sleep(self.llm)
 
     @property
     def context(self) -> int:
@@ -132,7 +132,7 @@ class VllmEngine(StreamingEngine):
 
         UserError if a prompt and its response do not fit the engine's `max_model_len`.
         """
-        if self._unfit:
+        if self._unfit or self._sleep.lost:
             raise RuntimeError("the engine has no whole weights: load_weights comes first")
         self.wake()
         encoded = [self.renderer.encode(p) for p in prompts]
@@ -223,7 +223,7 @@ class VllmEngine(StreamingEngine):
         over, RuntimeError if vLLM holds other values afterwards.
         """
         sources, types = self._plan(weights)
-        self.wake()
+        self._sleep.wake(("weights",))  # room for keys and values is taken when it is asked
         self._unfit = True  # until all of it has gone well
         if path:
             self.llm.collective_rpc("zppo_load_file", args=(path,))
@@ -242,28 +242,24 @@ class VllmEngine(StreamingEngine):
         self.llm.llm_engine.reset_mm_cache()
         sent = {n: sums(t) for n, t in cast(weights, sources, types, self._dtype)}
         compare(sent, sources, self.llm.collective_rpc("zppo_sums"))
-        self.version, self._unfit = version, False
+        self.version, self._unfit, self._sleep.lost = version, False, False
 
     def _plan(self, weights: Mapping[str, torch.Tensor]) -> tuple[Sources, dict[str, str]]:
         """What each of vLLM's tensors is made of, and its type."""
         mapped, types, packed = self.llm.collective_rpc("zppo_names", args=(list(weights),))[0]
         return sources_of(dict(zip(weights, mapped, strict=True)), types, packed), types
 
-    def sleep(self, level: Literal[1, 2] = 1) -> None:
-        """Leave the GPU to others; level 2 drops the weights too, and wants new ones.
+    def sleep(self, replaced: bool = False) -> None:
+        """Leave the GPU to others; weights that are `replaced` are dropped: new ones come first.
 
         Needs `enable_sleep_mode=True` among the engine's settings; does nothing on a CPU.
         """
-        if not self._asleep and not self._on_cpu:
-            self.llm.sleep(level=level)
-            self._asleep, self._unfit = True, level == 2
+        if not self._on_cpu:
+            self._sleep.sleep(replaced)
 
     def wake(self) -> None:
         """Take the GPU back; `generate` and `load_weights` do so by themselves."""
-        with self._waking:  # calls of several threads may be the first
-            if self._asleep:
-                self.llm.wake_up()
-                self._asleep = False
+        self._sleep.wake()
 
     def close(self) -> None:
         """End vLLM's processes and give its memory back; the engine is of no use afterwards."""

@@ -124,11 +124,15 @@ def signing(sign: Callable[[], None], progress: Progress | None) -> Progress:
 
 @dataclass(frozen=True)
 class TimedLearner:
-    """A trainer whose passes count as model compute on `clock`; `sharers` of its GPU sleep."""
+    """A trainer whose passes count as model compute on `clock`; `sharers` of its GPU sleep.
+
+    The `student` among them gets new weights before it is asked again.
+    """
 
     inner: Trainer | RemoteTrainer
     clock: Clock
     sharers: Sequence[Engine] = ()  # they wake by themselves
+    student: Engine | None = None
 
     def score(self, groups: Sequence[TrainGroup]) -> list[tuple[np.ndarray, ...]]:
         self._make_room()
@@ -142,7 +146,7 @@ class TimedLearner:
 
     def _make_room(self) -> None:
         for engine in self.sharers:
-            engine.sleep()
+            engine.sleep(replaced=engine is self.student)
 
 
 @dataclass
@@ -296,7 +300,7 @@ def _session(
     roles = Roles(
         student=TimedEngine(sampler, clock, "student", watchdog),
         teachers=engines if method.uses_teacher else (),
-        learner=TimedLearner(trainer, clock, () if beside else sharers),
+        learner=TimedLearner(trainer, clock, () if beside else sharers, sampler),
         grading=OwnReward(reward) if reward else RuleGrading(Grader(), judge),
         compressor=Compressor(writer, templates, lambda text: len(count(text)), cap, retries, memo),
         draws=TeacherCache(cache),
