@@ -7,6 +7,7 @@ Text alone: neither TRL's tree packing nor tree-recurrence takes pictures. Packa
 from __future__ import annotations
 
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -35,7 +36,7 @@ def require() -> None:
         raise UserError(f"{error.name} is missing; pip install -e '.[bench]'") from None
 
 
-class Peer:
+class Peer(ABC):
     """One step of a peer on the weights and the optimizer of `trainer`, which is ours."""
 
     def __init__(self, trainer: Trainer) -> None:
@@ -52,13 +53,13 @@ class Peer:
         self.trainer.optimizer.step()
         return computed
 
+    @abstractmethod
     def loss(self, groups: Sequence[TrainGroup], total: int) -> tuple[torch.Tensor, int]:
         """The loss of a micro-batch, over `total` tokens of the mini-batch; tokens computed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def log_probs(self, groups: Sequence[TrainGroup]) -> np.ndarray:
         """Log-probabilities of response tokens, in order, flat."""
-        raise NotImplementedError
 
 
 class Grpo(Peer):
