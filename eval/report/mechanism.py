@@ -158,7 +158,10 @@ def _placed(session: Session, findings: Findings) -> Probe:
     from zppo_core.training.updater import Trainer
 
     if not isinstance(session.trainer, Trainer):
-        raise UserError("gradients of groups are looked at in one process; set compute.nodes=1")
+        raise UserError(
+            "gradients of groups are looked at in one process, and this run trains on several; "
+            "look at one with compute.update_processes=1"
+        )
     probe = Probe(session, session.trainer, findings)
     session.roles = replace(session.roles, learner=probe)
     return probe
