@@ -49,6 +49,7 @@ MAX_ERROR = 0.02  # of a kernel's output or gradient, relative, in bfloat16
 PEAK = 989e12  # FLOP/s of an H100 in dense bfloat16
 # P, R and groups of the timed updates
 LENGTHS = ((1100, 4000, 2), (1100, 12_000, 1), (6000, 2000, 2))
+RECOMPILED = 64  # shapes of arguments that one compiled function may be compiled for
 PICTURES = (1, 4)
 TINY_LENGTHS = ((40, 16, 2),)
 
@@ -66,6 +67,8 @@ class Check:
         self.shapes: list[str] = a.shapes.split(",")
         self.tiny = self.shapes == ["tiny"]
         self.modes = a.modes.split(",")
+        wanted = [int(i) for i in a.lengths.split(",")]
+        self.lengths = TINY_LENGTHS if self.tiny else tuple(LENGTHS[i] for i in wanted)
         self.deadline = time.monotonic() + 60 * a.minutes
         self.tables: dict[str, list[Row]] = {}
         self.notes: list[str] = []
@@ -147,7 +150,7 @@ def update(c: Check) -> None:
             c.notes.append(f"update at {name} and on was not run: out of time")
             return
         student = Student(c, name)
-        for lengths in TINY_LENGTHS if c.tiny else LENGTHS:
+        for lengths in c.lengths:
             if c.late:
                 c.notes.append(f"update at {name}, P, R = {lengths[:2]} was not run: out of time")
                 continue
@@ -250,13 +253,13 @@ class Student:
         self.c, self.name, self.shape = c, name, shape_of(name)
         self.estimate, self.steps = None, True
         if name != "tiny":
-            self.estimate = needed_gib(name, c.a.budget)
+            self.estimate = needed_gib(name, c.a.budget, checkpointing=c.a.checkpointing)
             whole = torch.cuda.get_device_properties(0).total_memory / memory.GIB if c.cuda else 1e9
             # float32 moments beside masters and gradients: what does not fit takes no step
             self.steps = self.estimate <= whole
             if not self.steps:
                 self.estimate -= self.shape.params * 8 / memory.GIB
-        settings = TrainerConfig(mode="padded", token_budget=c.a.budget, checkpointing=True)
+        settings = TrainerConfig(mode="padded", token_budget=c.a.budget, checkpointing=c.a.checkpointing)
         self.trainer = Trainer(
             build(name, c.device, c.dtype),
             np.array([5, 6]),
@@ -312,9 +315,9 @@ class Student:
         """What one mean micro-batch needs [GiB] without CUDA itself: to be read beside the peak."""
         if self.estimate is None:
             return None
-        budget = self.c.a.budget
-        whole = self.shape.activation_bytes(budget, True, budget)
-        here = self.shape.activation_bytes(tokens, True, pictures)
+        budget, again = self.c.a.budget, self.c.a.checkpointing
+        whole = self.shape.activation_bytes(budget, again, budget)
+        here = self.shape.activation_bytes(tokens, again, pictures)
         return self.estimate - memory.CONTEXT + (here - whole) / memory.GIB
 
     def groups(self, *lengths: int) -> list[TrainGroup]:
@@ -355,6 +358,7 @@ class Student:
                 metrics[0].computed_tokens // metrics[0].micro_batches,
                 seen * len(groups) // metrics[0].micro_batches,
             ),
+            "device busy s": self.busy(groups) if c.cuda else None,
             **{f"{part} s": round(s, 4) for part, s in parts.seconds().items()},
         }
         logp = np.concatenate([s for g in self.trainer.score(groups) for s in g])
@@ -374,6 +378,14 @@ class Student:
             "of": least.removeprefix("model."),
         }
 
+    def busy(self, groups: list[TrainGroup]) -> float:
+        """Seconds that kernels run in a pass: what is missing to its wall time waits for a CPU."""
+        from torch.profiler import ProfilerActivity, profile
+
+        with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+            self.pass_over(groups)
+        return sum(e.self_device_time_total for e in profiled.key_averages()) / 1e6
+
 
 def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
     a, b = a.flatten().double(), b.flatten().double()
@@ -389,12 +401,13 @@ def holds(row: Row) -> bool:
     return agree and (peak is None or estimate is None or peak <= estimate)
 
 
-def needed_gib(name: str, budget: int, rank: int = 0) -> float:
+def needed_gib(name: str, budget: int, rank: int = 0, checkpointing: bool = True) -> float:
     """What `zppo_core.models.memory` says that one GPU holds in the update."""
     sets = [
         "compute.update_processes=1",
         f"trainer.token_budget={budget}",
         f"trainer.lora_rank={rank}",
+        f"trainer.checkpointing={str(checkpointing).lower()}",
     ]
     estimate = memory.estimate(load(name, sets))
     if estimate is None:
@@ -441,6 +454,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--dtype", default="", help="default: bfloat16 on a GPU, float32 on a CPU")
     parser.add_argument("--budget", type=int, default=32_768, help="trainer.token_budget")
+    parser.add_argument(
+        "--no-checkpointing",
+        dest="checkpointing",
+        action="store_false",
+        help="keep what the backward pass needs, recompute nothing",
+    )
+    parser.add_argument(
+        "--lengths", default="0,1,2", help=f"which of P, R, groups to update: {LENGTHS}"
+    )
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument(
         "--trust-flash",
@@ -507,6 +529,7 @@ def trust_flash(c: Check) -> None:
 
 def fuse(c: Check) -> None:
     """Compile what is done between matrix products, for the sections that update."""
+    torch._dynamo.config.recompile_limit = RECOMPILED
     for name in ("centred_norm", "gated_norm", "swiglu", "log_decay", "opened", "rotated"):
         setattr(pointwise, name, torch.compile(getattr(pointwise, name), dynamic=True))
     for name in ("narrow_sums", "narrow_pull"):
