@@ -3,8 +3,8 @@
     python benchmarks/bench_balance.py
 
 Responses are drawn from a log-normal with a mean of 4,500 tokens, cut at 12,288; prompts have
-1,100, groups 8 responses. A mini-batch has 84 groups and micro-batches have 32,768 tokens. Every
-pass lasts as long as the rank with most computed tokens. Useful are a prompt once and its
+1,100, groups 8 responses. A mini-batch has 84 groups and micro-batches `BUDGETS` tokens. Every pass
+lasts as long as the rank with most computed tokens. Useful are a prompt once and its
 responses.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -25,7 +26,7 @@ from zppo_core.training.rank_plan import passes
 from zppo_core.types import EncodedPrompt
 
 PROMPT, MEAN, SIGMA, LONGEST, RESPONSES = 1_100, 4_500, 0.7, 12_288, 8
-GROUPS, BUDGET, SEEDS = 84, 32_768, 10
+GROUPS, BUDGETS, SEEDS = 84, (32_768, 65_536), 10
 MODES = ("padded", "shared_prefix", "packed")
 
 
@@ -57,14 +58,14 @@ def useful_share(groups: Sequence[TrainGroup], ranks: int, budget: int, mode: st
 
 def main() -> None:
     rows = []
-    for ranks in (6, 48):
-        for mode in MODES:
-            by_seed = [
-                useful_share(drawn(np.random.default_rng(seed), GROUPS), ranks, BUDGET, mode)
-                for seed in range(SEEDS)
-            ]
-            rows.append([ranks, mode, np.mean(by_seed), min(by_seed), max(by_seed)])
-    print(tabulate(rows, ["ranks", "mode", "share", "least", "most"], "github", floatfmt=".2f"))
+    for ranks, budget, mode in product((6, 48), BUDGETS, MODES):
+        by_seed = [
+            useful_share(drawn(np.random.default_rng(seed), GROUPS), ranks, budget, mode)
+            for seed in range(SEEDS)
+        ]
+        rows.append([ranks, budget, mode, np.mean(by_seed), min(by_seed), max(by_seed)])
+    heads = ["ranks", "tokens", "mode", "share", "least", "most"]
+    print(tabulate(rows, heads, "github", floatfmt=".2f"))
 
 
 if __name__ == "__main__":

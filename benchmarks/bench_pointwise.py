@@ -5,8 +5,7 @@
 A layer runs forward and backward on the meta device, which computes nothing, in bfloat16. Counted
 are operations over whole rows and the bytes of what they take and give, of a token. Convolution,
 delta rule and attention are one kernel each and are left out, as are products of matrices. In
-`again` is the forward pass that checkpointing repeats. Compiled (`gpu_check.py --fused`), there are
-fewer.
+`again` is the forward pass that checkpointing repeats. Compiled, as on a GPU, there are fewer.
 """
 
 from __future__ import annotations

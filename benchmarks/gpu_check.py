@@ -36,10 +36,8 @@ from zppo_core.algorithm.train_groups import TrainGroup
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig, load
 from zppo_core.errors import UserError
 from zppo_core.models import memory
-from zppo_core.models.qwen3_5 import pointwise
 from zppo_core.models.qwen3_5 import shape as qwen
 from zppo_core.models.qwen3_5.gated_delta import choose_kernel
-from zppo_core.training import lm_head
 from zppo_core.training.forward import choose
 from zppo_core.training.updater import Trainer
 
@@ -49,7 +47,6 @@ MAX_ERROR = 0.02  # of a kernel's output or gradient, relative, in bfloat16
 PEAK = 989e12  # FLOP/s of an H100 in dense bfloat16
 # P, R and groups of the timed updates
 LENGTHS = ((1100, 4000, 2), (1100, 12_000, 1), (6000, 2000, 2))
-RECOMPILED = 64  # shapes of arguments that one compiled function may be compiled for
 PICTURES = (1, 4)
 TINY_LENGTHS = ((40, 16, 2),)
 
@@ -259,7 +256,8 @@ class Student:
             self.steps = self.estimate <= whole
             if not self.steps:
                 self.estimate -= self.shape.params * 8 / memory.GIB
-        settings = TrainerConfig(mode="padded", token_budget=c.a.budget, checkpointing=c.a.checkpointing)
+        again = c.a.checkpointing
+        settings = TrainerConfig(mode="padded", token_budget=c.a.budget, checkpointing=again)
         self.trainer = Trainer(
             build(name, c.device, c.dtype),
             np.array([5, 6]),
@@ -274,7 +272,8 @@ class Student:
         """Run passes by `mode` from here on; False, with a note, where it cannot run."""
         t = self.trainer
         try:
-            t.mode, t.mode_reason, t.forward = choose(t.model, mode, 0, True, t.device)
+            again = self.c.a.checkpointing
+            t.mode, t.mode_reason, t.forward = choose(t.model, mode, 0, again, t.device)
         except UserError as error:
             note = f"{mode} cannot run here: {error}"
             if note not in self.c.notes:
@@ -358,7 +357,7 @@ class Student:
                 metrics[0].computed_tokens // metrics[0].micro_batches,
                 seen * len(groups) // metrics[0].micro_batches,
             ),
-            "device busy s": self.busy(groups) if c.cuda else None,
+            **({"busy s": self.busy(groups)} if c.cuda else {}),
             **{f"{part} s": round(s, 4) for part, s in parts.seconds().items()},
         }
         logp = np.concatenate([s for g in self.trainer.score(groups) for s in g])
@@ -384,7 +383,7 @@ class Student:
 
         with profile(activities=[ProfilerActivity.CUDA]) as profiled:
             self.pass_over(groups)
-        return sum(e.self_device_time_total for e in profiled.key_averages()) / 1e6
+        return sum(float(e.self_device_time_total) for e in profiled.key_averages()) / 1e6
 
 
 def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -445,7 +444,8 @@ def faults(c: Check) -> list[str]:
     return wrong
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def parser() -> argparse.ArgumentParser:
+    """What the check is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--shapes", default="0.8B,2B,4B", help="0.8B, 2B, 4B, 9B, or tiny")
@@ -453,7 +453,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--modes", default="padded,shared_prefix,packed")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--dtype", default="", help="default: bfloat16 on a GPU, float32 on a CPU")
-    parser.add_argument("--budget", type=int, default=32_768, help="trainer.token_budget")
+    parser.add_argument("--budget", type=int, default=65_536, help="trainer.token_budget")
     parser.add_argument(
         "--no-checkpointing",
         dest="checkpointing",
@@ -471,9 +471,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "pass; the table `delta` says whether it is right",
     )
     parser.add_argument(
-        "--fused",
+        "--plain",
         action="store_true",
-        help="compile norms, gates and rotations, each as one kernel",
+        help="compile nothing: norms, gates, rotations and softmax as they are written",
     )
     parser.add_argument(
         "--first-config",
@@ -483,13 +483,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--tuned", type=Path, help="tuned.json of an earlier run with the same card and versions"
     )
-    a = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    a = parser().parse_args(arguments)
     if a.device == "cuda" and not torch.cuda.is_available():
         print("gpu-check: no GPU here; --device cpu --shapes tiny tries the script itself")
         return 2
     c = Check(a)
-    if a.fused:
-        fuse(c)
+    if a.plain:
+        torch.compiler.set_stance("force_eager")
+        c.notes.append("nothing was compiled")
     if a.first_config:
         first_config(c)
     elif c.cuda:
@@ -525,16 +530,6 @@ def trust_flash(c: Check) -> None:
         return
     c.notes.append(f"its refusal lifted: TRITON_ABOVE_3_7_1 was {chunk_o.TRITON_ABOVE_3_7_1}")
     chunk_o.TRITON_ABOVE_3_7_1 = True
-
-
-def fuse(c: Check) -> None:
-    """Compile what is done between matrix products, for the sections that update."""
-    torch._dynamo.config.recompile_limit = RECOMPILED
-    for name in ("centred_norm", "gated_norm", "swiglu", "log_decay", "opened", "rotated"):
-        setattr(pointwise, name, torch.compile(getattr(pointwise, name), dynamic=True))
-    for name in ("narrow_sums", "narrow_pull"):
-        setattr(lm_head, name, torch.compile(getattr(lm_head, name), dynamic=True))
-    c.notes.append("norms, gates, rotations and the softmax of the head were compiled")
 
 
 def first_config(c: Check) -> None:

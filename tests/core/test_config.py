@@ -126,8 +126,10 @@ def unlike_the_default(c: config.Config) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("scale", ["0.8B", "2B", "4B", "9B"])
-def test_a_preset_of_the_paper_names_its_student_and_changes_nothing_else(scale: str) -> None:
-    assert unlike_the_default(load(scale)) == {"student.model": f"Qwen/Qwen3.5-{scale}"}
+def test_a_preset_of_the_paper_names_its_student_and_fills_its_passes(scale: str) -> None:
+    fuller = {} if scale == "9B" else {"trainer.token_budget": 65_536}
+    student = {"student.model": f"Qwen/Qwen3.5-{scale}"}
+    assert unlike_the_default(load(scale)) == student | fuller
     assert load(scale).scale == scale
 
 

@@ -170,17 +170,22 @@ def test_the_vision_towers_are_of_the_true_size(gpu_check, name) -> None:
 
 def test_gradients_are_read_where_low_precision_weights_hand_them_over(gpu_check) -> None:
     models, update = importlib.import_module("gpu_models"), importlib.import_module("bench_update")
-    check = gpu_check.Check(
-        gpu_check.argparse.Namespace(
-            device="cpu", dtype="bfloat16", shapes="tiny", modes="padded", minutes=1.0, budget=512
-        )
-    )
+    asked = [*TINY, "--dtype", "bfloat16", "--out", "nowhere"]
+    check = gpu_check.Check(gpu_check.parser().parse_args(asked))
     student = gpu_check.Student(check, "tiny")
     student.pass_over(models.groups_of(20, 8, 1, 2))
     parameters = sum(p.numel() for p in student.trainer.masters.parameters.values())
     assert update.gradient(student.trainer).numel() == parameters
     assert update.gradient(student.trainer).norm() > 0
     assert update.sampled_gradients(student.trainer)
+
+
+@pytest.mark.parametrize(("asked", "again"), [([], True), (["--no-checkpointing"], False)])
+def test_passes_are_recomputed_unless_the_check_is_asked_not_to(gpu_check, asked, again) -> None:
+    check = gpu_check.Check(gpu_check.parser().parse_args([*TINY, "--out", "nowhere", *asked]))
+    student = gpu_check.Student(check, "tiny")
+    assert student.use("shared_prefix")
+    assert student.trainer.forward.text.checkpointing is again
 
 
 class Kernel:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from zppo_core.models.fused import fused
 from zppo_core.models.qwen3_5.gated_delta import working_dtype
 
 CHUNK_ELEMENTS = 1 << 23  # logits alive at once on a CPU: 32 MiB in float32
@@ -33,6 +34,7 @@ def allowed_logits(
     return logits.index_fill_(1, forbidden, -torch.inf)
 
 
+@fused
 def narrow_sums(
     hidden: torch.Tensor,
     weight: torch.Tensor,
@@ -59,6 +61,7 @@ def narrow_sums(
     return chosen - norm, norm - mean, norm + top.squeeze(1)
 
 
+@fused
 def narrow_pull(
     hidden: torch.Tensor,
     weight: torch.Tensor,

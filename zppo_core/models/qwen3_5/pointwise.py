@@ -1,7 +1,7 @@
 """What Qwen3.5's layers do between their matrix products, as functions of tensors alone.
 
-On a GPU these small operations take more time than the products (docs/trainer.md). They stand
-apart from the layers so that a compiler can fuse each of them (`benchmarks/gpu_check.py --fused`).
+On a GPU these small operations took more time than the products (docs/trainer.md). There each of
+them is compiled into one kernel or two.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from zppo_core.models.fused import fused
 from zppo_core.models.qwen3_5.gated_delta import working_dtype
 
 
+@fused
 def centred_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
     """Qwen3.5's zero-centred RMS norm over the last axis, in float32 or float64."""
     if x.dtype != working_dtype(x.dtype):
@@ -50,6 +52,7 @@ class _NarrowNorm(torch.autograd.Function):
         return torch.mul(pull, scale, out=torch.empty_like(x)), grad_weight, None
 
 
+@fused
 def gated_norm(
     x: torch.Tensor, gate: torch.Tensor, weight: torch.Tensor, eps: float
 ) -> torch.Tensor:
@@ -94,11 +97,13 @@ class _NarrowGatedNorm(torch.autograd.Function):
         return torch.mul(pull, scale, out=torch.empty_like(x)), grad_gate, grad_weight, None
 
 
+@fused
 def swiglu(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
     """silu(gate) * up, the middle of a feed-forward block."""
     return F.silu(gate) * up
 
 
+@fused
 def log_decay(a: torch.Tensor, dt_bias: torch.Tensor, A_log: torch.Tensor) -> torch.Tensor:
     """g of the gated delta rule, (rows, T, heads) in float32 or float64: -exp(A_log) times a step.
 
@@ -108,11 +113,13 @@ def log_decay(a: torch.Tensor, dt_bias: torch.Tensor, A_log: torch.Tensor) -> to
     return -A_log.to(dtype).exp() * F.softplus(a.to(dtype) + dt_bias)
 
 
+@fused
 def opened(x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
     """x where its gate is open: x * sigmoid(gate)."""
     return x * gate.sigmoid()
 
 
+@fused
 def rotated(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Rotary embedding on the leading part of each head.
 
