@@ -40,6 +40,7 @@ from zppo_core.types import Prompt
 ROOT = Path(__file__).resolve().parents[1]
 BEFORE, TURNS = "4440881", 2
 GROUPS, RESPONSES, TOKENS, SYNCS = 6, 2, 24, 5
+APART = 1.0  # seconds before a sync: as after an update, the weights before have left Ray's store
 WIDE, HIGH = 736, 544
 
 
@@ -168,6 +169,7 @@ def measured() -> dict[str, Any]:
             seconds = []
             for version in range(1, SYNCS + 1):
                 session.state.step = version
+                time.sleep(APART)
                 seconds.append(session.sync()["sync_seconds"])
             count = sum(p.numel() for p in session.model.parameters())
     return {
