@@ -20,6 +20,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -250,12 +251,11 @@ class Student:
         self.c, self.name, self.shape = c, name, shape_of(name)
         self.estimate, self.steps = None, True
         if name != "tiny":
-            self.estimate = needed_gib(name, c.a.budget, checkpointing=c.a.checkpointing)
+            full, again = memory.Passes(c.a.budget, c.a.budget), c.a.checkpointing
             whole = torch.cuda.get_device_properties(0).total_memory / memory.GIB if c.cuda else 1e9
             # float32 moments beside masters and gradients: what does not fit takes no step
-            self.steps = self.estimate <= whole
-            if not self.steps:
-                self.estimate -= self.shape.params * 8 / memory.GIB
+            self.steps = needed_gib(name, full, 0, again) <= whole
+            self.estimate = needed_gib(name, replace(full, steps=self.steps), 0, again)
         again = c.a.checkpointing
         settings = TrainerConfig(mode="padded", token_budget=c.a.budget, checkpointing=again)
         self.trainer = Trainer(
@@ -310,14 +310,12 @@ class Student:
             row["holds"] = holds(row)
         return result
 
-    def estimate_of(self, tokens: int, pictures: int) -> float | None:
-        """What one mean micro-batch needs [GiB] without CUDA itself: to be read beside the peak."""
+    def estimate_of(self, tokens: int, pictures: int, count: int) -> float | None:
+        """What `count` passes of so many (picture) tokens need [GiB], without CUDA itself."""
         if self.estimate is None:
             return None
-        budget, again = self.c.a.budget, self.c.a.checkpointing
-        whole = self.shape.activation_bytes(budget, again, budget)
-        here = self.shape.activation_bytes(tokens, again, pictures)
-        return self.estimate - memory.CONTEXT + (here - whole) / memory.GIB
+        passes = memory.Passes(tokens, pictures, count, self.steps)
+        return needed_gib(self.name, passes, 0, self.c.a.checkpointing) - memory.CONTEXT
 
     def groups(self, *lengths: int) -> list[TrainGroup]:
         """Groups of these prompt and response tokens, number, members and pictures."""
@@ -356,6 +354,7 @@ class Student:
             "estimate of these tokens GiB": self.estimate_of(
                 metrics[0].computed_tokens // metrics[0].micro_batches,
                 seen * len(groups) // metrics[0].micro_batches,
+                metrics[0].micro_batches,
             ),
             **({"busy s": self.busy(groups)} if c.cuda else {}),
             **{f"{part} s": round(s, 4) for part, s in parts.seconds().items()},
@@ -400,18 +399,18 @@ def holds(row: Row) -> bool:
     return agree and (peak is None or estimate is None or peak <= estimate)
 
 
-def needed_gib(name: str, budget: int, rank: int = 0, checkpointing: bool = True) -> float:
-    """What `zppo_core.models.memory` says that one GPU holds in the update."""
+def needed_gib(
+    name: str, passes: memory.Passes, rank: int = 0, checkpointing: bool = True
+) -> float:
+    """What `zppo_core.models.memory` says that a GPU holds in such an update [GiB]."""
     sets = [
         "compute.update_processes=1",
-        f"trainer.token_budget={budget}",
         f"trainer.lora_rank={rank}",
         f"trainer.checkpointing={str(checkpointing).lower()}",
     ]
-    estimate = memory.estimate(load(name, sets))
-    if estimate is None:
-        raise ValueError(f"no estimate for {name}")
-    return sum(need.gib for need in estimate.update)
+    config = load(name, sets)
+    student = memory.shapes()[config.student.model]
+    return sum(need.gib for need in memory.update_needs(config, student, passes))
 
 
 def free(c: Check) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from zppo_core.models import memory
+
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
 # what a bare GPU machine does not have (docs/trainer.md)
@@ -148,8 +150,9 @@ def test_what_the_time_does_not_allow_is_named(gpu_check, tmp_path) -> None:
     ("name", "rank", "fits"), [("0.8B", 0, 80), ("2B", 0, 80), ("4B", 0, 140), ("4B", 16, 40)]
 )
 def test_what_an_update_needs_is_told_beforehand(gpu_check, name, rank, fits) -> None:
-    assert gpu_check.needed_gib(name, 16_384, rank) < fits
-    assert gpu_check.needed_gib("9B", 16_384, 0) > 140
+    full = memory.Passes(16_384, 0 if rank else 16_384)
+    assert gpu_check.needed_gib(name, full, rank) < fits
+    assert gpu_check.needed_gib("9B", full) > 140
 
 
 def test_more_memory_than_estimated_fails_the_check(gpu_check) -> None:

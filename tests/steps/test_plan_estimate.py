@@ -15,7 +15,7 @@ def test_the_estimate_stands_in_comments_below_the_configuration(capsys) -> None
     assert main(["--scale", "4B@eight-gpus", "--estimate"]) == 0
     said = capsys.readouterr().out
     assert resolved("", (), Source("plan", said)).config == load("4B@eight-gpus")
-    assert "# GPUs: 8 on each of 1 hosts\n# memory of a student's GPU: 51 GiB\n" in said
+    assert "# GPUs: 8 on each of 1 hosts\n# memory of a student's GPU: 61 GiB\n" in said
 
 
 def test_the_estimate_as_data_follows_the_settings(capsys) -> None:

@@ -77,10 +77,13 @@ class Shape(Protocol):
         """Blocks that one sequence takes."""
         ...
 
-    def activation_bytes(self, tokens: int, checkpointing: bool, pictures: int = 0) -> int:
-        """What a pass over `tokens` keeps for the backward pass, in bfloat16, when it keeps most.
+    def activation_bytes(
+        self, tokens: int, checkpointing: bool, pictures: int = 0, handed: int = 0
+    ) -> int:
+        """What a pass over `tokens` takes in bfloat16, when it takes most, beside weights and sums.
 
-        `pictures` of them are those of pictures, through a vision tower that learns.
+        `pictures` of them are those of pictures, through a vision tower that learns; `handed` bytes
+        are the gradients that the pass leaves.
         """
         ...
 

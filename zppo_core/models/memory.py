@@ -2,8 +2,8 @@
 
 Weights, gradients and optimizer follow from the shape and from who shares what. Activations are
 those of a micro-batch of `trainer.token_budget` tokens with every layer's input kept and one layer
-computed again, in the text stack and in the vision tower. docs/scale.md has the table that
-`zppo memory` prints.
+computed again, in the text stack and in the vision tower; or what an optimizer's step takes where
+that is more. docs/scale.md has the table that `zppo memory` prints.
 """
 
 from __future__ import annotations
@@ -57,6 +57,19 @@ class Estimate:
         return sum(n.gib for n in self.teacher)
 
 
+@dataclass(frozen=True)
+class Passes:
+    """The passes of an update: tokens of each, how many of them are of pictures, how many passes.
+
+    Without `steps` they only leave gradients: the optimizer has no moments yet.
+    """
+
+    tokens: int
+    pictures: int = 0
+    count: int = 2
+    steps: bool = True
+
+
 @lru_cache(maxsize=1)
 def shapes() -> dict[str, Shape]:
     """The known models of all families, by hub id."""
@@ -74,38 +87,17 @@ def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
     c, trainer = config.compute, config.trainer
     if student is None or c.device != "cuda":
         return None
-    ranks = max(c.update_processes or c.student_gpus, 1) * c.update_hosts
-    width = 2 if config.student.dtype == "bfloat16" else 4
-    size, shared = student.params, ranks > 1 or c.offload
-    weights = size * width / (ranks if shared and c.zero_stage == 3 else 1)
-    # a micro-batch's own and the float32 sum; from ZeRO-2 on a rank's part of the sum, and buckets
-    gradients = float(size * (width + 4 if width < 4 else 4))
-    learning = size
-    if trainer.lora_rank:  # float32 adapters of about r (in + out) a map
-        learning = 7 * student.layers * trainer.lora_rank * (student.hidden + student.ffn)
-        gradients = learning * 4
-    if shared and c.zero_stage >= 2:
-        gradients = learning * 4 / ranks + 2 * min(BUCKET, learning) * 4
-    # float32 masters, and two moments
-    state = 8 if config.optimizer.moments == "bfloat16" else 12
-    optimizer = 0.0 if c.offload else learning * state / ranks
-    method = method_of(config)
     # in the worst micro-batch all tokens are those of pictures
     pictures = trainer.token_budget if trainer.train_vision and not trainer.lora_rank else 0
-    activations = student.activation_bytes(trainer.token_budget, trainer.checkpointing, pictures)
-    update: tuple[Need, ...] = (
-        Need("weights", weights / GIB),
-        Need("gradients", gradients / GIB),
-        Need("optimizer", optimizer / GIB),
-        Need("activations", activations / GIB),
-        Need("CUDA", CONTEXT),
-    )
+    update = update_needs(config, student, Passes(trainer.token_budget, pictures))
+    needs = {n.what: n for n in update}
     rollout: tuple[Need, ...] = (
-        Need("weights", weights / GIB),
-        Need("optimizer", optimizer / GIB),
+        needs["weights"],
+        needs["optimizer"],
         Need("vLLM", c.engine_memory * gpu_gib),
         Need("CUDA", CONTEXT),
     )
+    method = method_of(config)
     if method.objective.teacher_weights and teacher is not None:  # whole on every rank
         seen = Need("teacher", teacher.params * teacher.bytes / GIB)
         update, rollout = (*update, seen), (*rollout, seen)
@@ -125,6 +117,42 @@ def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
         if gpus == 0 and sampled:  # as large as the other
             rollout = (*rollout, Need("teacher's vLLM", c.engine_memory * gpu_gib))
     return Estimate(update, rollout, beside)
+
+
+def update_needs(config: Config, student: Shape, passes: Passes) -> tuple[Need, ...]:
+    """What a GPU holds in an update of such `passes`."""
+    c, trainer = config.compute, config.trainer
+    ranks = max(c.update_processes or c.student_gpus, 1) * c.update_hosts
+    width = 2 if config.student.dtype == "bfloat16" else 4
+    size, shared = student.params, ranks > 1 or c.offload
+    weights = size * width / (ranks if shared and c.zero_stage == 3 else 1)
+    # the float32 sum of several passes, beside which each has its own; from ZeRO-2 on a rank's part
+    # of the sum, and buckets
+    learning, handed = size, size * width if width < 4 else 0
+    gradients = float(size * 4 if passes.count > 1 or width == 4 else 0)
+    if trainer.lora_rank:  # float32 adapters of about r (in + out) a map
+        learning = 7 * student.layers * trainer.lora_rank * (student.hidden + student.ffn)
+        gradients, handed = learning * 4, 0
+    if shared and c.zero_stage >= 2:
+        gradients, handed = learning * 4 / ranks + 2 * min(BUCKET, learning) * 4, 0
+    # float32 masters, and two moments
+    low = config.optimizer.moments == "bfloat16"
+    state = (8 if low else 12) if passes.steps else 4
+    optimizer = 0.0 if c.offload else learning * state / ranks
+    # the square roots of all second moments at once
+    step = learning * 4 / ranks if passes.steps and not (c.offload or low) else 0.0
+    if gradients == 0:  # then the one pass has left its own
+        step += learning * 4
+    activations = student.activation_bytes(
+        passes.tokens, trainer.checkpointing, passes.pictures, handed
+    )
+    return (
+        Need("weights", weights / GIB),
+        Need("gradients", gradients / GIB),
+        Need("optimizer", optimizer / GIB),
+        Need("activations", max(activations, step) / GIB),
+        Need("CUDA", CONTEXT),
+    )
 
 
 def longest(config: Config) -> int:

@@ -11,6 +11,9 @@ VOCAB = 248_320
 HEAD_DIM, LINEAR_DIM, KEY_HEADS, KERNEL, EVERY = 256, 128, 16, 4, 4  # common to the family
 PATCHES, PIXELS = 4, 3 * 2 * 16 * 16  # patches that become one token; values of a patch
 HEAD_TOKENS = 2048  # positions whose logits are there at once, as in training/lm_head.py
+# bytes of a logit, its probability and its gradient, and of what a layer keeps the part that its
+# backward pass takes: both fit the peaks of an H100 (tests/scale/test_memory.py)
+LOGIT, BACKWARD = 5, 1.37
 
 
 @dataclass(frozen=True)
@@ -94,14 +97,24 @@ class Shape:
         """
         return ceil(tokens / self.block_tokens) + 2 * (EVERY - 1)
 
-    def activation_bytes(self, tokens: int, checkpointing: bool, pictures: int = 0) -> int:
-        """What a pass over `tokens` keeps for the backward pass, in bfloat16, when it keeps most.
+    def activation_bytes(
+        self, tokens: int, checkpointing: bool, pictures: int = 0, handed: int = 0
+    ) -> int:
+        """What a pass over `tokens` takes in bfloat16, when it takes most, beside weights and sums.
 
-        `pictures` of the tokens are those of pictures, through a vision tower that learns. Its
-        gradients come last: what one of its layers computes again is not beside the text's.
+        `pictures` of the tokens are those of pictures, through a vision tower that learns. `handed`
+        bytes are the pass's own gradients: they come as what was kept goes. The most may be at the
+        head, in the last layer's backward pass, in the first one's, or in the tower's.
         """
-        kept, again = self.tower_bytes(pictures, checkpointing)
-        return kept + max(self.text_bytes(tokens, checkpointing), again)
+        h = self.hidden
+        layer = self.layer_bytes(tokens)
+        kept, one = tokens * 2 * h * self.layers, round(layer * BACKWARD)
+        if not checkpointing:
+            kept, one = layer * self.layers, one - layer
+        tower, again = self.tower_bytes(pictures, checkpointing)
+        head = LOGIT * min(tokens, HEAD_TOKENS) * VOCAB + VOCAB * h * 6
+        text = max(kept + max(head, VOCAB * h * 2 + one), handed + one)
+        return max(tower + text, handed + again)
 
     def tower_bytes(self, tokens: int, checkpointing: bool) -> tuple[int, int]:
         """What the vision tower keeps of pictures that fill `tokens`, and computes again at once.
@@ -116,16 +129,10 @@ class Shape:
             return ends + patches * 2 * self.vision_hidden * self.vision_layers, one
         return ends + one * self.vision_layers, 0
 
-    def text_bytes(self, tokens: int, checkpointing: bool) -> int:
-        """What text stack and head keep of `tokens`, with a layer that is computed again."""
+    def layer_bytes(self, tokens: int) -> int:
+        """What a layer of the text stack keeps of `tokens`: norms, projections, gates, products."""
         h, values = self.hidden, self.value_heads * LINEAR_DIM
-        # norms, projections, gates and products of one layer
-        one = tokens * 2 * (6 * h + 3 * self.ffn + 2 * KEY_HEADS * LINEAR_DIM * 2 + 4 * values)
-        kept = tokens * 2 * h * self.layers
-        # a chunk's logits and probabilities in float32 (with a mask, where the model is in float32
-        # too), and the sum of the weight's gradient in float32 and as handed on
-        head = 9 * min(tokens, HEAD_TOKENS) * VOCAB + VOCAB * h * 6
-        return head + (kept + one if checkpointing else one * self.layers)
+        return tokens * 2 * (6 * h + 3 * self.ffn + 2 * KEY_HEADS * LINEAR_DIM * 2 + 4 * values)
 
 
 def known_shapes() -> dict[str, Shape]:
