@@ -37,8 +37,10 @@ class Masters:
             parameter = self.parameters[name]
             if parameter.grad is None:
                 continue
-            gradient = parameter.grad.float()
-            master.grad = gradient if master.grad is None else master.grad.add_(gradient)
+            if master.grad is None:
+                master.grad = parameter.grad.float()
+            else:
+                master.grad.add_(parameter.grad)  # widened where it is read
             parameter.grad = None
 
     def fill(self) -> None:
