@@ -46,6 +46,7 @@ COMMANDS = {
     "cost": Command("eval.report.cost:main", "FLOPs and hours of a run, or of a plan", ""),
     "audit": Command("eval.report.audit:main", "what reformulated prompts give away", ""),
     "evidence": Command("eval.report.evidence:main", "a sweep against the paper's claims", ""),
+    "life": Command("eval.report.life:main", "the life of a graduate, in a picture", ""),
     "zone": Command("eval.report.zone:main", "how soon runs learn the zone's hard kinds", ""),
     "database": Command("eval.report.database:main", "take journals in, forget, upgrade", ""),
     "judge": Command("eval.calibrate:main", "how far a judge agrees with labels", ""),
