@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +18,11 @@ from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.models import lora
 from zppo_core.processes.startup import hurry
 from zppo_core.store.disk import writing
-from zppo_core.training.deepspeed import MOMENTS, ShardedTrainer, Sharding, join
-from zppo_core.training.optimizer_state import MASTER
+from zppo_core.training.deepspeed import ShardedTrainer, Sharding, join
 from zppo_core.training.rank_plan import Share
+from zppo_core.training.sharded_state import state_part, take_up, whole_weights
 
 if TYPE_CHECKING:
-    import torch
-
     from zppo_core.models.renderer import Renderer
 
 
@@ -151,70 +148,3 @@ class Rank:
     def load(self, student: Arrays | None, state: Arrays | None) -> None:
         """Take up weights and optimizer state, which rank 0 alone is given, name by name."""
         take_up(self.trainer, Weights(student or {}), Weights(state or {}))
-
-
-def whole_weights(
-    trainer: ShardedTrainer, keep: bool, only: set[str] | None = None
-) -> dict[str, torch.Tensor]:
-    """The student's parameters in its own type, gathered from all ranks; none if not to `keep`.
-
-    `only` these names; None: all. Where they are whole already they are not copied.
-    """
-    import deepspeed
-
-    sharded = trainer.sharding.stage == 3
-    gathered = {}
-    for name, parameter in trainer.model.named_parameters():
-        if only is not None and name not in only:
-            continue
-        with deepspeed.zero.GatheredParameters([parameter], enabled=sharded):
-            if keep:
-                whole = parameter.detach().cpu()
-                gathered[name] = whole.clone() if sharded else whole
-    if keep:
-        gathered |= {n: t.detach().cpu() for n, t in trainer.precise.tensors.items()}
-    return gathered
-
-
-def state_part(trainer: ShardedTrainer, part: int, parts: int) -> dict[str, torch.Tensor]:
-    """Of the optimizer's state, as one process would write it, every `parts`-th name."""
-    import torch
-
-    steps = trainer.steps
-    tensors: dict[str, torch.Tensor] = {}
-    for i, (name, weight, moments) in enumerate(trainer.states()):
-        if i % parts != part:
-            continue  # takes part in the gathering alone
-        if steps:
-            tensors |= {f"{name}:{m}": v.cpu() for m, v in zip(MOMENTS, moments, strict=True)}
-            tensors[f"{name}:step"] = torch.tensor(float(steps))
-        if trainer.learning[name].dtype != torch.float32 or trainer.low_rank:
-            tensors[f"{name}:{MASTER}"] = weight.cpu()
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
-
-
-def take_up(
-    trainer: ShardedTrainer, given: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]
-) -> None:
-    """Spread rank 0's weights and optimizer state over the ranks, parameter by parameter."""
-    import torch
-    import torch.distributed as dist
-
-    first = trainer.rank == 0
-
-    def take(value: torch.Tensor | None, shape: Any) -> torch.Tensor:
-        on = torch.zeros(shape, device=trainer.device)
-        if value is not None:
-            on.copy_(value)
-        dist.broadcast(on, 0)
-        return on
-
-    def states() -> Iterator[tuple[str, torch.Tensor, list[torch.Tensor]]]:
-        for name, parameter in trainer.learning.items():
-            shape = getattr(parameter, "ds_shape", parameter.shape)
-            weight = take(state.get(f"{name}:{MASTER}", given.get(name)), shape)
-            yield name, weight, [take(state.get(f"{name}:{m}"), shape) for m in MOMENTS]
-
-    counted = next((float(v) for k, v in state.items() if k.endswith(":step")), 0.0)
-    steps = int(take(torch.tensor(counted) if first else None, ()).item())
-    trainer.restore(states(), steps)
