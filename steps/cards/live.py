@@ -14,8 +14,8 @@ from eval.report.connection import DatabaseInUseError
 from eval.report.database import ingest_new
 from zppo_core.run.spec import Run
 
-SHARE = 10  # a card is drawn again after this many times the time that drawing it took
-LEAST = 5.0  # seconds between two drawings
+SHARE = 10  # a card is drawn again after this many times what drawing and filing it took
+FILING = 1.0  # seconds of a core that Metaflow's two processes take for every drawing
 PATIENCE = 1.0  # seconds for another process that has the database open
 
 Work = Callable[[], None]
@@ -82,7 +82,7 @@ class Feed:
 
 
 class Pace:
-    """When a card may be drawn again: drawing takes at most a tenth of the time."""
+    """When a card may be drawn again: it takes at most a tenth of a core."""
 
     def __init__(self) -> None:
         self._next = 0.0
@@ -93,4 +93,4 @@ class Pace:
 
     def drawn(self, cost: float) -> None:
         """A drawing ended that took `cost` seconds."""
-        self._next = time.monotonic() + max(LEAST, SHARE * cost)
+        self._next = time.monotonic() + SHARE * (FILING + cost)
