@@ -12,8 +12,6 @@ import io
 import json
 import math
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,10 +25,10 @@ from eval.harness import expected_of
 from eval.overlap import evaluation_signatures
 from eval.report import database
 from eval.report.connection import open_database, query
+from eval.report.task_times import task_times
 from zppo_core.config import Config
 from zppo_core.config.methods import find_method
 from zppo_core.config.schema import method_of
-from zppo_core.errors import UserError
 from zppo_core.processes.machine import machine
 from zppo_core.run import corpus
 from zppo_core.run.draws import draw_beforehand
@@ -43,32 +41,6 @@ from zppo_core.run.spec import Run
 TRIAL_STEPS, TRIAL_SAMPLES, ROLES = 4, 100, 3
 BUDGET = 30.0  # seconds after which the trial begins no further part
 LIGHT = 4  # tasks without torch: start, plan_evaluation, aggregate, end
-FLOW = """
-import os
-from metaflow import FlowSpec, step
-from zppo_core.run.timing import seconds_alive
-
-def note(name):
-    with open(os.path.join(os.environ["ALIVE"], name + ".alive"), "w") as file:
-        file.write(str(seconds_alive()))
-
-class TimedFlow(FlowSpec):
-    @step
-    def start(self):
-        note("start")
-        self.next(self.middle)
-    @step
-    def middle(self):
-        note("middle")
-        self.next(self.end)
-    @step
-    def end(self):
-        note("end")
-
-if __name__ == "__main__":
-    TimedFlow()
-"""
-IMPORTS = "import torch, transformers, zppo_core.run.session, zppo_core.run.loop, eval.scores"
 # what a run of before must have as it is wanted; the rest only says how often
 SAME = ("student", "teacher", "rollout", "replay", "reformulation", "trainer", "compute")
 
@@ -79,7 +51,8 @@ class Rates:
 
     how: str
     task: float  # a Metaflow task that does nothing
-    start: float  # what a task with a model takes beside its stage: start, imports, end
+    start: float  # what a task with a model takes beside its stage: start, imports, card, end
+    card: float  # of it the filings of its card
     corpus: float
     draw: float  # a question's draws of the teacher, beforehand
     opening: float  # of models, for an epoch task
@@ -124,7 +97,7 @@ def forecast(config: Config, rates: Rates, workers: int, shared: bool = False) -
     each = shares * rates.start + parts * rates.marking + asked * models * rates.answer
     return Forecast(
         {
-            "tasks without a model": LIGHT * rates.task,
+            "tasks without a model": LIGHT * rates.task + rates.card,
             "prepare_data": rates.start + rates.corpus,
             "cache_teacher": rates.start + (rates.opening + draws * rates.draw if draws else 0.0),
             "epoch": tasks * (rates.start + rates.opening) + steps * step_of(config, rates),
@@ -153,11 +126,11 @@ def calibrated(config: Config) -> Rates:
             key = like(connection, config)
     if not key:
         return measured(config)
-    task, alive = task_seconds()
+    times = task_times()
     with open_database(str(path)) as connection:
-        return replace(
-            rates_of(connection, key), how=f"run {key}", task=task, start=max(task - alive, 0.0)
-        )
+        rates = rates_of(connection, key)
+    # a stage's seconds begin with its process
+    return replace(rates, how=f"run {key}", task=times.task, start=times.outside, card=times.card)
 
 
 def like(connection: duckdb.DuckDBPyConnection, config: Config) -> str:
@@ -180,11 +153,13 @@ def like(connection: duckdb.DuckDBPyConnection, config: Config) -> str:
 def measured(config: Config) -> Rates:
     """The rates by a short trial, in a folder that is deleted."""
     check_machine(config)
-    (task, _), imports = task_seconds(), import_seconds()
+    times = task_times()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         run = trial(config, Path(folder))
         with open_database(run.database) as connection:
-            return replace(rates_of(connection, run.key), task=task, start=task + imports)
+            start = times.task + times.imports + times.card + times.ending
+            rates = rates_of(connection, run.key)
+            return replace(rates, task=times.task, start=start, card=times.card)
 
 
 def trial(config: Config, folder: Path) -> Run:
@@ -242,6 +217,7 @@ def rates_of(connection: duckdb.DuckDBPyConnection, run: str) -> Rates:
         how="a trial",
         task=0.0,
         start=0.0,
+        card=0.0,
         corpus=one(f"{stage} = 'prepare_data'"),
         draw=drawn / questions if questions else 0.0,
         opening=max(opening, 0.0),
@@ -249,40 +225,6 @@ def rates_of(connection: duckdb.DuckDBPyConnection, run: str) -> Rates:
         steps={str(phase): float(seconds) for phase, seconds in query(connection, spent, [run])},
         answer=answering / max(answers, 1),
     )
-
-
-def task_seconds() -> tuple[float, float]:
-    """(a task's share of a flow of three that do nothing, of it until the task's own code)."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "timed_flow.py")
-        file.write_text(FLOW, encoding="utf-8")
-        environment = os.environ | {"METAFLOW_DATASTORE_SYSROOT_LOCAL": folder, "ALIVE": folder}
-        environment.setdefault("METAFLOW_USER", "zppo")
-        path = [str(Path(__file__).parents[2]), environment.get("PYTHONPATH", "")]
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
-        clock = timed([sys.executable, str(file), "run"], folder, environment)
-        alive = [float(p.read_text()) for p in Path(folder).glob("*.alive")]
-    return clock / 3, sum(alive) / len(alive)
-
-
-def import_seconds() -> float:
-    """A fresh process's imports, its own start left out."""
-    empty = timed([sys.executable, "-c", "pass"])
-    return max(timed([sys.executable, "-c", IMPORTS]) - empty, 0.0)
-
-
-def timed(
-    command: Sequence[str], folder: str = "", environment: dict[str, str] | None = None
-) -> float:
-    """Seconds of a command; UserError if it fails."""
-    began = time.monotonic()
-    done = subprocess.run(
-        command, cwd=folder or None, env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        why = (done.stderr.strip() or "no message").splitlines()[-1]
-        raise UserError(f"a task could not be timed ({why}); is the environment whole?")
-    return time.monotonic() - began
 
 
 def sweep_forecast(members: Sequence[Config], rates: Rates, at_once: int = 1) -> float:

@@ -169,7 +169,7 @@ def test_nano_is_the_papers_recipe_but_for_what_its_size_asks() -> None:
         "trainer.checkpointing": False,
         "trainer.max_mismatch": 1e-3,
         "evaluation.suite": "nano",
-        "evaluation.tasks": 0,
+        "evaluation.tasks": 2,
         "evaluation.limit": 300,
         "evaluation.max_tokens": 64,
         "evaluation.temperature": 1.0,

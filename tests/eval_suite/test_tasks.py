@@ -50,7 +50,7 @@ def test_every_item_is_in_one_share_and_shares_are_about_equal(tasks, limit, sha
 
 def test_a_preset_for_gpus_has_one_task_and_nano_one_for_each_benchmark() -> None:
     assert load("4B").evaluation.tasks == 1
-    assert load("nano").evaluation.tasks == 0
+    assert load("nano").evaluation.tasks == 2
 
 
 @dataclass

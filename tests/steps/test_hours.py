@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from eval.report import hours
 from eval.report.connection import open_database
 from eval.report.hours import Rates, forecast, like, rates_of, step_of, sweep_forecast, trial
+from eval.report.task_times import task_times
 from steps import plan
 from zppo_core.config import Config, load
 
@@ -28,7 +29,7 @@ SMALL = [
     "compute.threads=1",
 ]
 PHASES = {"plain": 2.0, "teacher": 0.5, "reformulate": 0.5, "augmented": 1.0, "update": 3.0}
-RATES = Rates("a trial", 1.0, 4.0, 2.0, 0.01, 0.5, 0.7, PHASES, 0.02)
+RATES = Rates("a trial", 1.0, 4.0, 1.0, 2.0, 0.01, 0.5, 0.7, PHASES, 0.02)
 
 
 def nano(*settings: str) -> Config:
@@ -48,8 +49,9 @@ def test_the_forecast_of_make_run_is_what_its_parts_add_up_to() -> None:
     stages = forecast(nano(), RATES, 2).stages
     assert stages["epoch"] == 2 * 4.5 + 40 * 7.0  # two tasks of 20 steps
     assert stages["cache_teacher"] == pytest.approx(4.0 + 0.5 + 1920 * 0.01)
-    per_benchmark = 4.7 + 300 * 3 * 0.02
-    assert stages["evaluate"] == pytest.approx(6 * per_benchmark / 2)
+    answers = 6 * (0.7 + 300 * 3 * 0.02)
+    assert stages["evaluate"] == pytest.approx((2 * 4.0 + answers) / 2)
+    assert stages["tasks without a model"] == 4 * 1.0 + 1.0  # and a card of the last one
 
 
 def test_tasks_that_share_the_suite_start_once_and_run_side_by_side_no_more_than_they_are() -> None:
@@ -116,8 +118,10 @@ def test_a_trial_leaves_nothing_in_the_folders_of_the_run(
 
 def test_a_tasks_start_is_timed_by_a_flow_of_its_own(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    task, alive = hours.task_seconds()
-    assert 0 < alive < 3 * task
+    times = task_times()
+    assert 0 < times.alive < 3 * times.task
+    assert 0 < times.ending < times.imports
+    assert times.outside >= times.card + times.ending > 0
     assert list(tmp_path.iterdir()) == []
 
 
