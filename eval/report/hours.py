@@ -15,6 +15,7 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from eval.overlap import evaluation_signatures
 from eval.report import database
 from eval.report.connection import open_database, query
 from eval.report.task_times import task_times
+from zppo_core.algorithm.step_types import StepResult
 from zppo_core.config import Config
 from zppo_core.config.methods import find_method
 from zppo_core.config.schema import method_of
@@ -162,6 +164,21 @@ def measured(config: Config) -> Rates:
             return replace(rates, task=times.task, start=start, card=times.card)
 
 
+@dataclass(frozen=True)
+class Ingesting:
+    """What an epoch task does beside its steps: it takes what they recorded into the database."""
+
+    run: Run
+    beside: ThreadPoolExecutor
+
+    def working(self, phase: str, done: int, total: int) -> None:
+        """Nothing to do."""
+
+    def finished(self, result: StepResult, seconds: dict[str, float]) -> None:
+        """Take the step in while the next one computes."""
+        self.beside.submit(database.ingest_new, self.run.journal, self.run.key, self.run.database)
+
+
 def trial(config: Config, folder: Path) -> Run:
     """A short run of the configuration below `folder`, in its database."""
     began = time.monotonic()
@@ -181,7 +198,8 @@ def trial(config: Config, folder: Path) -> Run:
     draw_beforehand(run, alone=False)
     done = 0
     while done < TRIAL_STEPS and (done == 0 or time.monotonic() - began < BUDGET):
-        done = advance(run, done, fresh=False)
+        with ThreadPoolExecutor(1) as beside:
+            done = advance(run, done, lambda _: Ingesting(run, beside), fresh=False)
     run = run.with_steps(done)
     items = [item for share in scores.plan(run) for item in share]
     for item in (items[0], *items[-1:]) if len(items) > 1 else items:
