@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -180,6 +181,10 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool)
                 f"run `zppo database upgrade --database {path}`"
             )
         return
+    views = _views()
+    made = hashlib.sha256(f"{SCHEMA_VERSION} {schema_sql()} {views}".encode()).hexdigest()
+    if version == SCHEMA_VERSION and _made(connection) == made:
+        return  # a step is taken in every few seconds: making all of it anew took half of that
     connection.begin()
     query(connection, schema_sql())
     for table, columns in schema_columns().items():
@@ -190,8 +195,16 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool)
                 query(connection, f"ALTER TABLE {table} ADD COLUMN {name} {bare}")
     if version != SCHEMA_VERSION:
         query(connection, "INSERT INTO schema_version VALUES (?, ?)", [SCHEMA_VERSION, now()])
-    query(connection, _views())
+    query(connection, views)
+    query(connection, f"COMMENT ON TABLE schema_version IS '{made}'")
     connection.commit()
+
+
+def _made(connection: duckdb.DuckDBPyConnection) -> str | None:
+    """The digest of the tables and views that were made last, kept as a table's comment."""
+    sql = "SELECT comment FROM duckdb_tables() WHERE table_name = 'schema_version'"
+    comment: str | None = query(connection, sql)[0][0]
+    return comment
 
 
 def _views() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -171,6 +172,28 @@ def test_an_older_database_gains_the_new_columns_and_keeps_its_rows(tmp_path):
         assert c.execute("SELECT list(version) FROM schema_version").fetchone() == (
             [0, tables_schema.SCHEMA_VERSION],
         )
+
+
+def test_views_are_made_anew_where_their_text_has_changed_and_else_left(
+    tmp_path, monkeypatch
+) -> None:
+    path, asked = tmp_path / "d.duckdb", []
+    plain = connection.query
+
+    def heard(opened, sql, parameters=()):
+        asked.append(sql)
+        return plain(opened, sql, parameters)
+
+    monkeypatch.setattr(connection, "query", heard)
+    connection.connect(path).close()
+    assert any("CREATE OR REPLACE VIEW" in sql for sql in asked)
+    asked.clear()
+    connection.connect(path).close()
+    assert not any("CREATE" in sql for sql in asked)
+    views = connection._views()
+    monkeypatch.setattr(connection, "_views", lambda: views + "CREATE VIEW new AS SELECT 7;")
+    with closing(connection.connect(path)) as opened:
+        assert plain(opened, "SELECT * FROM new") == [(7,)]
 
 
 def test_a_newer_database_is_refused(tmp_path):
