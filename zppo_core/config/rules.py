@@ -70,6 +70,15 @@ def validate(c: Config) -> None:
             "update old: leave compute.staleness 0",
         ),
         (
+            c.compute.workers < 2 or c.compute.threads < 2,
+            "compute.workers have one thread each: leave compute.threads 0",
+        ),
+        (
+            c.compute.workers < 2
+            or (c.compute.device == "cpu" and c.compute.update_processes < 2 and not c.compute.ray),
+            "compute.workers share a CPU's work in a run without Ray: leave it 0",
+        ),
+        (
             c.compute.update_hosts == 1 or c.compute.ray != "",
             "compute.update_hosts needs a Ray of several nodes; set compute.ray to auto, or to "
             "its head's address like 10.0.0.1:6379",

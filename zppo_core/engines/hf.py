@@ -7,8 +7,8 @@ forward pass and cache.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from zppo_core.models.collate import left_pad
 from zppo_core.models.families import Decoder, family_of
 from zppo_core.models.loading import weights_name
 from zppo_core.models.renderer import Renderer
+from zppo_core.processes.crew import Crew
 from zppo_core.protocols import Engine, Progress, Sampling
 from zppo_core.types import Completion, EncodedPrompt, Prompt
 
@@ -29,13 +30,20 @@ if TYPE_CHECKING:
 MAX_ROWS = 512  # rows decoded together
 MAX_TOKENS = 65_536  # prompt tokens of a batch's rows, padding included
 KEEP = 0.75  # rows leave the batch when fewer than this share of it goes on
+# a call cut for workers: rows of a batch, for fewer would cost too many steps; and the batches of a
+# call that has no more rows than so many
+CHUNK = 120
+SMALL = ((8, 1), (64, 2), (4 * CHUNK, 4))
+Decoded = list[tuple[Completion, ...]]
 
 
 class HfEngine(BaseEngine):
     """`engines.base.Engine` over a transformers model that it may share with a trainer.
 
     `name` identifies the weights for caches. Sampled at temperature 1 without cuts, `logp_T` is of
-    the full distribution without the forbidden tokens; otherwise of the one sampled from.
+    the full distribution without the forbidden tokens; otherwise of the one sampled from. With
+    `chunked` a call is cut into batches for the workers of a `crew`, the same ones for any number
+    of them and without one: how rows lie together is seen in the last bits.
     """
 
     def __init__(
@@ -45,9 +53,12 @@ class HfEngine(BaseEngine):
         name: str,
         version: int = 0,
         max_rows: int = MAX_ROWS,
+        chunked: bool = False,
     ) -> None:
         self.model, self.renderer, self.name, self.version = model, renderer, name, version
-        self.max_rows = max_rows
+        self.max_rows, self.chunked = max_rows, chunked
+        self.crew: Crew | None = None
+        self.task = ""
         self.device = next(model.parameters()).device
         self.forbidden = torch.as_tensor(renderer.forbidden_ids, device=self.device)
 
@@ -59,7 +70,10 @@ class HfEngine(BaseEngine):
     def shares_weights(self) -> bool:
         return True
 
-    @torch.inference_mode()
+    def work_in(self, crew: Crew, task: str) -> None:
+        """Have the workers of `crew` decode: `task` is this engine's `decode` in each of them."""
+        self.crew, self.task = crew, task
+
     def generate(
         self,
         prompts: Sequence[Prompt],
@@ -69,43 +83,74 @@ class HfEngine(BaseEngine):
     ) -> list[tuple[Completion, ...]]:
         """`sampling.n` completions for each prompt, in order; see `engines.base.Engine`."""
         encoded = [self.renderer.encode(p) for p in prompts]
-        results: dict[int, tuple[Completion, ...]] = {}
-        for batch in self._batches(prompts, encoded, sampling.n):
-            decoded = self._decode(
+        batches, finished = self._batches(prompts, encoded, sampling.n), 0
+
+        def done(number: int) -> None:
+            nonlocal finished
+            finished += len(batches[number])
+            if progress is not None:
+                progress(finished, len(prompts))
+
+        jobs = [
+            (
                 [encoded[i] for i in batch],
                 [prompts[i].forced for i in batch],
                 sampling,
                 [seeds[i] for i in batch],
+                self.version,
             )
+            for batch in batches
+        ]
+        results: dict[int, tuple[Completion, ...]] = {}
+        for batch, decoded in zip(batches, self._decoded(jobs, done), strict=True):
             results |= dict(zip(batch, decoded, strict=True))
-            if progress is not None:
-                progress(len(results), len(prompts))
         return [results[i] for i in range(len(prompts))]
+
+    def _decoded(self, jobs: Sequence[Any], done: Callable[[int], None]) -> Iterator[Decoded]:
+        """What `decode` gives for each of `jobs`, in their order; `done` is told as they finish."""
+        if self.crew is not None:
+            yield from cast("Iterator[Decoded]", self.crew.perform(self.task, jobs, done=done))
+            return
+        for number, job in enumerate(jobs):
+            decoded = self.decode(*job)
+            done(number)
+            yield decoded
 
     def _batches(
         self, prompts: Sequence[Prompt], encoded: Sequence[EncodedPrompt], n: int
     ) -> list[list[int]]:
-        """Prompts of like length together, within the bounds on rows and tokens."""
+        """Prompts of like length together, within the bounds on rows and tokens.
+
+        Where chunked they are equal parts of the call, as far as the bounds allow, the long ones
+        first: a worker that ends with a short one waits less.
+        """
 
         def length(i: int) -> int:
             return encoded[i].length + len(prompts[i].forced)
 
+        order = sorted(range(len(prompts)), key=lambda i: (length(i), i))
+        parts = chunks(len(prompts), n) if self.chunked else 1
         batches: list[list[int]] = []
-        for i in sorted(range(len(prompts)), key=lambda i: (length(i), i)):
-            rows = (len(batches[-1]) + 1) * n if batches else 0
-            if batches and rows <= self.max_rows and rows * length(i) <= MAX_TOKENS:
+        for part in np.array_split(order, parts) if order else []:
+            batches.append([])
+            for i in part.tolist():
+                rows = (len(batches[-1]) + 1) * n
+                fits = rows <= self.max_rows and rows * length(i) <= MAX_TOKENS
+                if batches[-1] and not fits:
+                    batches.append([])
                 batches[-1].append(i)
-            else:
-                batches.append([i])
-        return batches
+        return batches[::-1] if self.chunked else batches
 
-    def _decode(
+    @torch.inference_mode()
+    def decode(
         self,
         encoded: Sequence[EncodedPrompt],
         forced: Sequence[Sequence[int]],
         sampling: Sampling,
         seeds: Sequence[int],
-    ) -> list[tuple[Completion, ...]]:
+        version: int,
+    ) -> Decoded:
+        """Completions for each of some prompts, all in one batch; they carry `version`."""
         n, count = sampling.n, len(encoded) * sampling.n
         given = [np.array(f, dtype=np.int64) for f in forced]
         start = [len(f) for f in given for _ in range(n)]
@@ -155,7 +200,7 @@ class HfEngine(BaseEngine):
                     np.array(ids[row], np.int32),
                     np.array(logp[row], np.float32),
                     "stop" if ended[row] else "length",
-                    self.version,
+                    version,
                     start[row],
                 )
                 for row in range(i * n, (i + 1) * n)
@@ -246,6 +291,13 @@ class CacheDecoder:
         self.mask, self.position = self.mask[rows], self.position[rows]
 
 
+def chunks(prompts: int, n: int) -> int:
+    """Parts that a call of so many prompts with `n` rows each is cut into; no more than prompts."""
+    rows = prompts * n
+    parts = next((few for most, few in SMALL if rows < most), rows // CHUNK)
+    return max(1, min(prompts, parts))
+
+
 def in_this_process(model: PreTrainedModel | None) -> PreTrainedModel:
     """`model`; ValueError if whoever opens the engine did not load one."""
     if model is None:
@@ -277,7 +329,8 @@ class HfKind(EngineKind):
         renderer: Renderer,
         evaluating: bool = False,
     ) -> Engine:
-        return HfEngine(in_this_process(model), renderer, "student")
+        model = in_this_process(model)
+        return HfEngine(model, renderer, "student", chunked=for_workers(config, evaluating))
 
     def teacher(
         self,
@@ -288,7 +341,13 @@ class HfKind(EngineKind):
         evaluating: bool = False,
     ) -> Engine:
         model = in_this_process(model)
-        return HfEngine(model, renderer, weights_name(model))
+        chunked = for_workers(config, evaluating)
+        return HfEngine(model, renderer, weights_name(model), chunked=chunked)
+
+
+def for_workers(config: Config, evaluating: bool) -> bool:
+    """Whether calls are cut for workers: on CPUs, where evaluation is in parts already."""
+    return config.compute.device == "cpu" and not evaluating
 
 
 KIND = HfKind()

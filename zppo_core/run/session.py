@@ -23,6 +23,7 @@ from zppo_core.engines.factory import Teacher, student_engine, teachers
 from zppo_core.errors import shown
 from zppo_core.models import lora
 from zppo_core.models.threads import set_threads
+from zppo_core.processes.crew import Crew
 from zppo_core.processes.watchdog import Watchdog
 from zppo_core.prompts import Templates
 from zppo_core.protocols import Engine, Finished, Progress, Sampling
@@ -32,6 +33,7 @@ from zppo_core.rewards.grader import Grader
 from zppo_core.rewards.grading import RuleGrading
 from zppo_core.rewards.judge import Judge
 from zppo_core.run.corpus import build_corpus
+from zppo_core.run.sharing import share_out
 from zppo_core.store.objects import ObjectStore
 from zppo_core.store.teacher_cache import Memo, TeacherCache
 from zppo_core.types import Completion, Prompt
@@ -164,6 +166,7 @@ class Session:
     clock: Clock = field(default_factory=Clock)
     cluster: Cluster | None = None  # where ranks and engines are, None: all in this process
     engines: tuple[Engine, ...] = ()  # that it opened
+    crew: Crew | None = None  # who does the model work, None: this process
 
     @property
     def teacher_params(self) -> int:
@@ -176,6 +179,8 @@ class Session:
             engine.close()
         if self.cluster is not None:
             self.cluster.close()
+        if self.crew is not None:
+            self.crew.close()
 
     def sync(self) -> dict[str, float]:
         """Give the student's engine the trainer's weights, as version `state.step`.
@@ -272,7 +277,8 @@ def _session(
 ) -> Session:
     import torch
 
-    set_threads(config)
+    # without Ray a CPU's cores have a worker each, unless threads are asked for
+    set_threads(config, alone=cluster is not None or config.compute.threads > 1)
     dtype = getattr(torch, config.student.dtype)
     method = method_of(config)
     # beside engines with models of their own and ranks that train, this process keeps a copy
@@ -286,6 +292,9 @@ def _session(
     sampler, helpers = _engines(config, student, renderer, judging, near, cluster)
     distilled = helpers[0].model if near else None
     trainer = build_trainer(config, student, renderer, distilled, cluster)
+    crew = None
+    if cluster is None:
+        crew = share_out(config, cast("Trainer", trainer), [sampler, *(t.engine for t in helpers)])
     engines = tuple(TimedEngine(t.engine, clock, "teacher", watchdog) for t in helpers)
     beside = overlaps(config, None if cluster is None else cluster.workers)
     sharers = [sampler] if config.compute.teacher_gpus else [sampler, *(t.engine for t in helpers)]
@@ -324,6 +333,7 @@ def _session(
         clock,
         cluster,
         (sampler, *(t.engine for t in helpers)),
+        crew,
     )
 
 

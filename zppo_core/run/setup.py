@@ -32,6 +32,7 @@ HARMLESS = frozenset(
     (
         "compute.ray",
         "compute.cpus",
+        "compute.workers",
         "compute.memory_mb",
         "compute.engine_memory",
         "teacher.endpoint",

@@ -6,7 +6,7 @@ zero would move. Gradients of micro-batches are summed in float32 for the same r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 
@@ -42,6 +42,17 @@ class Masters:
             else:
                 master.grad.add_(parameter.grad)  # widened where it is read
             parameter.grad = None
+
+    def add(self, gradients: Mapping[str, torch.Tensor]) -> None:
+        """Add a micro-batch's gradients, by name, to the masters': to the bit as if made here."""
+        for name, gradient in gradients.items():
+            master = self.tensors[name]
+            if master.grad is not None:
+                master.grad.add_(gradient)
+            elif master is self.parameters[name]:
+                master.grad = gradient.clone()
+            else:
+                master.grad = gradient.to(torch.float32, copy=True)
 
     def fill(self) -> None:
         """Zeros where a mini-batch gave no gradient, as for the vision tower without pictures.

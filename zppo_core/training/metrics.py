@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 STATISTICS = 7  # loss, entropy, three clipped shares, ratio, mismatch: sums over tokens
 
 
+class Sums(NamedTuple):
+    """What a micro-batch adds to the metrics of an update."""
+
+    sums: tuple[float, ...]
+    worst: float
+    computed: int
+
+
 class PartLoss(NamedTuple):
     """A micro-batch's part of the loss, and `STATISTICS` sums over its tokens for metrics.
 
@@ -25,6 +33,11 @@ class PartLoss(NamedTuple):
     sums: tuple[float, ...]
     worst: float  # |log-prob of sampler - of trainer|, nats
     computed: int  # tokens through the models
+
+    @property
+    def told(self) -> Sums:
+        """All but the loss itself, which only its own process can go back through."""
+        return Sums(self.sums, self.worst, self.computed)
 
 
 @dataclass
@@ -39,7 +52,7 @@ class PassSums:
     computed: int = 0  # tokens through the models
     passes: int = 0
 
-    def add(self, part: PartLoss) -> None:
+    def add(self, part: PartLoss | Sums) -> None:
         """Count a pass: its part of the loss, its sums over tokens, its worst mismatch."""
         self.values_S += part.sums
         self.worst = max(self.worst, part.worst)

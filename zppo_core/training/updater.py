@@ -25,6 +25,7 @@ from zppo_core.store.checkpoint import Checkpoint
 from zppo_core.training.batching import Batch, micro_batches
 from zppo_core.training.forward import choose
 from zppo_core.training.fp32_masters import Masters
+from zppo_core.training.hands import Hands, InThisProcess
 from zppo_core.training.lm_head import jensen_shannon, log_probs
 from zppo_core.training.metrics import PartLoss, PassSums
 from zppo_core.training.moments import LowAdamW
@@ -74,6 +75,7 @@ class Trainer:
             vision.requires_grad_(False)
         # dropout and the like stay off: sampler and trainer are one function
         model.eval()
+        self.hands: Hands | None = None  # None: this process
         self._prepare(optimizer)
 
     def _prepare(self, settings: OptimizerConfig) -> None:
@@ -129,13 +131,12 @@ class Trainer:
         shared, packed = self.mode == "shared_prefix", self.mode == "packed"
         return micro_batches(groups, self.trainer.token_budget, shared, packed)
 
-    @torch.no_grad()
     def score(self, groups: Sequence[TrainGroup]) -> list[tuple[np.ndarray, ...]]:
         """Log-probabilities (T,) of each group's suffixes by the current weights, no gradient."""
         scores: list[list[np.ndarray]] = [[np.empty(0)] * len(g.suffixes) for g in groups]
-        for batch in self._batches(groups):
-            parts = [part for _, part in batch]
-            logp = self._log_probs(parts)[0].cpu().numpy()
+        batches = self._batches(groups)
+        passes = self._passes().scored([[part for _, part in batch] for batch in batches])
+        for batch, logp in zip(batches, passes, strict=True):
             start = 0
             for piece, part in batch:
                 for k, suffix in zip(piece.members, part.suffixes, strict=True):
@@ -164,13 +165,20 @@ class Trainer:
         divisor = float(sum(g.tokens for g in groups) if tokens is None else tokens)
         self.masters.zero_grad()
         sums = PassSums()
-        for batch in self._batches(groups):
-            part = self.part_loss([part for _, part in batch], divisor)
-            part.loss.backward()
-            self.masters.collect()
+        batches = [[part for _, part in batch] for batch in self._batches(groups)]
+        for part in self._passes().added(batches, divisor):
             sums.add(part)
         metrics = sums.metrics(len(groups), sum(g.tokens for g in groups), int(divisor))
         return metrics.stepped(0.0, time.perf_counter() - started)
+
+    def _passes(self) -> Hands:
+        return InThisProcess(self) if self.hands is None else self.hands
+
+    @torch.no_grad()
+    def part_scores(self, groups: Sequence[TrainGroup]) -> np.ndarray:
+        """Log-probabilities of every response token of `groups`, in order, flat."""
+        scores: np.ndarray = self._log_probs(groups)[0].cpu().numpy()
+        return scores
 
     def part_loss(self, groups: Sequence[TrainGroup], divisor: float) -> PartLoss:
         """What `groups` add to a mini-batch's loss: the sum of its terms over sampled tokens."""

@@ -1,0 +1,88 @@
+"""A CPU's model work shared among workers of one thread, forks of the process that trains."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from zppo_core.config import Config
+from zppo_core.engines.hf import HfEngine
+from zppo_core.errors import UserError
+from zppo_core.processes.crew import Crew, NoCrewError, Task
+from zppo_core.protocols import Engine
+
+if TYPE_CHECKING:
+    from zppo_core.training.updater import Trainer
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt
+KEPT = 1 << 30  # bytes: the system clears every page that is given back and asked for again
+MOST = 8  # workers unless more are asked for: a nano step has no more parts
+
+
+def crew_size(config: Config) -> tuple[int, str]:
+    """How many workers share the work of a run without Ray, and why; 1: this process alone."""
+    c = config.compute
+    if c.device != "cpu":
+        return 1, "a GPU does the work"
+    if sys.platform != "linux":
+        return 1, "only on Linux can a process with a model be forked"
+    if c.workers:
+        return c.workers, "compute.workers"
+    if c.threads > 1:
+        return 1, f"compute.threads={c.threads}"
+    if c.threads == 1:
+        return 1, "compute.threads=1"
+    cores = len(os.sched_getaffinity(0))
+    return min(cores, MOST), f"{cores} cores"
+
+
+def share_out(config: Config, trainer: Trainer, engines: Sequence[Engine]) -> Crew | None:
+    """Fork the workers of a run and have `trainer` and `engines` work in them; None: no need to.
+
+    The student lies in shared memory then, so that its workers see each update. Where forks cannot
+    work, the process goes on alone, which gives the same weights, and says so.
+    """
+    count, why = crew_size(config)
+    if count == 1:
+        return None
+    from zppo_core.models.shared import share
+    from zppo_core.training.hands import ByCrew, Desk, gradient_places
+
+    places = gradient_places(trainer, count)
+    share(trainer.model)
+    desk = Desk(trainer, places)
+    samplers = [engine for engine in engines if isinstance(engine, HfEngine)]
+    decoders = {f"decode {i}": engine.decode for i, engine in enumerate(samplers)}
+    tasks: Mapping[str, Task] = {"backward": desk.backward, "scores": desk.scores, **decoders}
+    try:
+        crew = Crew(count, tasks, one_thread, config.compute.patience)
+    except NoCrewError as error:
+        print(f"workers: none, one process does it all ({error})", flush=True)
+        return None
+    for task, engine in zip(decoders, samplers, strict=True):
+        engine.work_in(crew, task)
+    trainer.hands = ByCrew(trainer, crew, places)
+    print(f"workers: {count} processes of one thread ({why})", flush=True)
+    return crew
+
+
+def one_thread() -> None:
+    """Set a fork up: one thread, memory that is kept, and a gradient as a trial.
+
+    UserError where the process had made gradients before it was forked: torch then has none here.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    with contextlib.suppress(AttributeError):  # not glibc
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
+            mallopt(parameter, KEPT)
+    try:
+        torch.ones(1, requires_grad=True).sum().backward()
+    except RuntimeError:
+        raise UserError("this Python has made gradients before") from None
