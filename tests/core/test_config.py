@@ -165,7 +165,7 @@ def test_nano_is_the_papers_recipe_but_for_what_its_size_asks() -> None:
         "reformulation.candidate_tokens": 64,
         "optimizer.lr": 1e-4,
         "optimizer.weight_decay": 0.0,
-        "trainer.token_budget": 16_384,
+        "trainer.token_budget": 768,
         "trainer.checkpointing": False,
         "trainer.max_mismatch": 1e-3,
         "evaluation.suite": "nano",

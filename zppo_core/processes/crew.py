@@ -171,6 +171,7 @@ class Crew:
         """What is said of a worker that is no more."""
         self._workers.remove(worker)
         status = worker.end()
+        self.close()
         how = f"was killed by {_signal(-status)}" if status < 0 else f"ended with status {status}"
         why = " (out of memory?)" if status == -signal.SIGKILL else ""
         return UserError(f"worker {worker.pid} of this run {how}{why}; {REMEDY}")
@@ -222,7 +223,8 @@ def _attend(
             try:
                 answer: object = (tasks[task](*arguments),)
             except Exception as error:
-                error.add_note("in a worker:\n" + traceback.format_exc())
+                if not isinstance(error, UserError):  # that has one line
+                    error.add_note("in a worker:\n" + traceback.format_exc())
                 answer = error
             _say(pipe, answer)
     except (EOFError, OSError):

@@ -73,7 +73,7 @@ def share_out(config: Config, trainer: Trainer, engines: Sequence[Engine]) -> Cr
 def one_thread() -> None:
     """Set a fork up: one thread, memory that is kept, and a gradient as a trial.
 
-    UserError where the process had made gradients before it was forked: torch then has none here.
+    UserError where the process has made gradients, and torch a thread for each GPU to make them.
     """
     import torch
 
@@ -85,4 +85,4 @@ def one_thread() -> None:
     try:
         torch.ones(1, requires_grad=True).sum().backward()
     except RuntimeError:
-        raise UserError("this Python has made gradients before") from None
+        raise UserError("this Python has made gradients, beside a GPU") from None
