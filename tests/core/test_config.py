@@ -116,6 +116,19 @@ def test_each_default_is_the_papers(name: str) -> None:
     assert type(found) is type(PAPER[name])
 
 
+@pytest.mark.parametrize(
+    ("sets", "words"),
+    [
+        (["compute.workers=2", "compute.threads=2"], "one thread each"),
+        (["compute.workers=2", "compute.update_processes=2"], "without Ray"),
+    ],
+)
+def test_workers_have_one_thread_and_go_without_ray(sets: list[str], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        load("nano", sets)
+    assert load("nano", sets[:1]).compute.workers == 2
+
+
 def flat(c: config.Config) -> dict[str, object]:
     return {f"{s}.{k}": v for s, own in c.to_dict().items() if s != "scale" for k, v in own.items()}
 
@@ -165,7 +178,7 @@ def test_nano_is_the_papers_recipe_but_for_what_its_size_asks() -> None:
         "reformulation.candidate_tokens": 64,
         "optimizer.lr": 1e-4,
         "optimizer.weight_decay": 0.0,
-        "trainer.token_budget": 768,
+        "trainer.token_budget": 16_384,
         "trainer.checkpointing": False,
         "trainer.max_mismatch": 1e-3,
         "evaluation.suite": "nano",

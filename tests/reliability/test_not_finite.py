@@ -243,7 +243,7 @@ def test_precision_can_rise_in_mid_run(tmp_path, monkeypatch, capsys):
         opened(tmp_path, {**LEARNING, **SPOILED, **sets, "replay.threshold": 0.4})
 
 
-def journal_of(folder: Path, updates: int) -> Journal:
+def journal_of(folder: Path, updates: int, *sets: str) -> Journal:
     """A run of the nano preset with so many rollout steps, and a change at step 1."""
     row = {
         "run_key": "r",
@@ -255,7 +255,7 @@ def journal_of(folder: Path, updates: int) -> Journal:
         "machine": "x",
         "student_model": "nano:student",
         "student_params": 1,
-        "config_json": load("nano").to_json(),
+        "config_json": load("nano", sets).to_json(),
     }
     journal = Journal(LocalStore(folder), "r/journal")
     journal.commit("run", {"runs.parquet": encode("runs", [row])})
@@ -281,6 +281,15 @@ def test_a_setting_that_is_not_named_stays_as_the_run_has_it(tmp_path, capsys) -
         low = load("nano", sets)
         with pytest.raises(UserError, match="exists with another"):
             same_configuration(journal, low, [s.partition("=")[0] for s in sets])
+
+
+def test_a_run_goes_on_with_another_number_of_workers_and_not_without_any(tmp_path) -> None:
+    journal = journal_of(tmp_path, 3, "compute.workers=2")
+    for workers in (1, 3):
+        here = load("nano", [f"compute.workers={workers}"])
+        assert same_configuration(journal, here)[1] == {}
+    with pytest.raises(UserError, match=r"with another compute\.workers; choose"):
+        same_configuration(journal, load("nano"))  # calls are cut for workers: other last bits
 
 
 def test_a_change_holds_from_the_first_step_without_updates_on(tmp_path, capsys) -> None:

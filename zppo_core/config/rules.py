@@ -70,11 +70,11 @@ def validate(c: Config) -> None:
             "update old: leave compute.staleness 0",
         ),
         (
-            c.compute.workers < 2 or c.compute.threads < 2,
+            c.compute.workers == 0 or c.compute.threads < 2,
             "compute.workers have one thread each: leave compute.threads 0",
         ),
         (
-            c.compute.workers < 2
+            c.compute.workers == 0
             or (c.compute.device == "cpu" and c.compute.update_processes < 2 and not c.compute.ray),
             "compute.workers share a CPU's work in a run without Ray: leave it 0",
         ),

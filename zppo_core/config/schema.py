@@ -259,10 +259,9 @@ class ComputeConfig:
     staleness: Annotated[Int, Field(ge=0, le=1)] = 0
     cpus: Count = 64
     memory_mb: Count = 1_000_000
-    # torch threads; 0: as many as there are cores, and on a CPU one where workers share the work
-    threads: Whole = 0
-    # processes of one thread that share rollouts and update on a CPU, with the same weights for any
-    # number; 1: the step's own alone; 0: one a core, at most 8, unless threads are set
+    threads: Whole = 0  # torch threads; 0: as many as there are cores
+    # processes of one thread that share rollouts and update on a CPU; any number from 1 on gives
+    # the same weights, 1 being the step's own. 0: the step's own process with its threads
     workers: Annotated[Int, Field(ge=0, le=256)] = 0
     # seconds that an engine may give nothing back before the step ends; 0: any time. An endpoint's
     # own retries take three hours at most

@@ -346,8 +346,8 @@ class HfKind(EngineKind):
 
 
 def for_workers(config: Config, evaluating: bool) -> bool:
-    """Whether calls are cut for workers: on CPUs, where evaluation is in parts already."""
-    return config.compute.device == "cpu" and not evaluating
+    """Whether calls are cut for workers; evaluation is in parts already."""
+    return config.compute.workers > 0 and not evaluating
 
 
 KIND = HfKind()

@@ -277,8 +277,7 @@ def _session(
 ) -> Session:
     import torch
 
-    # without Ray a CPU's cores have a worker each, unless threads are asked for
-    set_threads(config, alone=cluster is not None or config.compute.threads > 1)
+    set_threads(config, alone=config.compute.workers == 0)
     dtype = getattr(torch, config.student.dtype)
     method = method_of(config)
     # beside engines with models of their own and ranks that train, this process keeps a copy

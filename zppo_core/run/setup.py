@@ -32,7 +32,6 @@ HARMLESS = frozenset(
     (
         "compute.ray",
         "compute.cpus",
-        "compute.workers",
         "compute.memory_mb",
         "compute.engine_memory",
         "teacher.endpoint",
@@ -107,6 +106,8 @@ def same_configuration(
         if field in CHANGEABLE:
             allowed.append(value_of(since, field))
         named = _tight(value_of(values, field))
+        if field == "compute.workers":  # calls are cut for them, and the same way for any number
+            allowed, named = [bool(v) for v in allowed], bool(named)
         if field not in HARMLESS and field not in changed and named not in allowed:
             other.append(field)
     if other:

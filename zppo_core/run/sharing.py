@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt
 KEPT = 1 << 30  # bytes: the system clears every page that is given back and asked for again
-MOST = 8  # workers unless more are asked for: a nano step has no more parts
 
 
 def crew_size(config: Config) -> tuple[int, str]:
@@ -30,14 +28,7 @@ def crew_size(config: Config) -> tuple[int, str]:
         return 1, "a GPU does the work"
     if sys.platform != "linux":
         return 1, "only on Linux can a process with a model be forked"
-    if c.workers:
-        return c.workers, "compute.workers"
-    if c.threads > 1:
-        return 1, f"compute.threads={c.threads}"
-    if c.threads == 1:
-        return 1, "compute.threads=1"
-    cores = len(os.sched_getaffinity(0))
-    return min(cores, MOST), f"{cores} cores"
+    return max(c.workers, 1), "compute.workers"
 
 
 def share_out(config: Config, trainer: Trainer, engines: Sequence[Engine]) -> Crew | None:
