@@ -182,8 +182,8 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool)
             )
         return
     views = _views()
-    made = hashlib.sha256(f"{SCHEMA_VERSION} {schema_sql()} {views}".encode()).hexdigest()
-    if version == SCHEMA_VERSION and _made(connection) == made:
+    digest = hashlib.sha256(f"{SCHEMA_VERSION} {schema_sql()} {views}".encode()).hexdigest()
+    if version == SCHEMA_VERSION and _made_last(connection) == digest:
         return  # a step is taken in every few seconds: making all of it anew took half of that
     connection.begin()
     query(connection, schema_sql())
@@ -196,11 +196,11 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool)
     if version != SCHEMA_VERSION:
         query(connection, "INSERT INTO schema_version VALUES (?, ?)", [SCHEMA_VERSION, now()])
     query(connection, views)
-    query(connection, f"COMMENT ON TABLE schema_version IS '{made}'")
+    query(connection, f"COMMENT ON TABLE schema_version IS '{digest}'")
     connection.commit()
 
 
-def _made(connection: duckdb.DuckDBPyConnection) -> str | None:
+def _made_last(connection: duckdb.DuckDBPyConnection) -> str | None:
     """The digest of the tables and views that were made last, kept as a table's comment."""
     sql = "SELECT comment FROM duckdb_tables() WHERE table_name = 'schema_version'"
     comment: str | None = query(connection, sql)[0][0]

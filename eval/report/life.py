@@ -113,7 +113,7 @@ def lives(connection: duckdb.DuckDBPyConnection, run_key: str, entry: float) -> 
             f"no question of {run_key!r} entered the buffer at {100 * entry:g} %; `zppo runs` "
             "lists the runs, and --entry takes another accuracy"
         )
-    made = typed(
+    reformulated = typed(
         ReformulatedRow,
         records(
             connection,
@@ -123,7 +123,7 @@ def lives(connection: duckdb.DuckDBPyConnection, run_key: str, entry: float) -> 
         ),
     )
     by_question: dict[str, list[tuple[int, str, float]]] = {}
-    for row in sorted(made, key=lambda r: (r["step"], kind_order(r["kind"]))):
+    for row in sorted(reformulated, key=lambda r: (r["step"], kind_order(r["kind"]))):
         at = row["step"], row["kind"], row["accuracy"]
         by_question.setdefault(row["question_id"], []).append(at)
     by_stay: dict[tuple[int, str], list[EventRow]] = {}
@@ -140,7 +140,7 @@ def lives(connection: duckdb.DuckDBPyConnection, run_key: str, entry: float) -> 
     )
 
 
-def _stay(rows: Sequence[EventRow], made: Sequence[tuple[int, str, float]]) -> Stay:
+def _stay(rows: Sequence[EventRow], reformulated: Sequence[tuple[int, str, float]]) -> Stay:
     # by the event: a question may be evicted in the step that admits it
     ends = [r for r in rows if r["event"] in ("graduate", "evict")]
     left = ends[0]["step"] if ends else None
@@ -151,7 +151,7 @@ def _stay(rows: Sequence[EventRow], made: Sequence[tuple[int, str, float]]) -> S
         tuple((r["step"], r["accuracy"]) for r in rows if r["accuracy"] is not None),
         left,
         bool(ends) and ends[0]["event"] == "graduate",
-        tuple(m for m in made if rows[0]["entry_step"] <= m[0] <= end),
+        tuple(m for m in reformulated if rows[0]["entry_step"] <= m[0] <= end),
     )
 
 

@@ -79,8 +79,8 @@ def task_times() -> TaskTimes:
     began, alive = zip(*([float(word) for word in note.split()] for note in notes), strict=True)
     # from one task's code to the next one's is a task, and once with a card
     once = max((began[2] - began[1]) - (began[1] - began[0]), 0.0)
-    whole, said = timed([sys.executable, "-c", IMPORTS])
-    imports = float(said)
+    whole, printed = timed([sys.executable, "-c", IMPORTS])
+    imports = float(printed)
     return TaskTimes(
         task=(clock - once) / 3,
         alive=sum(alive) / 3,

@@ -40,7 +40,7 @@ def nano(*settings: str) -> Config:
 def test_more_steps_take_longer_and_more_workers_do_not(steps: int, workers: int) -> None:
     here, more = (nano(f"run.rollout_steps={n}") for n in (steps, steps + 1))
     known, longer = (forecast(c, RATES, workers) for c in (here, more))
-    assert longer.seconds >= known.seconds + sum(PHASES.values())
+    assert longer.seconds >= known.seconds + sum(PHASES.values()) - 1e-6
     assert forecast(here, RATES, workers + 1).seconds <= known.seconds
     assert known.seconds == pytest.approx(sum(known.stages.values()))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -30,6 +31,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "adapters": {"lora_rank": 4},
     "frozen vision": {"train_vision": False},
 }
+
+
+@pytest.fixture(autouse=True)
+def one_thread_here() -> Iterator[None]:
+    """A worker has one; two add up in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def built(sets: dict[str, Any], dtype: torch.dtype = torch.float32, **named: Any) -> Trainer:
