@@ -24,7 +24,7 @@ from zppo_core.run import heartbeat, loop, sharing
 from zppo_core.run.session import Session
 from zppo_core.run.spec import Run
 from zppo_core.store.checkpoint import latest_checkpoint
-from zppo_core.training.hands import Desk
+from zppo_core.training.pass_runner import WorkerPasses
 
 SETS = {
     "run.rollout_steps": 3,
@@ -105,9 +105,8 @@ def killed(folder: Path, phase: str) -> None:
     calls = folder / "calls"
     calls.mkdir()
 
-    owner, name, last = {"rollouts": (HfEngine, "decode", 12), "update": (Desk, "backward", 7)}[
-        phase
-    ]
+    places = {"rollouts": (HfEngine, "decode", 12), "update": (WorkerPasses, "backward", 7)}
+    owner, name, last = places[phase]
     inner = getattr(owner, name)
 
     def dying(self: object, *given: object) -> object:

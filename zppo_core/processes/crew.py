@@ -185,6 +185,7 @@ def _signal(number: int) -> str:
 
 
 def _received(pipe: Connection) -> object:
+    # from a fork of this process alone, by a pipe that nobody else has
     words: object = pickle.loads(pipe.recv_bytes())
     return words
 

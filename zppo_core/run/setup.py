@@ -47,6 +47,8 @@ HARMLESS = frozenset(
         "evaluation.tasks",
     )
 )
+# of these only whether they are zero must stay: calls are cut in one way for any number of workers
+WHETHER = frozenset({"compute.workers"})
 
 
 def open_run(config: Config, run_id: str, name: str = "", explicit: Collection[str] = ()) -> Run:
@@ -106,8 +108,8 @@ def same_configuration(
         if field in CHANGEABLE:
             allowed.append(value_of(since, field))
         named = _tight(value_of(values, field))
-        if field == "compute.workers":  # calls are cut for them, and the same way for any number
-            allowed, named = [bool(v) for v in allowed], bool(named)
+        if field in WHETHER:
+            allowed, named = [bool(value) for value in allowed], bool(named)
         if field not in HARMLESS and field not in changed and named not in allowed:
             other.append(field)
     if other:

@@ -41,14 +41,14 @@ def share_out(config: Config, trainer: Trainer, engines: Sequence[Engine]) -> Cr
     if count == 1:
         return None
     from zppo_core.models.shared import share
-    from zppo_core.training.hands import ByCrew, Desk, gradient_places
+    from zppo_core.training.pass_runner import CrewRunner, WorkerPasses, gradient_places
 
     places = gradient_places(trainer, count)
     share(trainer.model)
-    desk = Desk(trainer, places)
+    passes = WorkerPasses(trainer, places)
     samplers = [engine for engine in engines if isinstance(engine, HfEngine)]
     decoders = {f"decode {i}": engine.decode for i, engine in enumerate(samplers)}
-    tasks: Mapping[str, Task] = {"backward": desk.backward, "scores": desk.scores, **decoders}
+    tasks: Mapping[str, Task] = {"backward": passes.backward, "scores": passes.scores, **decoders}
     try:
         crew = Crew(count, tasks, one_thread, config.compute.patience)
     except NoCrewError as error:
@@ -56,7 +56,7 @@ def share_out(config: Config, trainer: Trainer, engines: Sequence[Engine]) -> Cr
         return None
     for task, engine in zip(decoders, samplers, strict=True):
         engine.work_in(crew, task)
-    trainer.hands = ByCrew(trainer, crew, places)
+    trainer.runner = CrewRunner(trainer, crew, places)
     print(f"workers: {count} processes of one thread ({why})", flush=True)
     return crew
 

@@ -25,11 +25,11 @@ from zppo_core.store.checkpoint import Checkpoint
 from zppo_core.training.batching import Batch, micro_batches
 from zppo_core.training.forward import choose
 from zppo_core.training.fp32_masters import Masters
-from zppo_core.training.hands import Hands, InThisProcess
 from zppo_core.training.lm_head import jensen_shannon, log_probs
 from zppo_core.training.metrics import PartLoss, PassSums
 from zppo_core.training.moments import LowAdamW
 from zppo_core.training.optimizer_state import read_optimizer, write_optimizer
+from zppo_core.training.pass_runner import LocalRunner, PassRunner
 from zppo_core.training.token_batch import TokenBatch, statistics
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Trainer:
             vision.requires_grad_(False)
         # dropout and the like stay off: sampler and trainer are one function
         model.eval()
-        self.hands: Hands | None = None  # None: this process
+        self.runner: PassRunner | None = None  # None: this process
         self._prepare(optimizer)
 
     def _prepare(self, settings: OptimizerConfig) -> None:
@@ -171,8 +171,8 @@ class Trainer:
         metrics = sums.metrics(len(groups), sum(g.tokens for g in groups), int(divisor))
         return metrics.stepped(0.0, time.perf_counter() - started)
 
-    def _passes(self) -> Hands:
-        return InThisProcess(self) if self.hands is None else self.hands
+    def _passes(self) -> PassRunner:
+        return LocalRunner(self) if self.runner is None else self.runner
 
     @torch.no_grad()
     def part_scores(self, groups: Sequence[TrainGroup]) -> np.ndarray:

@@ -17,7 +17,7 @@ from zppo_core.models.nano import build as nano
 from zppo_core.models.shared import share, shared_like
 from zppo_core.processes.crew import Crew
 from zppo_core.run.sharing import one_thread
-from zppo_core.training.hands import ByCrew, Desk, gradient_places
+from zppo_core.training.pass_runner import CrewRunner, WorkerPasses, gradient_places
 from zppo_core.training.updater import Trainer
 
 if sys.platform != "linux":
@@ -68,9 +68,9 @@ def results(trainer: Trainer) -> tuple[list[np.ndarray], list[dict[str, Any]], t
 def by_crew(trainer: Trainer, workers: int) -> tuple[Any, Any, Any]:
     places = gradient_places(trainer, workers)
     share(trainer.model)
-    desk = Desk(trainer, places)
-    crew = Crew(workers, {"backward": desk.backward, "scores": desk.scores}, one_thread)
-    trainer.hands = ByCrew(trainer, crew, places)
+    passes = WorkerPasses(trainer, places)
+    crew = Crew(workers, {"backward": passes.backward, "scores": passes.scores}, one_thread)
+    trainer.runner = CrewRunner(trainer, crew, places)
     try:
         return results(trainer)
     finally:

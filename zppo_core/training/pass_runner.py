@@ -21,7 +21,7 @@ AHEAD = 2  # gradients for each worker that may wait for those before them
 
 
 class Learner(Protocol):
-    """What hands need of a trainer."""
+    """What passes need of a trainer."""
 
     @property
     def masters(self) -> Masters:
@@ -37,7 +37,7 @@ class Learner(Protocol):
         ...
 
 
-class Hands(Protocol):
+class PassRunner(Protocol):
     """Passes over the micro-batches of an update or a score, in order."""
 
     def added(self, parts: Parts, divisor: float) -> Iterator[Sums]:
@@ -49,14 +49,14 @@ class Hands(Protocol):
         ...
 
 
-class InThisProcess:
+class LocalRunner:
     """One pass after the other."""
 
     def __init__(self, trainer: Learner) -> None:
         self.trainer = trainer
 
     def added(self, parts: Parts, divisor: float) -> Iterator[Sums]:
-        """See `Hands`."""
+        """See `PassRunner`."""
         for groups in parts:
             part = self.trainer.part_loss(groups, divisor)
             part.loss.backward()
@@ -64,7 +64,7 @@ class InThisProcess:
             yield part.told
 
     def scored(self, parts: Parts) -> Iterator[np.ndarray]:
-        """See `Hands`."""
+        """See `PassRunner`."""
         return map(self.trainer.part_scores, parts)
 
 
@@ -75,7 +75,7 @@ class Passed(NamedTuple):
     given: tuple[str, ...]
 
 
-class Desk:
+class WorkerPasses:
     """The worker's side: passes whose gradients are left in one of `places` of shared memory."""
 
     def __init__(self, trainer: Learner, places: Sequence[Mapping[str, torch.Tensor]]) -> None:
@@ -98,7 +98,7 @@ class Desk:
         return self.trainer.part_scores(groups)
 
 
-class ByCrew:
+class CrewRunner:
     """Passes by the workers of a crew; gradients are added here, in the micro-batches' order.
 
     So the sums are those of one process, to the bit.
@@ -110,7 +110,7 @@ class ByCrew:
         self.trainer, self.crew, self.places = trainer, crew, places
 
     def added(self, parts: Parts, divisor: float) -> Iterator[Sums]:
-        """See `Hands`."""
+        """See `PassRunner`."""
         count = len(self.places)
         jobs = [(groups, divisor, i % count) for i, groups in enumerate(parts)]
         passes = cast("Iterator[Passed]", self.crew.perform("backward", jobs, window=count))
@@ -120,7 +120,7 @@ class ByCrew:
             yield passed.told
 
     def scored(self, parts: Parts) -> Iterator[np.ndarray]:
-        """See `Hands`."""
+        """See `PassRunner`."""
         jobs = [(groups,) for groups in parts]
         return cast("Iterator[np.ndarray]", self.crew.perform("scores", jobs))
 
