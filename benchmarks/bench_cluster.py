@@ -105,6 +105,7 @@ def configuration(model: str, *more: str) -> Config:
             "compute.update_hosts=2",
             "compute.update_processes=1",
             "compute.threads=1",
+            "trainer.token_budget=16384",
             "data.train_questions=8",
             *more,
         ],

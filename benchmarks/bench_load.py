@@ -1,6 +1,6 @@
 """What a busy machine and foreign settings of threads cost: seconds of a nano rollout step.
 
-python benchmarks/bench_load.py [--steps 2] [--only quiet,neighbour]
+python benchmarks/bench_load.py [--steps 4] [--only "quiet;one busy neighbour"]
 
 Each row is a run in a process of its own, one after the other: its first step is not timed, then
 the mean of the next ones. A neighbour is a process that is always busy, in a session of its own as
@@ -28,10 +28,10 @@ sys.path.insert(0, str(ROOT))
 
 @dataclass(frozen=True)
 class Row:
-    """One setting: threads (0: the default), environment, cores, busy neighbours, runs at once."""
+    """One setting: workers, environment, cores, busy neighbours, runs at once."""
 
     name: str
-    threads: int = 0
+    workers: int = 2  # nano's own number; 0: threads
     environment: Mapping[str, str] = field(default_factory=dict)
     cores: str = ""  # of taskset; empty: all
     neighbours: int = 0
@@ -46,13 +46,17 @@ ROWS = (
     Row("OMP_NUM_THREADS=1, as it is", environment={"OMP_NUM_THREADS": "1"}, as_it_is=True),
     Row("OMP_NUM_THREADS=64", environment={"OMP_NUM_THREADS": "64"}),
     Row("taskset of one core", cores="0"),
-    Row("one thread", threads=1),
-    Row("one thread, one busy neighbour", threads=1, neighbours=1),
-    Row("two runs of one thread, for each", threads=1, runs=2),
+    Row("one worker", workers=1),
+    Row("one worker, one busy neighbour", workers=1, neighbours=1),
+    Row("three workers", workers=3),
+    Row("three workers, one busy neighbour", workers=3, neighbours=1),
+    Row("threads", workers=0),
+    Row("threads, one busy neighbour", workers=0, neighbours=1),
+    Row("two runs of one worker, for each", workers=1, runs=2),
 )
 
 
-def steps(count: int, threads: int, as_it_is: bool) -> dict[str, float | str]:
+def steps(count: int, workers: int, as_it_is: bool) -> dict[str, float | str]:
     """Rollout steps of nano in this process: mean seconds of all but the first, weight hash."""
     if not as_it_is:
         from zppo_core.processes.startup import prepare_environment
@@ -67,7 +71,7 @@ def steps(count: int, threads: int, as_it_is: bool) -> dict[str, float | str]:
 
     with tempfile.TemporaryDirectory() as folder:
         places = [f"store.root={folder}/runs", f"store.cache={folder}/cache"]
-        config = load("nano", [*places, f"compute.threads={threads}"])
+        config = load("nano", [*places, f"compute.workers={workers}"])
         run = open_run(config, "load")
         session = open_session(config, open_store(f"{folder}/cache"), lambda _: lambda *_: None)
         seconds = []
@@ -76,13 +80,14 @@ def steps(count: int, threads: int, as_it_is: bool) -> dict[str, float | str]:
             one_step(session, run)
             seconds.append(time.perf_counter() - began)
         digest = weight_hash(session.model.state_dict().items())
+        session.close()
     return {"seconds": sum(seconds[1:]) / count, "hash": digest[:12]}
 
 
 def measured(row: Row, count: int) -> list[dict[str, float | str]]:
     """The runs of a row, at once."""
     environment = {**os.environ, "GOMP_SPINCOUNT": "100", **row.environment}
-    command = [sys.executable, __file__, "--child", str(count), "--threads", str(row.threads)]
+    command = [sys.executable, __file__, "--child", str(count), "--workers", str(row.workers)]
     command = ["taskset", "-c", row.cores, *command] if row.cores else command
     command += ["--as-it-is"] if row.as_it_is else []
     with ExitStack() as stack:
@@ -102,14 +107,14 @@ def measured(row: Row, count: int) -> list[dict[str, float | str]]:
 def main() -> None:
     """The command line above."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--only", default="", help="rows whose names begin so, with semicolons")
     parser.add_argument("--child", type=int, default=0, help=argparse.SUPPRESS)
-    parser.add_argument("--threads", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--workers", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--as-it-is", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        print(json.dumps(steps(options.child, options.threads, options.as_it_is)))
+        print(json.dumps(steps(options.child, options.workers, options.as_it_is)))
         return
     wanted = tuple(options.only.split(";"))
     print("| setting | s a step | of quiet | weights |\n| --- | --- | --- | --- |")

@@ -27,7 +27,7 @@ from zppo_core.data.own import Frame, Rows, table_of
 from zppo_core.errors import UserError
 from zppo_core.models.weights import folder_hash
 from zppo_core.processes.startup import prepare_threads
-from zppo_core.run import corpus
+from zppo_core.run import corpus, sharing
 from zppo_core.run.draws import draw_beforehand
 from zppo_core.run.heartbeat import Heartbeat
 from zppo_core.run.loop import Listening, advance
@@ -114,12 +114,31 @@ def train(
     done = 0
     while done < run.rollout_steps:
         done = advance(run, done, listening, fresh=False)
-    for share in scores.plan(run):
-        scores.evaluate(run, share, alone=False)
+    evaluate(run)
     scores.conclude(run)
     sweep_stores(run)
     database.ingest(run.journal, run.key, run.database)
     return Trained(run, tables.summary(run.database, run.key))
+
+
+def evaluate(run: Run) -> None:
+    """Score the run's models on every share of the suite, as many at a time as it has workers.
+
+    A share is one process's with one thread, here as in a flow: the scores are the same.
+    """
+    shares = scores.plan(run)
+    crew = sharing.crew_for(
+        run.config, {"evaluate": lambda share: len(scores.evaluate(run, share, alone=False))}
+    )
+    if crew is None:
+        for share in shares:
+            scores.evaluate(run, share, alone=False)
+        return
+    try:
+        for _ in crew.perform("evaluate", [(share,) for share in shares]):
+            pass
+    finally:
+        crew.close()
 
 
 def given(

@@ -54,6 +54,7 @@ class Rates:
     how: str
     task: float  # a Metaflow task that does nothing
     start: float  # what a task with a model takes beside its stage: start, imports, card, end
+    bare: float  # of it what a task has that opens no model: no imports of one
     card: float  # of it the filings of its card
     corpus: float
     draw: float  # a question's draws of the teacher, beforehand
@@ -89,6 +90,8 @@ def forecast(config: Config, rates: Rates, workers: int, shared: bool = False) -
         questions = min(questions, config.data.train_questions)
     asks_teacher = method_of(config).uses_teacher and not shared
     draws = math.floor(config.teacher.prefill * questions) if asks_teacher else 0
+    looks = method_of(config).uses_teacher and config.teacher.prefill > 0
+    asking = rates.start + rates.opening if looks else rates.bare
     tasks = math.ceil(steps / config.run.steps_per_task)
     names = suite.benchmarks(evaluation.suite)
     asked = sum(expected_of(b, evaluation.limit) for b in names)
@@ -96,12 +99,14 @@ def forecast(config: Config, rates: Rates, workers: int, shared: bool = False) -
     models = 1 if shared else ROLES
     shares = min(evaluation.tasks or parts, parts)  # tasks, each with some of the parts
     at_once = max(min(workers, shares), 1)
-    each = shares * rates.start + parts * rates.marking + asked * models * rates.answer
+    # questions and grades are half of a part where all models are opened for it
+    marking = rates.marking * (1 + models) / (1 + ROLES)
+    each = shares * rates.start + parts * marking + asked * models * rates.answer
     return Forecast(
         {
             "tasks without a model": LIGHT * rates.task + rates.card,
-            "prepare_data": rates.start + rates.corpus,
-            "cache_teacher": rates.start + (rates.opening + draws * rates.draw if draws else 0.0),
+            "prepare_data": rates.bare + rates.corpus,
+            "cache_teacher": asking + draws * rates.draw,
             "epoch": tasks * (rates.start + rates.opening) + steps * step_of(config, rates),
             "evaluate": each / at_once,
         }
@@ -132,7 +137,8 @@ def calibrated(config: Config) -> Rates:
     with open_database(str(path)) as connection:
         rates = rates_of(connection, key)
     # a stage's seconds begin with its process
-    return replace(rates, how=f"run {key}", task=times.task, start=times.outside, card=times.card)
+    there = {"start": times.outside, "bare": times.outside, "card": times.card}
+    return replace(rates, how=f"run {key}", task=times.task, **there)
 
 
 def like(connection: duckdb.DuckDBPyConnection, config: Config) -> str:
@@ -159,9 +165,9 @@ def measured(config: Config) -> Rates:
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         run = trial(config, Path(folder))
         with open_database(run.database) as connection:
-            start = times.task + times.imports + times.card + times.ending
-            rates = rates_of(connection, run.key)
-            return replace(rates, task=times.task, start=start, card=times.card)
+            bare = times.task + times.card + times.ending
+            rates = replace(rates_of(connection, run.key), task=times.task, card=times.card)
+            return replace(rates, start=bare + times.imports, bare=bare)
 
 
 @dataclass(frozen=True)
@@ -235,6 +241,7 @@ def rates_of(connection: duckdb.DuckDBPyConnection, run: str) -> Rates:
         how="a trial",
         task=0.0,
         start=0.0,
+        bare=0.0,
         card=0.0,
         corpus=one(f"{stage} = 'prepare_data'"),
         draw=drawn / questions if questions else 0.0,

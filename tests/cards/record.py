@@ -23,6 +23,8 @@ SETS = {
     "evaluation.suite": "nano",
     "evaluation.limit": 6,
     "compute.threads": 2,
+    "compute.workers": 0,
+    "trainer.token_budget": 16_384,
 }
 
 

@@ -10,6 +10,7 @@ import pytest
 from zppo_core import config
 from zppo_core.config import LAYOUTS, from_dict, load
 from zppo_core.config.load import from_record
+from zppo_core.config.schema import workers_asked
 from zppo_core.errors import UserError
 from zppo_core.models import memory
 from zppo_core.protocols import Sampling
@@ -116,17 +117,18 @@ def test_each_default_is_the_papers(name: str) -> None:
     assert type(found) is type(PAPER[name])
 
 
-@pytest.mark.parametrize(
-    ("sets", "words"),
-    [
-        (["compute.workers=2", "compute.threads=2"], "one thread each"),
-        (["compute.workers=2", "compute.update_processes=2"], "without Ray"),
-    ],
-)
-def test_workers_have_one_thread_and_go_without_ray(sets: list[str], words: str) -> None:
-    with pytest.raises(UserError, match=words):
-        load("nano", sets)
-    assert load("nano", sets[:1]).compute.workers == 2
+def test_workers_have_one_thread_and_go_without_ray_and_without_a_gpu() -> None:
+    with pytest.raises(UserError, match=r"leave compute.threads 0, or set compute.workers=0"):
+        load("nano", ["compute.threads=2"])
+    assert workers_asked(load("nano")) == 2
+    for elsewhere in (
+        ["compute.device=cuda"],
+        ["compute.update_processes=2"],
+        ["compute.offload=true"],
+        ["compute.update_hosts=2", "compute.ray=auto"],
+        ["compute.workers=0"],
+    ):
+        assert workers_asked(load("nano", [*elsewhere, "compute.threads=2"])) == 0
 
 
 def flat(c: config.Config) -> dict[str, object]:
@@ -148,6 +150,7 @@ def test_a_preset_of_the_paper_names_its_student_and_fills_its_passes(scale: str
 
 def test_the_zone_is_nano_with_another_student_other_questions_and_rate() -> None:
     nano, zone = unlike_the_default(load("nano")), unlike_the_default(load("zone"))
+    zone["compute.workers"] = load("zone").compute.workers
     assert {k: v for k, v in zone.items() if nano.get(k) != v} == {
         "run.rollout_steps": 24,
         "run.steps_per_task": 24,
@@ -156,6 +159,8 @@ def test_the_zone_is_nano_with_another_student_other_questions_and_rate() -> Non
         "teacher.model": "nano:zone-teacher",
         "optimizer.lr": 2e-4,
         "evaluation.suite": "zone",
+        "trainer.token_budget": 16_384,
+        "compute.workers": 0,
     }
     assert not nano.keys() - zone.keys()
 
@@ -178,7 +183,7 @@ def test_nano_is_the_papers_recipe_but_for_what_its_size_asks() -> None:
         "reformulation.candidate_tokens": 64,
         "optimizer.lr": 1e-4,
         "optimizer.weight_decay": 0.0,
-        "trainer.token_budget": 16_384,
+        "trainer.token_budget": 768,
         "trainer.checkpointing": False,
         "trainer.max_mismatch": 1e-3,
         "evaluation.suite": "nano",
@@ -195,6 +200,7 @@ def test_nano_is_the_papers_recipe_but_for_what_its_size_asks() -> None:
         "compute.student_gpus": 0,
         "compute.teacher_gpus": 0,
         "compute.cpus": 2,
+        "compute.workers": 2,
         "compute.memory_mb": 4096,
     }
     assert load().scale == "nano"

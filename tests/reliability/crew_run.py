@@ -1,6 +1,6 @@
 """Small runs with workers, in a Python that has made no gradient yet: JSON lines.
 
-python crew_run.py FOLDER {numbers|kill rollouts|kill update}
+python crew_run.py FOLDER {numbers|evaluate|kill rollouts|kill update}
 """
 
 from __future__ import annotations
@@ -8,9 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
@@ -18,6 +21,7 @@ import same_run
 import torch
 from whole_run import opened, trained
 
+from eval import pipeline, scores
 from zppo_core.engines.hf import HfEngine
 from zppo_core.errors import UserError
 from zppo_core.run import heartbeat, loop, sharing
@@ -58,9 +62,9 @@ def digests(run: Run) -> dict[str, str]:
     return {name: digest for name, digest in made.items() if not name.startswith("journal/run/")}
 
 
-def small(folder: Path, workers: int) -> Run:
+def small(folder: Path, workers: int, sets: Mapping[str, object] | None = None) -> Run:
     """The run below `folder`, at its beginning or where it was."""
-    return opened(folder, {**SETS, "compute.workers": workers})
+    return opened(folder, {**SETS, "compute.workers": workers, **(sets or {})})
 
 
 def numbers(folder: Path) -> None:
@@ -132,9 +136,37 @@ def killed(folder: Path, phase: str) -> None:
     print(json.dumps({"digests": digests(run)}), flush=True)
 
 
+def evaluated(folder: Path) -> None:
+    """The evaluation of one student, its shares by two workers and by none."""
+    sets = {
+        "evaluation.suite": "nano_text,nano_frames,nano_rows",
+        "evaluation.tasks": 0,
+        "evaluation.limit": 8,
+        "run.rollout_steps": 1,
+    }
+    evaluate = scores.evaluate
+
+    def noted(*given: Any, **named: Any) -> Any:
+        (folder / "pids" / str(os.getpid())).touch()
+        return evaluate(*given, **named)
+
+    scores.evaluate = noted
+    for workers in (2, 1):
+        run = small(folder / str(workers), workers, sets)
+        trained(run)
+        shutil.rmtree(folder / "pids", ignore_errors=True)
+        (folder / "pids").mkdir()
+        pipeline.evaluate(run)
+        pids = {int(path.name) for path in (folder / "pids").iterdir()}
+        line = {"here": os.getpid() in pids, "processes": len(pids), "digests": digests(run)}
+        print(json.dumps(line), flush=True)
+
+
 if __name__ == "__main__":
     place = Path(sys.argv[1])
     if sys.argv[2] == "numbers":
         numbers(place)
+    elif sys.argv[2] == "evaluate":
+        evaluated(place)
     else:
         killed(place, sys.argv[3])

@@ -189,6 +189,7 @@ def test_what_a_worker_prints_is_seen(capfd: pytest.CaptureFixture[str]) -> None
 PARENT = """
 import os, signal, sys, threading, time
 from zppo_core.processes.crew import Crew
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 crew = Crew(2, {"nap": time.sleep}, lambda: None)
 print(*crew.pids, flush=True)
 if sys.argv[1] == "idle":

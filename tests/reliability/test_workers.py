@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+
+from zppo_core.run import sharing
 
 SCRIPT = Path(__file__).with_name("crew_run.py")
 
@@ -55,3 +59,31 @@ def test_a_run_whose_worker_is_killed_goes_on_and_ends_bit_for_bit_the_same(
     assert " of this run was killed by SIGKILL (out of memory?); `resume` goes on from " in line
     assert fault["step"] >= 1
     assert resumed == whole
+
+
+def test_an_evaluation_shared_among_workers_has_the_same_answers(tmp_path: Path) -> None:
+    (shared, alone), _ = lines(tmp_path, "evaluate")
+    assert (shared["here"], shared["processes"]) == (False, 2)
+    assert (alone["here"], alone["processes"]) == (True, 1)
+    assert len([name for name in shared["digests"] if name.endswith("eval_samples.parquet")]) >= 6
+    assert shared["digests"] == alone["digests"]
+
+
+def test_a_student_too_large_for_workers_is_left_to_threads(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its gradients would fill the memory. The number of workers is no matter: bits hang on it."""
+    from zppo_core import models
+    from zppo_core.config import load
+
+    student, _ = models.load("nano:student", torch.float32)
+    weights = sum(p.numel() * p.element_size() for p in student.parameters()) / 1e6
+    just, under = math.ceil(16 * weights), math.floor(16 * weights)
+    for workers in (1, 2, 9):
+        sets = [f"compute.workers={workers}"]
+        enough = load("nano", [*sets, f"compute.memory_mb={just}"])
+        assert sharing.fitting(enough, student) == enough
+        assert capsys.readouterr().out == ""
+        short = load("nano", [*sets, f"compute.memory_mb={under}"])
+        assert sharing.fitting(short, student).compute.workers == 0
+        assert f"workers: none for weights of {weights:.0f} MB" in capsys.readouterr().out

@@ -29,7 +29,7 @@ SMALL = [
     "compute.threads=1",
 ]
 PHASES = {"plain": 2.0, "teacher": 0.5, "reformulate": 0.5, "augmented": 1.0, "update": 3.0}
-RATES = Rates("a trial", 1.0, 4.0, 1.0, 2.0, 0.01, 0.5, 0.7, PHASES, 0.02)
+RATES = Rates("a trial", 1.0, 4.0, 1.5, 1.0, 2.0, 0.01, 0.5, 0.7, PHASES, 0.02)
 
 
 def nano(*settings: str) -> Config:
@@ -48,6 +48,7 @@ def test_more_steps_take_longer_and_more_workers_do_not(steps: int, workers: int
 def test_the_forecast_of_make_run_is_what_its_parts_add_up_to() -> None:
     stages = forecast(nano(), RATES, 2).stages
     assert stages["epoch"] == 2 * 4.5 + 40 * 7.0  # two tasks of 20 steps
+    assert stages["prepare_data"] == 1.5 + 2.0  # no model is opened
     assert stages["cache_teacher"] == pytest.approx(4.0 + 0.5 + 1920 * 0.01)
     answers = 6 * (0.7 + 300 * 3 * 0.02)
     assert stages["evaluate"] == pytest.approx((2 * 4.0 + answers) / 2)
@@ -68,10 +69,18 @@ def test_a_method_takes_the_phases_that_it_has() -> None:
     assert of["grpo"] == pytest.approx(2.0 / 1.25 + 3.0 / 1.5)
 
 
+def test_a_stage_that_asks_no_teacher_opens_no_model() -> None:
+    for settings in (["run.method=grpo"], ["teacher.prefill=0.0"]):
+        assert forecast(nano(*settings), RATES, 2).stages["cache_teacher"] == 1.5
+
+
 def test_a_sweep_draws_and_scores_the_base_once() -> None:
     one, two = (sweep_forecast([nano()] * n, RATES) for n in (1, 2))
     alone = forecast(nano(), RATES, 1).seconds
     assert one < two < one + alone
+    later = forecast(nano(), RATES, 1, shared=True).stages
+    assert later["cache_teacher"] == 4.0 + 0.5  # every draw is found
+    assert later["evaluate"] == pytest.approx(2 * 4.0 + 6 * (0.35 + 300 * 0.02))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -159,3 +160,11 @@ def test_the_lists_of_the_project_are_well_formed(ours) -> None:
         assert (ours.ROOT / m.file).is_file()
         for test in m.tests:
             assert (ours.ROOT / test.partition("::")[0]).is_file()
+
+
+def test_every_wrong_change_of_ours_still_has_its_text() -> None:
+    """A change whose text is gone is not tried, and nobody would know."""
+    done = subprocess.run(
+        [sys.executable, str(PLACE), "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

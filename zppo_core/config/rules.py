@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from zppo_core.config.methods import find_method
-from zppo_core.config.schema import Config
+from zppo_core.config.schema import Config, workers_asked
 from zppo_core.data.layouts import parse_format
 from zppo_core.errors import UserError
 from zppo_core.extensions import is_outside
@@ -70,13 +70,9 @@ def validate(c: Config) -> None:
             "update old: leave compute.staleness 0",
         ),
         (
-            c.compute.workers == 0 or c.compute.threads < 2,
-            "compute.workers have one thread each: leave compute.threads 0",
-        ),
-        (
-            c.compute.workers == 0
-            or (c.compute.device == "cpu" and c.compute.update_processes < 2 and not c.compute.ray),
-            "compute.workers share a CPU's work in a run without Ray: leave it 0",
+            workers_asked(c) == 0 or c.compute.threads < 2,
+            "compute.workers have one thread each: leave compute.threads 0, or set "
+            "compute.workers=0",
         ),
         (
             c.compute.update_hosts == 1 or c.compute.ray != "",

@@ -260,8 +260,8 @@ class ComputeConfig:
     cpus: Count = 64
     memory_mb: Count = 1_000_000
     threads: Whole = 0  # torch threads; 0: as many as there are cores
-    # processes of one thread that share rollouts and update on a CPU; any number from 1 on gives
-    # the same weights, 1 being the step's own. 0: the step's own process with its threads
+    # processes of one thread that share rollouts and update on a CPU without Ray; any number from 1
+    # on gives the same weights, 1 being the step's own. 0: the step's own process with its threads
     workers: Annotated[Int, Field(ge=0, le=256)] = 0
     # seconds that an engine may give nothing back before the step ends; 0: any time. An endpoint's
     # own retries take three hours at most
@@ -295,6 +295,13 @@ class Config:
     def to_json(self) -> str:
         """Canonical JSON: the run's artifact and its row in the database."""
         return json.dumps(self.to_dict(), sort_keys=True)
+
+
+def workers_asked(config: Config) -> int:
+    """The `compute.workers` of a run whose one process works on a CPU; 0 for any other."""
+    c = config.compute
+    alone = c.update_processes < 2 and c.update_hosts == 1 and not (c.offload or c.ray)
+    return c.workers if c.device == "cpu" and alone else 0
 
 
 def method_of(config: Config) -> Method:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from zppo_core.config import Config
+from zppo_core.config.schema import workers_asked
 from zppo_core.engines.base import BaseEngine, EngineKind
 from zppo_core.engines.sampling import Penalties, RowStreams, draw, processed
 from zppo_core.models.collate import left_pad
@@ -347,7 +348,7 @@ class HfKind(EngineKind):
 
 def for_workers(config: Config, evaluating: bool) -> bool:
     """Whether calls are cut for workers; evaluation is in parts already."""
-    return config.compute.workers > 0 and not evaluating
+    return workers_asked(config) > 0 and not evaluating
 
 
 KIND = HfKind()

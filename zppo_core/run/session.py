@@ -16,7 +16,7 @@ from zppo_core.algorithm.step_types import Roles, RolloutState
 from zppo_core.cluster.connect import prepare
 from zppo_core.cluster.layout import overlaps, workers_of
 from zppo_core.config import Config
-from zppo_core.config.schema import method_of
+from zppo_core.config.schema import method_of, workers_asked
 from zppo_core.data.corpus import ListCorpus
 from zppo_core.engines.base import ForwardingEngine
 from zppo_core.engines.factory import Teacher, student_engine, teachers
@@ -33,7 +33,7 @@ from zppo_core.rewards.grader import Grader
 from zppo_core.rewards.grading import RuleGrading
 from zppo_core.rewards.judge import Judge
 from zppo_core.run.corpus import build_corpus
-from zppo_core.run.sharing import share_out
+from zppo_core.run.sharing import fitting, share_out
 from zppo_core.store.objects import ObjectStore
 from zppo_core.store.teacher_cache import Memo, TeacherCache
 from zppo_core.types import Completion, Prompt
@@ -277,13 +277,14 @@ def _session(
 ) -> Session:
     import torch
 
-    set_threads(config, alone=config.compute.workers == 0)
     dtype = getattr(torch, config.student.dtype)
     method = method_of(config)
     # beside engines with models of their own and ranks that train, this process keeps a copy
     apart = cluster is not None and bool(cluster.engines)
     device = "cpu" if apart else config.compute.device
     student, renderer = models.load(config.student.model, dtype, device)
+    config = fitting(config, student)
+    set_threads(config, alone=workers_asked(config) == 0)
     near = method.objective.teacher_weights and cluster is None
     clock, templates = Clock(), Templates(config.data.prompts)
     corpus = build_corpus(config)

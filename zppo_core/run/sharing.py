@@ -6,29 +6,50 @@ import contextlib
 import ctypes
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from zppo_core.config import Config
+from zppo_core.config.schema import workers_asked
+from zppo_core.engines.base import kind_of
 from zppo_core.engines.hf import HfEngine
 from zppo_core.errors import UserError
 from zppo_core.processes.crew import Crew, NoCrewError, Task
 from zppo_core.protocols import Engine
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from zppo_core.training.updater import Trainer
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt
 KEPT = 1 << 30  # bytes: the system clears every page that is given back and asked for again
+GRADIENTS, PART = 4, 0.25  # of two workers, and the part of `compute.memory_mb` that they may take
+
+
+def fitting(config: Config, student: PreTrainedModel) -> Config:
+    """The configuration without workers where the student is too large for their gradients.
+
+    That hangs on the model and on `compute.memory_mb`, and not on the number of workers.
+    """
+    if workers_asked(config) == 0:
+        return config
+    weights = sum(p.numel() * p.element_size() for p in student.parameters())
+    if GRADIENTS * weights <= PART * config.compute.memory_mb * 1e6:
+        return config
+    print(
+        f"workers: none for weights of {weights / 1e6:.0f} MB, threads do the work; gradients of "
+        f"workers may take a quarter of compute.memory_mb={config.compute.memory_mb}",
+        flush=True,
+    )
+    return replace(config, compute=replace(config.compute, workers=0))
 
 
 def crew_size(config: Config) -> tuple[int, str]:
     """How many workers share the work of a run without Ray, and why; 1: this process alone."""
-    c = config.compute
-    if c.device != "cpu":
-        return 1, "a GPU does the work"
     if sys.platform != "linux":
         return 1, "only on Linux can a process with a model be forked"
-    return max(c.workers, 1), "compute.workers"
+    return max(workers_asked(config), 1), "compute.workers"
 
 
 def share_out(config: Config, trainer: Trainer, engines: Sequence[Engine]) -> Crew | None:
@@ -59,6 +80,16 @@ def share_out(config: Config, trainer: Trainer, engines: Sequence[Engine]) -> Cr
     trainer.runner = CrewRunner(trainer, crew, places)
     print(f"workers: {count} processes of one thread ({why})", flush=True)
     return crew
+
+
+def crew_for(config: Config, tasks: Mapping[str, Task]) -> Crew | None:
+    """As many workers as share the rollouts, for work that loads models of its own; None: alone."""
+    count, _ = crew_size(config)
+    if count == 1 or not kind_of(config).in_process:
+        return None
+    with contextlib.suppress(NoCrewError):
+        return Crew(count, tasks, one_thread)
+    return None
 
 
 def one_thread() -> None:
