@@ -82,8 +82,8 @@ def connect(config: Config, workers: Workers) -> bool:
         ray.init(address or "local", **options)
     except (ConnectionError, RuntimeError, OSError, ValueError) as error:
         raise UserError(_why(address, error)) from None
-    for ours in ("Zero-copy tensor serialization is enabled", "The given NumPy array is not wri"):
-        warnings.filterwarnings("ignore", ours)  # nobody writes to what lies in the store
+    for words in ("Zero-copy tensor serialization is enabled", "The given NumPy array is not wri"):
+        warnings.filterwarnings("ignore", words)  # nobody writes to what lies in the store
     return not address
 
 
