@@ -10,8 +10,10 @@ from zppo_core import models
 from zppo_core.config import Config
 from zppo_core.engines.base import KINDS, ForwardingEngine, find_kind
 from zppo_core.engines.openai import OpenAIEngine
+from zppo_core.engines.watched import WatchedEngine
 from zppo_core.errors import UserError
 from zppo_core.extensions import is_outside
+from zppo_core.processes.watchdog import Watchdog
 from zppo_core.protocols import Engine, Finished, Progress, Sampling
 from zppo_core.types import Completion, Prompt
 
@@ -25,11 +27,16 @@ class LazyEngine(ForwardingEngine):
     def __init__(self, open_it: Callable[[], Engine]) -> None:
         self._open = open_it
         self._engine: Engine | None = None
+        self._watched: tuple[Watchdog, str] | None = None
+
+    def watch(self, watchdog: Watchdog, role: str) -> None:
+        """Have the engine's silence noticed from here on; opening it may take its time."""
+        self._watched = watchdog, role
 
     def _inner(self) -> Engine:
         if self._engine is None:
             self._engine = self._open()
-        return self._engine
+        return WatchedEngine(self._engine, *self._watched) if self._watched else self._engine
 
     def generate(
         self,

@@ -15,10 +15,12 @@ from urllib.parse import quote, unquote
 
 from eval import harness, suite
 from eval.benchmark import Benchmark
+from eval.engines import LazyEngine
 from eval.harness import Part, SampleRow, ScoredPart, ScoreRow
 from eval.models import EvalModel, eval_models, evaluator_of
 from eval.protocol import EvalSample, Evaluator
 from zppo_core.models.threads import set_threads
+from zppo_core.processes.watchdog import HUNG, Watchdog
 from zppo_core.records.schema import decode, encode
 from zppo_core.run.changes import began_with, changes, settings_at
 from zppo_core.run.heartbeat import Heartbeat
@@ -118,17 +120,23 @@ def run_share(
         for item in share
     ]
     roles = []
-    try:
-        for model in models:
-            roles.append(model.role)
-            try:
-                for store in stores:
-                    print(line(store.scores(model)), flush=True)
-            finally:
-                model.close()
-    finally:
-        if evaluator.judge is not None:
-            evaluator.judge.engine.close()
+    judge = None if evaluator.judge is None else evaluator.judge.engine
+    with Watchdog(run.config.compute.patience, HUNG) as watchdog:
+        if isinstance(judge, LazyEngine):
+            judge.watch(watchdog, "judge")
+        try:
+            for model in models:
+                roles.append(model.role)
+                if model.engine is not judge:
+                    model.engine.watch(watchdog, model.role)
+                try:
+                    for store in stores:
+                        print(line(store.scores(model)), flush=True)
+                finally:
+                    model.close()
+        finally:
+            if judge is not None:
+                judge.close()
     rows: list[ScoreRow] = []
     # answers are read again: those of a whole suite would not fit in memory
     for item, store in zip(share, stores, strict=True):

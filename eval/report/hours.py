@@ -137,8 +137,8 @@ def calibrated(config: Config) -> Rates:
     with open_database(str(path)) as connection:
         rates = rates_of(connection, key)
     # a stage's seconds begin with its process
-    there = {"start": times.outside, "bare": times.outside, "card": times.card}
-    return replace(rates, how=f"run {key}", task=times.task, **there)
+    rates = replace(rates, how=f"run {key}", task=times.task, card=times.card)
+    return replace(rates, start=times.outside, bare=times.outside)
 
 
 def like(connection: duckdb.DuckDBPyConnection, config: Config) -> str:

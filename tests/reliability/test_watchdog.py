@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from whole_run import opened, trained
 
+from eval import scores
+from eval.engines import LazyEngine
 from zppo_core.engines.hf import HfEngine
 from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.errors import UserError
@@ -142,3 +144,36 @@ def test_a_run_whose_engine_hangs_goes_on_and_ends_bit_for_bit_the_same(
         assert found.step == 2
         weights.append(found.read("student/model.safetensors"))
     assert weights[0] == weights[1]
+
+
+def test_an_engine_that_hangs_in_an_evaluation_ends_it_in_one_line_and_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"evaluation.suite": "nano_text,nano_rows", "evaluation.limit": 2}
+    run = opened(tmp_path, LEARNING | small | {"compute.patience": 6})
+    trained(run)
+    (share,) = [[item for part in scores.plan(run) for item in part]]
+    generate, calls = HfEngine.generate, []
+
+    def hanging(self, *given, **named):
+        calls.append(1)
+        if len(calls) == 2:
+            time.sleep(600)
+        return generate(self, *given, **named)
+
+    monkeypatch.setattr(HfEngine, "generate", hanging)
+    with pytest.raises(UserError, match=r"^the base's engine .* compute\.patience") as fault:
+        scores.evaluate(run, share, alone=False)
+    assert len(str(fault.value).splitlines()) == 1
+    rows = scores.evaluate(run, share, alone=False)
+    assert len(calls) == 2 + 1  # what was scored before stands; the student learned nothing
+    assert [row["benchmark"] for row in rows].count("nano_rows") == 2  # base and student
+
+
+def test_a_judge_that_hangs_is_named_too() -> None:
+    lazy = LazyEngine(lambda: Hanging(lambda prompt, member: "x", "theirs"))
+    asked = [Prompt("these hang")], Sampling(n=1, max_tokens=8), [0]
+    with Watchdog(1.0, "mend it") as watchdog:
+        lazy.watch(watchdog, "judge")
+        with pytest.raises(UserError, match=r"^the judge's engine theirs, asked 1 prompts, "):
+            lazy.generate(*asked)

@@ -48,6 +48,11 @@ def gpu_check(monkeypatch):
     return importlib.import_module("gpu_check")
 
 
+@pytest.fixture
+def gpu_update(gpu_check):
+    return importlib.import_module("gpu_update")
+
+
 def run(gpu_check, folder, *arguments):
     status = gpu_check.main([*TINY, "--out", str(folder), *arguments])
     return status, json.loads((folder / "gpu_check.jsonl").read_text())
@@ -105,14 +110,16 @@ def test_ways_of_running_passes_agree_and_say_where_their_time_goes(gpu_check, t
     assert all(row["vision s"] > 0 for row in result["tables"]["pictures"])
 
 
-def test_a_wrong_log_probability_fails_the_check(gpu_check, monkeypatch, tmp_path) -> None:
-    real = gpu_check.Trainer.score
+def test_a_wrong_log_probability_fails_the_check(
+    gpu_check, gpu_update, monkeypatch, tmp_path
+) -> None:
+    real = gpu_update.Trainer.score
 
     def off(trainer, groups):
         gap = 0.2 if trainer.mode == "padded" else 0.0
         return [tuple(s + gap for s in g) for g in real(trainer, groups)]
 
-    monkeypatch.setattr(gpu_check.Trainer, "score", off)
+    monkeypatch.setattr(gpu_update.Trainer, "score", off)
     status, result = run(gpu_check, tmp_path, "--sections", "update")
     assert status == 1
     assert not result["tables"]["update"][1]["holds"]
@@ -149,16 +156,16 @@ def test_what_the_time_does_not_allow_is_named(gpu_check, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("name", "rank", "fits"), [("0.8B", 0, 80), ("2B", 0, 80), ("4B", 0, 140), ("4B", 16, 40)]
 )
-def test_what_an_update_needs_is_told_beforehand(gpu_check, name, rank, fits) -> None:
+def test_what_an_update_needs_is_told_beforehand(gpu_update, name, rank, fits) -> None:
     full = memory.Passes(16_384, 0 if rank else 16_384)
-    assert gpu_check.needed_gib(name, full, rank) < fits
-    assert gpu_check.needed_gib("9B", full) > 140
+    assert gpu_update.needed_gib(name, full, rank) < fits
+    assert gpu_update.needed_gib("9B", full) > 140
 
 
-def test_more_memory_than_estimated_fails_the_check(gpu_check) -> None:
+def test_more_memory_than_estimated_fails_the_check(gpu_update) -> None:
     row = {"peak GiB": 31.0, "estimate GiB": 32.0}
-    assert gpu_check.holds(row)
-    assert not gpu_check.holds({**row, "peak GiB": 33.0})
+    assert gpu_update.holds(row)
+    assert not gpu_update.holds({**row, "peak GiB": 33.0})
 
 
 @pytest.mark.parametrize("name", ["0.8B", "2B", "4B", "9B"])

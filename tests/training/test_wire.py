@@ -8,7 +8,6 @@ import pytest
 import torch
 import world
 
-from zppo_core.cluster.parcels import Weights, as_arrays, packed, size_of, unpacked
 from zppo_core.training.rank_plan import shares
 
 FIELDS = ("token_ids_T", "mask_T", "weights_T", "sampler_logp_T", "old_logp_T")
@@ -40,8 +39,8 @@ def test_shares_arrive_with_every_field_and_pictures_as_they_are_encoded(known: 
         groups = [replace(g, prompt=replace(g.prompt, images=())) for g in groups]
     pictures = 0
     for share in shares(groups, 2, 100, "shared_prefix", False):
-        letter = pickle.dumps(packed(share))
-        arrived = unpacked(pickle.loads(letter), world.renderer())
+        letter = pickle.dumps(share.without_pixels())
+        arrived = pickle.loads(letter).with_pixels(world.renderer().pixels)
         assert (arrived.lengths, arrived.tokens) == (share.lengths, share.tokens)
         assert len(arrived.turns) == len(share.turns)
         for mine, theirs in zip(share.turns, arrived.turns, strict=True):
@@ -68,9 +67,9 @@ def test_shares_arrive_with_every_field_and_pictures_as_they_are_encoded(known: 
 
 def test_a_rank_is_sent_its_own_groups_and_no_pixels() -> None:
     groups = sent()
-    whole = sum(size_of(share) for share in shares(groups, 1, 10_000, "shared_prefix", False))
-    plans = [packed(share) for share in shares(groups, 2, 10_000, "shared_prefix", False)]
-    assert sum(map(size_of, plans)) < 0.2 * whole
+    whole = sum(share.nbytes for share in shares(groups, 1, 10_000, "shared_prefix", False))
+    plans = [s.without_pixels() for s in shares(groups, 2, 10_000, "shared_prefix", False)]
+    assert sum(plan.nbytes for plan in plans) < 0.2 * whole
     mine = [{g.uid for turn in plan.turns if not turn.idle for g in turn.parts} for plan in plans]
     assert not mine[0] & mine[1]
     assert all(p.prompt.pixel_values is None for plan in plans for t in plan.turns for p in t.parts)
@@ -79,17 +78,7 @@ def test_a_rank_is_sent_its_own_groups_and_no_pixels() -> None:
 def test_pieces_of_a_group_share_its_prompt_on_both_sides() -> None:
     groups = [replace(sent()[2])]
     (share,) = shares(groups, 1, 60, "shared_prefix", False)
-    arrived = unpacked(pickle.loads(pickle.dumps(packed(share))), world.renderer())
+    letter = pickle.dumps(share.without_pixels())
+    arrived = pickle.loads(letter).with_pixels(world.renderer().pixels)
     assert len(arrived.turns) > 1
     assert len({id(part.prompt) for turn in arrived.turns for part in turn.parts}) == 1
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64])
-def test_weights_arrive_bit_for_bit_in_their_types(dtype: torch.dtype) -> None:
-    given = {"a": torch.randn(3, 5).to(dtype), "b": torch.tensor(7.0).to(dtype)}
-    given["none"] = torch.zeros(0, 4, dtype=dtype)
-    taken = Weights(pickle.loads(pickle.dumps(as_arrays(given))))
-    assert list(taken) == list(given)
-    for name, tensor in given.items():
-        assert taken[name].dtype == dtype
-        assert torch.equal(taken[name], tensor)

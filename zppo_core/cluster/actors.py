@@ -13,6 +13,7 @@ import ray
 from ray.exceptions import ObjectStoreFullError, OutOfDiskError, RayActorError, RayError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from zppo_core.cluster.connect import TENSORS
 from zppo_core.cluster.head import head_address, last_error, of_head, unanswered
 from zppo_core.cluster.layout import Place
 from zppo_core.errors import UserError
@@ -45,7 +46,7 @@ def start(
     A bundle of the group is a place with GPUs, or on CPUs a node. `told` are variables of the
     actor's environment. It shares the place's GPUs with who else is there.
     """
-    variables = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **told}
+    variables = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **TENSORS, **told}
     remote_kind: Any = ray.remote(kind)
     handle = remote_kind.options(
         num_cpus=0,

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import secrets
 import socket
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ ANSWER = 5.0  # seconds until a cluster's head must have answered
 FREE = 60.0  # seconds until the nodes that are there must be free
 STORE = 2 << 30  # bytes that a local Ray without GPUs may keep for objects
 TOKEN = "RAY_AUTH_TOKEN"
+# tensors lie in Ray's store as they are, and who reads one looks at it there
+TENSORS = {"RAY_ENABLE_ZERO_COPY_TORCH_TENSORS": "1"}
 # a token for every call; nothing is sent to Ray's makers; seconds to find that nobody lets us in
 SETTINGS = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_NUM_REDIS_GET_RETRIES": "3",
+    **TENSORS,
 }
 # what binds all of Ray's sockets to 127.0.0.1, on every system; else they are on all addresses
 LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -78,6 +82,8 @@ def connect(config: Config, workers: Workers) -> bool:
         ray.init(address or "local", **options)
     except (ConnectionError, RuntimeError, OSError, ValueError) as error:
         raise UserError(_why(address, error)) from None
+    for words in ("Zero-copy tensor serialization is enabled", "The given NumPy array is not wri"):
+        warnings.filterwarnings("ignore", words)  # nobody writes to what lies in the store
     return not address
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import UserDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from queue import SimpleQueue
-from threading import Thread
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -15,7 +15,6 @@ from ray.exceptions import RayError
 from zppo_core import models
 from zppo_core.cluster.actors import Actor, answers, told
 from zppo_core.cluster.layout import Place
-from zppo_core.cluster.parcels import Arrays, Weights, as_arrays
 from zppo_core.config import Config
 from zppo_core.engines.base import StreamingEngine, kind_of
 from zppo_core.engines.factory import Teacher, student_engine, teachers
@@ -30,7 +29,11 @@ if TYPE_CHECKING:
 
 
 STUDENT = "student"
-Step = tuple[int, int] | list[Finished]  # prompts finished, of how many; or what is finished
+
+
+def plain(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights for Ray's store, which copies those of a GPU and knows no parameters."""
+    return {name: weight.detach().cpu() for name, weight in weights.items()}
 
 
 @dataclass(frozen=True)
@@ -44,16 +47,16 @@ class About:
     joins: bool = False
 
 
-class StagedWeights(Weights):
+class StagedWeights(UserDict[str, "torch.Tensor"]):
     """Weights in the stores of several nodes, `refs` by node; read here from the first."""
 
     def __init__(self, refs: Sequence[Any], nbytes: int) -> None:
         self.refs, self.nbytes = list(refs), nbytes
 
-    @property
-    def arrays(self) -> Arrays:  # type: ignore[override]
-        held: Arrays = ray.get(self.refs[0])
-        return held
+    @cached_property
+    def data(self) -> dict[str, torch.Tensor]:  # type: ignore[override]
+        tensors: dict[str, torch.Tensor] = ray.get(self.refs[0])
+        return tensors
 
 
 class EngineHost:
@@ -93,30 +96,13 @@ class EngineHost:
 
     def stream(
         self, role: str, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
-    ) -> Iterator[Step]:
-        """How far it is and what is finished, as it goes on."""
-        heard: SimpleQueue[Step | BaseException | None] = SimpleQueue()
+    ) -> Iterator[list[Finished]]:
+        """What is finished, as it goes on."""
+        yield from self.engines[role].stream(prompts, sampling, seeds)
 
-        def hear(finished: int, total: int) -> None:
-            heard.put((finished, total))
-
-        def work() -> None:
-            try:
-                for together in self.engines[role].stream(prompts, sampling, seeds, hear):
-                    heard.put(together)
-                heard.put(None)
-            except BaseException as error:  # raised below, where it is waited for
-                heard.put(error)
-
-        Thread(target=work, daemon=True).start()
-        while (step := heard.get()) is not None:
-            if isinstance(step, BaseException):
-                raise step
-            yield step
-
-    def load_weights(self, role: str, arrays: Arrays, version: int) -> None:
+    def load_weights(self, role: str, weights: dict[str, torch.Tensor], version: int) -> None:
         """Take weights that lie in this node's store."""
-        self.engines[role].load_weights(Weights(arrays), version)
+        self.engines[role].load_weights(weights, version)
 
     def sleep(self, role: str, replaced: bool) -> None:
         """Leave the GPU to the ranks."""
@@ -155,14 +141,14 @@ class ActorEngine(StreamingEngine):
         if not prompts:
             return
         asked = self.role, list(prompts), sampling, list(seeds)
-        steps = self.actor.ask("stream", *asked, num_returns="streaming")
+        finished = 0
         try:
-            for ref in steps:
-                step: Step = ray.get(ref)
-                if isinstance(step, list):
-                    yield step
-                elif progress is not None:
-                    progress(*step)
+            for ref in self.actor.ask("stream", *asked, num_returns="streaming"):
+                together: list[Finished] = ray.get(ref)
+                finished += len(together)
+                if progress is not None:
+                    progress(finished, len(prompts))
+                yield together
         except RayError as error:
             raise told(self.actor, error)[1] from None
 
@@ -173,7 +159,7 @@ class ActorEngine(StreamingEngine):
         if isinstance(weights, StagedWeights):
             ref = weights.refs[self.actor.node]
         else:
-            ref = ray.put(as_arrays(weights))
+            ref = ray.put(plain(weights))
         answers([self.actor], [self.actor.ask("load_weights", self.role, ref, version)])
         self.version = version
 

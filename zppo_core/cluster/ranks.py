@@ -13,7 +13,6 @@ import numpy as np
 
 from zppo_core import models
 from zppo_core.algorithm.train_groups import UpdateMetrics
-from zppo_core.cluster.parcels import Arrays, Weights, as_arrays, unpacked
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.models import lora
 from zppo_core.processes.startup import hurry
@@ -23,7 +22,11 @@ from zppo_core.training.rank_plan import Share
 from zppo_core.training.sharded_state import state_part, take_up, whole_weights
 
 if TYPE_CHECKING:
+    import torch
+
     from zppo_core.models.renderer import Renderer
+
+Tensors = dict[str, "torch.Tensor"]
 
 
 @dataclass(frozen=True)
@@ -103,12 +106,12 @@ class Rank:
 
     def score(self, share: Share) -> list[tuple[np.ndarray, ...]] | None:
         """Log-probabilities of all groups, of the first rank."""
-        scores = self.trainer.score_share(unpacked(share, self.renderer))
+        scores = self.trainer.score_share(share.with_pixels(self.renderer.pixels))
         return scores if self.trainer.rank == 0 else None
 
     def update(self, share: Share, tokens: int | None) -> UpdateMetrics:
         """One step of all ranks."""
-        return self.trainer.update_share(unpacked(share, self.renderer), tokens)
+        return self.trainer.update_share(share.with_pixels(self.renderer.pixels), tokens)
 
     def weights(self, keep: bool, merged: bool) -> list[tuple[Any, int]]:
         """Put the student's parameters, gathered from all ranks, into the node's store.
@@ -126,10 +129,9 @@ class Rank:
             return []
         if trainer.low_rank and merged:
             student = lora.merge(student, lora.scaling(trainer.model))
-        arrays = as_arrays(student)
-        return [(ray.put(arrays), sum(flat.nbytes for _, _, flat in arrays.values()))]
+        return [(ray.put(student), sum(tensor.nbytes for tensor in student.values()))]
 
-    def save(self, folder: str, part: int, parts: int) -> tuple[str, Arrays]:
+    def save(self, folder: str, part: int, parts: int) -> tuple[str, Tensors]:
         """Write this rank's part of the optimizer's state: `optimizer-<part>-of-<parts>`.
 
         Every name is gathered by all ranks and kept by one, so none holds more than its part. An
@@ -140,11 +142,11 @@ class Rank:
         name = f"optimizer-{part + 1}-of-{parts}.safetensors"
         tensors = state_part(self.trainer, part, parts)
         if not folder:
-            return name, as_arrays(tensors)
+            return name, tensors
         with writing(f"what rank {self.trainer.rank} of the update keeps", folder):
             save_file(tensors, Path(folder) / name)
         return name, {}
 
-    def load(self, student: Arrays | None, state: Arrays | None) -> None:
+    def load(self, student: Tensors, state: Tensors) -> None:
         """Take up weights and optimizer state, which rank 0 alone is given, name by name."""
-        take_up(self.trainer, Weights(student or {}), Weights(state or {}))
+        take_up(self.trainer, student, state)

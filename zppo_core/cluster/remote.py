@@ -19,8 +19,7 @@ from safetensors.torch import save_file
 from zppo_core.algorithm.train_groups import NO_UPDATE, TrainGroup, UpdateMetrics
 from zppo_core.cluster.actors import answers
 from zppo_core.cluster.cluster import Cluster
-from zppo_core.cluster.engines import StagedWeights
-from zppo_core.cluster.parcels import Weights, as_arrays, packed, size_of
+from zppo_core.cluster.engines import StagedWeights, plain
 from zppo_core.cluster.ranks import Spec
 from zppo_core.config import LossConfig, OptimizerConfig, TrainerConfig
 from zppo_core.models import lora
@@ -77,10 +76,10 @@ class RemoteTrainer:
             self.cluster.workers.offload,
         )
         calls = []
-        for rank, plan in zip(self.ranks, plans, strict=True):
-            parcel = packed(plan)
-            self.sent += size_of(parcel)
-            calls.append(rank.ask(method, parcel, *more))
+        for rank, share in zip(self.ranks, plans, strict=True):
+            bare = share.without_pixels()
+            self.sent += bare.nbytes
+            calls.append(rank.ask(method, bare, *more))
         return answers(self.ranks, calls)[0]
 
     def score(self, groups: Sequence[TrainGroup]) -> list[tuple[np.ndarray, ...]]:
@@ -118,7 +117,7 @@ class RemoteTrainer:
         named = dict(self.model.named_parameters())
         ((ref, _),) = self._staged(merged=False, first=True)
         with torch.no_grad():
-            for name, value in Weights(ray.get(ref)).items():
+            for name, value in ray.get(ref).items():
                 named[name].copy_(value)
         self._stale = False
 
@@ -131,17 +130,17 @@ class RemoteTrainer:
             r.ask("save", str(folder) if is_near else "", i, count)
             for i, (r, is_near) in enumerate(zip(self.ranks, near, strict=True))
         ]
-        for name, arrays in answers(self.ranks, calls):
-            if arrays:
-                save_file({n: t.clone() for n, t in Weights(arrays).items()}, folder / name)
+        for name, tensors in answers(self.ranks, calls):
+            if tensors:
+                save_file(tensors, folder / name)
         write_settings(folder, adamw([torch.zeros(1)], self.settings))
 
     def read_state(self, checkpoint: Checkpoint) -> None:
         """See `Trainer.read_state`: of any number of processes, one included."""
         learning = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
-        parcel = ray.put(as_arrays(learning)), ray.put(as_arrays(read_tensors(checkpoint)))
+        given = ray.put(plain(learning)), ray.put(read_tensors(checkpoint))
         first, *others = self.ranks
-        calls = [first.ask("load", *parcel), *(r.ask("load", None, None) for r in others)]
+        calls = [first.ask("load", *given), *(r.ask("load", {}, {}) for r in others)]
         answers(self.ranks, calls)
         self._stale = True
 

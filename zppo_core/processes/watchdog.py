@@ -14,6 +14,9 @@ from typing import Any
 
 from zppo_core.errors import UserError, complain
 
+HUNG = (
+    "look at the engine's log and at the GPU, then `resume`; compute.patience is how long is waited"
+)
 ALARM = signal.SIGUSR1  # raises the error in the main thread
 GRACE = 60.0  # seconds that the main thread has to end by it; code in C may never look
 

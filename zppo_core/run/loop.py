@@ -13,7 +13,7 @@ from zppo_core.algorithm.step_types import StepResult
 from zppo_core.algorithm.student_update import NotFiniteError
 from zppo_core.config.schema import method_of
 from zppo_core.errors import UserError
-from zppo_core.processes.watchdog import Watchdog
+from zppo_core.processes.watchdog import HUNG, Watchdog
 from zppo_core.records.codecs import AsksCodec, GroupsCodec, TeacherCodec
 from zppo_core.records.context import RecordContext
 from zppo_core.records.phases import Codec, PhaseJournal, PhaseRecorder, step_unit
@@ -30,9 +30,6 @@ from zppo_core.run.trackers import Trackers
 from zppo_core.store.checkpoint import latest_checkpoint
 from zppo_core.store.lock import RunLock
 
-HUNG = (
-    "look at the engine's log and at the GPU, then `resume`; compute.patience is how long is waited"
-)
 After = Callable[[int, str], None]  # told of each commit: (rollout step, phase)
 Listening = Callable[[Session], Listener]
 

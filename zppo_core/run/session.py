@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -20,7 +20,7 @@ from zppo_core.config.schema import method_of, workers_asked
 from zppo_core.data.corpus import ListCorpus
 from zppo_core.engines.base import ForwardingEngine
 from zppo_core.engines.factory import Teacher, student_engine, teachers
-from zppo_core.errors import shown
+from zppo_core.engines.watched import WatchedEngine
 from zppo_core.models import lora
 from zppo_core.models.threads import set_threads
 from zppo_core.processes.crew import Crew
@@ -64,7 +64,9 @@ class TimedEngine(ForwardingEngine):
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def _inner(self) -> Engine:
-        return self.inner
+        if self.watchdog is None:
+            return self.inner
+        return WatchedEngine(self.inner, self.watchdog, self.role)
 
     def generate(
         self,
@@ -73,12 +75,9 @@ class TimedEngine(ForwardingEngine):
         seeds: Sequence[int],
         progress: Progress | None = None,
     ) -> list[tuple[Completion, ...]]:
-        with (
-            self._alone(),
-            self.clock.model(self.role),
-            self._watched(prompts) as sign,
-        ):
-            return self.inner.generate(prompts, sampling, seeds, signing(sign, progress))
+        """See `zppo_core.protocols.Engine`."""
+        with self._alone(), self.clock.model(self.role):
+            return self._inner().generate(prompts, sampling, seeds, progress)
 
     def stream(
         self,
@@ -89,39 +88,10 @@ class TimedEngine(ForwardingEngine):
     ) -> Iterator[list[Finished]]:
         """See `zppo_core.protocols.Engine`."""
         with self._alone(), self.clock.model(self.role):
-            sign: list[Callable[[], None]] = []  # of the wait for the next groups
-            told = signing(lambda: sign[-1](), progress)
-            groups = self.inner.stream(prompts, sampling, seeds, told)
-            with closing(groups) if isinstance(groups, Generator) else nullcontext():
-                while True:
-                    with self._watched(prompts) as alive:
-                        sign[:] = [alive]
-                        finished = next(groups, None)
-                    if finished is None:
-                        return
-                    yield finished
-
-    def _watched(self, prompts: Sequence[Prompt]) -> AbstractContextManager[Callable[[], None]]:
-        """Who is waited for, by its name and the last of its prompts."""
-        if self.watchdog is None:
-            return nullcontext(lambda: None)
-        last = shown(prompts[-1].text) if prompts else "none"
-        asked = f"the {self.role}'s engine {self.name}, asked {len(prompts)} prompts, last {last}"
-        return self.watchdog.over(asked)
+            yield from self._inner().stream(prompts, sampling, seeds, progress)
 
     def _alone(self) -> AbstractContextManager[object]:
         return nullcontext() if self.joins else self.lock
-
-
-def signing(sign: Callable[[], None], progress: Progress | None) -> Progress:
-    """Progress that is a sign of life too."""
-
-    def report(done: int, total: int) -> None:
-        sign()
-        if progress is not None:
-            progress(done, total)
-
-    return report
 
 
 @dataclass(frozen=True)

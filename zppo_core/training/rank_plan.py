@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from zppo_core.algorithm.train_groups import TrainGroup
 from zppo_core.training.balance import balanced
 from zppo_core.training.batching import Batch, Piece, micro_batches
 from zppo_core.types import EncodedPrompt
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,54 @@ class Share:
     turns: list[Round]
     lengths: list[list[int]]
     tokens: int
+
+    def without_pixels(self) -> Share:
+        """The share as it travels: what pixels were made of instead of them, where it is known."""
+        return self._with_prompts(lambda p: replace(p, pixel_values=None) if p.images else p)
+
+    def with_pixels(self, pixels: Callable[[Sequence[bytes]], torch.Tensor]) -> Share:
+        """The share as it is computed: `pixels` of its encoded pictures, made once a prompt."""
+
+        def whole(prompt: EncodedPrompt) -> EncodedPrompt:
+            if prompt.images and prompt.pixel_values is None:
+                return replace(prompt, pixel_values=pixels(prompt.images))
+            return prompt
+
+        return self._with_prompts(whole)
+
+    def _with_prompts(self, change: Callable[[EncodedPrompt], EncodedPrompt]) -> Share:
+        """The share with each prompt changed; parts of a group go on sharing theirs."""
+        changed = {id(p): change(p) for p in self._prompts()}
+        turns = [
+            Round(
+                [(piece, replace(g, prompt=changed[id(g.prompt)])) for piece, g in turn.batch],
+                turn.idle,
+                None if turn.seen is None else changed[id(turn.seen)],
+            )
+            for turn in self.turns
+        ]
+        return replace(self, turns=turns)
+
+    def _prompts(self) -> list[EncodedPrompt]:
+        """Each prompt once."""
+        parts = [part.prompt for turn in self.turns for part in turn.parts]
+        seen = [turn.seen for turn in self.turns if turn.seen is not None]
+        return list({id(p): p for p in [*parts, *seen]}.values())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays and pictures, of each prompt once."""
+        prompts = self._prompts()
+        pictures = sum(len(data) for p in prompts for data in p.images)
+        arrays = [
+            a
+            for turn in self.turns
+            for g in turn.parts
+            for s in g.suffixes
+            for a in (s.token_ids_T, s.mask_T, s.weights_T, s.sampler_logp_T, s.old_logp_T)
+            if a is not None
+        ]
+        return pictures + sum(p.nbytes for p in prompts) + sum(a.nbytes for a in arrays)
 
 
 def _length(batch: Batch) -> int:
