@@ -127,8 +127,7 @@ def run_share(
         try:
             for model in models:
                 roles.append(model.role)
-                if model.engine is not judge:
-                    model.engine.watch(watchdog, model.role)
+                model.engine.watch(watchdog, model.role)
                 try:
                     for store in stores:
                         print(line(store.scores(model)), flush=True)

@@ -99,7 +99,7 @@ def forecast(config: Config, rates: Rates, workers: int, shared: bool = False) -
     models = 1 if shared else ROLES
     shares = min(evaluation.tasks or parts, parts)  # tasks, each with some of the parts
     at_once = max(min(workers, shares), 1)
-    # questions and grades are half of a part where all models are opened for it
+    # what a part takes beside its answers: questions and grades count like one model's opening
     marking = rates.marking * (1 + models) / (1 + ROLES)
     each = shares * rates.start + parts * marking + asked * models * rates.answer
     return Forecast(

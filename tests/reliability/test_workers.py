@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from zppo_core.run import sharing
 
@@ -76,14 +75,14 @@ def test_a_student_too_large_for_workers_is_left_to_threads(
     from zppo_core import models
     from zppo_core.config import load
 
-    student, _ = models.load("nano:student", torch.float32)
-    weights = sum(p.numel() * p.element_size() for p in student.parameters()) / 1e6
+    weights = 4 * models.shape("nano:student")[0] / 1e6
     just, under = math.ceil(16 * weights), math.floor(16 * weights)
     for workers in (1, 2, 9):
         sets = [f"compute.workers={workers}"]
         enough = load("nano", [*sets, f"compute.memory_mb={just}"])
-        assert sharing.fitting(enough, student) == enough
+        assert sharing.fitting(enough) == enough
         assert capsys.readouterr().out == ""
         short = load("nano", [*sets, f"compute.memory_mb={under}"])
-        assert sharing.fitting(short, student).compute.workers == 0
+        assert sharing.fitting(short).compute.workers == 0
+        assert sharing.crew_for(short, {}) is None  # its evaluation neither
         assert f"workers: none for weights of {weights:.0f} MB" in capsys.readouterr().out

@@ -247,14 +247,14 @@ def _session(
 ) -> Session:
     import torch
 
+    config = fitting(config)
+    set_threads(config, alone=workers_asked(config) == 0)
     dtype = getattr(torch, config.student.dtype)
     method = method_of(config)
     # beside engines with models of their own and ranks that train, this process keeps a copy
     apart = cluster is not None and bool(cluster.engines)
     device = "cpu" if apart else config.compute.device
     student, renderer = models.load(config.student.model, dtype, device)
-    config = fitting(config, student)
-    set_threads(config, alone=workers_asked(config) == 0)
     near = method.objective.teacher_weights and cluster is None
     clock, templates = Clock(), Templates(config.data.prompts)
     corpus = build_corpus(config)

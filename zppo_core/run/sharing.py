@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from zppo_core import models
 from zppo_core.config import Config
 from zppo_core.config.schema import workers_asked
 from zppo_core.engines.base import kind_of
@@ -18,8 +19,6 @@ from zppo_core.processes.crew import Crew, NoCrewError, Task
 from zppo_core.protocols import Engine
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from zppo_core.training.updater import Trainer
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt
@@ -27,14 +26,17 @@ KEPT = 1 << 30  # bytes: the system clears every page that is given back and ask
 GRADIENTS, PART = 4, 0.25  # of two workers, and the part of `compute.memory_mb` that they may take
 
 
-def fitting(config: Config, student: PreTrainedModel) -> Config:
+def fitting(config: Config) -> Config:
     """The configuration without workers where the student is too large for their gradients.
 
     That hangs on the model and on `compute.memory_mb`, and not on the number of workers.
     """
     if workers_asked(config) == 0:
         return config
-    weights = sum(p.numel() * p.element_size() for p in student.parameters())
+    import torch
+
+    width = getattr(torch, config.student.dtype).itemsize
+    weights = models.shape(config.student.model)[0] * width
     if GRADIENTS * weights <= PART * config.compute.memory_mb * 1e6:
         return config
     print(
@@ -84,7 +86,7 @@ def share_out(config: Config, trainer: Trainer, engines: Sequence[Engine]) -> Cr
 
 def crew_for(config: Config, tasks: Mapping[str, Task]) -> Crew | None:
     """As many workers as share the rollouts, for work that loads models of its own; None: alone."""
-    count, _ = crew_size(config)
+    count, _ = crew_size(fitting(config))
     if count == 1 or not kind_of(config).in_process:
         return None
     with contextlib.suppress(NoCrewError):
