@@ -91,8 +91,9 @@ def draw(panels: Sequence[Panel]) -> Picture:
 
     across = min(len(panels), 3)
     down = -(-len(panels) // across)
+    height = 4.0 if any(len(panel.series) > CROWDED for panel in panels) else 3.2
     figure, axes = plt.subplots(
-        down, across, figsize=(4.6 * across, 3.2 * down), squeeze=False, layout="constrained"
+        down, across, figsize=(4.6 * across, height * down), squeeze=False, layout="constrained"
     )
     for axis in axes.flat[len(panels) :]:
         axis.remove()
@@ -136,8 +137,11 @@ def _draw(axis: Axes, panel: Panel) -> None:
     axis.set_xlabel(panel.x)
     axis.set_ylabel(panel.y)
     axis.spines[["top", "right"]].set_visible(False)
-    many = len(panel.series) > CROWDED
-    axis.legend(fontsize=6 if many else 8, ncols=2 if many else 1, frameon=False)
+    if len(panel.series) > CROWDED:  # beside so many lines no corner is free
+        below = (0.5, -0.2)
+        axis.legend(fontsize=7, ncols=2, frameon=False, loc="upper center", bbox_to_anchor=below)
+    else:
+        axis.legend(fontsize=8, frameon=False)
 
 
 def _points(axis: Axes, panel: Panel) -> None:
