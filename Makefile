@@ -4,6 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 VLLM_ENV ?= .venv-vllm
 GPU_PYTHON ?= 3.12
+PYTHONS ?= python3.12 python3.13
 SUPPLY ?= .venv-supply
 export TOKENIZERS_PARALLELISM := false
 # idle OpenMP threads sleep instead of spinning: two processes on two cores then share them
@@ -11,7 +12,7 @@ export GOMP_SPINCOUNT := 100
 
 .PHONY: setup run test mutants lint types test-vllm bench bench-gpu gpu-check gpu-wheels two-hosts \
 	eval-fixtures evidence zone-sweep docs commands kill-matrix soak supply lock audit licences sbom two-clones \
-	readme-figures clean help
+	readme-figures pythons clean help
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -30,7 +31,7 @@ run: setup  ## the whole of ZPPO at scale nano on a CPU, then its table
 	@$(BIN)/python -m eval.tables summary
 
 test: setup lint types  ## lint, types and tests; the seconds of each test in results/tests.xml
-	$(BIN)/python -m pytest -n auto --dist worksteal --junitxml results/tests.xml
+	$(BIN)/python -m pytest -n auto --junitxml results/tests.xml
 
 docs: setup  ## the pages as a site, in results/site
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
@@ -43,6 +44,9 @@ commands: setup  ## every printed command of CPU size in a fresh clone: benchmar
 
 mutants: setup  ## wrong changes to the method, one at a time: which no test minds (half an hour; goes on)
 	$(BIN)/python tools/mutants.py --report docs/mutants.md
+
+pythons:  ## set-up and tests under other Pythons: benchmarks/results/pythons.txt (a quarter of an hour each)
+	$(PYTHON) tools/pythons.py $(PYTHONS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,6 +1,9 @@
+import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -11,6 +14,24 @@ hypothesis.settings.register_profile("ours", hypothesis.settings(), deadline=Non
 hypothesis.settings.load_profile("ours")
 sys.path.insert(0, str(Path(__file__).parent))  # helpers that several rooms share
 torch.set_num_threads(1)
+# what `datasets` unpacks of fixtures goes with the tests, and not into the user's cache
+DATASETS = tempfile.TemporaryDirectory(prefix="zppo-datasets-", ignore_cleanup_errors=True)
+os.environ["HF_DATASETS_CACHE"] = DATASETS.name
+
+# these first: the last ones to run are short, and both workers end together
+LONG = ("scale", "e2e", "reliability", "eval_suite", "store")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from by_file import ByFile
+
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    room = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: room.get(item.path.parent.name, len(room)))
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@
 starts each task and each card with the same program. What it is: a client of a few milliseconds,
 which hands its arguments, environment, folder and files to the server. Only packages of others are
 imported beforehand, Metaflow is not: a fork reads our code and its environment as a new process
-does. What is no script (`-c`, `-m`) goes to the real Python.
+does. What is neither a script nor a module (`-c`) goes to the real Python.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CLIENT = """#!{python} -IS
 import array, json, os, socket, sys
 given = sys.argv[1:]
 script = [a for a in given[:2] if a != "-u"][:1]
-if not script or script[0].startswith("-"):
+if not script or script[0].startswith("-") and script[0] != "-m":
     os.execv({real!r}, [{real!r}, *given])
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
@@ -54,7 +54,8 @@ class WarmPython:
 
     def __init__(self, folder: Path) -> None:
         address = folder / "warm.sock"
-        self.server = subprocess.Popen([sys.executable, __file__, str(address)])
+        offline = os.environ | {"HF_HUB_OFFLINE": "1"}  # the hub's client reads it at its import
+        self.server = subprocess.Popen([sys.executable, __file__, str(address)], env=offline)
         self.path = str(folder / "python")
         # the system's own Python starts as the client: the environment's needs a folder beside it
         text = CLIENT.format(
@@ -130,7 +131,7 @@ def attend(client: socket.socket, program: str) -> None:
 def run(
     arguments: list[str], environment: dict[str, str], folder: str, files: list[int], program: str
 ) -> int:
-    """Exit status of a script in this process, which takes a client's place."""
+    """Exit status of a script or module in this process, which takes a client's place."""
     import atexit
     import runpy
     import traceback
@@ -146,16 +147,20 @@ def run(
     os.environ.update(environment)
     os.chdir(folder)
     random.seed()
-    script = os.path.abspath(arguments[0])
+    module = arguments[0] == "-m"
+    script = arguments[1] if module else os.path.abspath(arguments[0])
     paths = [p for p in environment.get("PYTHONPATH", "").split(os.pathsep) if p]
-    sys.path[:1] = [os.path.dirname(script), *paths]
-    sys.argv, sys.executable = [script, *arguments[1:]], program
+    sys.path[:1] = [folder if module else os.path.dirname(script), *paths]
+    sys.argv, sys.executable = [script, *arguments[1 + module :]], program
     code = 0
     try:
         if any(os.path.exists(os.path.join(p, "sitecustomize.py")) for p in paths):
             sys.modules.pop("sitecustomize", None)
             importlib.import_module("sitecustomize")
-        runpy.run_path(script, run_name="__main__")
+        if module:
+            runpy.run_module(script, run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(script, run_name="__main__")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         if isinstance(end.code, str):

@@ -1,14 +1,13 @@
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 ZYGOTE = Path(__file__).with_name("kill_zygote.py")
 
 
-def trained(root: Path, name: str, how: str) -> dict:
+def trained(python: str, root: Path, name: str, how: str) -> dict:
     done = subprocess.run(
-        [sys.executable, str(ZYGOTE), str(root), name, how],
+        [python, str(ZYGOTE), str(root), name, how],
         capture_output=True,
         text=True,
         check=False,
@@ -19,10 +18,13 @@ def trained(root: Path, name: str, how: str) -> dict:
 
 
 def test_a_run_killed_at_every_boundary_ends_with_the_weights_of_one_never_killed(
-    tmp_path: Path,
+    tmp_path: Path, warm_python: str
 ) -> None:
     """SIGKILL after each commit, a new process each time; and the same seed gives the same run."""
-    whole, killed = trained(tmp_path, "a", "whole"), trained(tmp_path, "b", "kill")
+    whole, killed = (
+        trained(warm_python, tmp_path, "a", "whole"),
+        trained(warm_python, tmp_path, "b", "kill"),
+    )
     assert whole["hash"] == killed["hash"]
     assert whole["processes"] == 1
     phases = ["plain", "teacher", "reformulate", "augmented", "update"]

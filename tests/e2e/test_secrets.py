@@ -9,7 +9,6 @@ import io
 import json
 import os
 import subprocess
-import sys
 import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -87,7 +86,7 @@ def endpoint() -> Iterator[tuple[str, list[str]]]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/v1", shown
     server.shutdown()
 
@@ -128,7 +127,9 @@ def found(folder: Path, secrets: dict[str, str]) -> list[str]:
     return hits
 
 
-def test_planted_keys_are_written_nowhere(tmp_path: Path, endpoint: tuple[str, list[str]]) -> None:
+def test_planted_keys_are_written_nowhere(
+    tmp_path: Path, endpoint: tuple[str, list[str]], warm_python: str
+) -> None:
     """Artifacts, cards, logs, journal, database, tracker, console; the teacher's key arrives."""
     address, shown = endpoint
     (tmp_path / "modules").mkdir()
@@ -143,7 +144,7 @@ def test_planted_keys_are_written_nowhere(tmp_path: Path, endpoint: tuple[str, l
     sets = SETS | {"teacher.endpoint": address, "store.cache": str(tmp_path / "cache")}
     done = subprocess.run(
         [
-            *(sys.executable, str(ROOT / "flows" / "zppo_flow.py"), "run"),
+            *(warm_python, str(ROOT / "flows" / "zppo_flow.py"), "run"),
             *(part for name, value in sets.items() for part in ("--set", f"{name}={value}")),
         ],
         cwd=tmp_path,

@@ -271,6 +271,8 @@ def test_nobody_at_the_address(serve) -> None:
     endpoint.server.server_close()
     with pytest.raises(UserError, match=r"cannot reach .* after 2 attempts"):
         engine(endpoint, retries=1).check()
+    with pytest.raises(UserError, match=r"cannot reach .* after 3 attempts"):
+        engine(endpoint, retries=6).check()  # at the start it is not waited for
     with pytest.raises(UserError, match="is no address"):
         OpenAIEngine("gpu-host:8000/v1", "teacher").check()
 

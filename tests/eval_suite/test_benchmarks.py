@@ -6,6 +6,7 @@ import io
 import json
 import os
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -49,6 +50,15 @@ def evaluator(source: str, judge: Judge | None = None, **protocol) -> Evaluator:
     return Evaluator(EvaluationConfig(**settings), Templates(), Grader(), judge)
 
 
+@cache
+def by_digest(name: str, source: str) -> dict[str, Sample]:
+    """The samples of a benchmark by the prompt that asks for each; reading media takes long."""
+    asks, found = evaluator(source), dict[str, Sample]()
+    for sample in load(PAPER[name], source):
+        found.setdefault(asks.ask(sample, False).digest(), sample)
+    return found
+
+
 def evaluated(
     name: str,
     source: str,
@@ -56,15 +66,12 @@ def evaluated(
     judge: Judge | None = None,
 ) -> tuple[list[EvalSample], harness.EvalScore]:
     """The benchmark with an engine that answers `say(sample)`."""
-    taken = evaluator(source, judge)
-    by_digest: dict[str, Sample] = {}
-    for sample in load(PAPER[name], source):
-        by_digest.setdefault(taken.ask(sample, False).digest(), sample)
+    asked = by_digest(name, source)
 
     def answer(prompt: Prompt, member: int) -> str:
-        return say(by_digest[prompt.digest()])
+        return say(asked[prompt.digest()])
 
-    return harness.evaluate(ScriptedEngine(answer), PAPER[name], taken, False)
+    return harness.evaluate(ScriptedEngine(answer), PAPER[name], evaluator(source, judge), False)
 
 
 @pytest.mark.parametrize("name", sorted(PAPER))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -65,6 +64,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def lm_eval(
+    python: str,
     folder: Path,
     source: str,
     *arguments: str,
@@ -76,7 +76,7 @@ def lm_eval(
         write_tasks(folder / "tasks")
         include = ["--include_path", str(folder / "tasks")]
     command = [
-        sys.executable,
+        python,
         "-m",
         module,
         "run",
@@ -102,9 +102,12 @@ def lm_eval(
     return json.loads(results.read_text()) | {"logged": logged}
 
 
-def test_the_command_line_and_our_harness_agree_on_every_answer_and_score(tmp_path, source):
+def test_the_command_line_and_our_harness_agree_on_every_answer_and_score(
+    tmp_path, source, warm_python
+):
     """The same questions, decoding and seeds: the same answers; one total plain, one grouped."""
     found = lm_eval(
+        warm_python,
         tmp_path,
         source,
         "--model",
@@ -133,9 +136,16 @@ def test_the_command_line_and_our_harness_agree_on_every_answer_and_score(tmp_pa
         assert len({s.output for s in samples}) > 1
 
 
-def test_models_of_lm_evals_own_take_our_tasks(tmp_path, source):
+def test_models_of_lm_evals_own_take_our_tasks(tmp_path, source, warm_python):
     found = lm_eval(
-        tmp_path, source, "--model", "dummy", "--tasks", "zppo_mmlu_pro", module="lm_eval"
+        warm_python,
+        tmp_path,
+        source,
+        "--model",
+        "dummy",
+        "--tasks",
+        "zppo_mmlu_pro",
+        module="lm_eval",
     )
     assert found["results"]["zppo_mmlu_pro"]["score,marked"] == 0.0
     assert found["results"]["zppo_mmlu_pro"]["score_stderr,marked"] == 0.0
@@ -178,7 +188,7 @@ def test_thinking_is_the_papers_unless_it_is_given(monkeypatch):
         BenchmarkTask({"benchmark": "MMLU-Pro", "metadata": {"thinking": "off"}})
 
 
-def test_transformers_by_lm_eval_alone_takes_our_text_tasks(tmp_path, source):
+def test_transformers_by_lm_eval_alone_takes_our_text_tasks(tmp_path, source, warm_python):
     """Its generate() knows no presence penalty: the protocol goes without."""
     # by lm-eval's own enable_thinking it would cut the thought off, and its end with it
     arguments = json.dumps(
@@ -189,6 +199,7 @@ def test_transformers_by_lm_eval_alone_takes_our_text_tasks(tmp_path, source):
         }
     )
     found = lm_eval(
+        warm_python,
         tmp_path,
         source,
         "--model",
@@ -212,7 +223,7 @@ def test_transformers_by_lm_eval_alone_takes_our_text_tasks(tmp_path, source):
     assert not any("</think>\\n\\n" in text.rpartition("assistant")[2] for text in asked)
 
 
-def test_lm_evals_cache_of_responses_serves_pictures_too(tmp_path, source):
+def test_lm_evals_cache_of_responses_serves_pictures_too(tmp_path, source, warm_python):
     arguments = (
         "--model",
         "zppo",
@@ -229,7 +240,7 @@ def test_lm_evals_cache_of_responses_serves_pictures_too(tmp_path, source):
     said = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        found = lm_eval(tmp_path / name, source, *arguments, **settings)
+        found = lm_eval(warm_python, tmp_path / name, source, *arguments, **settings)
         lines = [json.loads(line) for line in found["logged"]["zppo_ai2d"].splitlines()]
         said.append([line["detail"] for line in lines])
     # the seconds of the first run return with its answers: nothing was asked again

@@ -23,11 +23,11 @@ TRIALS = 2  # of some eight kills each
 
 
 def test_a_run_that_is_killed_in_every_step_ends_bit_for_bit_as_one_that_never_was(
-    tmp_path: Path,
+    tmp_path: Path, warm_python: str
 ) -> None:
     done = subprocess.run(
         [
-            *(sys.executable, "tools/kill_matrix.py", "--trials", str(TRIALS), "--ray", "0"),
+            *(warm_python, "tools/kill_matrix.py", "--trials", str(TRIALS), "--ray", "0"),
             *("--folder", str(tmp_path)),
         ],
         cwd=ROOT,

@@ -35,7 +35,7 @@ def answering() -> Iterator[Any]:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
 
     def serve(*given: bytes) -> OpenAIEngine:
         bodies[:] = given

@@ -16,6 +16,7 @@ from zppo_core.store.objects import S3Store
 class Dialect(BaseHTTPRequestHandler):
     """Objects in memory; `checksums` and `conditions` say what the store understands."""
 
+    protocol_version = "HTTP/1.1"  # or boto waits a second for each "100 Continue"
     checksums = conditions = True
     refusal = (400, "InvalidArgument", "Unsupported header x-amz-sdk-checksum-algorithm")
     objects: dict[str, tuple[bytes, dict[str, str]]]
@@ -75,7 +76,7 @@ def speaking(monkeypatch) -> Iterator[Any]:
         handler = type("Handler", (Dialect,), {**dialect, "objects": {}})
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         servers.append(server)
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return S3Store("bucket", "p", f"http://127.0.0.1:{server.server_port}")
 
     yield store

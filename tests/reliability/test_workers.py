@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,10 @@ from zppo_core.run import sharing
 SCRIPT = Path(__file__).with_name("crew_run.py")
 
 
-def lines(folder: Path, *arguments: str) -> tuple[list[dict[str, Any]], str]:
+def lines(python: str, folder: Path, *arguments: str) -> tuple[list[dict[str, Any]], str]:
     """What a Python of its own says, which has made no gradient yet: JSON, and the rest."""
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), str(folder), *arguments],
+        [python, str(SCRIPT), str(folder), *arguments],
         capture_output=True,
         text=True,
         timeout=580,
@@ -30,8 +29,10 @@ def lines(folder: Path, *arguments: str) -> tuple[list[dict[str, Any]], str]:
     return [json.loads(line) for line in output if line.startswith("{")], done.stdout
 
 
-def test_any_number_of_workers_gives_the_same_weights_and_journal(tmp_path: Path) -> None:
-    said, output = lines(tmp_path, "numbers")
+def test_any_number_of_workers_gives_the_same_weights_and_journal(
+    tmp_path: Path, warm_python: str
+) -> None:
+    said, output = lines(warm_python, tmp_path, "numbers")
     assert [line["workers"] for line in said] == [3, 2, "half", "1", "late"]
     first = said[0]["digests"]
     assert any(name.startswith("journal/step-000002/update/") for name in first)
@@ -50,9 +51,9 @@ def test_any_number_of_workers_gives_the_same_weights_and_journal(tmp_path: Path
 
 @pytest.mark.parametrize("phase", ["rollouts", "update"])
 def test_a_run_whose_worker_is_killed_goes_on_and_ends_bit_for_bit_the_same(
-    tmp_path: Path, phase: str
+    tmp_path: Path, phase: str, warm_python: str
 ) -> None:
-    (fault, resumed, whole), _ = lines(tmp_path, "kill", phase)
+    (fault, resumed, whole), _ = lines(warm_python, tmp_path, "kill", phase)
     line = fault["fault"]
     assert len(line.splitlines()) == 1
     assert " of this run was killed by SIGKILL (out of memory?); `resume` goes on from " in line
@@ -60,8 +61,10 @@ def test_a_run_whose_worker_is_killed_goes_on_and_ends_bit_for_bit_the_same(
     assert resumed == whole
 
 
-def test_an_evaluation_shared_among_workers_has_the_same_answers(tmp_path: Path) -> None:
-    (shared, alone), _ = lines(tmp_path, "evaluate")
+def test_an_evaluation_shared_among_workers_has_the_same_answers(
+    tmp_path: Path, warm_python: str
+) -> None:
+    (shared, alone), _ = lines(warm_python, tmp_path, "evaluate")
     assert (shared["here"], shared["processes"]) == (False, 2)
     assert (alone["here"], alone["processes"]) == (True, 1)
     assert len([name for name in shared["digests"] if name.endswith("eval_samples.parquet")]) >= 6

@@ -31,7 +31,7 @@ def server(status: int) -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
         def log_message(self, *_: object) -> None: ...
 
     listening = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    threading.Thread(target=listening.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{listening.server_port}/v1", asked
     finally:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # the client takes 0.65 s to import, which only who asks an e
 
 BACKOFF, LONGEST = 0.5, 8.0  # seconds before what is no answer is asked for again, as the client's
 CONNECT = 10.0  # seconds to reach the host
+CHECKS = 2  # tries more at the start: who waits for a server that is not there should hear of it
 MAGIC = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "webp"}
 
 
@@ -83,7 +84,7 @@ class OpenAIEngine(StreamingEngine):
                 except BaseException as error:  # raised below, where it is waited for
                     done.put((i, error))
 
-        with self._client() as client:  # closed by a fault: nothing is tried again after it
+        with self._client(self.retries) as client:  # closed by a fault: nothing is tried again after it
             try:
                 for _ in range(min(self.concurrency, len(prompts))):
                     # an executor's threads would hold the exit until their requests are answered
@@ -102,13 +103,14 @@ class OpenAIEngine(StreamingEngine):
         """Raise UserError if the endpoint is not there, refuses the key or lacks the model."""
         import openai
 
-        with self._client() as client:
+        few = min(self.retries, CHECKS)
+        with self._client(few) as client:
             try:
                 answer = client.models.with_raw_response.list(extra_headers=self._headers())
             except openai.NotFoundError:
                 return  # not every server lists its models
             except openai.OpenAIError as error:
-                raise self._fault("models", error) from None
+                raise self._fault("models", error, few) from None
         listing = _json(answer.text) or {}
         served = [m.get("id") for m in listing.get("data") or [] if isinstance(m, dict)]
         if served and self.model not in served:
@@ -123,7 +125,7 @@ class OpenAIEngine(StreamingEngine):
         """Refuse: an endpoint's weights are its own."""
         raise UserError(f"{self.base_url} takes no weights; use an engine of this machine")
 
-    def _client(self) -> openai.OpenAI:
+    def _client(self, retries: int) -> openai.OpenAI:
         import openai
 
         scheme = urlsplit(self.base_url).scheme
@@ -133,7 +135,7 @@ class OpenAIEngine(StreamingEngine):
         client = openai.OpenAI(
             base_url=self.base_url,
             api_key=self._key or "none",
-            max_retries=self.retries,
+            max_retries=retries,
             timeout=openai.Timeout(self.timeout, connect=CONNECT),
             http_client=openai.DefaultHttpxClient(follow_redirects=False, verify=secure),
         )
@@ -176,7 +178,7 @@ class OpenAIEngine(StreamingEngine):
                     model=self.model, messages=[], extra_body=body, extra_headers=headers
                 )
             except openai.OpenAIError as error:
-                raise self._fault("chat/completions", error) from None
+                raise self._fault("chat/completions", error, self.retries) from None
             answer = _json(reply.text)
             if answer is not None and _whole(answer):
                 return [self._completion(c) for c in sorted(answer["choices"], key=_place)]
@@ -194,12 +196,12 @@ class OpenAIEngine(StreamingEngine):
         unknown = np.full(len(ids), np.nan, np.float32)
         return Completion(text, ids, unknown, "length" if cut else "stop", self.version)
 
-    def _fault(self, route: str, error: openai.OpenAIError) -> UserError:
+    def _fault(self, route: str, error: openai.OpenAIError, retries: int) -> UserError:
         """One line for what the client gave up on; never quotes the key."""
         import openai
 
         url = f"{self.base_url.rstrip('/')}/{route}"
-        after = f"after {self.retries + 1} attempts; is the server up and healthy?"
+        after = f"after {retries + 1} attempts; is the server up and healthy?"
         if not isinstance(error, openai.APIStatusError):
             cause = type(error.__cause__ or error).__name__
             return UserError(f"cannot reach {url} ({cause}) {after}")
