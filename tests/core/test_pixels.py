@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
 from eval.rows import checked
 from zppo_core.data.pixels import (
@@ -80,6 +80,8 @@ def test_a_shape_that_processors_refuse_is_refused_before_them() -> None:
 
 
 def test_what_pillow_calls_a_bomb_or_a_broken_chunk_is_a_value_error(monkeypatch) -> None:
+    # Pillow's own default: scorers that other tests import allow cut pictures in the whole process
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)
     data = encoded((60, 40))
     noise = io.BytesIO()
     Image.effect_noise((500, 500), 90.0).save(noise, "PNG")  # its bytes fill several chunks

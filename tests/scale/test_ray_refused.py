@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 import ranks
@@ -105,13 +106,20 @@ def test_another_version_on_the_cluster(head: str) -> None:
     assert ray.__version__ in line
 
 
+def watching() -> int:
+    """How many threads of this process end it when a head of Ray is gone."""
+    return sum(thread.name == "head" for thread in threading.enumerate())
+
+
 def test_fewer_gpus_or_nodes_than_asked(tmp_path, head: str) -> None:
+    before = watching()
     gpus = "compute.device=cuda", "compute.student_gpus=6", "compute.teacher_gpus=2"
     line = refused(tmp_path, f"compute.ray={head}", "compute.engine=vllm", *gpus)
     assert "needs 1 nodes of 8 GPUs and this Ray has nodes of [0]" in line
     line = refused(tmp_path, f"compute.ray={head}", "compute.update_hosts=3")
     assert "needs 3 nodes of 1 CPUs and this Ray has nodes of [8]" in line
     assert ranks.CPUS == 8
+    assert watching() == before  # who is refused may go on without that Ray
 
 
 def test_a_run_of_one_process_needs_no_ray() -> None:

@@ -18,6 +18,7 @@ from zppo_core.cluster.head import HeadWatch
 from zppo_core.cluster.layout import Place, Workers
 from zppo_core.cluster.ranks import Rank
 from zppo_core.config import Config
+from zppo_core.errors import UserError
 from zppo_core.processes.loopback import LOOPBACK
 
 
@@ -36,8 +37,13 @@ class Cluster:
 
     def __post_init__(self) -> None:
         self._started = connect(self.config, self.workers)
+        try:
+            self.nodes = place_nodes(self.config, self.workers)
+        except UserError:
+            if self._started:
+                ray.shutdown()
+            raise
         self._watch = HeadWatch()
-        self.nodes = place_nodes(self.config, self.workers)
         w, self.alone = self.workers, self.workers.hosts == 1
         told = {"DS_ACCELERATOR": w.device, "OMP_NUM_THREADS": str(w.threads), "LOCAL_RANK": "0"}
         told |= LOOPBACK if self.alone else {}
