@@ -84,7 +84,7 @@ class OpenAIEngine(StreamingEngine):
                 except BaseException as error:  # raised below, where it is waited for
                     done.put((i, error))
 
-        with self._client(self.retries) as client:  # closed by a fault: nothing is tried again after it
+        with self._client(self.retries) as client:  # closed by a fault: nothing more is tried
             try:
                 for _ in range(min(self.concurrency, len(prompts))):
                     # an executor's threads would hold the exit until their requests are answered
