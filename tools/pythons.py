@@ -58,6 +58,7 @@ def cloned(folder: Path) -> str:
 
 def tried(python: str, folder: Path, tests: Sequence[str]) -> tuple[str, bool]:
     """A line on set-up and tests under a Python, and whether both ended well."""
+    there = (folder / ".venv").exists()
     commit = cloned(folder)
     start = time.monotonic()
     status, lines = said(["make", "setup", f"PYTHON={python}"], folder)
@@ -72,10 +73,10 @@ def tried(python: str, folder: Path, tests: Sequence[str]) -> tuple[str, bool]:
     counts = lines[-1].strip("= ").rpartition(" in ")[0]
     what = " ".join(tests) or "all tests"
     day = datetime.now(UTC).date()
-    line = f"Python {versions}: {what}: {counts}"
-    return f"{line} (set-up {ready - start:.0f} s, tests {end - ready:.0f} s, {day}, {commit})", (
-        status == 0
-    )
+    took = f"tests {end - ready:.0f} s"
+    if not there:
+        took = f"set-up {ready - start:.0f} s, {took}"
+    return f"Python {versions}: {what}: {counts} ({took}, {day}, {commit})", status == 0
 
 
 def filed(line: str) -> None:
