@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from zppo_core.processes import startup
+
 ROOT = Path(__file__).parents[2]
 FLOW = """
+from zppo_core.processes.startup import prepare_environment
+
+prepare_environment()
 from metaflow import FlowSpec, step
 from steps.faults import one_line
 from zppo_core.errors import UserError
@@ -69,6 +77,22 @@ def test_a_user_error_in_a_task_is_its_last_line_and_resume_goes_on(
     mended = run(tmp_path, "resume", MENDED="1")
     assert mended.returncode == 0
     assert "all is well" in mended.stdout + mended.stderr
+
+
+def test_of_what_python_cannot_raise_only_late_archives_are_left_out(monkeypatch) -> None:
+    heard: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", heard.append)
+    for _ in range(2):  # once more changes nothing
+        startup.quiet_archives()
+    closed, other = ValueError("I/O operation on closed file."), OSError("the disk is full")
+    late = SimpleNamespace(object=gzip.GzipFile(fileobj=io.BytesIO(), mode="w"), exc_value=closed)
+    told = [
+        SimpleNamespace(object=late.object, exc_value=other),
+        SimpleNamespace(object=io.BytesIO(), exc_value=closed),
+    ]
+    for what in (late, *told):
+        sys.unraisablehook(what)
+    assert heard == told
 
 
 def test_a_process_that_read_the_database_ends_without_a_word(tmp_path: Path) -> None:

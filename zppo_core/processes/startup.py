@@ -36,9 +36,27 @@ def prepare_environment() -> None:
         os.environ["METAFLOW_USER"] = user_name()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     prepare_threads()
+    quiet_archives()
     folder, path = os.path.dirname(sys.executable), os.environ.get("PATH", "")
     if path.split(os.pathsep)[0] != folder:
         os.environ["PATH"] = os.pathsep.join((folder, path))
+
+
+def quiet_archives() -> None:
+    """Leave out what Python says of Metaflow's package of the code when a flow ends before it.
+
+    A thread packs it. Since 3.13 Python reports that such a file is closed too late.
+    """
+    report = sys.unraisablehook
+    if getattr(report, "__module__", "") == __name__:
+        return
+
+    def reported(what: sys.UnraisableHookArgs) -> None:
+        late = type(what.object).__name__ == "GzipFile" and isinstance(what.exc_value, ValueError)
+        if not late:
+            report(what)
+
+    sys.unraisablehook = reported
 
 
 def prepare_threads() -> None:
