@@ -3,6 +3,7 @@
     python tools/commands.py                      # clone, make setup, all of CPU size
     python tools/commands.py --only 'zppo plan'   # those that begin so
     python tools/commands.py --venv .venv         # with an environment that is there already
+    python tools/commands.py --again              # those that failed; their lines are replaced
 
 `make commands` calls it. Each line of the result, benchmarks/results/commands.txt, is a command
 with its exit code and seconds, or why it was not typed. Placeholders (KEY, RUN) get the name of a
@@ -43,7 +44,7 @@ NOT_HERE = {
     READERS: "names a file of the reader's",
     r"RUN/epoch|--step 39": "names a task or a step of the reader's run",
     r"(?:zppo|zppo_flow\.py) resume": "needs a run that failed",
-    r"trial\.duckdb|mechanism": "of runs that the page trains first",
+    r"trial\.duckdb|mechanism|zone-zone-": "of runs that the page trains first",
     r"zppo nano build": "half an hour",
 }
 SHORT = " --set run.rollout_steps=2 --set data.train_questions=96 --set evaluation.limit=20"
@@ -99,6 +100,42 @@ def shell(command: str, folder: Path, limit: float) -> tuple[int, float, str]:
     return done.returncode, time.monotonic() - began, said[:160]
 
 
+def ready_of(command: str, whole: bool) -> tuple[str, str]:
+    """(the command as it is typed here, why it is not or "")."""
+    ready, why = typed(command, VALUES)
+    if not why and not whole and WHOLE.match(ready) and "rollout_steps" not in ready:
+        ready += SHORT
+    return ready, why
+
+
+def filed(head: str, lines: list[str], again: bool) -> None:
+    """Write the result; `again` puts lines in the place of the ones that failed."""
+    if again:
+        begins, *older = RESULT.read_text("utf-8").splitlines()
+        new = iter(lines)
+        lines = [next(new) if line.startswith("FAILED") else line for line in older]
+        head = f"{begins}; what had failed again: {head.removeprefix('# ')}"
+    RESULT.write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
+
+
+def unsound(
+    commands: list[tuple[str, str]], lines: list[str], whole: bool
+) -> list[tuple[str, str]]:
+    """The commands of the pages that have no line without a failure in a result.
+
+    ValueError if they are not as many as failed: then the pages have changed.
+    """
+    sound = {line.partition(": ")[2] for line in lines if not line.startswith("FAILED")}
+    left = [
+        (page, command)
+        for page, command in commands
+        if not {f"{x}  [{page}]" for x in (command, ready_of(command, whole)[0])} & sound
+    ]
+    if len(left) != sum(line.startswith("FAILED") for line in lines):
+        raise ValueError(f"the pages have changed since: {left}; type all commands")
+    return left
+
+
 def clone(folder: Path, venv: str) -> None:
     """A fresh clone with its environment: `make setup`, or one that is there."""
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
@@ -112,6 +149,7 @@ def main() -> int:
     """Type them all; 1 if one failed."""
     reader = argparse.ArgumentParser(description=__doc__)
     reader.add_argument("--only", default="")
+    reader.add_argument("--again", action="store_true", help="those that failed before")
     reader.add_argument("--cheap", action="store_true", help="those of seconds, without a run")
     reader.add_argument("--venv", default="")
     reader.add_argument("--whole", action="store_true", help="runs and sweeps in their full size")
@@ -119,15 +157,18 @@ def main() -> int:
     reader.add_argument("--limit", type=float, default=1800.0, help="seconds of one command")
     given = reader.parse_args()
     lines: list[str] = []
+    chosen = [at for at in printed() if at[1].startswith(given.only)]
+    if given.again:
+        chosen = unsound(chosen, RESULT.read_text("utf-8").splitlines(), given.whole)
     failed, began = 0, time.monotonic()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place, "zppo")
         clone(folder, given.venv)
-        first = [] if given.only or given.cheap else [("beforehand", command) for command in FIRST]
-        for page, command in [*first, *printed()]:
-            if not command.startswith(given.only):
-                continue
-            ready, why = typed(command, VALUES)
+        first = [("beforehand", command) for command in FIRST]
+        if given.only or given.cheap or given.again:
+            first = []
+        for page, command in [*first, *chosen]:
+            ready, why = ready_of(command, given.whole)
             if not why and given.cheap and not CHEAP.match(ready):
                 why = "not cheap"
             if not why and time.monotonic() - began > 60 * given.minutes:
@@ -135,8 +176,6 @@ def main() -> int:
             if why:
                 lines.append(f"not typed ({why}): {command}  [{page}]")
                 continue
-            if not given.whole and WHOLE.match(ready) and "rollout_steps" not in ready:
-                ready += SHORT
             code, seconds, said = shell(ready, folder, given.limit)
             failed += code != 0
             verdict = "ok" if code == 0 else f"FAILED {code} ({said})"
@@ -154,7 +193,7 @@ def main() -> int:
     only = f", only {given.only!r}" if given.only else ""
     only += ", only the cheap ones" if given.cheap else ""
     head = f"# {when}, commit {commit}, {sys.platform}, {how}{only}, load {os.getloadavg()[0]:.1f}"
-    RESULT.write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
+    filed(head, lines, given.again)
     return int(failed > 0)
 
 

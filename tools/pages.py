@@ -150,6 +150,10 @@ def sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
+# what a method cannot run without
+NEEDS = {"zppo_teachers": " --set teacher.more_models=nano:student"}
+
+
 def wrapped(text: str) -> list[str]:
     """A list's item in rows of 118 characters, code spans unbroken where they fit."""
     return textwrap.wrap(
@@ -166,7 +170,8 @@ def method_page(method: Method) -> str:
         f"| {'yes' if method.replay else '–'} | {kinds or '–'} | `{method.loss}` "
         f"| {'yes' if method.uses_teacher else '–'} |"
     )
-    lines += ["", "```", f"zppo run --method {method.name}", "```", "", "## Measured at nano", ""]
+    lines += ["", "```", f"zppo run --method {method.name}{NEEDS.get(method.name, '')}", "```", ""]
+    lines += ["## Measured at nano", ""]
     measured = figures()
     if method.name in measured:
         lines += [
