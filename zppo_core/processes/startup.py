@@ -48,7 +48,7 @@ def quiet_archives() -> None:
     A thread packs it. Since 3.13 Python reports that such a file is closed too late.
     """
     report = sys.unraisablehook
-    if getattr(report, "__module__", "") == __name__:
+    if report.__module__ == __name__:
         return
 
     def reported(what: sys.UnraisableHookArgs) -> None:
