@@ -164,8 +164,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place, "zppo")
         clone(folder, given.venv)
+        names_a_run = any(typed(command, VALUES)[0] != command for _, command in chosen)
         first = [("beforehand", command) for command in FIRST]
-        if given.only or given.cheap or given.again:
+        if given.only or given.cheap or (given.again and not names_a_run):
             first = []
         for page, command in [*first, *chosen]:
             ready, why = ready_of(command, given.whole)
@@ -193,6 +194,8 @@ def main() -> int:
     only = f", only {given.only!r}" if given.only else ""
     only += ", only the cheap ones" if given.cheap else ""
     head = f"# {when}, commit {commit}, {sys.platform}, {how}{only}, load {os.getloadavg()[0]:.1f}"
+    if given.again:  # their lines are there already
+        lines = [line for line in lines if not line.endswith("[beforehand]")]
     filed(head, lines, given.again)
     return int(failed > 0)
 

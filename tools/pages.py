@@ -29,6 +29,8 @@ FAMILIES = ("VLM", "LLM", "Video")
 PAPERS = tuple(METHODS)[:14]  # what follows are controls of ours
 BOUNDS = {"ge": "at least", "minimum": "at least", "gt": "above", "le": "at most", "lt": "below"}
 LARGEST = 2**31 - 1  # said of no field: it only stands for the database's 32 bits
+# what a method cannot run without
+NEEDS = {"zppo_teachers": " --set teacher.more_models=nano:student"}
 DOES = {
     "grpo": (
         "Each question is asked as it is. The group's mean reward is the baseline of its rollouts."
@@ -148,10 +150,6 @@ def sentence(text: str) -> str:
     """A comment as a sentence."""
     text = text.strip().rstrip(".")
     return f"{text[0].upper()}{text[1:]}." if text else ""
-
-
-# what a method cannot run without
-NEEDS = {"zppo_teachers": " --set teacher.more_models=nano:student"}
 
 
 def wrapped(text: str) -> list[str]:

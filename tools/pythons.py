@@ -2,9 +2,9 @@
 
     python tools/pythons.py python3.12 python3.13
     python tools/pythons.py --folder CLONES python3.12   # goes on with the clone that is there
-    python tools/pythons.py --tests tests/core python3.13
+    python tools/pythons.py python3.13 --tests tests/core
 
-`make pythons` calls it with those that it finds. The lines go to benchmarks/results/pythons.txt,
+`make pythons` calls it with PYTHONS. The lines go to benchmarks/results/pythons.txt,
 where one of the same Python takes the older one's place.
 """
 
@@ -68,7 +68,8 @@ def tried(python: str, folder: Path, tests: Sequence[str]) -> tuple[str, bool]:
     _, (versions, *_) = said([".venv/bin/python", "-c", SAYS], folder)
     status, lines = said([".venv/bin/python", "-m", "pytest", "-n", "auto", *tests], folder)
     failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
-    print(*failed, sep="\n")
+    for line in failed:
+        print(line)
     end = time.monotonic()
     counts = lines[-1].strip("= ").rpartition(" in ")[0]
     what = " ".join(tests) or "all tests"
@@ -87,6 +88,7 @@ def filed(line: str) -> None:
 
 
 def main() -> int:
+    """Try them one after another; 1 if one is not here or fails."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pythons", nargs="+", metavar="PYTHON")
     parser.add_argument("--folder", type=Path, help="where clones lie and stay")

@@ -13,12 +13,11 @@ from typing import SupportsFloat
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zppo_core.data.values import Decimals
+from zppo_core.data.values import DEPTH, Decimals, is_deep
 
 BATCH = 64  # rows decoded at once: they may hold pictures
-DEPTH = 200  # lists and objects within one another
+TOO_DEEP = f"nested too deeply (more than {DEPTH} levels)"
 MOST_LINE = 1 << 28  # bytes of a line
-Nest = dict[str, object] | list[object]
 Numbered = Iterator[tuple[int, Mapping[str, object]]]
 
 
@@ -133,7 +132,12 @@ def _converter(kind: pa.DataType) -> Callable[[object], object] | None:
 
 
 def _json_cell(value: object) -> object:
-    return json.loads(value, parse_float=Decimals) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    content = json.loads(value, parse_float=Decimals)
+    if is_deep(content):
+        raise ValueError(TOO_DEEP)
+    return content
 
 
 def _shortest(value: object) -> object:
@@ -256,26 +260,12 @@ def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return value
 
 
-def _deep(value: Nest) -> bool:
-    """Whether lists and objects lie within one another more than DEPTH times.
-
-    What `json` itself refuses differs from Python to Python, and more would end in a recursion.
-    """
-    level = [value]
-    for _ in range(DEPTH + 1):
-        inner = (v.values() if isinstance(v, dict) else v for v in level)
-        level = [v for values in inner for v in values if isinstance(v, (dict, list))]
-        if not level:
-            return False
-    return True
-
-
 def _object(value: object, number: int, columns: Collection[str]) -> Mapping[str, object]:
     if not isinstance(value, dict):
         what = "null" if value is None else type(value).__name__
         raise RowError(number, f"{what}, not an object with named values")
-    if _deep(value):
-        raise RowError(number, f"nested too deeply (more than {DEPTH} levels)")
+    if is_deep(value):
+        raise RowError(number, TOO_DEEP)
     return {k: v for k, v in value.items() if not columns or k in columns}
 
 

@@ -12,7 +12,9 @@ import math
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
-from typing import SupportsFloat, SupportsIndex
+from typing import SupportsFloat, SupportsIndex, TypeGuard
+
+DEPTH = 200  # levels of lists and objects within one another
 
 
 class Decimals(float):
@@ -129,8 +131,27 @@ def text_list(text: str) -> list[object] | None:
             value = parse(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
             continue
-        return value if isinstance(value, list) else None
+        return value if isinstance(value, list) and not is_deep(value) else None
     return None
+
+
+def is_deep(value: object) -> bool:
+    """Whether lists and objects lie within one another on more than DEPTH levels.
+
+    What Python's parsers refuse differs from version to version, and walking such a value ends in
+    a RecursionError.
+    """
+    level = [value]
+    for _ in range(DEPTH):
+        inner = [v.values() if isinstance(v, dict) else v for v in level if _is_nest(v)]
+        level = [v for values in inner for v in values if _is_nest(v)]
+        if not level:
+            return False
+    return True
+
+
+def _is_nest(value: object) -> TypeGuard[dict[object, object] | list[object] | tuple[object, ...]]:
+    return isinstance(value, (dict, list, tuple))
 
 
 def _checked(text: str) -> str:
