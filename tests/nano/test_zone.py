@@ -15,6 +15,7 @@ from eval import rates
 from eval.suite import SUITES
 from zppo_core import models
 from zppo_core.config import load
+from zppo_core.config.load import scale_of
 from zppo_core.data.digit_kinds import (
     WORLDS,
     ZONE_ASIDE,
@@ -98,9 +99,13 @@ def test_the_benchmarks_of_the_zone_are_a_suite_of_three_families() -> None:
     assert {q.category in ZONE_HARD for q in benchmark_questions("zone_rows", 18)} == {True, False}
 
 
-def test_hard_kinds_are_out_of_reach_of_sampling_and_followed_when_shown() -> None:
+STUDENTS = ("nano:zone-student", "nano:zone-small")
+
+
+@pytest.mark.parametrize("student", STUDENTS)
+def test_hard_kinds_are_out_of_reach_of_sampling_and_followed_when_shown(student: str) -> None:
     """The criteria of the world; docs/zone.md has the rates themselves."""
-    model, renderer = models.load("nano:zone-student", torch.float32)
+    model, renderer = models.load(student, torch.float32)
     measured = rates.rates(model, renderer, questions=8, samples=4)
     cells = {(r.kind, r.asked): r for r in measured}
     assert len(cells) == len(WORLDS["zone"]) * len(rates.ASKED)
@@ -115,8 +120,9 @@ def test_hard_kinds_are_out_of_reach_of_sampling_and_followed_when_shown() -> No
         assert 0.25 < sum(followed) / len(followed) < 0.65, asked
 
 
-def test_most_questions_enter_at_nothing() -> None:
-    model, renderer = models.load("nano:zone-student", torch.float32)
+@pytest.mark.parametrize("student", STUDENTS)
+def test_most_questions_enter_at_nothing(student: str) -> None:
+    model, renderer = models.load(student, torch.float32)
     questions = train_questions(54, 0, "zone")
     prompts = [Prompt(OURS.with_closer(q.text), q.images) for q in questions]
     groups = HfEngine(model, renderer, "student").generate(prompts, Sampling(64, 8), range(54))
@@ -149,25 +155,36 @@ def test_a_procedures_probability_is_the_share_of_responses_that_follow_it() -> 
     assert 0.05 < np.mean(chances) < 0.95
 
 
-def test_each_checkpoint_is_small_and_of_nanos_size() -> None:
+def test_each_checkpoint_is_small_and_one_student_has_half_the_parameters() -> None:
     for name in nano_zone.NAMES:
         folder = resolve(f"nano:{name}")
         assert sum(f.stat().st_size for f in folder.iterdir()) < 3_000_000
+    for name in ("zone-teacher", "zone-student"):
         assert models.shape(f"nano:{name}") == models.shape("nano:student")
+    larger, smaller = (models.shape(student)[0] for student in STUDENTS)
+    assert 0.5 < smaller / larger < 0.55
+    assert load("zone-small").student.model == "nano:zone-small"
+    assert load("zone-small").teacher == load("zone").teacher
+    assert scale_of("nano:zone-small") == "zone-small"
 
 
 def test_a_shortened_rebuild_is_the_same_twice(tmp_path: Path) -> None:
     short = {"clean_steps": 1, "student_steps": 1, "batch": 8, "pool": 24, "warmup": 1}
-    teacher, first, last = (
+    teacher, first, last, small = (
         replace(recipe, **short)
-        for recipe in (nano_zone.TEACHER, nano_zone.STUDENT, nano_zone.LAST)
+        for recipe in (
+            nano_zone.TEACHER,
+            nano_zone.STUDENT,
+            nano_zone.LAST,
+            nano_zone.FROM_NOTHING,
+        )
     )
     hashes = []
     for name in ("a", "b"):
-        nano_zone.build_zone(tmp_path / name, nano_zone.NAMES, teacher, (first, last))
+        nano_zone.build_zone(tmp_path / name, nano_zone.NAMES, teacher, (first, last), small)
         hashes.append([folder_hash(tmp_path / name / n) for n in nano_zone.NAMES])
     assert hashes[0] == hashes[1]
-    assert hashes[0][0] != hashes[0][1]
+    assert len(set(hashes[0])) == 3
     phases = json.loads((tmp_path / "a/zone-student/recipe.json").read_text())
     assert [phase["seed"] for phase in phases] == [0, 1]
 

@@ -198,5 +198,5 @@ def _shipped(name: str) -> dict[str, object]:
 def scale_of(model: str) -> str:
     """The preset by which a model is evaluated if none is named: foreign ones as 4B."""
     if model.startswith("nano:zone"):
-        return "zone"
+        return "zone-small" if model == "nano:zone-small" else "zone"
     return "4B" if model and not model.startswith("nano:") else "nano"

@@ -46,7 +46,7 @@ from zppo_core.config.fields import (
 from zppo_core.config.methods import Method, find_method
 from zppo_core.config.reading import stored
 
-CPU_SCALES = ("nano", "zone")  # worlds of ours: no GPU and no layout
+CPU_SCALES = ("nano", "zone", "zone-small")  # worlds of ours: no GPU and no layout
 GPU_SCALES = ("0.8B", "2B", "4B", "9B")
 SCALES = (*CPU_SCALES, *GPU_SCALES)
 LAYOUTS = ("one-gpu", "lora-24gb", "eight-gpus", "eight-nodes")

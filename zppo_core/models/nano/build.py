@@ -39,6 +39,7 @@ SPECIAL_TOKENS = (
 # added tokens of Qwen3.5 that are ordinary text to a decoder: never stripped, may be sampled
 TEXT_TOKENS = ("<think>", "</think>")
 VOCAB = 640  # rows of the embedding; the tokenizer fills what it needs of them
+HIDDEN = 96  # width of a token's state
 
 CHAT_TEMPLATE = """\
 {%- for message in messages %}
@@ -140,12 +141,14 @@ def build_processor(tokenizer: Any | None = None) -> ProcessorMixin:
     return ImageProcessor(images, tokenizer or build_tokenizer())
 
 
-def build_config(tokenizer: Any) -> Any:
-    """A Qwen3.5 configuration of about 0.7 M parameters: one gated-delta layer, two full ones."""
+def build_config(tokenizer: Any, hidden: int = HIDDEN) -> Any:
+    """A Qwen3.5 configuration of one gated-delta layer and two full ones, `hidden` wide.
+
+    By default about 0.7 M parameters.
+    """
     from transformers import Qwen3_5Config
 
     ids = tokenizer.convert_tokens_to_ids
-    hidden = 96
     text = {
         "vocab_size": VOCAB,
         "hidden_size": hidden,
@@ -196,10 +199,10 @@ def build_config(tokenizer: Any) -> Any:
     )
 
 
-def build_model(tokenizer: Any, seed: int) -> PreTrainedModel:
+def build_model(tokenizer: Any, seed: int, hidden: int = HIDDEN) -> PreTrainedModel:
     """The tiny model with seeded random weights (float32)."""
     import torch
     from transformers import Qwen3_5ForConditionalGeneration
 
     torch.manual_seed(seed)
-    return Qwen3_5ForConditionalGeneration(build_config(tokenizer))
+    return Qwen3_5ForConditionalGeneration(build_config(tokenizer, hidden))
