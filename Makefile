@@ -125,9 +125,11 @@ licences: setup supply  ## licences of all packages, results/licences.md; fails 
 sbom: setup supply  ## what is installed, as CycloneDX: results/sbom.json
 	SUPPLY_ENV=$(SUPPLY) $(BIN)/python tools/supply.py sbom
 
-zone-sweep: setup  ## the sweep of docs/zone.md: hours; each run leaves a file, on any machine; goes on
-	$(BIN)/python flows/sweep_flow.py run --preset zone --max-workers 2 --max-num-splits 1000
-	$(BIN)/python -m steps.cli zone --results benchmarks/results/zone --page docs/zone.md
+zone-sweep: setup  ## the sweeps of docs/zone*.md: hours; each run leaves a file, on any machine; goes on
+	for sweep in zone zone_sizes zone_rivals; do \
+	$(BIN)/python flows/sweep_flow.py run --preset $$sweep --max-workers 2 --max-num-splits 1000 && \
+	$(BIN)/python -m steps.cli zone --results benchmarks/results/zone --claims $$sweep \
+	  --page docs/$$sweep.md --summary docs/evidence.md || exit 1; done
 
 clean:  ## remove what runs and tests leave behind (not .venv)
 	rm -rf runs results .metaflow .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,10 @@ POINTS = ("area", "area_by_tokens", *FINAL)  # measures in points; the others ar
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a result file holds of one run; `right` has (questions,) booleans a benchmark."""
+    """What a result file holds of one run; `right` has (questions,) booleans a benchmark.
+
+    `teacher_tokens` is empty where the file was written before draws found in the cache counted.
+    """
 
     scale: str
     method: str
@@ -89,13 +93,29 @@ class Verdict:
 
 def claims(preset: str = "zone") -> list[Claim]:
     """The claims of a sweep preset, one for each measure it names; UserError if it has none."""
+    entries = _preset(preset)["claims"]
+    return [Claim(e["text"], m, e["terms"]) for e in entries for m in e["measures"]]
+
+
+def shown(preset: str = "zone") -> set[str]:
+    """The "scale/method" that a sweep preset's page shows; UserError if it has no claims.
+
+    Its own, and at its scales those of other sweeps that its claims name.
+    """
+    sweep = _preset(preset)
+    named = {term for claim in sweep["claims"] for term in claim["terms"]}
+    return {f"{s}/{m}" for s in sweep["scales"] for m in sweep["methods"]} | {
+        term for term in named if term.partition("/")[0] in sweep["scales"]
+    }
+
+
+def _preset(preset: str) -> dict[str, Any]:
     folder = resources.files("zppo_core.config") / "sweeps"
     file = folder / f"{preset}.toml"
     if not file.is_file() or "[[claims]]" not in file.read_text(encoding="utf-8"):
         names = [f.name.removesuffix(".toml") for f in folder.iterdir() if "zone" in f.name]
         raise UserError(f"no claims of a sweep {preset!r}; {suggestion(preset, names)}")
-    entries = tomllib.loads(file.read_text(encoding="utf-8"))["claims"]
-    return [Claim(e["text"], m, e["terms"]) for e in entries for m in e["measures"]]
+    return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
 def read(folder: Path) -> list[Outcome]:
@@ -244,6 +264,11 @@ def verdicts(
     return judged
 
 
+def difference(verdict: Verdict) -> str:
+    """The mean of a claim's sums with its 95 % interval."""
+    return f"{signed(verdict.mean)} [{signed(verdict.low)}, {signed(verdict.high)}]"
+
+
 def text(judged: Sequence[Verdict]) -> str:
     """The claims as a list and, by their numbers, a table; a line where none can be judged yet."""
     if not judged:
@@ -254,7 +279,7 @@ def text(judged: Sequence[Verdict]) -> str:
             str(numbers[v.claim.text]),
             v.claim.measure,
             str(v.seeds),
-            f"{signed(v.mean)} [{signed(v.low)}, {signed(v.high)}]",
+            difference(v),
             f"{v.adjusted:.3f}",
             f"{v.detectable:.1f}",
             v.word,

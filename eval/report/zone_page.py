@@ -8,13 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.render import number, table, wrapped
+from eval.render import MISSING, number, table, wrapped
 from eval.report import zone_claims
 from eval.report.plot import Panel, Points, draw, save
 from eval.report.zone_claims import Outcome, Verdict, value
 
-START, END = "<!-- measured -->", "<!-- /measured -->"
-PICTURE = "pictures/zone_sweep.svg"
 GROUPS: dict[str, tuple[str, ...]] = {
     "the paper's methods": (
         *("grpo", "grpo_replay", "grpo_both", "grpo_replay_bcq", "grpo_replay_ncq", "zppo"),
@@ -41,20 +39,41 @@ FINAL = {
 }
 
 
-def write(outcomes: Sequence[Outcome], judged: Sequence[Verdict], path: Path) -> None:
-    """Replace the measured part of the page at `path`, and its picture.
+def write(
+    outcomes: Sequence[Outcome], judged: Sequence[Verdict], path: Path, sweep: str = "zone"
+) -> None:
+    """Replace the measured part of the page at `path`, and its picture, which the sweep names.
 
     The words around the marks stay; without marks the measured part is added at the end.
     """
-    save(draw(panels(outcomes)), path.parent / PICTURE)
-    block = f"{START}\n\n{body(outcomes, judged)}\n{END}"
+    picture = f"pictures/{sweep}_sweep.svg"
+    save(draw(panels(outcomes)), path.parent / picture)
+    _put(path, "measured", body(outcomes, judged, picture))
+
+
+def summarise(judged: Sequence[Verdict], path: Path, sweep: str) -> None:
+    """Put the sweep's claims and their verdicts into the page at `path`, between marks of its own.
+
+    See `write` for what stays.
+    """
+    rows = [
+        [v.claim.text, v.claim.measure, str(v.seeds), zone_claims.difference(v), v.word]
+        for v in judged
+    ]
+    columns = ["the claim", "measure", "seeds", "difference [95 %]", "verdict"]
+    _put(path, sweep, table(columns, rows, "markdown", left=2))
+
+
+def _put(path: Path, mark: str, text: str) -> None:
+    start, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+    block = f"{start}\n\n{text}\n{end}"
     old = path.read_text(encoding="utf-8") if path.is_file() else ""
-    marked = re.compile(re.escape(START) + ".*" + re.escape(END), re.DOTALL)
+    marked = re.compile(re.escape(start) + ".*" + re.escape(end), re.DOTALL)
     new = marked.sub(lambda _: block, old) if marked.search(old) else f"{old}\n{block}\n".lstrip()
     path.write_text(new, encoding="utf-8")
 
 
-def body(outcomes: Sequence[Outcome], judged: Sequence[Verdict]) -> str:
+def body(outcomes: Sequence[Outcome], judged: Sequence[Verdict], picture: str) -> str:
     """What was measured, in Markdown: what ran, every method's means, curves, claims."""
     seeds = sorted({o.seed for o in outcomes})
     versions = ", ".join(sorted({o.code for o in outcomes}))
@@ -70,13 +89,14 @@ def body(outcomes: Sequence[Outcome], judged: Sequence[Verdict]) -> str:
             wrapped(
                 "Means over the seeds that are there, ± their standard deviation. `area` is the "
                 "accuracy on hard kinds, the mean over all steps, percent. Tokens are thousands "
-                "that a run generated. A run that never reaches a half counts as one step more "
-                "than it has.",
+                "that a run generated, the teacher's by the runs whose file has them: a draw that "
+                "an earlier run left in the cache counts too. A run that never reaches a half "
+                "counts as one step more than it has.",
             ),
             methods_table(outcomes, SOON, costs=True),
             wrapped("Accuracy at the end, percent; of hard kinds but for the last column:"),
             methods_table(outcomes, FINAL),
-            f"![Accuracy on hard kinds over steps and tokens]({PICTURE})\n",
+            f"![Accuracy on hard kinds over steps and tokens]({picture})\n",
             wrapped(
                 "Differences are of measures of one seed, with the 95 % interval of the "
                 "hierarchical bootstrap. `resolves` is the true difference that these seeds would "
@@ -96,8 +116,8 @@ def methods_table(
         tokens = min(float(r.student_tokens[-1]) for r in runs)
         cells = [spread([value(r, m, tokens, None) for r in runs]) for m in measures]
         if costs:
-            ends = [(r.student_tokens[-1], r.teacher_tokens[-1]) for r in runs]
-            cells += [number(float(mean) / 1000, 0) for mean in np.mean(ends, axis=0)]
+            cells += [thousands([r.student_tokens for r in runs])]
+            cells += [thousands([r.teacher_tokens for r in runs])]
         rows.append([f"`{name}`", str(len(runs)), *cells])
     heads = ["method", "seeds", *measures.values(), *(["student k", "teacher k"] if costs else [])]
     return table(heads, rows, "markdown")
@@ -107,6 +127,12 @@ def spread(values: Sequence[float]) -> str:
     """Mean ± standard deviation; the mean alone of a single value."""
     mean = number(float(np.mean(values)))
     return f"{mean} ± {number(float(np.std(values, ddof=1)))}" if len(values) > 1 else mean
+
+
+def thousands(tokens: Sequence[np.ndarray]) -> str:
+    """The mean of what was spent by the end, over the runs that say it."""
+    ends = [float(spent[-1]) for spent in tokens if len(spent)]
+    return number(float(np.mean(ends)) / 1000, 0) if ends else MISSING
 
 
 def by_method(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ def write(folder: Path, method: str, seed: int, level: float, scale: str = "zone
         "seed": seed,
         "curve": list(curve),
         "student_tokens": [1000 * (i + 1) for i in range(STEPS)],
-        "teacher_tokens": [10 * (i + 1) for i in range(STEPS)],
+        "teacher_tokens": [1000 * (seed + 1) * (i + 1) for i in range(STEPS)],
         "code_version": "abc",
         "machine": "a machine",
         "steps_to_half": zone.steps_to(curve, 0.5),
@@ -95,15 +96,14 @@ def test_holm_as_worked_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
-@pytest.mark.parametrize("preset", ["zone", "zone_rivals"])
+@pytest.mark.parametrize("preset", ["zone", "zone_rivals", "zone_sizes"])
 def test_the_committed_claims_name_runs_of_the_committed_sweeps_and_known_measures(preset) -> None:
     plan, first = (sweep.plan(name, "", "", "", "", "") for name in (preset, "zone"))
     assert plan.results == "benchmarks/results/zone"
     assert (plan.seeds, plan.sets) == (first.seeds, first.sets)  # pairs with the first sweep's runs
     assert len(plan.seeds) >= 10
     assert set(plan.methods) <= METHODS.keys()
-    methods = {*plan.methods, *first.methods}
-    runs = {f"{scale}/{method}" for scale in plan.scales for method in methods}
+    runs = {f"{s}/{m}" for p in (plan, first) for s in p.scales for m in p.methods}
     assert len(sweep.members(plan)) == len(plan.methods) * len(plan.seeds)
     counts = ("steps_to_half", "graduated", "graduated_by_tokens")
     claims = zone_claims.claims(preset)
@@ -129,6 +129,11 @@ def test_a_runs_kept_result_has_its_measures_and_every_answer(database_path, tmp
                 "WHERE run_key = 'nano-zppo-s0' AND role = 'student' GROUP BY benchmark"
             ).fetchall()
         )
+        drawn, found, summarised = connection.execute(
+            "SELECT sum(tokens) FILTER (purpose = 'draw'), count(*) FILTER (cached), "
+            "sum(tokens) FILTER (purpose = 'compress') FROM teacher_draws "
+            "WHERE run_key = 'nano-zppo-s0'"
+        ).fetchone()
         (hard,) = connection.execute(
             "SELECT avg(accuracy) FROM groups WHERE run_key = 'nano-zppo-s0' AND step = 3 "
             "AND kind = 'plain' AND category = 'sum'"
@@ -138,6 +143,8 @@ def test_a_runs_kept_result_has_its_measures_and_every_answer(database_path, tmp
     assert outcome.curve[3] == pytest.approx(hard)
     assert outcome.name == "nano/zppo"
     assert list(outcome.student_tokens) == sorted(measured.student_tokens)
+    assert found > 0  # by cache_teacher, before the first step: they count all the same
+    assert drawn <= measured.teacher_tokens[-1] <= drawn + summarised
     assert measured.area == pytest.approx(np.mean(measured.curve))
     assert 0 < measured.graduated_at_zero <= measured.admitted_at_zero
     with pytest.raises(UserError, match="no rollout step"), open_database(database_path) as c:
@@ -164,7 +171,10 @@ def test_the_page_keeps_its_words_and_has_every_method_and_its_curve(tmp_path) -
     for seed in range(3):
         write(results, "zppo", seed, 0.8)
         write(results, "grpo_replay", seed, 0.2)
-        write(results, "of_ones_own", seed, 0.5)
+        for file in results.glob(f"zone-grpo*-s{seed}.json") if seed else []:
+            kept = json.loads(file.read_text())
+            file.write_text(json.dumps(kept | {"teacher_tokens": []}))
+        write(results, "gspo", seed, 0.5)  # of the sweep zone_rivals
     page = tmp_path / "page.md"
     page.write_text("# Before\n\n<!-- measured -->\nold\n<!-- /measured -->\n\nafter\n")
     options = ["--results", str(results), "--page", str(page)]
@@ -175,16 +185,54 @@ def test_the_page_keeps_its_words_and_has_every_method_and_its_curve(tmp_path) -
     assert first.startswith("# Before\n")
     assert first.endswith("after\n")
     assert "old" not in first
-    assert "9 runs of 8 rollout steps, of 3 methods; seeds: 0, 1, 2." in first
+    assert "6 runs of 8 rollout steps, of 2 methods; seeds: 0, 1, 2." in first
     rows = [line for line in first.splitlines() if line.startswith("| `")]
-    assert [r.split("`")[1] for r in rows] == 2 * ["grpo_replay", "zppo", "of_ones_own"]
-    area = [float(r.split("|")[3].split("±")[0]) for r in rows[:3]]
-    assert area == pytest.approx([10, 40, 25], abs=0.5)
+    assert [r.split("`")[1] for r in rows] == 2 * ["grpo_replay", "zppo"]
+    area = [float(r.split("|")[3].split("±")[0]) for r in rows[:2]]
+    assert area == pytest.approx([10, 40], abs=0.5)
+    assert [r.split("|")[7].strip() for r in rows[:2]] == [
+        "8",
+        "16",
+    ]  # of grpo_replay the first seed
+    rivals = tmp_path / "rivals.md"
+    assert zone.main([*options[:3], str(rivals), "--claims", "zone_rivals"]) == 0
+    rows = [line for line in rivals.read_text().splitlines() if line.startswith("| `")]
+    assert [r.split("`")[1] for r in rows] == 2 * ["zppo", "gspo"]
     assert "ZPPO learns hard kinds sooner than GRPO with replay" in first
     assert max(map(len, first.splitlines())) <= 140
-    drawn = (tmp_path / zone_page.PICTURE).read_text()
-    assert "<svg" in drawn
+    assert "<svg" in (tmp_path / "pictures/zone_sweep.svg").read_text()
     assert zone.main(["--page", str(page)]) == 2
+
+
+def test_a_page_shows_its_own_sweeps_runs_and_its_claims_may_name_others(tmp_path, capsys) -> None:
+    results, page = tmp_path / "results", tmp_path / "sizes.md"
+    for seed in range(2):
+        write(results, "grpo_replay_bcq", seed, 0.6)
+        write(results, "grpo_replay_ncq", seed, 0.6)
+    options = ["--results", str(results), "--page", str(page), "--claims", "zone_sizes"]
+    assert zone.main(options) == 2
+    assert "no run of the sweep zone_sizes" in capsys.readouterr().err
+    for seed in range(2):
+        write(results, "grpo_replay_bcq", seed, 0.8, "zone-small")
+        write(results, "grpo_replay_ncq", seed, 0.4, "zone-small")
+    assert zone.main(options) == 0
+    told = page.read_text()
+    assert "4 runs of 8 rollout steps, of 2 methods" in told
+    area = [float(row.split("|")[3].split("±")[0]) for row in told.splitlines() if "| `" in row][:2]
+    assert area == pytest.approx([40, 20], abs=0.5)
+    assert "2. BCQ's lead over NCQ is greater for the smaller student" in told
+    assert "| 2     | area     |     2 | +20" in told
+    assert "![Accuracy on hard kinds over steps and tokens](pictures/zone_sizes_sweep.svg)" in told
+    assert (tmp_path / "pictures/zone_sizes_sweep.svg").is_file()
+    summary = tmp_path / "evidence.md"
+    summary.write_text("before\n\n<!-- zone -->\nkept\n<!-- /zone -->\n")
+    for _ in range(2):
+        assert zone.main([*options[:2], *options[4:], "--summary", str(summary)]) == 0
+    before, kept, ours = summary.read_text().partition("kept\n<!-- /zone -->\n")
+    assert before + kept == "before\n\n<!-- zone -->\nkept\n<!-- /zone -->\n"
+    assert ours.count("<!-- zone_sizes -->") == ours.count("<!-- /zone_sizes -->") == 1
+    assert re.search(r"\| the smaller student learns more by BCQ than by NCQ *\| area", ours)
+    assert ours.count("| undecided |") == 4
 
 
 def test_a_curve_is_smoothed_and_ends_at_the_fewest_tokens(tmp_path) -> None:
