@@ -27,10 +27,9 @@ TIMES = ("seconds", "created_at", "ingested_at", "applied_at")  # how a column o
 # the order of ingestion; made of times; a commit between two runs changes no bit of either
 ORDER = ("source_id", "tokens_per_second", "code_version")
 COSTS = ("costs", "costs.parquet")  # tables
-COST = {"teacher_draws": ("cached", "tokens")}  # and columns
+COST = {"teacher_draws": ("cached",)}  # and columns: what an earlier try left in the cache
 
-
-_TOKENS = re.compile(rb'"tokens": \d+, ')
+_FOUND = re.compile(rb'"found": \d+, ')
 
 
 def is_free(table: str, column: str) -> bool:
@@ -62,7 +61,7 @@ def journal_digests(journal: Journal, folder: str) -> dict[str, str]:
             if name in COSTS:
                 continue
             if name == "asks.json":
-                data = _TOKENS.sub(b"", data)
+                data = _FOUND.sub(b"", data)
             stem, _, kind = name.rpartition(".")
             digest = hashlib.sha256(data).hexdigest()
             found[f"journal/{unit}/{name}"] = (

@@ -8,14 +8,17 @@ from eval.report.progress import Progress, StepRow
 
 WINDOW = 5  # steps that are averaged at the beginning and at the end
 MISMATCH = 0.05  # mean |log-prob of sampler - of trainer| [nats] above which ratios are doubtful
-TRIVIAL = 0.9  # share of groups without a gradient
+TRIVIAL = 0.9  # share of groups whose advantages are 0
 RISE = 0.10  # of truncated responses, as a fraction
 CUT = 0.25  # share of truncated responses from which a rise is told
 COLLAPSE = 0.5  # of the first entropy
 
 
-def alarms(progress: Progress, limit: float = 0.0) -> list[str]:
-    """One sentence for each thing amiss; `limit` is `trainer.max_mismatch` [nats], 0: ours."""
+def alarms(progress: Progress, limit: float = 0.0, by_advantage: bool = True) -> list[str]:
+    """One sentence for each thing amiss; `limit` is `trainer.max_mismatch` [nats], 0: ours.
+
+    A loss that learns not `by_advantage`, as distillation, learns from groups with equal rewards.
+    """
     steps = progress["steps"]
     if not steps:
         return []
@@ -27,7 +30,7 @@ def alarms(progress: Progress, limit: float = 0.0) -> list[str]:
             f"Sampler and trainer disagree: {mismatch:.3g} nats on average at step {last['step']}, "
             f"above {most:g}. Look at the engine's precision and at its weights."
         )
-    trivial = _mean(steps[-WINDOW:], "trivial_share")
+    trivial = _mean(steps[-WINDOW:], "trivial_share") if by_advantage else None
     if trivial is not None and trivial >= 1:
         lines.append(
             "Every group is trivial: all its rewards are equal, so nothing is learned. The "

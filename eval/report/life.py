@@ -161,7 +161,7 @@ def text(shown: Sequence[Lives]) -> str:
     for run in shown:
         done = run.graduates
         took = [(s.left or 0) - s.entered for s in done]
-        helped = [s for s in done if any(right for *_, right in s.reformulated)]
+        others = [s for s in run.stays if not s.graduated]
         rows.append(
             [
                 f"`{run.run}`",
@@ -170,7 +170,8 @@ def text(shown: Sequence[Lives]) -> str:
                 number(100 * len(done) / len(run.stays)),
                 number(median(took)) if took else MISSING,
                 number(median(len(s.asked) for s in done)) if done else MISSING,
-                f"{len(helped)} of {len(done)}",
+                helped(done),
+                helped(others),
             ]
         )
     heads = [
@@ -180,9 +181,17 @@ def text(shown: Sequence[Lives]) -> str:
         "%",
         "steps",
         "askings",
-        "right with candidates",
+        "graduates right beside candidates",
+        "others right beside candidates",
     ]
     return table(heads, rows, "markdown")
+
+
+def helped(stays: Sequence[Stay]) -> str:
+    """Of those that were asked with candidates how many had a right rollout beside them."""
+    asked = [s for s in stays if s.reformulated]
+    right = [s for s in asked if any(accuracy > 0 for *_, accuracy in s.reformulated)]
+    return f"{len(right)} of {len(asked)}"
 
 
 def draw(shown: Sequence[Lives]) -> Figure:

@@ -10,23 +10,24 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eval.render import signed, table
-from eval.report.evidence import gap
+from eval.render import MISSING, signed, table
 from zppo_core.data.digit_kinds import ZONE_HARD
 from zppo_core.data.digits import ZONE_BENCHMARKS
 from zppo_core.errors import UserError, suggestion
 from zppo_core.streams import stream
 
-LEVEL = 0.05
+LEVEL, POWER = 0.05, 0.8
 RESAMPLES = 2000
 FINAL: dict[str, tuple[str, tuple[str, ...]]] = {  # measure -> hard or easy kinds, of benchmarks
     "hard_VLM": ("hard", ("zone_rows", "zone_grids")),
@@ -61,6 +62,11 @@ class Outcome:
     def name(self) -> str:
         return f"{self.scale}/{self.method}"
 
+    @property
+    def spent_before(self) -> np.ndarray:
+        """The student's tokens that the weights of each point of the curve have learnt from."""
+        return np.array([0, *self.student_tokens[:-1]])
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -73,7 +79,11 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim as measured: mean with 95 % interval, p and Holm's p, and what it could resolve."""
+    """A claim as measured: mean with 95 % interval, p and Holm's p, and what it could resolve.
+
+    `detectable` is the true difference that the test finds four times out of five at the level of
+    Holm's first step; infinite if these seeds are too few for any.
+    """
 
     claim: Claim
     seeds: int
@@ -160,7 +170,7 @@ def value(run: Outcome, measure: str, tokens: float, rng: np.random.Generator | 
         return 100 * float(run.curve.mean())
     if measure == "area_by_tokens":
         at = np.linspace(0, tokens, 200)
-        return 100 * float(np.interp(at, run.student_tokens, run.curve).mean())
+        return 100 * float(np.interp(at, run.spent_before, run.curve).mean())
     if measure == "steps_to_half":
         return float(run.steps_to_half)
     if measure == "graduated":
@@ -229,7 +239,14 @@ def holm(ps: Sequence[float]) -> list[float]:
 def interval(
     claim: Claim, runs: Mapping[tuple[str, int], Outcome], resamples: int = RESAMPLES
 ) -> tuple[float, float]:
-    """95 % of the hierarchical bootstrap's means: seeds, and questions where they are final."""
+    """95 % of the hierarchical bootstrap's means: seeds, and questions where they are final.
+
+    Means of n drawn seeds are closer together than means of n new ones, and few seeds say little of
+    their spread. So distances from the mean are stretched: by n over n - 1, and from the normal
+    quantile to Student's.
+    """
+    from scipy import stats
+
     rng = stream(0, "claims", claim.text, claim.measure)
     final = claim.measure in FINAL
     draws = 100 if final else 1  # sets of test questions; seeds are drawn anew for each mean
@@ -238,8 +255,37 @@ def interval(
     for i in range(resamples):
         values = np.array(sets[i % draws])
         means.append(float(rng.choice(values, len(values)).mean()))
-    low, high = np.quantile(means, [0.025, 0.975])
+    n = len(sets[0])
+    stretch = math.sqrt(n / (n - 1)) * float(stats.t.ppf(0.975, n - 1) / stats.norm.ppf(0.975))
+    centre = float(np.mean(list(sums(claim, runs).values())))
+    low, high = centre + stretch * (np.quantile(means, [0.025, 0.975]) - centre)
     return float(low), float(high)
+
+
+@cache
+def resolvable(seeds: int, level: float) -> float:
+    """The true mean, in standard deviations, that `sign_flips` puts under `level` in 80 % of draws.
+
+    By 2,000 draws from the normal distribution; infinite if no draw can come under `level`.
+    """
+    if 2 / 2**seeds > level:
+        return math.inf
+    patterns = np.array(list(itertools.product((1, -1), repeat=seeds - 1)))
+    noise = stream(0, "resolvable", seeds).normal(size=(2000, seeds))
+
+    def power(mean: float) -> float:
+        values = noise + mean
+        flipped = np.abs(values[:, :1] + values[:, 1:] @ patterns.T)
+        limit = np.abs(values.sum(1))[:, None] - 1e-9
+        return float(((flipped >= limit).mean(1) <= level).mean())
+
+    low, high = 0.0, 1.0
+    while power(high) < POWER:
+        high *= 2
+    for _ in range(10):
+        middle = (low + high) / 2
+        low, high = (low, middle) if power(middle) >= POWER else (middle, high)
+    return high
 
 
 def verdicts(
@@ -250,17 +296,17 @@ def verdicts(
     Claims without runs count in the correction with p = 1.
     """
     runs = {(o.name, o.seed): o for o in outcomes}
-    measured = [list(sums(claim, runs).values()) for claim in asked]
+    measured = [[*sums(claim, runs).values()] for claim in asked]
     ps = [sign_flips(m) if len(m) > 1 else 1.0 for m in measured]
     judged = []
     for claim, values, p, adjusted in zip(asked, measured, ps, holm(ps), strict=True):
         if len(values) < 2:
             continue
-        estimate = gap(values)
         low, high = interval(claim, runs, resamples)
-        judged.append(
-            Verdict(claim, len(values), estimate.mean, low, high, p, adjusted, estimate.detectable)
-        )
+        spread, least = float(np.std(values, ddof=1)), resolvable(len(values), LEVEL / len(asked))
+        detectable = math.inf if math.isinf(least) else spread * least
+        mean = float(np.mean(values))
+        judged.append(Verdict(claim, len(values), mean, low, high, p, adjusted, detectable))
     return judged
 
 
@@ -281,7 +327,7 @@ def text(judged: Sequence[Verdict]) -> str:
             str(v.seeds),
             difference(v),
             f"{v.adjusted:.3f}",
-            f"{v.detectable:.1f}",
+            MISSING if math.isinf(v.detectable) else f"{v.detectable:.1f}",
             v.word,
         ]
         for v in judged

@@ -61,7 +61,7 @@ def learning(record: Progress) -> list[str]:
             of_steps(steps, {"trivial groups": "trivial_share", "advantage > 0": "positive_share"}),
             percent,
             WHOLE,
-            note="a trivial group has equal rewards, and no gradient",
+            note="a trivial group has equal rewards: its advantages are 0",
         ),
         lines(
             "Length of a response",

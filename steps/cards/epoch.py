@@ -18,6 +18,7 @@ from steps.cards.page import Card, put
 from steps.cards.places import places
 from steps.cards.transcripts import BUDGET, pictures_of, section
 from zppo_core.algorithm.step_types import StepResult
+from zppo_core.config.schema import method_of
 from zppo_core.run.session import Session
 from zppo_core.run.spec import Run
 
@@ -43,7 +44,9 @@ def view(
     begun, done = record["run"], len(record["steps"])
     title = f"{config.run.method}, scale {config.scale}, seed {config.run.seed}"
     subtitle = f"run {run.key}" + (f" on {begun['machine']}" if begun else "")
-    warnings = alarms(record, config.trainer.max_mismatch) + ([late] if late else [])
+    by_advantage = method_of(config).objective.learns_from == "advantages"
+    warnings = alarms(record, config.trainer.max_mismatch, by_advantage)
+    warnings += [late] if late else []
     parts = [
         head(title, subtitle),
         bar(done, total),

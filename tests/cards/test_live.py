@@ -167,6 +167,10 @@ def test_a_sound_run_raises_no_alarm(columns: dict[str, list[Any]]) -> None:
     assert alarms(steps(**columns)) == []
 
 
+def test_equal_rewards_are_no_alarm_where_the_loss_learns_from_them_all_the_same() -> None:
+    assert alarms(steps(trivial_share=[1.0] * 5), by_advantage=False) == []
+
+
 def test_time_left_is_at_the_pace_of_the_last_steps() -> None:
     found = steps(seconds=[100.0] * 4 + [10.0] * 8)
     assert time_left(found, 20) == pytest.approx(80.0)

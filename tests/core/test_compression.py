@@ -7,7 +7,7 @@ from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.prompts import Templates
 from zppo_core.rewards.where import find_answer
 from zppo_core.store.objects import LocalStore
-from zppo_core.store.teacher_cache import Memo
+from zppo_core.store.teacher_cache import Memo, seal, unseal
 
 RIGHT = "<think>\n1 plus 1\nis 2\n</think>\n\\boxed{2}"
 
@@ -151,7 +151,21 @@ def test_summaries_are_kept_by_content(tmp_path) -> None:
     second = compressor(answer, Memo(LocalStore(tmp_path))).compress([RIGHT], seed=99)
     assert len(made) == 1
     assert [c.text for c in first] == [c.text for c in second]
-    assert first[0].tokens > second[0].tokens == 0  # nothing was generated the second time
+    # nothing was generated the second time, and what was written is as long
+    assert (first[0].found, second[0].found) == (0, first[0].tokens)
+    assert second[0].tokens == first[0].tokens > 0
+
+
+def test_a_memo_of_an_earlier_version_has_the_text_alone(tmp_path) -> None:
+    seen = compressor(
+        lambda p, m: "<summary>short \\boxed{2}</summary>", Memo(LocalStore(tmp_path))
+    )
+    seen.compress([RIGHT], seed=0)
+    (key,) = LocalStore(tmp_path).list("memo/")
+    text, _ = unseal(LocalStore(tmp_path).get(key))
+    LocalStore(tmp_path).put_many({key: seal(text)}, lasting=False)
+    (again,) = seen.compress([RIGHT], seed=0)
+    assert (again.text, again.tokens, again.found) == ("short \\boxed{2}", len(text), len(text))
 
 
 def test_a_sampled_retry_is_kept_under_its_seed(tmp_path) -> None:

@@ -51,6 +51,14 @@ def test_a_share_is_of_the_questions_that_could_be_seen_so_long(monkeypatch) -> 
     assert Lives("run", 5, stays).within() == shares[:2]
 
 
+def test_who_was_right_beside_candidates_is_counted_of_those_who_were_shown_any() -> None:
+    def asked(*accuracies: float) -> Stay:
+        return Stay("a", 0, (), 1, True, tuple((0, "bcq", a) for a in accuracies))
+
+    assert life.helped([asked(0.0, 0.25), asked(0.0), asked(), asked(1.0)]) == "2 of 3"
+    assert life.helped([asked()]) == "0 of 0"
+
+
 def test_names_lose_the_parts_that_all_begin_with() -> None:
     assert life.short(["zone-zone-zppo-s1", "zone-zone-zppo_placebo-s1"]) == [
         "zppo-s1",

@@ -247,7 +247,7 @@ def test_reformulated_prompts_come_back_as_they_were(told) -> None:
 
 
 def test_how_a_candidate_came_about_is_recorded(told) -> None:
-    made = Compressed("text", "1", True, 3, 17)
+    made = Compressed("text", "1", True, 3, 17, 16)
     asks = [replace(a, positive=made, negatives=()) for a in told.results[0].asks]
     assert asks
     codec = AsksCodec(context_of(told.world, 0))
@@ -255,6 +255,9 @@ def test_how_a_candidate_came_about_is_recorded(told) -> None:
     assert codec.decode(files) == asks
     for row in rows_of(files, "teacher_draws"):
         assert (row["fallback"], row["attempts"], row["tokens"]) == (True, 3, 17)
+        assert not row["cached"]  # one token of it is new
+    asks = [replace(a, positive=replace(made, found=17), negatives=()) for a in asks]
+    assert {r["cached"] for r in rows_of(codec.encode(asks, SPENT), "teacher_draws")} == {True}
 
 
 def test_candidates_are_named_in_the_order_of_the_prompt(told) -> None:

@@ -5,6 +5,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -13,6 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "loop"))
 from scripted_world import MANY, World, changing_student
 
+from zppo_core.algorithm.train_groups import NO_UPDATE
 from zppo_core.config import load
 from zppo_core.errors import UserError
 from zppo_core.run import preflight
@@ -83,6 +85,23 @@ def test_a_step_that_is_replayed_after_a_kill_is_not_told_again(run, results) ->
     for result in results:
         again.finished(result, SECONDS)
     assert [line["step"] for line in lines(run)] == [0, 1, 2]
+
+
+def test_means_over_a_steps_updates_are_over_tokens_and_without_skipped_ones(results) -> None:
+    """As the view `step_updates` has them: a mini-batch of few tokens weighs little."""
+    few = replace(NO_UPDATE, loss=4.0, grad_norm=1.0, entropy=1.0, tokens=10, divisor=100)
+    many = replace(NO_UPDATE, loss=1.0, grad_norm=3.0, entropy=2.0, tokens=30, divisor=200)
+    lost = replace(NO_UPDATE, entropy=9.0, tokens=50, divisor=50, skipped=True)
+    update = replace(results[0].update, metrics=[few, many, lost])
+    told = metrics_of(replace(results[0], update=update), SECONDS)
+    assert told["update/entropy"] == pytest.approx((1.0 * 10 + 2.0 * 30) / 40)
+    assert told["update/loss"] == pytest.approx((4.0 * 100 + 1.0 * 200) / 300)
+    assert told["update/grad_norm"] == 2.0
+    assert told["update/skipped"] == 1
+    for metrics in ([], [lost]):
+        update = replace(results[0].update, metrics=metrics)
+        none = metrics_of(replace(results[0], update=update), SECONDS)
+        assert not {"update/loss", "update/entropy", "update/grad_norm"} & none.keys()
 
 
 def test_what_is_not_finite_is_left_out(results) -> None:

@@ -30,7 +30,8 @@ class Compressed:
     answer: str | None
     fallback: bool  # the deterministic extract, because no summary kept the answer
     attempts: int  # teacher summaries asked for
-    tokens: int = 0  # teacher tokens generated
+    tokens: int = 0  # of what the teacher wrote for it, in all attempts
+    found: int = 0  # of them those that a memo had: not generated now
     source_answer: str | None = None  # boxed in the text that was compressed
     source_characters: int | None = None  # its length; None: not a compression
 
@@ -111,14 +112,15 @@ class Compressor:
         """One candidate text for each response, in order; batches each round of attempts."""
         answers = [find_answer(r)[0] for r in responses]
         done: dict[int, Compressed] = {}
-        spent = dict.fromkeys(range(len(responses)), 0)
+        tokens, found = [0] * len(responses), [0] * len(responses)
         rounds = 0 if self.engine is None else 1 + self.retries
         for attempt in range(rounds):
             open_ = [i for i in range(len(responses)) if i not in done]
             if not open_:
                 break
-            for i, output, tokens in self._ask(open_, responses, seed, attempt):
-                spent[i] += tokens
+            for i, output, length, new in self._ask(open_, responses, seed, attempt):
+                tokens[i] += length
+                found[i] += 0 if new else length
                 summary = parse_summary(output, answers[i])
                 if summary is not None and self.count_tokens(summary) <= self.cap:
                     done[i] = Compressed(summary, answers[i], False, attempt + 1)
@@ -128,13 +130,20 @@ class Compressor:
                 shown = normalise_answer(extract_boxed(text)) == normalise_answer(answers[i])
                 done[i] = Compressed(text, answers[i] if shown else None, True, rounds)
         return [
-            replace(done[i], tokens=spent[i], source_answer=answers[i], source_characters=len(text))
+            replace(
+                done[i],
+                tokens=tokens[i],
+                found=found[i],
+                source_answer=answers[i],
+                source_characters=len(text),
+            )
             for i, text in enumerate(responses)
         ]
 
     def _ask(
         self, indices: Sequence[int], responses: Sequence[str], seed: int, attempt: int
-    ) -> list[tuple[int, str, int]]:
+    ) -> list[tuple[int, str, int, bool]]:
+        """For each of `indices`: what the teacher wrote, its tokens, and whether it is new."""
         assert self.engine is not None
         prompts = [Prompt(self.templates.compress(responses[i]), thinking=False) for i in indices]
         # the tags need room beside the summary itself
@@ -145,12 +154,25 @@ class Compressor:
             (self.engine.name, p.digest(), sampling.max_tokens, 0 if attempt == 0 else s)
             for p, s in zip(prompts, seeds, strict=True)
         ]
-        texts = [None if self.memo is None else self.memo.get("compress", *k) for k in keys]
-        new = [i for i, text in enumerate(texts) if text is None]
+        written = dict(enumerate(map(self._recall, keys)))
+        new = [i for i, known in written.items() if known is None]
         outputs = self.engine.generate([prompts[i] for i in new], sampling, [seeds[i] for i in new])
-        tokens = dict.fromkeys(range(len(prompts)), 0)
         for i, group in zip(new, outputs, strict=True):
-            texts[i], tokens[i] = group[0].text, len(group[0].token_ids_T)
+            written[i] = group[0].text, len(group[0].token_ids_T)
             if self.memo is not None:
-                self.memo.put(texts[i], "compress", *keys[i])
-        return [(index, str(texts[i]), tokens[i]) for i, index in enumerate(indices)]
+                self.memo.put(list(written[i]), "compress", *keys[i])
+        return [
+            (index, *known, i in new)
+            for i, index in enumerate(indices)
+            if (known := written[i]) is not None
+        ]
+
+    def _recall(self, key: tuple[object, ...]) -> tuple[str, int] | None:
+        """What the memo has for it, and its tokens; of an older memo, which has the text alone."""
+        known = None if self.memo is None else self.memo.get("compress", *key)
+        match known:
+            case [str(text), int(tokens)]:
+                return text, tokens
+            case str(text):
+                return text, self.count_tokens(text)
+        return None

@@ -67,7 +67,7 @@ CREATE TABLE IF NOT EXISTS step_kinds (
     step INTEGER NOT NULL,  -- rollout step, from 0
     kind VARCHAR NOT NULL,  -- plain, replay, bcq, ncq, hint, prefix, or one of your own
     groups INTEGER NOT NULL,  -- groups of the kind [groups]
-    trivial INTEGER NOT NULL,  -- of them, with all rewards equal: not computed [groups]
+    trivial INTEGER NOT NULL,  -- of them, with all rewards equal: their advantages are 0 [groups]
     rollouts INTEGER NOT NULL,  -- completions in them [rollouts]
     positive_advantage INTEGER NOT NULL,  -- of them, with advantage > 0 [rollouts]
     accuracy DOUBLE NOT NULL,  -- mean reward [fraction]

@@ -12,7 +12,7 @@ from zppo_core.types import Group
 NAMES = {
     "accuracy/KIND": ("fraction", "mean reward"),
     "groups/KIND": ("groups", "prompts with their rollouts"),
-    "trivial/KIND": ("fraction", "groups with equal rewards, from which nothing is learned"),
+    "trivial/KIND": ("fraction", "groups with equal rewards: their advantages are 0"),
     "length/KIND": ("tokens", "mean length of a response"),
     "truncated/KIND": ("fraction", "responses that were cut at rollout.max_tokens"),
     "buffer/size": ("questions", "in the replay buffer after the step"),
@@ -20,7 +20,7 @@ NAMES = {
     "buffer/stay": ("questions", "asked again and still hard"),
     "buffer/graduate": ("questions", "asked again and no longer hard"),
     "buffer/evict": ("questions", "dropped because the buffer was full"),
-    "update/loss": ("nats", "mean over the step's updates"),
+    "update/loss": ("nats", "mean over the step's updates, by the tokens of each"),
     "update/grad_norm": ("L2", "mean, before clipping"),
     "update/entropy": ("nats", "of the student's distribution, mean over tokens"),
     "update/clip_low_share": ("fraction", "tokens bound by the lower clip"),
@@ -37,15 +37,7 @@ NAMES = {
     "seconds/PHASE": ("s", "wall time of a phase"),
     "seconds/step": ("s", "wall time of the step"),
 }
-MEANS = (
-    "loss",
-    "grad_norm",
-    "entropy",
-    "clip_low_share",
-    "clip_high_share",
-    "dual_clip_share",
-    "ratio_mean",
-)
+OVER_TOKENS = ("entropy", "clip_low_share", "clip_high_share", "dual_clip_share", "ratio_mean")
 
 
 def metrics_of(result: StepResult, seconds: Mapping[str, float]) -> dict[str, float]:
@@ -69,8 +61,14 @@ def metrics_of(result: StepResult, seconds: Mapping[str, float]) -> dict[str, fl
     for event in ("admit", "stay", "graduate", "evict"):
         metrics[f"buffer/{event}"] = sum(e.kind == event for e in result.events)
     update, whole = result.update, sum(seconds.values())
-    if update.metrics:
-        metrics |= {f"update/{n}": mean(getattr(m, n) for m in update.metrics) for n in MEANS}
+    stepped = [m for m in update.metrics if not m.skipped]  # as the database's step_updates has it
+    metrics["update/loss"] = mean(
+        (m.loss for m in stepped), (m.divisor or m.tokens for m in stepped)
+    )
+    metrics["update/grad_norm"] = mean(m.grad_norm for m in stepped)
+    for name in OVER_TOKENS:
+        values = (getattr(m, name) for m in stepped)
+        metrics[f"update/{name}"] = mean(values, (m.tokens for m in stepped))
     sampled = sampled_tokens(groups)
     metrics |= {
         "update/skipped": sum(m.skipped for m in update.metrics),
@@ -91,7 +89,10 @@ def sampled_tokens(groups: Iterable[Group]) -> int:
     return sum(len(c.token_ids_T) - c.forced for g in groups for c in g.completions)
 
 
-def mean(values: Iterable[float]) -> float:
-    """The mean, NaN of nothing."""
+def mean(values: Iterable[float], weights: Iterable[float] | None = None) -> float:
+    """The mean, by `weights` if there are any; NaN of nothing."""
     held = list(values)
-    return sum(held) / len(held) if held else math.nan
+    shares = [1.0] * len(held) if weights is None else list(weights)
+    whole = sum(shares)
+    pairs = zip(held, shares, strict=True)
+    return sum(value * share for value, share in pairs) / whole if whole else math.nan
