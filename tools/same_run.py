@@ -29,7 +29,7 @@ ORDER = ("source_id", "tokens_per_second", "code_version")
 COSTS = ("costs", "costs.parquet")  # tables
 COST = {"teacher_draws": ("cached",)}  # and columns: what an earlier try left in the cache
 
-_FOUND = re.compile(rb'"found": \d+, ')
+_RECALLED = re.compile(rb'"recalled": \d+, ')
 
 
 def is_free(table: str, column: str) -> bool:
@@ -61,7 +61,7 @@ def journal_digests(journal: Journal, folder: str) -> dict[str, str]:
             if name in COSTS:
                 continue
             if name == "asks.json":
-                data = _FOUND.sub(b"", data)
+                data = _RECALLED.sub(b"", data)
             stem, _, kind = name.rpartition(".")
             digest = hashlib.sha256(data).hexdigest()
             found[f"journal/{unit}/{name}"] = (

@@ -152,7 +152,7 @@ def test_summaries_are_kept_by_content(tmp_path) -> None:
     assert len(made) == 1
     assert [c.text for c in first] == [c.text for c in second]
     # nothing was generated the second time, and what was written is as long
-    assert (first[0].found, second[0].found) == (0, first[0].tokens)
+    assert (first[0].recalled, second[0].recalled) == (0, first[0].tokens)
     assert second[0].tokens == first[0].tokens > 0
 
 
@@ -165,7 +165,7 @@ def test_a_memo_of_an_earlier_version_has_the_text_alone(tmp_path) -> None:
     text, _ = unseal(LocalStore(tmp_path).get(key))
     LocalStore(tmp_path).put_many({key: seal(text)}, lasting=False)
     (again,) = seen.compress([RIGHT], seed=0)
-    assert (again.text, again.tokens, again.found) == ("short \\boxed{2}", len(text), len(text))
+    assert (again.text, again.tokens, again.recalled) == ("short \\boxed{2}", len(text), len(text))
 
 
 def test_a_sampled_retry_is_kept_under_its_seed(tmp_path) -> None:

@@ -1,8 +1,11 @@
 """What a step writes about its cost is what its models were given."""
 
+from dataclasses import replace
+
 import pytest
 from scripted_world import World, asked_of, some_right, student_with, teacher_with
 
+from zppo_core.algorithm.compression import Compressed
 from zppo_core.config.methods import METHODS
 from zppo_core.records.context import RecordContext
 from zppo_core.records.step_tables import cost_rows
@@ -67,6 +70,25 @@ def test_draws_of_another_run_and_summaries_are_in_the_papers_account(tmp_path) 
     assert cap == same
     assert all(d.draw.cached for d in draws)
     assert 0 < second < first  # the summaries alone
+
+
+def test_a_summary_that_was_recalled_was_not_generated(tmp_path) -> None:
+    world = World(tmp_path, student_with(some_right))
+    result = world.step()
+
+    def recalled(c: Compressed | None) -> Compressed | None:
+        return None if c is None else replace(c, recalled=c.tokens)
+
+    asks = [
+        replace(a, positive=recalled(a.positive), negatives=tuple(map(recalled, a.negatives)))
+        for a in result.asks
+    ]
+    draws = sum(len(d.draw.token_ids_T) for own in result.teacher.draws.values() for d in own)
+    before, after = (
+        costs_of(world, r)["teacher", "generate"] for r in (result, replace(result, asks=asks))
+    )
+    assert before[0] > after[0] == draws > 0
+    assert before[1] == after[1]
 
 
 def test_on_distillation_trains_on_every_response_and_the_teacher_reads_them(tmp_path) -> None:

@@ -256,7 +256,7 @@ def test_how_a_candidate_came_about_is_recorded(told) -> None:
     for row in rows_of(files, "teacher_draws"):
         assert (row["fallback"], row["attempts"], row["tokens"]) == (True, 3, 17)
         assert not row["cached"]  # one token of it is new
-    asks = [replace(a, positive=replace(made, found=17), negatives=()) for a in asks]
+    asks = [replace(a, positive=replace(made, recalled=17), negatives=()) for a in asks]
     assert {r["cached"] for r in rows_of(codec.encode(asks, SPENT), "teacher_draws")} == {True}
 
 

@@ -31,7 +31,7 @@ class Compressed:
     fallback: bool  # the deterministic extract, because no summary kept the answer
     attempts: int  # teacher summaries asked for
     tokens: int = 0  # of what the teacher wrote for it, in all attempts
-    found: int = 0  # of them those that a memo had: not generated now
+    recalled: int = 0  # of them those that a memo had: not generated now
     source_answer: str | None = None  # boxed in the text that was compressed
     source_characters: int | None = None  # its length; None: not a compression
 
@@ -112,7 +112,7 @@ class Compressor:
         """One candidate text for each response, in order; batches each round of attempts."""
         answers = [find_answer(r)[0] for r in responses]
         done: dict[int, Compressed] = {}
-        tokens, found = [0] * len(responses), [0] * len(responses)
+        tokens, recalled = [0] * len(responses), [0] * len(responses)
         rounds = 0 if self.engine is None else 1 + self.retries
         for attempt in range(rounds):
             open_ = [i for i in range(len(responses)) if i not in done]
@@ -120,7 +120,7 @@ class Compressor:
                 break
             for i, output, length, new in self._ask(open_, responses, seed, attempt):
                 tokens[i] += length
-                found[i] += 0 if new else length
+                recalled[i] += 0 if new else length
                 summary = parse_summary(output, answers[i])
                 if summary is not None and self.count_tokens(summary) <= self.cap:
                     done[i] = Compressed(summary, answers[i], False, attempt + 1)
@@ -133,7 +133,7 @@ class Compressor:
             replace(
                 done[i],
                 tokens=tokens[i],
-                found=found[i],
+                recalled=recalled[i],
                 source_answer=answers[i],
                 source_characters=len(text),
             )
@@ -154,23 +154,21 @@ class Compressor:
             (self.engine.name, p.digest(), sampling.max_tokens, 0 if attempt == 0 else s)
             for p, s in zip(prompts, seeds, strict=True)
         ]
-        written = dict(enumerate(map(self._recall, keys)))
-        new = [i for i, known in written.items() if known is None]
+        recalled = [self._recall(key) for key in keys]
+        new = [i for i, kept in enumerate(recalled) if kept is None]
         outputs = self.engine.generate([prompts[i] for i in new], sampling, [seeds[i] for i in new])
-        for i, group in zip(new, outputs, strict=True):
-            written[i] = group[0].text, len(group[0].token_ids_T)
-            if self.memo is not None:
-                self.memo.put(list(written[i]), "compress", *keys[i])
+        written = {i: (g[0].text, len(g[0].token_ids_T)) for i, g in zip(new, outputs, strict=True)}
+        if self.memo is not None:
+            for i, (text, tokens) in written.items():
+                self.memo.put([text, tokens], "compress", *keys[i])
         return [
-            (index, *known, i in new)
-            for i, index in enumerate(indices)
-            if (known := written[i]) is not None
+            (index, *(recalled[i] or written[i]), i in written) for i, index in enumerate(indices)
         ]
 
     def _recall(self, key: tuple[object, ...]) -> tuple[str, int] | None:
         """What the memo has for it, and its tokens; of an older memo, which has the text alone."""
-        known = None if self.memo is None else self.memo.get("compress", *key)
-        match known:
+        kept = None if self.memo is None else self.memo.get("compress", *key)
+        match kept:
             case [str(text), int(tokens)]:
                 return text, tokens
             case str(text):

@@ -216,7 +216,7 @@ class AsksCodec:
                     "answer": extract_boxed(c.text),
                     "source_answer": c.source_answer,
                     "source_characters": c.source_characters,
-                    "cached": 0 < c.found == c.tokens,
+                    "cached": 0 < c.recalled == c.tokens,
                     "fallback": c.fallback,
                     "attempts": c.attempts,
                 }

@@ -162,7 +162,7 @@ def cost_rows(context: RecordContext, result: StepResult) -> list[dict[str, obje
             "teacher",
             "generate",
             sum(len(d.draw.token_ids_T) for d in new_draws)
-            + sum(c.tokens - c.found for c in summaries),
+            + sum(c.tokens - c.recalled for c in summaries),
             len(draws) * longest + sum(c.attempts for c in summaries) * context.candidate_tokens,
         ),
     ]
