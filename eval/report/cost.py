@@ -35,7 +35,7 @@ RIGHT_SHARE = 0.62  # of the teacher's responses that are right, fitted to the o
 
 UNCOUNTED = (
     "Not in it: what a task did that was killed before it committed it. Its draws of the teacher "
-    "are in\nthe cache and count as found there."
+    "are in\nthe cache and count as found there. Nor the verdicts of a judge."
 )
 
 
@@ -128,8 +128,10 @@ def plan_text(scale: str, method: str) -> str:
     return shown + f"\nThe paper's run took {hours[0]} hours (Table 9)" if hours else shown
 
 
-class Hours(TypedDict):
+class Totals(TypedDict):
     hours: float | None
+    tokens_alone: int | None
+    flops_alone: float | None
 
 
 def run_text(database: str, run: str | None) -> str:
@@ -139,8 +141,12 @@ def run_text(database: str, run: str | None) -> str:
         costs = records(
             connection, "SELECT * FROM run_costs WHERE run_key = ? ORDER BY role, activity", [key]
         )
-        total = records(connection, "SELECT hours FROM run_cost_totals WHERE run_key = ?", [key])
-    rows, hours = typed(CostRow, costs), typed(Hours, total)
+        total = records(
+            connection,
+            "SELECT hours, tokens_alone, flops_alone FROM run_cost_totals WHERE run_key = ?",
+            [key],
+        )
+    rows, (totals,) = typed(CostRow, costs), typed(Totals, total)
     cells = [
         [
             f"{r['role']} {r['activity']}",
@@ -163,9 +169,15 @@ def run_text(database: str, run: str | None) -> str:
         ]
     )
     columns = ["cost", "parameters", "tokens", "FLOPs", "tokens at the cap", "paper's FLOPs"]
-    spent = hours[0]["hours"] if hours else None
+    spent, alone = totals["hours"], totals["tokens_alone"]
     wall = "" if spent is None else f"Training took {duration(3600 * spent)}\n"
-    return f"Run {key}\n{wall}{table(columns, cells)}{UNCOUNTED}"
+    empty = (
+        f"With an empty cache it would have been {alone:,} tokens and "
+        f"{scientific(totals['flops_alone'] or 0.0)} FLOPs.\n"
+        if alone is not None
+        else ""
+    )
+    return f"Run {key}\n{wall}{table(columns, cells)}{empty}{UNCOUNTED}"
 
 
 @reported

@@ -317,9 +317,21 @@ SELECT
 FROM costs c LEFT JOIN factor f USING (run_key)
 GROUP BY c.run_key, c.role, c.activity, c.model_params;
 
--- Per run: hours of training, which are the stages cache_teacher and epoch, and FLOPs both ways. Of
--- the rollout steps the longer of stage and phases counts: a task that was killed, or still works,
--- has phases alone. The corpus and the evaluation are in neither.
+-- What the teacher wrote for a rollout step, also what another run had left in the cache; what the
+-- run draws beforehand counts where it is used. A summary counts where the run first has it.
+CREATE OR REPLACE VIEW teacher_written AS
+WITH texts AS (
+    SELECT run_key, step, tokens FROM teacher_draws WHERE purpose = 'draw' AND step >= 0
+    UNION ALL
+    SELECT run_key, min(step), max(tokens) FROM teacher_draws WHERE purpose <> 'draw' AND step >= 0
+    GROUP BY run_key, purpose, text, source_answer, source_characters, attempts
+)
+SELECT run_key, step, sum(tokens)::BIGINT AS tokens FROM texts GROUP BY run_key, step;
+
+-- Per run: hours of training, which are the stages cache_teacher and epoch, and FLOPs. Of the
+-- rollout steps the longer of stage and phases counts: a task that was killed, or still works, has
+-- phases alone. The corpus and the evaluation are in neither. `alone` is what the run would have
+-- cost with an empty cache, so that runs compare whichever came first; the others are what it spent.
 CREATE OR REPLACE VIEW run_cost_totals AS
 WITH spent AS (
     SELECT run_key,
@@ -331,12 +343,25 @@ WITH spent AS (
     SELECT run_key, CASE WHEN coalesce(drawing, epochs, phases) IS NOT NULL THEN
         (coalesce(drawing, 0) + coalesce(greatest(epochs, phases), 0)) / 3600 END AS hours
     FROM spent
+), drawn AS (
+    SELECT run_key, sum(tokens) AS tokens FROM teacher_written GROUP BY run_key
+), totals AS (
+    SELECT run_key, sum(flops_true) AS flops_true, sum(flops_paper) AS flops_paper,
+        sum(tokens)::BIGINT AS tokens,
+        coalesce(sum(tokens) FILTER (role <> 'teacher' OR activity <> 'generate'), 0) AS others,
+        coalesce(sum(flops_true) FILTER (role <> 'teacher' OR activity <> 'generate'), 0)
+            AS flops_of_others,
+        max(model_params) FILTER (role = 'teacher') AS teacher_params
+    FROM run_costs GROUP BY run_key
 )
 SELECT
-    r.run_key, h.hours, sum(c.flops_true) AS flops_true, sum(c.flops_paper) AS flops_paper,
-    sum(c.tokens)::BIGINT AS tokens
-FROM runs r LEFT JOIN hours h USING (run_key) LEFT JOIN run_costs c USING (run_key)
-GROUP BY r.run_key, h.hours;
+    r.run_key, h.hours, t.flops_true, t.flops_paper, t.tokens,
+    (t.others + coalesce(d.tokens, 0))::BIGINT AS tokens_alone,
+    t.flops_of_others + 2 * coalesce(d.tokens * t.teacher_params::DOUBLE, 0) AS flops_alone
+FROM runs r
+LEFT JOIN hours h USING (run_key)
+LEFT JOIN totals t USING (run_key)
+LEFT JOIN drawn d USING (run_key);
 
 -- ---------------------------------------------------------------------------- audits
 

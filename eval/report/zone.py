@@ -83,16 +83,11 @@ def measures(connection: duckdb.DuckDBPyConnection, run_key: str) -> Measures:
                 SELECT step, avg(accuracy) AS accuracy FROM groups
                 WHERE run_key = ? AND kind = 'plain' AND list_contains(?, category)
                 GROUP BY step
-            ), written AS (
-                SELECT * FROM teacher_draws WHERE run_key = ? AND step >= 0
             ), generated AS (
                 SELECT step, role, tokens FROM costs
                 WHERE run_key = ? AND step >= 0 AND role = 'student' AND activity = 'generate'
                 UNION ALL
-                SELECT step, 'teacher', tokens FROM written WHERE purpose = 'draw'
-                UNION ALL
-                SELECT min(step), 'teacher', max(tokens) FROM written WHERE purpose <> 'draw'
-                GROUP BY purpose, text, source_answer, source_characters, attempts
+                SELECT step, 'teacher', tokens FROM teacher_written WHERE run_key = ?
             ), spent AS (
                 SELECT step,
                     coalesce(sum(tokens) FILTER (role = 'student'), 0) AS student,

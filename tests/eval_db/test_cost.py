@@ -191,11 +191,50 @@ def test_a_runs_two_columns_are_the_databases(database_path, capsys):
             "WHERE run_key = '0.8B-zppo-s0' GROUP BY run_key"
         ).fetchone()
     assert cost.main(["--run", run, "--database", str(database_path)]) == 0
-    *_, last, note, rest = capsys.readouterr().out.strip().splitlines()
+    *_, last, empty, note, rest = capsys.readouterr().out.strip().splitlines()
+    assert empty.startswith("With an empty cache it would have been ")
     assert note.startswith("Not in it: what a task did that was killed before it committed it.")
-    assert rest == "the cache and count as found there."
+    assert rest == "the cache and count as found there. Nor the verdicts of a judge."
     assert f"{tokens:,}" in last
     assert f"{cap:,}" in last
+
+
+def alone(tmp_path, name: str, recalled: bool) -> tuple[int, float, int]:
+    """Tokens and FLOPs of a run with an empty cache, and tokens spent; `recalled`: it was full."""
+    journal, path = MemoryJournal(), tmp_path / f"{name}.duckdb"
+    text = {"run_key": name, "question_id": "q", "visit": 0, "text": "a", "cached": recalled}
+    text |= {"fallback": False, "attempts": 0}
+
+    def spent(step: int, role: str, tokens: int) -> dict[str, object]:
+        row = {"run_key": name, "step": step, "role": role, "activity": "generate"}
+        return {**row, "model_params": 7, "tokens": tokens, "tokens_cap": 999, "seconds": 0.0}
+
+    draws = [
+        {**text, "step": step, "draw": i, "purpose": "draw", "tokens": tokens}
+        for step, i, tokens in ((-1, 0, 500), (0, 0, 200), (1, 0, 30))
+    ]
+    # of one response the second time, which its own memo has
+    summaries = [
+        {**text, "step": step, "draw": 0, "purpose": "compress", "tokens": 10, "attempts": 1}
+        for step in (0, 1)
+    ]
+    first = 0 if recalled else 500
+    costs = [spent(-1, "teacher", first), spent(0, "teacher", 0 if recalled else 40)]
+    costs += [spent(0, "student", 100), spent(1, "student", 100)]
+    journal.commit("start", {"runs": [run_row("2B", "zppo", name)]})
+    journal.commit("rows", {"teacher_draws": [*draws, *summaries], "costs": costs})
+    ingest(journal, name, path)
+    with duckdb.connect(str(path), read_only=True) as c:
+        return c.execute("SELECT tokens_alone, flops_alone, tokens FROM run_cost_totals").fetchone()
+
+
+def test_a_run_costs_alone_the_same_whatever_an_earlier_one_left_in_the_cache(tmp_path, capsys):
+    tokens = 2 * 100 + 200 + 30 + 10
+    assert alone(tmp_path, "first", recalled=False) == (tokens, 2 * 7 * tokens, 740)
+    assert alone(tmp_path, "second", recalled=True) == (tokens, 2 * 7 * tokens, 200)
+    assert cost.main(["--database", str(tmp_path / "second.duckdb")]) == 0
+    said = capsys.readouterr().out
+    assert f"With an empty cache it would have been {tokens:,} tokens and 6.2e03 FLOPs." in said
 
 
 def test_the_command_plans_and_refuses(capsys):

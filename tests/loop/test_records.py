@@ -316,7 +316,7 @@ def test_each_kind_of_a_step_has_its_own_row(told) -> None:
                 "rollouts": 4 * len(own),
                 "positive_advantage": int(sum((a > 0).sum() for a in advantages)),
                 "accuracy": pytest.approx(np.mean([g.rewards_G for g in own])),
-                "tokens": sum(len(c.token_ids_T) for g in own for c in g.completions),
+                "tokens": sum(len(c.token_ids_T) - c.forced for g in own for c in g.completions),
             }
 
 

@@ -139,14 +139,14 @@ CREATE TABLE IF NOT EXISTS advantages (
     source_id BIGINT NOT NULL,  -- row of ingested
 );
 
--- One row per text of the teacher: rollouts, compressions, hints, verdicts.
+-- One row per text of the teacher: rollouts, compressions, hints. Verdicts of a judge are in none.
 CREATE TABLE IF NOT EXISTS teacher_draws (
     run_key VARCHAR NOT NULL,  -- run that used it
     step INTEGER NOT NULL,  -- rollout step, from 0; -1: drawn beforehand
     question_id VARCHAR NOT NULL,  -- question
     visit INTEGER NOT NULL,  -- visits of the question before this one
     draw INTEGER NOT NULL,  -- index within (step, question, visit, purpose)
-    purpose VARCHAR NOT NULL,  -- draw, compress, hint or judge
+    purpose VARCHAR NOT NULL,  -- draw, compress or hint
     text VARCHAR NOT NULL,  -- what the teacher wrote (model text: never trust as HTML)
     tokens INTEGER NOT NULL,  -- its length [tokens]
     reward DOUBLE,  -- outcome reward, 0 or 1; null: not graded

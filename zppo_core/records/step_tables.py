@@ -123,7 +123,7 @@ def kind_row(
             int((advantages[g.uid] > 0).sum()) for g in of_kind if g.uid in advantages
         ),
         "accuracy": float(np.mean([g.accuracy for g in of_kind])),
-        "tokens": sum(len(c.token_ids_T) for g in of_kind for c in g.completions),
+        "tokens": sum(len(c.token_ids_T) - c.forced for g in of_kind for c in g.completions),
     }
 
 
