@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 import duckdb
@@ -142,13 +143,17 @@ def calibrated(config: Config) -> Rates:
 
 
 def like(connection: duckdb.DuckDBPyConnection, config: Config) -> str:
-    """The latest finished run on this machine of the same models and sizes; "" if none is there."""
+    """The latest finished run on this machine of the same models and sizes; "" if none is there.
+
+    One that drew from its teacher before one that found the draws of others.
+    """
     sections = json.loads(config.to_json())
     for key, text, steps in query(
         connection,
         "SELECT run_key, config_json, (SELECT count(*) FROM steps s WHERE s.run_key = r.run_key)"
         " FROM runs r WHERE machine = ? AND method = ? AND EXISTS (SELECT 1 FROM eval_samples e"
-        " WHERE e.run_key = r.run_key) ORDER BY created_at DESC",
+        " WHERE e.run_key = r.run_key) ORDER BY EXISTS (SELECT 1 FROM costs c"
+        " WHERE c.run_key = r.run_key AND step = -1 AND seconds > 0) DESC, created_at DESC",
         [machine(), method_of(config).name],
     ):
         recorded = json.loads(text)
@@ -235,7 +240,14 @@ def rates_of(connection: duckdb.DuckDBPyConnection, run: str) -> Rates:
     questions = one("SELECT sum(new_prompts) FROM steps WHERE run_key = ?")
     answers = one("SELECT count(*) FROM eval_samples WHERE run_key = ?")
     answering = one("SELECT sum(seconds) FROM eval_samples WHERE run_key = ?")
-    marking = one(f"{stage} LIKE 'evaluate/%'") - answering
+    by_role = query(
+        connection,
+        "SELECT sum(seconds) FROM eval_samples WHERE run_key = ? AND role <> 'student' "
+        "GROUP BY role",
+        [run],
+    )
+    whole = one(f"{stage} LIKE 'evaluate/%'")
+    marking = whole - answered_here(whole, answering, [seconds for (seconds,) in by_role])
     marked = one("SELECT count(DISTINCT benchmark) FROM eval_scores WHERE run_key = ?")
     return Rates(
         how="a trial",
@@ -250,6 +262,17 @@ def rates_of(connection: duckdb.DuckDBPyConnection, run: str) -> Rates:
         steps={str(phase): float(seconds) for phase, seconds in query(connection, spent, [run])},
         answer=answering / max(answers, 1),
     )
+
+
+def answered_here(whole: float, answering: float, others: Sequence[float]) -> float:
+    """Of the seconds of all answers those of this run: base and teacher may be another's [s].
+
+    The most that goes into the `whole` of the stage; the student's are always this run's.
+    """
+    sums = [
+        answering - sum(left) for n in range(len(others) + 1) for left in combinations(others, n)
+    ]
+    return max((s for s in sums if s <= whole), default=min(sums))
 
 
 def sweep_forecast(members: Sequence[Config], rates: Rates, at_once: int = 1) -> float:

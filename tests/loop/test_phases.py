@@ -1,5 +1,7 @@
 """A phase is computed once: after a crash what it committed is read back."""
 
+from dataclasses import asdict
+
 import pytest
 from scripted_world import World, some_right, student_with
 from test_records import context_of
@@ -7,6 +9,7 @@ from test_records import context_of
 from zppo_core.algorithm.rollout_step import rollout_step
 from zppo_core.records.codecs import AsksCodec, GroupsCodec, TeacherCodec
 from zppo_core.records.phases import Clock, PhaseRecorder, step_unit
+from zppo_core.records.schema import encode
 from zppo_core.store.journal import Journal
 from zppo_core.store.objects import LocalStore
 
@@ -32,6 +35,24 @@ def test_a_phase_is_computed_once_and_always_passes_through_its_codec(tmp_path) 
     assert journal.units() == [step_unit(3, "plain")]
     later = PhaseRecorder(journal, 4, {"plain": Codec()}, Clock())
     assert later("plain", lambda: "second") == "second read"
+
+
+def test_a_phase_that_is_read_back_took_what_it_took_when_it_was_computed(tmp_path) -> None:
+    class Codec:
+        def encode(self, value, spent) -> dict[str, bytes]:
+            row = {"run_key": "r", "step": 3, "phase": "plain", **asdict(spent), "seconds": 7.5}
+            return {"phases.parquet": encode("phases", [row, row | {"phase": "plain/part"}])}
+
+        def decode(self, files) -> str:
+            return ""
+
+    journal = Journal(LocalStore(tmp_path), "j")
+    first = PhaseRecorder(journal, 3, {"plain": Codec()}, Clock())
+    first("plain", lambda: "")
+    assert first.replayed == {}
+    again = PhaseRecorder(journal, 3, {"plain": Codec()}, Clock())
+    again("plain", lambda: 1 / 0)
+    assert again.replayed == {"plain": 7.5}
 
 
 def test_who_is_told_of_a_commit_finds_it(tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,16 @@ from hypothesis import strategies as st
 
 from eval.report import hours
 from eval.report.connection import open_database
-from eval.report.hours import Rates, forecast, like, rates_of, step_of, sweep_forecast, trial
+from eval.report.hours import (
+    Rates,
+    answered_here,
+    forecast,
+    like,
+    rates_of,
+    step_of,
+    sweep_forecast,
+    trial,
+)
 from eval.report.task_times import task_times
 from steps import plan
 from zppo_core.config import Config, load
@@ -115,6 +125,31 @@ def test_a_run_on_record_is_preferred_if_it_is_alike(tried: tuple[Config, Path])
         assert like(connection, larger) == ""
         other = replace(config, run=replace(config.run, method="grpo"))
         assert like(connection, other) == ""
+
+
+def test_a_run_that_drew_itself_is_preferred_to_a_later_one_that_found_its_draws(
+    tried: tuple[Config, Path], tmp_path: Path
+) -> None:
+    config, database = tried
+    copied = shutil.copy(database, tmp_path / "copy.duckdb")
+    with open_database(copied, read_only=False) as connection:
+        first = like(connection, config)
+        for table, rows in (
+            ("runs", "SELECT * REPLACE ('later' AS run_key, now()::TIMESTAMP AS created_at)"),
+            ("steps", "SELECT * REPLACE ('later' AS run_key)"),
+            ("eval_samples", "SELECT * REPLACE ('later' AS run_key)"),
+        ):
+            connection.execute(f"INSERT INTO {table} {rows} FROM {table}")
+        assert like(connection, config) == first
+        connection.execute("INSERT INTO costs SELECT * REPLACE ('later' AS run_key) FROM costs")
+        assert like(connection, config) == "later"
+
+
+def test_answers_that_were_found_are_no_part_of_the_stages_time() -> None:
+    assert answered_here(90.0, 80.0, [25.0, 27.0]) == 80.0
+    assert answered_here(32.0, 80.0, [25.0, 27.0]) == 28.0  # the student's alone
+    assert answered_here(60.0, 80.0, [25.0, 27.0]) == 55.0  # and the teacher's
+    assert answered_here(10.0, 80.0, [25.0, 27.0]) == 28.0
 
 
 def test_a_trial_leaves_nothing_in_the_folders_of_the_run(

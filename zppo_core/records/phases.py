@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
+from zppo_core.records.schema import decode
+
 T = TypeVar("T")
 Role = Literal["student", "teacher", "learner"]
 
@@ -131,6 +133,7 @@ class PhaseRecorder:
         self.codecs = codecs
         self.clock = clock
         self.after = after
+        self.replayed: dict[str, float] = {}  # phases that were read back: what they took [s]
 
     def __call__(self, phase: str, compute: Callable[[], T]) -> T:
         unit = step_unit(self.step, phase)
@@ -142,6 +145,9 @@ class PhaseRecorder:
             files = codec.encode(value, self._now() - before)
             self.journal.commit(unit, files)
             self.after(phase)
+        elif "phases.parquet" in files:
+            rows = decode("phases", files["phases.parquet"]).to_pylist()
+            self.replayed[phase] = sum(row["seconds"] for row in rows if row["phase"] == phase)
         return codec.decode(files)
 
     def _now(self) -> Spent:

@@ -168,7 +168,8 @@ def one_step(
         if phase == "reformulate":
             asks_by_uid.update({a.uid(step): a for a in value})
         now = session.clock.now()
-        seconds[phase], last = seconds.get(phase, 0.0) + now.seconds - last.seconds, now
+        spent = recorder.replayed.get(phase, now.seconds - last.seconds)
+        seconds[phase], last = seconds.get(phase, 0.0) + spent, now
         return value
 
     try:
