@@ -148,7 +148,18 @@ def test_the_machine_must_have_the_gpus_and_the_memory(tmp_path, monkeypatch) ->
         ("fla", [], r"flash-linear-attention; .*--set trainer\.mode=shared_prefix"),
         ("fla", ["trainer.mode=packed"], "flash-linear-attention"),
         ("deepspeed", ["compute.update_processes=2"], r"DeepSpeed; .*update_processes=1"),
-        ("deepspeed", ["compute.offload=true"], "DeepSpeed"),
+        ("deepspeed", [], r"DeepSpeed; .*--set compute\.update_processes=1$"),  # six, unsaid
+        ("ray", [], r"Ray; .*--set compute\.update_processes=1$"),
+        (
+            "deepspeed",
+            ["compute.offload=true", "compute.student_gpus=1", "compute.teacher_gpus=0"],
+            r'DeepSpeed; .*--set "compute\.update_processes=1;compute\.offload=false"$',
+        ),
+        (
+            "ray",
+            ["compute.update_processes=1", "compute.ray=auto"],
+            r'Ray; .*=1;compute\.update_hosts=1;compute\.ray="$',
+        ),
     ],
 )
 def test_what_the_run_needs_must_be_installed(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zppo_core.algorithm import reformulations
+from zppo_core.cluster.layout import workers_of
 from zppo_core.config import GPU_SCALES, LAYOUTS, Config, load
 from zppo_core.config.schema import method_of
 from zppo_core.engines.base import find_kind
@@ -99,11 +100,10 @@ def check_packages(config: Config) -> None:
     needs = {}
     if c.engine == "vllm":
         needs["vllm"] = "compute.engine=vllm needs vLLM", "use --set compute.engine=hf"
-    if c.update_processes > 1 or c.update_hosts > 1 or c.offload:
-        needs["deepspeed"] = (
-            "an update of several processes needs DeepSpeed",
-            ("train in one process with --set compute.update_processes=1"),
-        )
+    if workers_of(config) is not None:
+        why = "an update in ranks (several processes, compute.offload or compute.ray)"
+        for package, name in (("deepspeed", "DeepSpeed"), ("ray", "Ray")):
+            needs[package] = f"{why} needs {name}", f"train in one process with {alone(config)}"
     if c.device == "cuda" and config.trainer.mode in ("auto", "packed"):
         needs["fla"] = (
             "on CUDA the delta layers need flash-linear-attention",
@@ -118,6 +118,16 @@ def check_packages(config: Config) -> None:
     for package, (why, otherwise) in needs.items():
         if importlib.util.find_spec(package) is None:
             raise UserError(f"{why}; pip install -e '.[gpu]', or {otherwise}")
+
+
+def alone(config: Config) -> str:
+    """The option by which a run with ranks takes one process."""
+    c = config.compute
+    sets = ["compute.update_processes=1"]
+    sets += ["compute.offload=false"] if c.offload else []
+    sets += ["compute.update_hosts=1", "compute.ray="] if c.ray else []
+    text = ";".join(sets)
+    return f'--set "{text}"' if len(sets) > 1 else f"--set {text}"
 
 
 def gpu_memory() -> list[float]:
