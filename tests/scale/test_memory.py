@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +143,32 @@ def test_an_engine_that_cannot_start_is_told_with_its_share() -> None:
 
 def test_a_teacher_that_does_not_fit_is_told_too() -> None:
     said = memory.fault(load("0.8B", ["compute.teacher_gpus=1", "compute.engine_memory=0.2"]), 28.0)
-    assert said.startswith("a teacher's GPU needs 29 of 28 GiB (weights 25")
+    assert said.startswith("a teacher's GPU needs 29 of 25 GiB (weights 25")
     assert "teacher.endpoint" in said
+
+
+@pytest.mark.parametrize(
+    ("more", "gib", "words"),
+    [
+        (1, 80.0, ""),  # 15 of 36 GiB on each of two GPUs
+        (3, 80.0, ""),  # 15 of 18 GiB
+        (4, 80.0, "each of 5 teachers needs 15 of 14 GiB (weights 13"),
+        (1, 32.0, "each of 2 teachers needs 15 of 14 GiB (weights 13"),
+    ],
+)
+def test_teachers_of_the_same_gpus_are_all_counted(more: int, gib: float, words: str) -> None:
+    others = "teacher.more_models=" + ",".join(["Qwen/Qwen3.5-27B-FP8"] * more)
+    several = load("0.8B", ["run.method=zppo_teachers", others, "compute.engine_memory=0.2"])
+    told, alone = memory.estimate(several), memory.estimate(load("0.8B"))
+    assert told is not None
+    assert alone is not None
+    assert told.teacher_gib == pytest.approx((1 + more) * alone.teacher_gib)
+    assert [n.what for n in told.teacher] == [n.what for n in alone.teacher]
+    said = memory.fault(several, gib)
+    assert said.startswith(words)
+    assert bool(said) == bool(words)
+    beside = replace(several, compute=replace(several.compute, teacher_gpus=0))
+    assert "beside the student's engine each of" in memory.fault(beside, 80.0)
 
 
 def test_a_teacher_beside_the_students_engine_has_that_engines_share_of_the_gpu() -> None:

@@ -24,6 +24,7 @@ BUCKET = 200_000_000  # gradients that ranks exchange at once, as in training/de
 CONTEXT = 2.0  # GiB that CUDA, kernels and communication take
 PROFILING = 2.0  # GiB that vLLM's trial pass and its CUDA graphs take of an engine's share
 MOST_SEQUENCES = 256  # at once in an engine
+ALONE = 0.9  # share of a GPU that vLLM engines take which have it to themselves
 ROOM = 512  # tokens of templates and tags around a prompt's parts
 
 
@@ -37,11 +38,11 @@ class Need:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a student's GPU holds in the update and in the rollouts, and what a teacher's holds."""
+    """What a student's GPU holds in the update and in the rollouts, and each teacher's engine."""
 
     update: tuple[Need, ...]
     rollout: tuple[Need, ...]
-    teacher: tuple[Need, ...]
+    teachers: tuple[tuple[Need, ...], ...]  # engines of the same GPUs
 
     @property
     def student(self) -> tuple[Need, ...]:
@@ -51,6 +52,14 @@ class Estimate:
     @property
     def student_gib(self) -> float:
         return sum(n.gib for n in self.student)
+
+    @property
+    def teacher(self) -> tuple[Need, ...]:
+        """What a teacher's GPU holds, of all teachers together."""
+        parts: dict[str, float] = {}
+        for need in (n for needs in self.teachers for n in needs):
+            parts[need.what] = parts.get(need.what, 0.0) + need.gib
+        return tuple(Need(what, gib) for what, gib in parts.items())
 
     @property
     def teacher_gib(self) -> float:
@@ -83,7 +92,6 @@ def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
     the optimizer lies beside the engine: the larger one counts.
     """
     student = shapes().get(config.student.model)
-    teacher = shapes().get(config.teacher.model)
     c, trainer = config.compute, config.trainer
     if student is None or c.device != "cuda":
         return None
@@ -98,25 +106,43 @@ def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
         Need("CUDA", CONTEXT),
     )
     method = method_of(config)
+    teacher = shapes().get(config.teacher.model)
     if method.objective.teacher_weights and teacher is not None:  # whole on every rank
         seen = Need("teacher", teacher.params * teacher.bytes / GIB)
         update, rollout = (*update, seen), (*rollout, seen)
-    beside: tuple[Need, ...] = ()
-    uses = method.uses_teacher and not config.teacher.endpoint
-    if uses and teacher is not None:
-        tokens, gpus = config.data.max_prompt_tokens + config.rollout.max_tokens, c.teacher_gpus
-        width = c.teacher_tensor_parallel or max(gpus, 1)
-        weight_bytes = teacher.params * teacher.bytes / width
-        one = (teacher.cache_bytes * tokens + teacher.state_bytes) / width
-        beside = (
-            Need("weights", weight_bytes / GIB),
-            Need("cache of one response", one / GIB),
-            Need("CUDA", CONTEXT),
-        )
-        sampled = c.engine == "vllm" and not method.objective.teacher_weights
-        if gpus == 0 and sampled:  # as large as the other
-            rollout = (*rollout, Need("teacher's vLLM", c.engine_memory * gpu_gib))
-    return Estimate(update, rollout, beside)
+    engines = tuple(
+        teacher_needs(config, shapes()[name]) for name in local_teachers(config) if name in shapes()
+    )
+    sampled = c.engine == "vllm" and not method.objective.teacher_weights
+    if engines and c.teacher_gpus == 0 and sampled:  # all together as large as the student's
+        rollout = (*rollout, Need("teacher's vLLM", c.engine_memory * gpu_gib))
+    return Estimate(update, rollout, engines)
+
+
+def local_teachers(config: Config) -> list[str]:
+    """The models that answer in training from GPUs of ours, in order: each has an engine."""
+    if config.teacher.endpoint or not method_of(config).uses_teacher:
+        return []
+    return [config.teacher.model, *config.teacher.more_models]
+
+
+def engine_share(config: Config, engines: int = 1) -> float:
+    """Of a GPU, for each of the `engines` of teachers that are on it."""
+    c = config.compute
+    return (ALONE if c.teacher_gpus else c.engine_memory) / max(engines, 1)
+
+
+def teacher_needs(config: Config, teacher: Shape) -> tuple[Need, ...]:
+    """What a GPU holds of a teacher's engine."""
+    c = config.compute
+    tokens = config.data.max_prompt_tokens + config.rollout.max_tokens
+    width = c.teacher_tensor_parallel or max(c.teacher_gpus, 1)
+    one = (teacher.cache_bytes * tokens + teacher.state_bytes) / width
+    return (
+        Need("weights", teacher.params * teacher.bytes / width / GIB),
+        Need("cache of one response", one / GIB),
+        Need("CUDA", CONTEXT),
+    )
 
 
 def update_needs(config: Config, student: Shape, passes: Passes) -> tuple[Need, ...]:
@@ -196,21 +222,37 @@ def fault(config: Config, gpu_gib: float) -> str:
             f"vLLM gets {c.engine_memory * gpu_gib:.0f} GiB of a student's GPU and needs "
             f"{engine_gib(config):.0f}; {_more_for_the_engine(config, gpu_gib)}"
         )
-    shared = c.teacher_gpus == 0 and c.engine == "vllm"
-    if estimated.teacher_gib > (share := c.engine_memory * gpu_gib if shared else gpu_gib):
-        owner = "beside the student's engine a teacher" if shared else "a teacher's GPU"
-        split = 0 < c.teacher_tensor_parallel < c.teacher_gpus
-        more = f"raise compute.teacher_{'tensor_parallel' if split else 'gpus'}"
-        return (
-            f"{owner} needs {estimated.teacher_gib:.0f} of {share:.0f} GiB "
-            f"({spelt(estimated.teacher)}); {more}, or set teacher.endpoint"
-        )
+    if why := _crowded_teachers(config, estimated, gpu_gib):
+        return why
     if estimated.student_gib <= gpu_gib:
         return ""
     why = f"a student's GPU needs {estimated.student_gib:.0f} of {gpu_gib:.0f} GiB"
     crowded = any(n.what == "teacher's vLLM" for n in estimated.student)
     remedy = "set teacher.endpoint" if crowded else _remedy(config, gpu_gib)
     return f"{why} ({spelt(estimated.student)}); {remedy}"
+
+
+def _crowded_teachers(config: Config, estimated: Estimate, gpu_gib: float) -> str:
+    """Why teachers' engines do not start on the GPUs that they have; empty if they do."""
+    c, count = config.compute, 1
+    share, needs = gpu_gib, estimated.teacher  # transformers' models lie there together
+    if c.engine == "vllm":  # whose engines share it evenly
+        count = max(len(local_teachers(config)), 1)
+        share = gpu_gib * engine_share(config, count)
+        needs = max(estimated.teachers, key=lambda n: sum(part.gib for part in n), default=())
+    gib = sum(part.gib for part in needs)
+    if gib <= share:
+        return ""
+    shared = c.teacher_gpus == 0 and c.engine == "vllm"
+    one = "a teacher" if shared else "a teacher's GPU"
+    owner = "beside the student's engine " if shared else ""
+    owner += f"each of {count} teachers" if count > 1 else one
+    split = 0 < c.teacher_tensor_parallel < c.teacher_gpus
+    more = f"raise compute.teacher_{'tensor_parallel' if split else 'gpus'}"
+    return (
+        f"{owner} needs {gib:.0f} of {share:.0f} GiB ({spelt(needs)}); {more}, or set "
+        "teacher.endpoint"
+    )
 
 
 def _more_for_the_engine(config: Config, gpu_gib: float) -> str:
