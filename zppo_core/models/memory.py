@@ -85,11 +85,12 @@ def shapes() -> dict[str, Shape]:
     return {name: shape for family in families() for name, shape in family.shapes().items()}
 
 
-def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
+def estimate(config: Config, gpu_gib: float = 80.0, fp8: bool = True) -> Estimate | None:
     """What `config` needs of GPUs with `gpu_gib`; None where its models' shapes are not known.
 
     A student's GPU is fullest in the update, when its vLLM engine sleeps, or in the rollouts, when
-    the optimizer lies beside the engine: the larger one counts.
+    the optimizer lies beside the engine: the larger one counts. GPUs that do not compute in `fp8`
+    get a teacher of that type in bfloat16 from transformers.
     """
     student = shapes().get(config.student.model)
     c, trainer = config.compute, config.trainer
@@ -108,7 +109,7 @@ def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
     method = method_of(config)
     teacher = shapes().get(config.teacher.model)
     if method.objective.teacher_weights and teacher is not None:  # whole on every rank
-        seen = Need("teacher", teacher.params * teacher.bytes / GIB)
+        seen = Need("teacher", teacher.params * (teacher.bytes if fp8 else 2) / GIB)
         update, rollout = (*update, seen), (*rollout, seen)
     engines = tuple(
         teacher_needs(config, shapes()[name]) for name in local_teachers(config) if name in shapes()
@@ -211,16 +212,16 @@ def engine_gib(config: Config) -> float:
     return (student.params * 2 + student.block_bytes * blocks) / GIB + PROFILING
 
 
-def fault(config: Config, gpu_gib: float) -> str:
-    """Why `config` does not fit on GPUs with `gpu_gib`, and the smallest change; "" if it does."""
-    estimated = estimate(config, gpu_gib)
+def fault(config: Config, gpu_gib: float, fp8: bool = True) -> str:
+    """Why `config` does not fit on such GPUs, and the smallest change; "" if it does."""
+    estimated = estimate(config, gpu_gib, fp8)
     if estimated is None:
         return ""
     c = config.compute
     if c.engine == "vllm" and c.engine_memory * gpu_gib < engine_gib(config):
         return (
             f"vLLM gets {c.engine_memory * gpu_gib:.0f} GiB of a student's GPU and needs "
-            f"{engine_gib(config):.0f}; {_more_for_the_engine(config, gpu_gib)}"
+            f"{engine_gib(config):.0f}; {_more_for_the_engine(config, gpu_gib, fp8)}"
         )
     if why := _crowded_teachers(config, estimated, gpu_gib):
         return why
@@ -228,7 +229,7 @@ def fault(config: Config, gpu_gib: float) -> str:
         return ""
     why = f"a student's GPU needs {estimated.student_gib:.0f} of {gpu_gib:.0f} GiB"
     crowded = any(n.what == "teacher's vLLM" for n in estimated.student)
-    remedy = "set teacher.endpoint" if crowded else _remedy(config, gpu_gib)
+    remedy = "set teacher.endpoint" if crowded else _remedy(config, gpu_gib, fp8)
     return f"{why} ({spelt(estimated.student)}); {remedy}"
 
 
@@ -255,12 +256,12 @@ def _crowded_teachers(config: Config, estimated: Estimate, gpu_gib: float) -> st
     )
 
 
-def _more_for_the_engine(config: Config, gpu_gib: float) -> str:
+def _more_for_the_engine(config: Config, gpu_gib: float, fp8: bool) -> str:
     """The share of the GPU that a student's engine starts with, if there is room for it."""
     share = ceil(20 * engine_gib(config) / gpu_gib) / 20
     if share < 1:
         compute = replace(config.compute, engine_memory=share)
-        estimated = estimate(replace(config, compute=compute), gpu_gib)
+        estimated = estimate(replace(config, compute=compute), gpu_gib, fp8)
         if estimated is not None and estimated.student_gib <= gpu_gib:
             return f"it fits with --set compute.engine_memory={share:g}"
     return "take larger GPUs"
@@ -270,7 +271,7 @@ def spelt(needs: Sequence[Need]) -> str:
     return ", ".join(f"{n.what} {n.gib:.0f}" for n in needs if n.gib >= 0.5)
 
 
-def _remedy(config: Config, gpu_gib: float) -> str:
+def _remedy(config: Config, gpu_gib: float, fp8: bool) -> str:
     """The first of these that makes it fit: less at once, more shared, main memory."""
     least = config.data.max_prompt_tokens + config.rollout.max_tokens
     budget = config.trainer.token_budget
@@ -295,7 +296,7 @@ def _remedy(config: Config, gpu_gib: float) -> str:
             config,
             **{part: replace(getattr(config, part), **values) for part, values in change.items()},
         )
-        estimated = estimate(changed, gpu_gib)
+        estimated = estimate(changed, gpu_gib, fp8)
         if estimated is not None and estimated.student_gib <= gpu_gib:
             return "it fits with --set " + (f'"{text}"' if ";" in text else text)
     return "take more or larger GPUs"
