@@ -106,6 +106,9 @@ def estimate(config: Config, gpu_gib: float = 80.0, fp8: bool = True) -> Estimat
         Need("vLLM", c.engine_memory * gpu_gib),
         Need("CUDA", CONTEXT),
     )
+    if shares_update(config):  # as ranks take up a checkpoint, engines wait with all their memory
+        size = min(student.largest, learning_size(config, student))
+        rollout = (*rollout, Need("a whole weight", size * 4 / GIB))
     method = method_of(config)
     teacher = shapes().get(config.teacher.model)
     if method.objective.teacher_weights and teacher is not None:  # whole on every rank
@@ -146,19 +149,35 @@ def teacher_needs(config: Config, teacher: Shape) -> tuple[Need, ...]:
     )
 
 
+def ranks_of(config: Config) -> int:
+    """The processes of an update, on GPUs."""
+    c = config.compute
+    return max(c.update_processes or c.student_gpus, 1) * c.update_hosts
+
+
+def shares_update(config: Config) -> bool:
+    """Whether ranks of DeepSpeed update, rather than the step's own process."""
+    return ranks_of(config) > 1 or config.compute.offload or config.compute.ray != ""
+
+
+def learning_size(config: Config, student: Shape) -> int:
+    """Parameters that learn: all, or float32 adapters of about r (in + out) a map."""
+    rank = config.trainer.lora_rank
+    return 7 * student.layers * rank * (student.hidden + student.ffn) if rank else student.params
+
+
 def update_needs(config: Config, student: Shape, passes: Passes) -> tuple[Need, ...]:
     """What a GPU holds in an update of such `passes`."""
     c, trainer = config.compute, config.trainer
-    ranks = max(c.update_processes or c.student_gpus, 1) * c.update_hosts
+    ranks, shared = ranks_of(config), shares_update(config)
     width = 2 if config.student.dtype == "bfloat16" else 4
-    size, shared = student.params, ranks > 1 or c.offload
+    size, learning = student.params, learning_size(config, student)
     weights = size * width / (ranks if shared and c.zero_stage == 3 else 1)
     # the float32 sum of several passes, beside which each has its own; from ZeRO-2 on a rank's part
     # of the sum, and buckets
-    learning, handed = size, size * width if width < 4 else 0
+    handed = size * width if width < 4 else 0
     gradients = float(size * 4 if passes.count > 1 or width == 4 else 0)
-    if trainer.lora_rank:  # float32 adapters of about r (in + out) a map
-        learning = 7 * student.layers * trainer.lora_rank * (student.hidden + student.ffn)
+    if trainer.lora_rank:
         gradients, handed = learning * 4, 0
     if shared and c.zero_stage >= 2:
         gradients, handed = learning * 4 / ranks + 2 * min(BUCKET, learning) * 4, 0
