@@ -128,7 +128,7 @@ class Rank:
         if not keep:
             return []
         if trainer.low_rank and merged:
-            student = lora.merge(student, lora.scaling(trainer.model))
+            student = dict(lora.Merged(student, lora.scaling(trainer.model)))
         return [(ray.put(student), sum(tensor.nbytes for tensor in student.values()))]
 
     def save(self, folder: str, part: int, parts: int) -> tuple[str, Tensors]:
