@@ -58,7 +58,7 @@ def test_parameters_are_those_that_transformers_makes(name: str) -> None:
 
 
 def test_the_4b_preset_by_hand() -> None:
-    """6 ranks, ZeRO-2, bfloat16: 2 P of weights, 4 P / 6 and two buckets of gradients, 12 P / 6 of
+    """6 ranks, ZeRO-2, bfloat16: 2 P of weights, 4 P / 6 and a bucket of gradients, 12 P / 6 of
     optimizer."""
     config = load("4B")
     found = memory.estimate(config)

@@ -174,13 +174,13 @@ def update_needs(config: Config, student: Shape, passes: Passes) -> tuple[Need, 
     size, learning = student.params, learning_size(config, student)
     weights = size * width / (ranks if shared and c.zero_stage == 3 else 1)
     # the float32 sum of several passes, beside which each has its own; from ZeRO-2 on a rank's part
-    # of the sum, and buckets
+    # of the sum, and a bucket: itself, joined anew, and that in float32
     handed = size * width if width < 4 else 0
     gradients = float(size * 4 if passes.count > 1 or width == 4 else 0)
     if trainer.lora_rank:
         gradients, handed = learning * 4, 0
     if shared and c.zero_stage >= 2:
-        gradients, handed = learning * 4 / ranks + 2 * min(BUCKET, learning) * 4, 0
+        gradients, handed = learning * 4 / ranks + min(BUCKET, learning) * 8, 0
     # float32 masters, and two moments
     low = config.optimizer.moments == "bfloat16"
     state = (8 if low else 12) if passes.steps else 4

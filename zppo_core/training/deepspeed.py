@@ -51,6 +51,16 @@ class Sharding:
     offload: bool = False
 
 
+def exchanges_beside(stage: int, largest: int, bucket: int) -> bool:
+    """Whether gradients may be exchanged while the backward pass goes on, on a GPU.
+
+    In ZeRO-1 and 2 a gradient larger than the bucket is exchanged where it lies and forgotten at
+    once: the backward pass would write into its memory before others have read it. A bucket as
+    large as an embedding has no room beside 9B (docs/decisions/0062).
+    """
+    return stage == 3 or largest <= bucket
+
+
 def join(backend: str, place: str, rank: int, world: int, device: str = "cpu") -> None:
     """Enter the process group of `world` ranks that meets at `place`; see `meeting`.
 
@@ -194,10 +204,12 @@ class ShardedTrainer(Trainer):
         return flat
 
     def _settings(self, settings: OptimizerConfig) -> dict[str, Any]:
-        bucket = min(BUCKET, sum(p.numel() for p in self.named.values()))  # allocated as a whole
+        sizes = [p.numel() for p in self.named.values()]
+        bucket = min(BUCKET, sum(sizes))  # allocated as a whole
+        beside = exchanges_beside(self.sharding.stage, max(sizes), bucket)
         zero: dict[str, Any] = {
             "stage": self.sharding.stage,
-            "overlap_comm": self.device.type == "cuda",
+            "overlap_comm": self.device.type == "cuda" and beside,
             "stage3_param_persistence_threshold": PERSISTENT,
             "stage3_model_persistence_threshold": 2**62,
             "reduce_bucket_size": bucket,
