@@ -217,7 +217,7 @@ def misfit(config: Config, gpu_gib: Sequence[float]) -> str:
         return f"needs {needed} GPUs, here are {len(gpu_gib)}"
     if c.update_hosts > 1:
         return f"needs {c.update_hosts} such hosts: compute.ray names their cluster"
-    return fault(config, min(gpu_gib), has_fp8()) if gpu_gib else ""
+    return fault(config, min(gpu_gib)) if gpu_gib else ""
 
 
 def check_evaluation_device(config: Config) -> None:
