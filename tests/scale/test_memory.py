@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def test_parameters_are_those_that_transformers_makes(name: str) -> None:
 
 
 def test_the_4b_preset_by_hand() -> None:
-    """6 ranks, ZeRO-2, bfloat16: 2 P of weights, 4 P / 6 and two buckets of gradients, 12 P / 6 of
+    """6 ranks, ZeRO-2, bfloat16: 2 P of weights, 4 P / 6 and a bucket of gradients, 12 P / 6 of
     optimizer."""
     config = load("4B")
     found = memory.estimate(config)
@@ -67,6 +68,12 @@ def test_the_4b_preset_by_hand() -> None:
     assert needs["weights"] == pytest.approx(2 * p / GIB)
     assert needs["gradients"] == pytest.approx((4 * p / 6 + 8 * memory.BUCKET) / GIB)
     assert needs["optimizer"] == pytest.approx(12 * p / 6 / GIB)
+    # beside the engine a rank takes up one whole weight in float32: the embedding
+    rollout = {n.what: n.gib for n in found.rollout}
+    assert rollout["a whole weight"] == pytest.approx(4 * qwen.VOCAB * 2560 / GIB)
+    one = memory.estimate(load("4B", ["compute.update_processes=1"]))
+    assert one is not None
+    assert "a whole weight" not in {n.what for n in one.rollout}
     # keys and values: 8 full layers x 2 x 4 heads x 256 x 2 bytes a token
     assert memory.shapes()["Qwen/Qwen3.5-4B"].cache_bytes == 8 * 2 * 4 * 256 * 2
     teacher = memory.shapes()["Qwen/Qwen3.5-27B-FP8"]
@@ -142,14 +149,38 @@ def test_an_engine_that_cannot_start_is_told_with_its_share() -> None:
 
 def test_a_teacher_that_does_not_fit_is_told_too() -> None:
     said = memory.fault(load("0.8B", ["compute.teacher_gpus=1", "compute.engine_memory=0.2"]), 28.0)
-    assert said.startswith("a teacher's GPU needs 29 of 28 GiB (weights 25")
+    assert said.startswith("a teacher's GPU needs 29 of 25 GiB (weights 25")
     assert "teacher.endpoint" in said
+
+
+@pytest.mark.parametrize(
+    ("more", "gib", "words"),
+    [
+        (1, 80.0, ""),  # 15 of 36 GiB on each of two GPUs
+        (3, 80.0, ""),  # 15 of 18 GiB
+        (4, 80.0, "each of 5 teachers needs 15 of 14 GiB (weights 13"),
+        (1, 32.0, "each of 2 teachers needs 15 of 14 GiB (weights 13"),
+    ],
+)
+def test_teachers_of_the_same_gpus_are_all_counted(more: int, gib: float, words: str) -> None:
+    others = "teacher.more_models=" + ",".join(["Qwen/Qwen3.5-27B-FP8"] * more)
+    several = load("0.8B", ["run.method=zppo_teachers", others, "compute.engine_memory=0.2"])
+    told, alone = memory.estimate(several), memory.estimate(load("0.8B"))
+    assert told is not None
+    assert alone is not None
+    assert told.teacher_gib == pytest.approx((1 + more) * alone.teacher_gib)
+    assert [n.what for n in told.teacher] == [n.what for n in alone.teacher]
+    said = memory.fault(several, gib)
+    assert said.startswith(words)
+    assert bool(said) == bool(words)
+    beside = replace(several, compute=replace(several.compute, teacher_gpus=0))
+    assert "beside the student's engine each of" in memory.fault(beside, 80.0)
 
 
 def test_a_teacher_beside_the_students_engine_has_that_engines_share_of_the_gpu() -> None:
     assert memory.fault(load("4B@one-gpu"), 80.0) == ""  # 8 of weights, two shares of 32
     said = memory.fault(load("9B@one-gpu"), 80.0)
-    assert "needs 84 of 80 GiB" in said
+    assert "needs 87 of 80 GiB" in said
     assert said.endswith("set teacher.endpoint")
     said = memory.fault(load("4B@lora-24gb"), 24.0)
     assert said.startswith("beside the student's engine a teacher needs 29 of 12 GiB (weights 25")

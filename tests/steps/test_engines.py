@@ -158,6 +158,23 @@ def test_vllm_engines_have_a_gpu_each_and_the_teacher_its_own(monkeypatch) -> No
     assert engines.teachers(distil, renderer)[0].model is None
 
 
+@pytest.mark.parametrize(
+    ("place", "share"), [([], 0.9), (["compute.student_gpus=1", "compute.teacher_gpus=0"], 0.4)]
+)
+def test_teachers_of_the_same_gpus_share_them(monkeypatch, place: list[str], share: float) -> None:
+    monkeypatch.setattr("zppo_core.engines.vllm.VllmEngine", Recorded)
+    sets = ["student.model=nano:student", "teacher.model=nano:teacher", *place]
+    several = ["run.method=zppo_teachers", "teacher.more_models=nano:student,nano:teacher"]
+    config = load("4B", [*sets, *several])
+    made: Any = engines.teachers(config, models.load_renderer("nano:student", 0, True))
+    given = [teacher.engine.settings["gpu_memory_utilization"] for teacher in made]
+    assert given == [pytest.approx(share / 3)] * 3
+    # a benchmark has the first alone
+    monkeypatch.setattr(models, "context", lambda name: 32_768)
+    examined: Any = engines.teacher_engine(config)
+    assert examined.settings["gpu_memory_utilization"] == share
+
+
 def test_a_trained_student_with_tied_weights_is_evaluated_by_their_one_name(monkeypatch) -> None:
     """0.8B, 2B and 4B are tied: vLLM's model has no head of its own to take lm_head.weight."""
     given: list[str] = []

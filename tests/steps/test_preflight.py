@@ -15,7 +15,7 @@ from zppo_core.config import load
 from zppo_core.config.overrides import resolve, split_overrides
 from zppo_core.errors import UserError
 from zppo_core.processes import startup
-from zppo_core.run.preflight import check, check_cluster, check_machine
+from zppo_core.run.preflight import check, check_cluster, check_machine, check_packages
 from zppo_core.run.spec import Run
 
 FLOW = Path(__file__).parents[2] / "flows" / "zppo_flow.py"
@@ -110,12 +110,15 @@ def test_a_sound_configuration_passes(tmp_path: Path) -> None:
         check(load("nano", ["student.model=", f"store.root={tmp_path}"]))
 
 
-def node(folder: Path, gpus: int, mebibytes: int) -> str:
+def node(folder: Path, gpus: int, mebibytes: int, capability: str = "9.0") -> str:
     """A folder with an nvidia-smi that lists such a machine."""
     tool = folder / "nvidia-smi"
     lines = "".join(f"echo 'GPU {i}: H100'\n" for i in range(gpus))
     sizes = "".join(f"echo {mebibytes}\n" for _ in range(gpus))
-    tool.write_text(f'#!/bin/sh\nif [ "$1" = -L ]; then\n{lines}else\n{sizes}fi\n')
+    able = f"echo {capability}\n" * gpus
+    tool.write_text(
+        f'#!/bin/sh\ncase "$1" in\n-L)\n{lines};;\n*compute_cap*)\n{able};;\n*)\n{sizes};;\nesac\n'
+    )
     tool.chmod(0o755)
     return str(folder)
 
@@ -148,13 +151,27 @@ def test_the_machine_must_have_the_gpus_and_the_memory(tmp_path, monkeypatch) ->
         ("fla", [], r"flash-linear-attention; .*--set trainer\.mode=shared_prefix"),
         ("fla", ["trainer.mode=packed"], "flash-linear-attention"),
         ("deepspeed", ["compute.update_processes=2"], r"DeepSpeed; .*update_processes=1"),
-        ("deepspeed", ["compute.offload=true"], "DeepSpeed"),
+        ("deepspeed", [], r"DeepSpeed; .*--set compute\.update_processes=1$"),  # six, unsaid
+        ("ray", [], r"Ray; .*--set compute\.update_processes=1$"),
+        (
+            "deepspeed",
+            ["compute.offload=true", "compute.student_gpus=1", "compute.teacher_gpus=0"],
+            r'DeepSpeed; .*--set "compute\.update_processes=1;compute\.offload=false"$',
+        ),
+        ("kernels", ["run.method=on_distill"], r"27B-FP8 transformers needs kernels; pip install"),
+        ("kernels", ["run.method=off_distill"], r"or set teacher\.model to its bfloat16 checkp"),
+        ("kernels", ["compute.engine=hf"], "needs kernels"),
+        (
+            "ray",
+            ["compute.update_processes=1", "compute.ray=auto"],
+            r'Ray; .*=1;compute\.update_hosts=1;compute\.ray="$',
+        ),
     ],
 )
 def test_what_the_run_needs_must_be_installed(
     tmp_path, monkeypatch, missing: str, overrides: list[str], words: str
 ) -> None:
-    monkeypatch.syspath_prepend(installed(tmp_path, *{"vllm", "fla"} - {missing}))
+    monkeypatch.syspath_prepend(installed(tmp_path, *{"vllm", "fla", "kernels"} - {missing}))
     monkeypatch.setenv("PATH", node(tmp_path, 8, 81_559) + ":/usr/bin:/bin")
     find = importlib.util.find_spec
     monkeypatch.setattr(
@@ -164,7 +181,36 @@ def test_what_the_run_needs_must_be_installed(
         check_machine(load("4B", overrides))
     check_machine(load("nano"))
     slow = ["compute.engine=hf", "trainer.mode=shared_prefix", "compute.update_processes=1"]
-    check_machine(load("0.8B", slow))
+    check_machine(load("0.8B", [*slow, "run.method=grpo"]))
+
+
+def test_only_what_computes_in_fp8_needs_its_kernels(tmp_path, monkeypatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec",
+        lambda name: None if name == "kernels" else find("json") if name == "vllm" else find(name),
+    )
+    monkeypatch.syspath_prepend(installed(tmp_path, "fla"))
+    monkeypatch.setenv("PATH", node(tmp_path, 8, 81_559) + ":/usr/bin:/bin")
+    distil = ["run.method=on_distill", "compute.engine_memory=0.3"]
+    wide = tmp_path / "wide"
+    wide.mkdir()
+    for name in ("tokenizer.json", "chat_template.jinja"):
+        (wide / name).touch()
+    (wide / "config.json").write_text('{"quantization_config": null}')
+    check_packages(load("0.8B", [*distil, f"teacher.model={wide}"]))
+    (wide / "config.json").write_text('{"quantization_config": {"quant_method": "fp8"}}')
+    with pytest.raises(UserError, match="needs kernels"):
+        check_packages(load("0.8B", [*distil, f"teacher.model={wide}"]))
+    check_packages(load("4B"))  # a teacher of vLLM's
+    # older GPUs get the teacher in bfloat16, which is twice as large
+    check = load("4B", distil)
+    with pytest.raises(UserError, match="needs kernels"):
+        check_machine(check)
+    monkeypatch.setenv("PATH", node(tmp_path, 8, 81_559, "8.0") + ":/usr/bin:/bin")
+    check_packages(check)
+    with pytest.raises(UserError, match=r"does not fit: .*teacher 51"):
+        check_machine(check)
 
 
 @pytest.mark.parametrize(

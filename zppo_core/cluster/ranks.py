@@ -128,7 +128,7 @@ class Rank:
         if not keep:
             return []
         if trainer.low_rank and merged:
-            student = lora.merge(student, lora.scaling(trainer.model))
+            student = dict(lora.Merged(student, lora.scaling(trainer.model)))
         return [(ray.put(student), sum(tensor.nbytes for tensor in student.values()))]
 
     def save(self, folder: str, part: int, parts: int) -> tuple[str, Tensors]:
@@ -141,6 +141,7 @@ class Rank:
 
         name = f"optimizer-{part + 1}-of-{parts}.safetensors"
         tensors = state_part(self.trainer, part, parts)
+        self.trainer.leave_room()  # what was gathered there: the engine wakes next
         if not folder:
             return name, tensors
         with writing(f"what rank {self.trainer.rank} of the update keeps", folder):
@@ -150,3 +151,4 @@ class Rank:
     def load(self, student: Tensors, state: Tensors) -> None:
         """Take up weights and optimizer state, which rank 0 alone is given, name by name."""
         take_up(self.trainer, student, state)
+        self.trainer.leave_room()

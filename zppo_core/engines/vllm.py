@@ -85,22 +85,10 @@ class VllmEngine(StreamingEngine):
             raise UserError("this process has a vLLM engine already; give the next transport=file")
         disable_envs_cache()  # an engine made earlier froze what it read
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if transport == "memory" else "1"
-        given: dict[str, Any] = {
-            "dtype": "bfloat16",
-            "seed": 0,
-            "generation_config": "vllm",
-            "limit_mm_per_prompt": {"image": 64, "video": 0},
-        }
         self._on_cpu: bool = current_platform.is_cpu()
         if self._on_cpu:
             os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
-            # a chunk of a prompt rewinds its seed's generator, which fails on a CPU; a hybrid's
-            # prefix cache needs chunks
-            given |= {
-                "enforce_eager": True,
-                "enable_chunked_prefill": False,
-                "enable_prefix_caching": False,
-            }
+        given = defaults(self._on_cpu, settings.get("tensor_parallel_size", 1))
         if "max_model_len" in settings:  # at most what the model was made for
             limit = AutoConfig.from_pretrained(folder).get_text_config().max_position_embeddings
             settings["max_model_len"] = min(settings["max_model_len"], limit)
@@ -265,6 +253,30 @@ class VllmEngine(StreamingEngine):
         """End vLLM's processes and give its memory back; the engine is of no use afterwards."""
         self._loop.close()
         self.llm.llm_engine.engine_core.shutdown()
+
+
+def defaults(on_cpu: bool, width: int = 1) -> dict[str, Any]:
+    """What `vllm.LLM` is given unless the settings say otherwise; `width` GPUs share the model."""
+    given: dict[str, Any] = {
+        "dtype": "bfloat16",
+        "seed": 0,
+        "generation_config": "vllm",
+        "limit_mm_per_prompt": {"image": 64, "video": 0},
+    }
+    if width > 1:
+        # the process has all its GPUs, by one bundle of Ray where it is an actor: by itself vLLM
+        # would start actors there, and refuse a bundle of several GPUs
+        given["distributed_executor_backend"] = "mp"
+    if not on_cpu:
+        # on Hopper vLLM would take FlashInfer's kernel, which nvcc compiles at the first prefill
+        return given | {"gdn_prefill_backend": "triton"}
+    # a chunk of a prompt rewinds its seed's generator, which fails on a CPU; a hybrid's prefix
+    # cache needs chunks
+    return given | {
+        "enforce_eager": True,
+        "enable_chunked_prefill": False,
+        "enable_prefix_caching": False,
+    }
 
 
 def control_settings(renderer: Renderer) -> dict[str, Any]:

@@ -9,15 +9,21 @@ from zppo_core.config import Config
 from zppo_core.engines import vllm
 from zppo_core.engines.base import EngineKind, is_address
 from zppo_core.engines.pool import EnginePool
-from zppo_core.models.memory import GIB, longest, sequences, shapes
+from zppo_core.models.memory import (
+    ALONE,
+    GIB,
+    engine_share,
+    local_teachers,
+    longest,
+    sequences,
+    shapes,
+)
 from zppo_core.protocols import Engine
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from zppo_core.models.renderer import Renderer
-
-ALONE = 0.9  # share of a GPU that an engine takes which has it to itself
 
 
 class VllmKind(EngineKind):
@@ -57,8 +63,9 @@ class VllmKind(EngineKind):
         # on GPUs of its own if it has any, else beside the student
         ids = [str(gpu) for gpu in range(first, first + gpus)]
         width = config.compute.teacher_tensor_parallel or max(gpus, 1)
-        share = ALONE if gpus else config.compute.engine_memory
-        settings = vllm_settings(config, share, name, width)
+        # in training all teachers are on these GPUs at once, an engine each
+        count = 1 if evaluating else len(local_teachers(config))
+        settings = vllm_settings(config, engine_share(config, count), name, width)
         if evaluating:
             context = min(config.evaluation.context, models.context(name))
             settings |= {"max_model_len": context}

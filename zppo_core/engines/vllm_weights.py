@@ -171,7 +171,8 @@ def shared_file(weights: Iterable[tuple[str, torch.Tensor]], size: int) -> Itera
 
     with tempfile.TemporaryDirectory(prefix="zppo-sync-", dir=quick_folder(size)) as folder:
         path = str(Path(folder) / "weights.safetensors")
-        save_file({name: tensor.contiguous() for name, tensor in weights}, path)
+        # from main memory: tensors that are made as they are asked for are not all on a GPU
+        save_file({name: tensor.cpu().contiguous() for name, tensor in weights}, path)
         yield path
 
 

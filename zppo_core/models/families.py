@@ -59,6 +59,11 @@ class Shape(Protocol):
     @property
     def params(self) -> int: ...
     @property
+    def largest(self) -> int:
+        """Parameters of the largest tensor."""
+        ...
+
+    @property
     def cache_bytes(self) -> int:
         """Keys and values of one token."""
         ...

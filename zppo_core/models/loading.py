@@ -129,8 +129,9 @@ def weights_name(model: PreTrainedModel) -> str:
     import torch
 
     h = hashlib.sha256()
-    for name, tensor in sorted(lora.merged(model).items()):
+    tensors = lora.merged(model)
+    for name in sorted(tensors):  # one at a time, where adapters are merged
         h.update(name.encode() + b"\0")
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        flat = tensors[name].detach().cpu().contiguous().reshape(-1)
         h.update(flat.view(torch.uint8).numpy().tobytes())
     return h.hexdigest()

@@ -6,7 +6,7 @@ other processes, checkpoints and evaluation see the merged weights, under the na
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -62,26 +62,39 @@ def adapted(model: PreTrainedModel) -> bool:
     return any("lora_" in name for name, _ in model.named_parameters())
 
 
-def merged(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+class Merged(Mapping[str, "torch.Tensor"]):
+    """`state` under the names of the base, with B A times `factor` added where adapters are.
+
+    Each sum is made when it is asked for and kept by nobody: all of them at once are a second base,
+    for which a small GPU has no room beside an engine.
+    """
+
+    def __init__(self, state: Mapping[str, torch.Tensor], factor: float) -> None:
+        self._state, self._factor = state, factor
+        self._names = {n.replace(".base_layer.", "."): n for n in state if "lora_" not in n}
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        value = self._state[self._names[name]].detach()
+        if not self.sums(name):
+            return value
+        stem = self._names[name].removesuffix(".base_layer.weight")
+        a, b = (self._state[f"{stem}.lora_{m}.{ADAPTER}.weight"].detach().float() for m in "AB")
+        return (b @ a).mul_(self._factor).add_(value).to(value.dtype)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def sums(self, name: str) -> bool:
+        """Whether adapters are added to this one: it is a new tensor each time."""
+        return self._names[name].endswith(".base_layer.weight")
+
+
+def merged(model: PreTrainedModel) -> Merged:
     """The state dict of the model without adapters, their products added to the base."""
-    import torch
-
-    with torch.no_grad():
-        return merge(model.state_dict(), scaling(model))
-
-
-def merge(state: Mapping[str, torch.Tensor], factor: float) -> dict[str, torch.Tensor]:
-    """`state` under the names of the base, with B A times `factor` added where adapters are."""
-    merged = {}
-    for name, value in state.items():
-        if "lora_" in name:
-            continue
-        stem, middle, leaf = name.rpartition(".base_layer.")
-        if middle and leaf == "weight":
-            a, b = (state[f"{stem}.lora_{m}.{ADAPTER}.weight"].float() for m in "AB")
-            value = (value.float() + b @ a * factor).to(value.dtype)
-        merged[name.replace(".base_layer.", ".")] = value
-    return merged
+    return Merged(model.state_dict(), scaling(model))
 
 
 def scaling(model: PreTrainedModel) -> float:
@@ -92,10 +105,7 @@ def scaling(model: PreTrainedModel) -> float:
     return next((float(layer.scaling[ADAPTER]) for layer in layers), 1.0)
 
 
-def parameters(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+def parameters(model: PreTrainedModel) -> Mapping[str, torch.Tensor]:
     """The model's parameters as an engine of its base knows them; merged if there are adapters."""
     named: dict[str, torch.Tensor] = dict(model.named_parameters())
-    if not adapted(model):
-        return named
-    names = {n.replace(".base_layer.", ".") for n in named if "lora_" not in n}
-    return {n: v for n, v in merged(model).items() if n in names}
+    return Merged(named, scaling(model)) if adapted(model) else named

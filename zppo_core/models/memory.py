@@ -24,6 +24,7 @@ BUCKET = 200_000_000  # gradients that ranks exchange at once, as in training/de
 CONTEXT = 2.0  # GiB that CUDA, kernels and communication take
 PROFILING = 2.0  # GiB that vLLM's trial pass and its CUDA graphs take of an engine's share
 MOST_SEQUENCES = 256  # at once in an engine
+ALONE = 0.9  # share of a GPU that vLLM engines take which have it to themselves
 ROOM = 512  # tokens of templates and tags around a prompt's parts
 
 
@@ -37,11 +38,11 @@ class Need:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a student's GPU holds in the update and in the rollouts, and what a teacher's holds."""
+    """What a student's GPU holds in the update and in the rollouts, and each teacher's engine."""
 
     update: tuple[Need, ...]
     rollout: tuple[Need, ...]
-    teacher: tuple[Need, ...]
+    teachers: tuple[tuple[Need, ...], ...]  # engines of the same GPUs
 
     @property
     def student(self) -> tuple[Need, ...]:
@@ -51,6 +52,14 @@ class Estimate:
     @property
     def student_gib(self) -> float:
         return sum(n.gib for n in self.student)
+
+    @property
+    def teacher(self) -> tuple[Need, ...]:
+        """What a teacher's GPU holds, of all teachers together."""
+        parts: dict[str, float] = {}
+        for need in (n for needs in self.teachers for n in needs):
+            parts[need.what] = parts.get(need.what, 0.0) + need.gib
+        return tuple(Need(what, gib) for what, gib in parts.items())
 
     @property
     def teacher_gib(self) -> float:
@@ -76,14 +85,14 @@ def shapes() -> dict[str, Shape]:
     return {name: shape for family in families() for name, shape in family.shapes().items()}
 
 
-def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
+def estimate(config: Config, gpu_gib: float = 80.0, fp8: bool = True) -> Estimate | None:
     """What `config` needs of GPUs with `gpu_gib`; None where its models' shapes are not known.
 
     A student's GPU is fullest in the update, when its vLLM engine sleeps, or in the rollouts, when
-    the optimizer lies beside the engine: the larger one counts.
+    the optimizer lies beside the engine: the larger one counts. GPUs that do not compute in `fp8`
+    get a teacher of that type in bfloat16 from transformers.
     """
     student = shapes().get(config.student.model)
-    teacher = shapes().get(config.teacher.model)
     c, trainer = config.compute, config.trainer
     if student is None or c.device != "cuda":
         return None
@@ -97,44 +106,81 @@ def estimate(config: Config, gpu_gib: float = 80.0) -> Estimate | None:
         Need("vLLM", c.engine_memory * gpu_gib),
         Need("CUDA", CONTEXT),
     )
+    if shares_update(config):  # as ranks take up a checkpoint, engines wait with all their memory
+        size = min(student.largest, learning_size(config, student))
+        rollout = (*rollout, Need("a whole weight", size * 4 / GIB))
     method = method_of(config)
+    teacher = shapes().get(config.teacher.model)
     if method.objective.teacher_weights and teacher is not None:  # whole on every rank
-        seen = Need("teacher", teacher.params * teacher.bytes / GIB)
+        seen = Need("teacher", teacher.params * (teacher.bytes if fp8 else 2) / GIB)
         update, rollout = (*update, seen), (*rollout, seen)
-    beside: tuple[Need, ...] = ()
-    uses = method.uses_teacher and not config.teacher.endpoint
-    if uses and teacher is not None:
-        tokens, gpus = config.data.max_prompt_tokens + config.rollout.max_tokens, c.teacher_gpus
-        width = c.teacher_tensor_parallel or max(gpus, 1)
-        weight_bytes = teacher.params * teacher.bytes / width
-        one = (teacher.cache_bytes * tokens + teacher.state_bytes) / width
-        beside = (
-            Need("weights", weight_bytes / GIB),
-            Need("cache of one response", one / GIB),
-            Need("CUDA", CONTEXT),
-        )
-        sampled = c.engine == "vllm" and not method.objective.teacher_weights
-        if gpus == 0 and sampled:  # as large as the other
-            rollout = (*rollout, Need("teacher's vLLM", c.engine_memory * gpu_gib))
-    return Estimate(update, rollout, beside)
+    engines = tuple(
+        teacher_needs(config, shapes()[name]) for name in local_teachers(config) if name in shapes()
+    )
+    sampled = c.engine == "vllm" and not method.objective.teacher_weights
+    if engines and c.teacher_gpus == 0 and sampled:  # all together as large as the student's
+        rollout = (*rollout, Need("teacher's vLLM", c.engine_memory * gpu_gib))
+    return Estimate(update, rollout, engines)
+
+
+def local_teachers(config: Config) -> list[str]:
+    """The models that answer in training from GPUs of ours, in order: each has an engine."""
+    if config.teacher.endpoint or not method_of(config).uses_teacher:
+        return []
+    return [config.teacher.model, *config.teacher.more_models]
+
+
+def engine_share(config: Config, engines: int = 1) -> float:
+    """Of a GPU, for each of the `engines` of teachers that are on it."""
+    c = config.compute
+    return (ALONE if c.teacher_gpus else c.engine_memory) / max(engines, 1)
+
+
+def teacher_needs(config: Config, teacher: Shape) -> tuple[Need, ...]:
+    """What a GPU holds of a teacher's engine."""
+    c = config.compute
+    tokens = config.data.max_prompt_tokens + config.rollout.max_tokens
+    width = c.teacher_tensor_parallel or max(c.teacher_gpus, 1)
+    one = (teacher.cache_bytes * tokens + teacher.state_bytes) / width
+    return (
+        Need("weights", teacher.params * teacher.bytes / width / GIB),
+        Need("cache of one response", one / GIB),
+        Need("CUDA", CONTEXT),
+    )
+
+
+def ranks_of(config: Config) -> int:
+    """The processes of an update, on GPUs."""
+    c = config.compute
+    return max(c.update_processes or c.student_gpus, 1) * c.update_hosts
+
+
+def shares_update(config: Config) -> bool:
+    """Whether ranks of DeepSpeed update, rather than the step's own process."""
+    return ranks_of(config) > 1 or config.compute.offload or config.compute.ray != ""
+
+
+def learning_size(config: Config, student: Shape) -> int:
+    """Parameters that learn: all, or float32 adapters of about r (in + out) a map."""
+    rank = config.trainer.lora_rank
+    return 7 * student.layers * rank * (student.hidden + student.ffn) if rank else student.params
 
 
 def update_needs(config: Config, student: Shape, passes: Passes) -> tuple[Need, ...]:
     """What a GPU holds in an update of such `passes`."""
     c, trainer = config.compute, config.trainer
-    ranks = max(c.update_processes or c.student_gpus, 1) * c.update_hosts
+    ranks, shared = ranks_of(config), shares_update(config)
     width = 2 if config.student.dtype == "bfloat16" else 4
-    size, shared = student.params, ranks > 1 or c.offload
+    size, learning = student.params, learning_size(config, student)
     weights = size * width / (ranks if shared and c.zero_stage == 3 else 1)
     # the float32 sum of several passes, beside which each has its own; from ZeRO-2 on a rank's part
-    # of the sum, and buckets
-    learning, handed = size, size * width if width < 4 else 0
+    # of the sum, and a bucket: itself, joined anew, and that in float32
+    handed = size * width if width < 4 else 0
     gradients = float(size * 4 if passes.count > 1 or width == 4 else 0)
-    if trainer.lora_rank:  # float32 adapters of about r (in + out) a map
-        learning = 7 * student.layers * trainer.lora_rank * (student.hidden + student.ffn)
+    if trainer.lora_rank:
         gradients, handed = learning * 4, 0
     if shared and c.zero_stage >= 2:
-        gradients, handed = learning * 4 / ranks + 2 * min(BUCKET, learning) * 4, 0
+        gradients, handed = learning * 4 / ranks + min(BUCKET, learning) * 8, 0
     # float32 masters, and two moments
     low = config.optimizer.moments == "bfloat16"
     state = (8 if low else 12) if passes.steps else 4
@@ -185,40 +231,56 @@ def engine_gib(config: Config) -> float:
     return (student.params * 2 + student.block_bytes * blocks) / GIB + PROFILING
 
 
-def fault(config: Config, gpu_gib: float) -> str:
-    """Why `config` does not fit on GPUs with `gpu_gib`, and the smallest change; "" if it does."""
-    estimated = estimate(config, gpu_gib)
+def fault(config: Config, gpu_gib: float, fp8: bool = True) -> str:
+    """Why `config` does not fit on such GPUs, and the smallest change; "" if it does."""
+    estimated = estimate(config, gpu_gib, fp8)
     if estimated is None:
         return ""
     c = config.compute
     if c.engine == "vllm" and c.engine_memory * gpu_gib < engine_gib(config):
         return (
             f"vLLM gets {c.engine_memory * gpu_gib:.0f} GiB of a student's GPU and needs "
-            f"{engine_gib(config):.0f}; {_more_for_the_engine(config, gpu_gib)}"
+            f"{engine_gib(config):.0f}; {_more_for_the_engine(config, gpu_gib, fp8)}"
         )
-    shared = c.teacher_gpus == 0 and c.engine == "vllm"
-    if estimated.teacher_gib > (share := c.engine_memory * gpu_gib if shared else gpu_gib):
-        owner = "beside the student's engine a teacher" if shared else "a teacher's GPU"
-        split = 0 < c.teacher_tensor_parallel < c.teacher_gpus
-        more = f"raise compute.teacher_{'tensor_parallel' if split else 'gpus'}"
-        return (
-            f"{owner} needs {estimated.teacher_gib:.0f} of {share:.0f} GiB "
-            f"({spelt(estimated.teacher)}); {more}, or set teacher.endpoint"
-        )
+    if why := _crowded_teachers(config, estimated, gpu_gib):
+        return why
     if estimated.student_gib <= gpu_gib:
         return ""
     why = f"a student's GPU needs {estimated.student_gib:.0f} of {gpu_gib:.0f} GiB"
     crowded = any(n.what == "teacher's vLLM" for n in estimated.student)
-    remedy = "set teacher.endpoint" if crowded else _remedy(config, gpu_gib)
+    remedy = "set teacher.endpoint" if crowded else _remedy(config, gpu_gib, fp8)
     return f"{why} ({spelt(estimated.student)}); {remedy}"
 
 
-def _more_for_the_engine(config: Config, gpu_gib: float) -> str:
+def _crowded_teachers(config: Config, estimated: Estimate, gpu_gib: float) -> str:
+    """Why teachers' engines do not start on the GPUs that they have; empty if they do."""
+    c, count = config.compute, 1
+    share, needs = gpu_gib, estimated.teacher  # transformers' models lie there together
+    if c.engine == "vllm":  # whose engines share it evenly
+        count = max(len(local_teachers(config)), 1)
+        share = gpu_gib * engine_share(config, count)
+        needs = max(estimated.teachers, key=lambda n: sum(part.gib for part in n), default=())
+    gib = sum(part.gib for part in needs)
+    if gib <= share:
+        return ""
+    shared = c.teacher_gpus == 0 and c.engine == "vllm"
+    one = "a teacher" if shared else "a teacher's GPU"
+    owner = "beside the student's engine " if shared else ""
+    owner += f"each of {count} teachers" if count > 1 else one
+    split = 0 < c.teacher_tensor_parallel < c.teacher_gpus
+    more = f"raise compute.teacher_{'tensor_parallel' if split else 'gpus'}"
+    return (
+        f"{owner} needs {gib:.0f} of {share:.0f} GiB ({spelt(needs)}); {more}, or set "
+        "teacher.endpoint"
+    )
+
+
+def _more_for_the_engine(config: Config, gpu_gib: float, fp8: bool) -> str:
     """The share of the GPU that a student's engine starts with, if there is room for it."""
     share = ceil(20 * engine_gib(config) / gpu_gib) / 20
     if share < 1:
         compute = replace(config.compute, engine_memory=share)
-        estimated = estimate(replace(config, compute=compute), gpu_gib)
+        estimated = estimate(replace(config, compute=compute), gpu_gib, fp8)
         if estimated is not None and estimated.student_gib <= gpu_gib:
             return f"it fits with --set compute.engine_memory={share:g}"
     return "take larger GPUs"
@@ -228,7 +290,7 @@ def spelt(needs: Sequence[Need]) -> str:
     return ", ".join(f"{n.what} {n.gib:.0f}" for n in needs if n.gib >= 0.5)
 
 
-def _remedy(config: Config, gpu_gib: float) -> str:
+def _remedy(config: Config, gpu_gib: float, fp8: bool) -> str:
     """The first of these that makes it fit: less at once, more shared, main memory."""
     least = config.data.max_prompt_tokens + config.rollout.max_tokens
     budget = config.trainer.token_budget
@@ -253,7 +315,7 @@ def _remedy(config: Config, gpu_gib: float) -> str:
             config,
             **{part: replace(getattr(config, part), **values) for part, values in change.items()},
         )
-        estimated = estimate(changed, gpu_gib)
+        estimated = estimate(changed, gpu_gib, fp8)
         if estimated is not None and estimated.student_gib <= gpu_gib:
             return "it fits with --set " + (f'"{text}"' if ";" in text else text)
     return "take more or larger GPUs"

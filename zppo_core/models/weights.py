@@ -53,7 +53,11 @@ def write_student(
     """
     from safetensors.torch import save_file
 
-    weights = lora.merged(model) if lora.adapted(model) else None  # None: the model's own
+    weights = None  # the model's own
+    if lora.adapted(model):
+        sums = lora.merged(model)
+        # what is new goes to main memory; the rest stays, for ties are told by where tensors lie
+        weights = {n: t.cpu() if sums.sums(n) else t for n, t in sums.items()}
     model.save_pretrained(folder, safe_serialization=True, state_dict=weights)
     if mtp:
         save_file(dict(mtp), folder / "mtp.safetensors", metadata={"format": "pt"})

@@ -22,7 +22,9 @@ GPU_EXTRA = "pip install -e '.[gpu]'"
 OPTIONAL = {
     "vllm": ("sampling on GPUs", GPU_EXTRA),
     "deepspeed": ("updates by several processes", GPU_EXTRA),
+    "ray": ("updates by several processes", GPU_EXTRA),
     "fla": ("fast delta layers on GPUs", GPU_EXTRA),
+    "kernels": ("distillation from an FP8 teacher", GPU_EXTRA),
     "tensorboard": ("run.trackers=tensorboard", "pip install tensorboard"),
     "trackio": ("run.trackers=trackio", "pip install trackio"),
     "wandb": ("run.trackers=wandb", "pip install wandb"),

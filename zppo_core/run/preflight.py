@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zppo_core.algorithm import reformulations
+from zppo_core.cluster.layout import workers_of
 from zppo_core.config import GPU_SCALES, LAYOUTS, Config, load
 from zppo_core.config.schema import method_of
 from zppo_core.engines.base import find_kind
@@ -24,6 +26,7 @@ from zppo_core.run.spec import Run
 from zppo_core.store.objects import S3Store
 
 RENDER_SECONDS, RENDER_MB = 10.0, 512  # for all templates of a run, with a sample each
+FP8_SINCE = 8.9  # compute capability; below, transformers widens FP8 weights to bfloat16
 TRACKERS = {  # tracker -> what is imported, what pip calls it
     "trackio": ("trackio", "trackio"),
     "wandb": ("wandb", "wandb"),
@@ -88,7 +91,7 @@ def check_machine(config: Config) -> None:
     check_gpus(config)
     check_packages(config)
     sizes = gpu_memory()
-    if config.compute.device == "cuda" and sizes and (why := fault(config, min(sizes))):
+    if config.compute.device == "cuda" and sizes and (why := fault(config, min(sizes), has_fp8())):
         raise UserError(f"scale {config.scale} does not fit: {why}")
     check_reach(config)
 
@@ -99,15 +102,20 @@ def check_packages(config: Config) -> None:
     needs = {}
     if c.engine == "vllm":
         needs["vllm"] = "compute.engine=vllm needs vLLM", "use --set compute.engine=hf"
-    if c.update_processes > 1 or c.update_hosts > 1 or c.offload:
-        needs["deepspeed"] = (
-            "an update of several processes needs DeepSpeed",
-            ("train in one process with --set compute.update_processes=1"),
-        )
+    if workers_of(config) is not None:
+        why = "an update in ranks (several processes, compute.offload or compute.ray)"
+        for package, name in (("deepspeed", "DeepSpeed"), ("ray", "Ray")):
+            needs[package] = f"{why} needs {name}", f"train in one process with {alone(config)}"
     if c.device == "cuda" and config.trainer.mode in ("auto", "packed"):
         needs["fla"] = (
             "on CUDA the delta layers need flash-linear-attention",
             ("accept a loop that is many times slower with --set trainer.mode=shared_prefix"),
+        )
+    teacher = config.teacher.model
+    if c.device == "cuda" and loads_teacher(config) and is_fp8(teacher) and has_fp8():
+        needs["kernels"] = (
+            f"with the FP8 weights of teacher.model={teacher} transformers needs kernels",
+            "set teacher.model to its bfloat16 checkpoint",
         )
     for name in config.run.trackers:
         package, distribution = TRACKERS[name]
@@ -120,19 +128,59 @@ def check_packages(config: Config) -> None:
             raise UserError(f"{why}; pip install -e '.[gpu]', or {otherwise}")
 
 
+def alone(config: Config) -> str:
+    """The option by which a run with ranks takes one process."""
+    c = config.compute
+    sets = ["compute.update_processes=1"]
+    sets += ["compute.offload=false"] if c.offload else []
+    sets += ["compute.update_hosts=1", "compute.ray="] if c.ray else []
+    text = ";".join(sets)
+    return f'--set "{text}"' if len(sets) > 1 else f"--set {text}"
+
+
+def loads_teacher(config: Config) -> bool:
+    """Whether transformers loads the teacher: to distil from it, or as its engine."""
+    method = method_of(config)
+    if not method.uses_teacher or config.teacher.endpoint:
+        return False
+    return method.objective.teacher_weights or config.compute.engine == "hf"
+
+
+def is_fp8(model: str) -> bool:
+    """Whether a checkpoint is FP8: by its folder's config.json, or by its name on the hub."""
+    path = Path(model).expanduser() / "config.json"
+    if not path.is_file():
+        return "fp8" in model.lower()
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8")).get("quantization_config") or {}
+    except (OSError, ValueError, AttributeError):
+        return False  # who loads it says what is wrong
+    return bool(settings.get("quant_method") == "fp8")
+
+
 def gpu_memory() -> list[float]:
     """GiB of each CUDA device that the driver lists; empty without a driver."""
+    return [number / 1024 for number in asked_of_gpus("memory.total")]
+
+
+def has_fp8() -> bool:
+    """Whether transformers computes in FP8 on every device here; as far as the driver says."""
+    return all(number >= FP8_SINCE for number in asked_of_gpus("compute_cap"))
+
+
+def asked_of_gpus(field: str) -> list[float]:
+    """A number of each CUDA device that the driver lists; empty without a driver."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
     listing = subprocess.run(
-        [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"],
+        [tool, f"--query-gpu={field}", "--format=csv,noheader,nounits"],
         capture_output=True,
         text=True,
         check=False,
     )
     numbers = [line.strip() for line in listing.stdout.splitlines()]
-    return [int(n) / 1024 for n in numbers if n.isdigit()]
+    return [float(n) for n in numbers if n.replace(".", "", 1).isdigit()]
 
 
 def check_gpus(config: Config) -> None:

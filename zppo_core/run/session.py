@@ -173,7 +173,9 @@ class Session:
             return staged, staged.nbytes
         self.trainer.publish()
         weights = lora.parameters(self.model)
-        return weights, sum(w.numel() * w.element_size() for w in weights.values())
+        # of the base, under whose adapters the merged weights are as large
+        named = self.model.named_parameters()
+        return weights, sum(p.nbytes for name, p in named if "lora_" not in name)
 
 
 def build_trainer(

@@ -192,7 +192,7 @@ def weights_of(session: Session, after: Checkpoint) -> tuple[str, str]:
     from safetensors.torch import load_file
 
     model = session.model
-    computed = lora.merged(model) if lora.adapted(model) else model.state_dict()
+    computed = lora.merged(model)
     with tempfile.TemporaryDirectory() as folder:
         after.fetch(folder, "student")
         recorded = {
@@ -201,7 +201,7 @@ def weights_of(session: Session, after: Checkpoint) -> tuple[str, str]:
             for name, tensor in load_file(path).items()
             if not name.startswith(MTP)
         }
-    now = weight_hash((name, computed[name]) for name in recorded if name in computed)
+    now = weight_hash((name, computed[name].cpu()) for name in recorded if name in computed)
     return now, weight_hash(recorded.items())
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,16 @@ class Sharding:
 
     stage: int = 2
     offload: bool = False
+
+
+def exchanges_beside(stage: int, largest: int, bucket: int) -> bool:
+    """Whether gradients may be exchanged while the backward pass goes on, on a GPU.
+
+    In ZeRO-1 and 2 a gradient larger than the bucket is exchanged where it lies and forgotten at
+    once: the backward pass would write into its memory before others have read it. A bucket as
+    large as an embedding has no room beside 9B (docs/decisions/0062).
+    """
+    return stage == 3 or largest <= bucket
 
 
 def join(backend: str, place: str, rank: int, world: int, device: str = "cpu") -> None:
@@ -194,10 +204,12 @@ class ShardedTrainer(Trainer):
         return flat
 
     def _settings(self, settings: OptimizerConfig) -> dict[str, Any]:
-        bucket = min(BUCKET, sum(p.numel() for p in self.named.values()))  # allocated as a whole
+        sizes = [p.numel() for p in self.named.values()]
+        bucket = min(BUCKET, sum(sizes))  # allocated as a whole
+        beside = exchanges_beside(self.sharding.stage, max(sizes), bucket)
         zero: dict[str, Any] = {
             "stage": self.sharding.stage,
-            "overlap_comm": self.device.type == "cuda",
+            "overlap_comm": self.device.type == "cuda" and beside,
             "stage3_param_persistence_threshold": PERSISTENT,
             "stage3_model_persistence_threshold": 2**62,
             "reduce_bucket_size": bucket,
@@ -332,19 +344,9 @@ class ShardedTrainer(Trainer):
         dist.all_reduce(on, how)
         return on.cpu()
 
-    def states(self) -> Iterator[tuple[str, torch.Tensor, list[torch.Tensor]]]:
-        """Whole float32 weight and moments, parameter by parameter; all ranks must ask for all."""
-        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
-
-        for name, parameter in self.named.items():
-            moments = [safe_get_full_optimizer_state(parameter, m) for m in MOMENTS]
-            yield name, safe_get_full_fp32_param(parameter), moments
-        for name, tensor in self.precise.tensors.items():
-            yield name, tensor.detach(), self.precise.moments(name, MOMENTS)
-
     @property
     def learning(self) -> dict[str, torch.Tensor]:
-        """Every weight that learns, in the order of `states`; DeepSpeed's may be in parts."""
+        """Every weight that learns, in one order on all ranks; DeepSpeed's may be in parts."""
         return {**self.named, **self.precise.tensors}
 
     @property
@@ -352,43 +354,14 @@ class ShardedTrainer(Trainer):
         """Optimizer steps taken."""
         return int(next(iter(self._counters())).item())
 
-    def restore(
-        self, states: Iterable[tuple[str, torch.Tensor, Sequence[torch.Tensor]]], steps: int
-    ) -> None:
-        """Take up what `states` gave, on any number of ranks."""
-        for name, weight, moments in states:
-            if name in self.precise.tensors:
-                kept = dict(zip(MOMENTS, moments, strict=True))
-                self.precise.put(name, weight, kept, steps)
-                continue
-            self._put(self.named[name], weight, None)
-            for kind, value in zip(MOMENTS, moments, strict=True):
-                self._put(self.named[name], value, kind)
+    def counted(self, steps: int) -> None:
+        """Go on after so many optimizer steps, with the weights that were just put in."""
         for counter in self._counters():
             counter.fill_(steps)
         whole = getattr(self.engine.optimizer, "persistent_parameters", None)
         if whole:  # of these every rank keeps a copy, too
             whole[0].partition(whole)
             whole[0].all_gather(whole)
-
-    def _put(self, parameter: torch.Tensor, value: torch.Tensor, kind: str | None) -> None:
-        """This rank's part of a whole float32 weight (None), or of one of its moments."""
-        from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
-
-        value = value.to(self.device)
-        if self.sharding.stage < 3:
-            if kind is None:
-                safe_set_full_fp32_param(parameter, value)
-            else:
-                safe_set_full_optimizer_state(parameter, value, kind)
-            return
-        # DeepSpeed's own setter reads past the end where ranks do not divide a weight evenly
-        part, _ = self.engine.optimizer._get_fp32_opt_state_partition(parameter, False, kind)
-        local = value.flatten()[part.numel() * self.rank :][: part.numel()]
-        part.data[: len(local)].copy_(local)
-        if kind is None:
-            low: torch.Tensor = parameter.ds_tensor  # type: ignore[attr-defined]
-            low.data[: len(local)].copy_(local)
 
     def _counters(self) -> list[torch.Tensor]:
         inner = getattr(self.engine.optimizer, "optimizer", self.engine.optimizer)

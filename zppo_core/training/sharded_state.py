@@ -1,12 +1,12 @@
 """Weights and optimizer state of a trainer that is spread over ranks, gathered and taken up again.
 
-All ranks call each function: what is spread is gathered parameter by parameter, so that none holds
-more than one whole beside its own part.
+All ranks call each function: what is spread is gathered tensor by tensor, so that none holds more
+than one whole beside its own part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -43,21 +43,40 @@ def state_part(trainer: ShardedTrainer, part: int, parts: int) -> dict[str, torc
     """Of the optimizer's state, as one process would write it, every `parts`-th name."""
     steps = trainer.steps
     tensors: dict[str, torch.Tensor] = {}
-    for i, (name, weight, moments) in enumerate(trainer.states()):
-        if i % parts != part:
-            continue  # takes part in the gathering alone
-        if steps:
-            tensors |= {f"{name}:{m}": v.cpu() for m, v in zip(MOMENTS, moments, strict=True)}
+    for i, (name, parameter) in enumerate(trainer.learning.items()):
+        mastered = parameter.dtype != torch.float32 or trainer.low_rank
+        kinds = (*(MOMENTS if steps else ()), *((MASTER,) if mastered else ()))
+        for kind in kinds:
+            if i % parts != part:
+                whole(trainer, name, kind)  # takes part in the gathering alone
+                continue
+            # in main memory before the next: an embedding of 9B is 3.8 GiB in float32
+            tensors[f"{name}:{kind}"] = whole(trainer, name, kind).cpu().contiguous()
+        if steps and i % parts == part:
             tensors[f"{name}:step"] = torch.tensor(float(steps))
-        if trainer.learning[name].dtype != torch.float32 or trainer.low_rank:
-            tensors[f"{name}:{MASTER}"] = weight.cpu()
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+    return tensors
+
+
+def whole(trainer: ShardedTrainer, name: str, kind: str) -> torch.Tensor:
+    """A float32 weight (MASTER), or one of its MOMENTS; all ranks must ask for it."""
+    from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
+
+    tensor: torch.Tensor
+    if name in trainer.precise.tensors:
+        if kind == MASTER:
+            return trainer.precise.tensors[name].detach()
+        return trainer.precise.moments(name, (kind,))[0]
+    if kind == MASTER:
+        tensor = safe_get_full_fp32_param(trainer.named[name])
+    else:
+        tensor = safe_get_full_optimizer_state(trainer.named[name], kind)
+    return tensor
 
 
 def take_up(
     trainer: ShardedTrainer, given: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]
 ) -> None:
-    """Spread rank 0's weights and optimizer state over the ranks, parameter by parameter."""
+    """Spread rank 0's weights and optimizer state over the ranks, tensor by tensor."""
     first = trainer.rank == 0
 
     def take(value: torch.Tensor | None, shape: Any) -> torch.Tensor:
@@ -67,12 +86,37 @@ def take_up(
         dist.broadcast(on, 0)
         return on
 
-    def states() -> Iterator[tuple[str, torch.Tensor, list[torch.Tensor]]]:
-        for name, parameter in trainer.learning.items():
-            shape = getattr(parameter, "ds_shape", parameter.shape)
-            weight = take(state.get(f"{name}:{MASTER}", given.get(name)), shape)
-            yield name, weight, [take(state.get(f"{name}:{m}"), shape) for m in MOMENTS]
-
     counted = next((float(v) for k, v in state.items() if k.endswith(":step")), 0.0)
     steps = int(take(torch.tensor(counted) if first else None, ()).item())
-    trainer.restore(states(), steps)
+    for name, parameter in trainer.learning.items():
+        shape = getattr(parameter, "ds_shape", parameter.shape)
+        weight = state.get(f"{name}:{MASTER}", given.get(name))
+        values = {kind: state.get(f"{name}:{kind}") for kind in MOMENTS}
+        if name in trainer.precise.tensors:
+            kept = {kind: take(value, shape) for kind, value in values.items()}
+            trainer.precise.put(name, take(weight, shape), kept, steps)
+            continue
+        for kind, value in {MASTER: weight, **values}.items():
+            _put(trainer, name, take(value, shape), kind)
+    trainer.counted(steps)
+
+
+def _put(trainer: ShardedTrainer, name: str, value: torch.Tensor, kind: str) -> None:
+    """This rank's part of a whole float32 weight (MASTER), or of one of its moments."""
+    from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
+
+    parameter = trainer.named[name]
+    if trainer.sharding.stage < 3:
+        if kind == MASTER:
+            safe_set_full_fp32_param(parameter, value)
+        else:
+            safe_set_full_optimizer_state(parameter, value, kind)
+        return
+    # DeepSpeed's own setter reads past the end where ranks do not divide a weight evenly
+    key = None if kind == MASTER else kind
+    part, _ = trainer.engine.optimizer._get_fp32_opt_state_partition(parameter, False, key)
+    local = value.flatten()[part.numel() * trainer.rank :][: part.numel()]
+    part.data[: len(local)].copy_(local)
+    if kind == MASTER:
+        low: torch.Tensor = parameter.ds_tensor  # type: ignore[attr-defined]
+        low.data[: len(local)].copy_(local)

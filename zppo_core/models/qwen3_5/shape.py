@@ -64,6 +64,11 @@ class Shape:
         return embeddings + self.layers * each + mixers + h
 
     @property
+    def largest(self) -> int:
+        """Parameters of the largest tensor: an embedding, or the head."""
+        return VOCAB * self.hidden
+
+    @property
     def params(self) -> int:
         return self.text_params + self.vision_params
 
