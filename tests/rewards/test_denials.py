@@ -47,3 +47,90 @@ def test_a_text_in_brackets_is_that_of_its_option() -> None:
 def test_doubt_costs_no_more_than_its_length() -> None:
     assert doubtful("(a " * 10**5)
     assert not doubtful("(x " * 100)
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [
+        (
+            "5",
+            [
+                *("5 apples", "5 even numbers", "5 possible values", "5 families", "5 squares"),
+                *("5 equally spaced points", "5 imaginary roots", "5 flies", "5 tense cats"),
+                *(
+                    "5 double bonds",
+                    "5 tents",
+                    "5 quarters",
+                    "5 seconds",
+                    "5 ml",
+                    "5 opposite sides",
+                ),
+            ],
+            [
+                *(
+                    "5 dozens",
+                    "5 hundreds",
+                    "5 lakhs",
+                    "5 crores",
+                    "5 sixths",
+                    "5 tenths",
+                    "5 tens",
+                ),
+                *("5 perhaps", "5 maybe eleven", "5 rejected", "5 quadrillion", "5 imaginary"),
+                *(
+                    "5 impossible",
+                    "5 almost",
+                    "5 possibly",
+                    "5 excluded",
+                    "5 twelve",
+                    "5 Trillions",
+                ),
+                *(
+                    "5 hardly",
+                    "5 doubled",
+                    "5 fewer apples",
+                    "5 forties",
+                    "5 gross",
+                    "5 maybe cats",
+                ),
+                *("5 ninths", "5 wait six", "5 opposite", "5 dozens of eggs", "5 hundredths"),
+            ],
+        ),
+        ("60", ["5 dozens", "5 dozen"], ["5 dozens of dozens", "60 dozens"]),
+        ("500", ["5 hundreds", "five hundred"], ["5 hundredths", "500 hundreds"]),
+        (r"\frac{5}{6}", ["5 sixths", "five sixths", "5 Sixths"], ["5 sixth", "6 fifths", "5 six"]),
+        ("0.5", ["1 half", "5 tenths"], ["half 1", "5 ten"]),
+        ("2000000", ["2 millions", "20 lakhs"], ["2 crores", "2 lakhs"]),
+    ],
+)
+def test_words_of_numbers_and_of_doubt_are_no_counted_things(gold, right, wrong) -> None:
+    assert disagreements(gold, right, wrong) == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *("x = 5", "no of apples = 5", "No of wrong answers = 5", "the number of dogs = 5"),
+        *("double bonds = 5", "the negative root = 5", "least common multiple = 5", "5 = n"),
+        *("side opposite A = 5", "false positives = 5", "the most common value = 5", "半径=5"),
+        *("number of ways = 5", "notation = 5", r"\text{the radius } r = 5", "norm = 5", "个数=5"),
+    ],
+)
+def test_a_name_stands_before_its_value(answer: str) -> None:
+    assert disagreements("5", [answer], ["not " + answer]) == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *("x is not = 5", "not x = 5", r"\text{half of } x = 5", "less than n = 5"),
+        *("anything except x=5", "unless x = 5", "isn't = 5", "x isn't = 5", "if x = 5"),
+        *("no x = 5", "twice x = 5", "half x = 5", "twice the value = 5", "at least x = 5"),
+        *("more than x = 5", "square of x = 5", "a third of x = 5", "double x = 5", "never = 5"),
+        *("the opposite of x = 5", "negative x = 5", "wrong x = 5", "x is wrong = 5", "about = 5"),
+        *("square root of x = 5", "不是=5", "x or y = 5", "5 = not x", "it cannot be x = 5"),
+        *("x doesn't = 5", "Not x = 5", "all but n = 5", "reciprocal of x = 5", "完全错=5"),
+    ],
+)
+def test_a_name_that_denies_or_changes_its_value_is_none(answer: str) -> None:
+    assert disagreements("5", [], [answer]) == []

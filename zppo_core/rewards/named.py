@@ -20,6 +20,20 @@ _NAME = re.compile(
     r"(?:\([A-Za-z0-9,.+\\ =|-]{1,16}\))?[\s*]*){1,4}\|?"
     r"|\\frac\{d\^?\d?[a-z]?\}\{d[a-z]\^?\d?\}|[一-鿿]{1,12})"
 )
+_DENY = set(words("deny"))
+# half of x, double x, square of x: another value; "double bonds" and "the negative root" are names
+_MULTIPLE = re.compile(
+    r"(?<![A-Za-z\\])(?:"
+    r"(?:half|third|quarter|double|triple|times|negative)\s+(?:the\s|\\?[A-Za-z](?![A-Za-z]))"
+    r"|(?:half|third|quarter|double|triple|square|cube|(?:square|cube|cubic)\s+root|multiple"
+    r"|negative|opposite|reciprocal|fraction|percent|less|more)\s+of\b"
+    r"|(?:at\s+(?:least|most)|all\s+but|up\s+to)\b|(?:more|less|fewer|half)\s*$)",
+    re.IGNORECASE,
+)
+_COUNTED = re.compile(r"no\.?\s+of\b|(?:wrong|incorrect|false)\s+[a-z]{3,}", re.IGNORECASE)
+_DENIED_HAN = re.compile(
+    "不是|不等|并非|不为|不对|错|除了|除非|如果|若|一半|至少|至多|大于|小于|超过|倍$"
+)
 
 
 def named_parts(text: str) -> tuple[str, str] | None:
@@ -61,7 +75,20 @@ def _is_name(text: str) -> bool:
     match = _NAME.fullmatch(text) if len(text) <= LONGEST_NAME else None
     if match and any(c not in _COMMANDS for c in re.findall(r"\\([A-Za-z]+)", text)):
         return False
-    return match is not None and text.strip() not in ("e", "\\pi", "i", "\\infty")
+    if match is None or text.strip() in ("e", "\\pi", "i", "\\infty"):
+        return False
+    return not denied(text)
+
+
+def denied(name: str) -> bool:
+    """Whether the words before `=` deny what stands behind it, or change it: `not x`, `half of x`.
+
+    A number of wrong answers and a "no. of apples" deny nothing.
+    """
+    rest = _COUNTED.sub("", name)
+    if "n't" in rest or _MULTIPLE.search(rest) or _DENIED_HAN.search(rest):
+        return True
+    return any(w.lower() in _DENY for w in re.findall(r"(?<![A-Za-z\\])[A-Za-z]{2,}", rest))
 
 
 def _equal_exactly(left: str, right: str) -> bool:
