@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from test_kinds import disagreements
 
 from zppo_core.rewards.doubt import doubtful
+from zppo_core.rewards.grader import grade
+from zppo_core.rewards.where import find_answer
 
 
 @pytest.mark.parametrize(
@@ -134,3 +138,75 @@ def test_a_name_stands_before_its_value(answer: str) -> None:
 )
 def test_a_name_that_denies_or_changes_its_value_is_none(answer: str) -> None:
     assert disagreements("5", [], [answer]) == []
+
+
+@pytest.mark.parametrize(
+    ("response", "gold", "reward"),
+    [
+        (r"\boxed{4 \text{ or } \boxed{5}}", "5", 0),
+        (r"\boxed{\text{not }\boxed{5}}", "5", 0),
+        (r"\boxed{-\boxed{5}}", "5", 0),
+        (r"\boxed{\boxed{5}\text{ is wrong}}", "5", 0),
+        (r"\boxed{\boxed{\boxed{5}+1}}", "5", 0),
+        (r"\boxed{\boxed{\boxed{5}+1}}", "6", 1),
+        (r"\boxed{-\boxed{5}}", "-5", 1),
+        (r"\boxed{\boxed{4}, \boxed{5}}", "4, 5", 1),
+        (r"\boxed{\boxed{4}, \boxed{5}}", "5", 0),
+        (r"\boxed{\boxed{5}}", "5", 1),
+        (r"\boxed{ \boxed{ \boxed{5} } }", "5", 1),
+        (r"\boxed{4} \boxed{x = \boxed{5}}", "5", 1),
+        (r"\boxed{4} \boxed{\boxed{5}", "5", 1),  # the outer one is open
+        (r"\boxed{5} \boxed{\boxed{}}", "5", 1),
+        (r"\boxed{\boxed{5} \boxed{}}", "5", 1),
+        (r"\boxed{\frac{\boxed{1}}{\boxed{2}}}", "0.5", 1),
+        (r"\boxed{\frac{\boxed{1}}{\boxed{2}}}", "2", 0),
+    ],
+)
+def test_what_stands_around_a_box_inside_of_another_counts(response, gold, reward) -> None:
+    assert grade(response, gold).reward == reward
+
+
+def test_boxes_inside_of_boxes_cost_no_more_than_their_length() -> None:
+    for text in (
+        r"\boxed{" * 60_000 + "5" + "}" * 60_000,
+        r"\boxed{" + r"\boxed{5} " * 60_000 + "}",
+    ):
+        begin = time.perf_counter()
+        assert find_answer(text)[0]
+        assert time.perf_counter() - begin < 3
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong", "about"),
+    [
+        (
+            "180, 20",
+            ["180, 20", "180 and 20"],
+            ["180 or 20", "either 180 or 20"],
+            {"kind": "ordering"},
+        ),
+        ("D, B, C, A", ["D, B, C, A"], ["D, B, C or A", "D, B, C 或 A"], {"kind": "ordering"}),
+        (
+            "apple, banana",
+            ["banana and apple", "banana, apple"],
+            ["apple or banana", "either apple or banana", "apple 或 banana"],
+            {"kind": "list"},
+        ),
+        ("1, 2", ["2 or 1", "x = 1 or x = 2"], ["1 or 3"], {"kind": "list"}),
+        ("red or blue, green", ["green, red or blue"], ["red, green"], {"kind": "list"}),
+        (
+            "x = 1, y = 2",
+            ["y = 2 and x = 1", "(1, 2)", "x = 1, y = 2"],
+            ["x = 1 or y = 2", r"x = 1 \lor y = 2", "x=1 或 y=2", "1 or 2"],
+            {},
+        ),
+        ("(1, 2)", ["1, 2", "x = 1 and y = 2"], ["x = 1 or y = 2", "1 or 2", "either 1 or 2"], {}),
+        ("(x, y) = (1, 2)", ["x = 1, y = 2"], ["x = 1 or y = 2", "1 or 2"], {}),
+        (r"\{apple, pear\}", ["pear, apple", "apple and pear"], ["apple or pear"], {}),
+        ("x < 1 or x > 3", ["x > 3 or x < 1"], ["x < 1 and x > 3"], {}),
+        (r"\{1, 2\}", ["1 or 2", "x = 1 or x = 2"], ["1 or 3"], {}),
+        ("Oregon, Ohio", ["Oregon, Ohio"], ["Ohio, Oregon"], {"kind": "ordered"}),
+    ],
+)
+def test_or_is_no_list_of_all_of_them(gold, right, wrong, about) -> None:
+    assert disagreements(gold, right, wrong, **about) == []

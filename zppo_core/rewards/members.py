@@ -19,6 +19,7 @@ from zppo_core.rewards.parts import (
     falling,
     matched,
     of_two_things,
+    one_of,
     other_names,
     point_of,
     pointed,
@@ -127,6 +128,8 @@ def bracket(answer: str, gold: str, context: Context) -> bool | None:
                 and _set(left.parts, right.parts, context)
             )
         parts = left.parts if left else values_of(answer)
+        if parts is not None and undecided(answer, parts) and not undecided(gold, right.parts):
+            return False
         return parts is not None and _set(spread_of(parts), spread_of(right.parts), context)
     if left is not None:
         if left.brackets == right.brackets or (
@@ -188,10 +191,14 @@ def forced_list(answer: str, gold: str, context: Context) -> bool | None:
     parts = right.parts if right and right.parts else split_list(gold)
     left = bracketed(answer)
     values = left.parts if left and left.parts else values_of(answer)
-    return values is not None and _set(spread_of(values), spread_of(parts), context)
+    if values is None or (undecided(answer, values) and not undecided(gold, parts)):
+        return False
+    return _set(spread_of(values), spread_of(parts), context)
 
 
 def ordered(answer: str, gold: str, context: Context) -> bool | None:
+    if one_of(answer) and not one_of(gold):
+        return False
     left, right = sequence_of(answer, gold), sequence_of(gold, gold)
     if all(len(p) == 1 and p.isalpha() for p in (*left, *right)):  # letters of options
         return [p.upper() for p in left] == [p.upper() for p in right]
@@ -200,6 +207,8 @@ def ordered(answer: str, gold: str, context: Context) -> bool | None:
 
 def _assignments(answer: str, right: list[tuple[str, str]], context: Context) -> bool:
     """`x = 1, y = 2`: by name; or the values in order of the names."""
+    if one_of(answer):
+        return False
     point = pointed(answer)
     left = [*point] if point else [named_parts(p) for p in split_list(answer)]
     if all(left):

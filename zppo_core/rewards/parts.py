@@ -45,6 +45,8 @@ def assigned_of(answer: str) -> Sequence[str] | None:
     parts = split_list(answer)
     if len(parts) < 2:
         return None
+    if one_of(answer):
+        return None
     names = [named_parts(p) for p in parts]
     if not any(names):
         return parts
@@ -150,9 +152,17 @@ def falling(ends: Sequence[str]) -> bool:
     return low is not None and high is not None and low >= high
 
 
+_OR = re.compile(r"(?:^|\s)(?:[Oo]r|[Ee]ither)(?:\s|$)|或|\\lor(?![A-Za-z])")
+
+
+def one_of(text: str) -> bool:
+    """Whether parts are joined by "or", so that it is not said that all of them hold."""
+    return _OR.search(text) is not None
+
+
 def undecided(text: str, parts: Sequence[str]) -> bool:
     """Whether words are joined by "or": `red or blue` is no list of both."""
-    return re.search(r"\sor\s|或", text) is not None and any(
+    return one_of(text) and any(
         is_word(p) or (" " in p and bracketed(point_of(p)) is None) for p in parts
     )
 
