@@ -30,6 +30,7 @@ from zppo_core.rewards.members import (
     statement,
 )
 from zppo_core.rewards.numbers import unwrapped
+from zppo_core.rewards.shapes import spaced
 from zppo_core.rewards.words import names_agree
 
 _CHOICE = re.compile(r"\(?[A-Z]\)?\.?|\(?[a-h]\)?\.?")
@@ -65,7 +66,10 @@ def same_answer(answer: str, gold: str, context: Context) -> bool:
         return False
     if left == right or GLUE.sub("", left) == GLUE.sub("", right):
         return True
-    return _same(left, right, context)
+    if _same(left, right, context):
+        return True
+    wide = spaced(left), spaced(right)
+    return wide != (left, right) and _same(*wide, context)
 
 
 def _depth(text: str) -> int:

@@ -13,6 +13,7 @@ from zppo_core.rewards import plain, scalars, spans
 from zppo_core.rewards.answers import Context
 from zppo_core.rewards.named import named_parts, named_value, solved
 from zppo_core.rewards.parts import (
+    LONGEST_SPREAD,
     PLUS_MINUS,
     assigned_of,
     by_name,
@@ -99,6 +100,8 @@ def statement(answer: str, gold: str, context: Context) -> bool | None:
     right = read_statement(gold)
     if right is None or not all(right.sides):
         return None
+    if PLUS_MINUS.search(gold) and len(gold) <= LONGEST_SPREAD:
+        return _of_either_sign(answer, gold, context)
     left = read_statement(answer) if len(split_list(answer)) == 1 else None
     named = named_value(gold)
     if left is None or not all(left.sides):
@@ -112,6 +115,14 @@ def statement(answer: str, gold: str, context: Context) -> bool | None:
     if left.relations == right.relations == ("=",) and not solved(right):
         return context.call("proportional", left.sides, right.sides)
     return False
+
+
+def _of_either_sign(answer: str, gold: str, context: Context) -> bool:
+    r"""`x = \\pm 3` by its values, or as the two statements that it stands for."""
+    named = named_parts(gold)
+    if named and not other_names(answer, [gold]) and listed(answer, named[1], context):
+        return True
+    return _set(spread_of(split_list(answer)), spread_of([gold]), context)
 
 
 def bracket(answer: str, gold: str, context: Context) -> bool | None:

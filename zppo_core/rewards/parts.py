@@ -15,6 +15,7 @@ from zppo_core.rewards.shapes import bracketed, read_matrix, read_statement, spl
 
 _ONE = r"\\?[A-Za-z]+(?:_\{?\w\}?)?"  # the name of a variable
 T = TypeVar("T")
+LONGEST_SPREAD = 200  # characters of a part whose signs are spread
 PLUS_MINUS = re.compile(r"\\(pm|mp)(?![A-Za-z])\s*")
 
 
@@ -137,7 +138,7 @@ def spread_of(parts: Sequence[str]) -> list[str]:
     r"""The parts with each `\\pm` as the two numbers that it stands for."""
     spread = []
     for part in parts:
-        if not PLUS_MINUS.search(part) or len(part) > 200:
+        if not PLUS_MINUS.search(part) or len(part) > LONGEST_SPREAD:
             spread.append(part)
             continue
         for signs in ({"pm": "+", "mp": "-"}, {"pm": "-", "mp": "+"}):

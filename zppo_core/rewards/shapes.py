@@ -61,6 +61,24 @@ def split_list(text: str) -> tuple[str, ...]:
     return tuple(p for p in parts if p) or (text,)
 
 
+def spaced(text: str) -> str:
+    """`text` with each comma between figures in brackets as one between parts: `(100, 200)`.
+
+    The second reading of what is typed without spaces; `(1,234)` is a number by the first.
+    """
+    pieces: list[str] = []
+    depth = start = 0
+    thousands = [m.span() for m in _THOUSANDS.finditer(text)]
+    for begin, end in thousands:
+        between = text[start:begin]
+        depth += sum(map(between.count, (*_OPEN, r"\langle")))
+        depth -= sum(map(between.count, (*_CLOSE, r"\rangle")))
+        figures = text[begin:end]
+        pieces += [between, figures.replace(",", ", ") if depth > 0 else figures]
+        start = end
+    return "".join([*pieces, text[start:]])
+
+
 @dataclass(frozen=True)
 class Bracketed:
     r"""A text in brackets: "()", "[)", "{}", "<>", and its parts."""

@@ -1,0 +1,90 @@
+"""Right answers in another spelling, each beside near ones that are wrong."""
+
+from __future__ import annotations
+
+import pytest
+from test_kinds import disagreements
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [
+        (
+            r"\cos 20^\circ",
+            [r"\cos(20^\circ)", r"\cos 20°", r"\sin 70^\circ", r"\cos\frac{\pi}{9}"],
+            [r"\cos 20", r"\cos(20)", r"\cos 20 rad", "20°", r"\sin 20^\circ"],
+        ),
+        (r"\frac12", [r"\cos 60^\circ", r"\sin 30^\circ", r"\cos 60 degrees"], [r"\cos 60"]),
+        (r"\tan 15^\circ", [r"2-\sqrt{3}", r"\tan(15°)", r"\tan 15 degrees"], [r"2+\sqrt3", "15°"]),
+        (r"\sin^2 20^\circ", [r"(\sin 20^\circ)^2"], [r"\sin^2 20", r"\sin 20^\circ"]),
+        (r"\sin 20^\circ \cos 40^\circ", [r"\cos 40° \sin 20°"], [r"\sin 20 \cos 40^\circ"]),
+        (r"4\sin 50^\circ", [r"4\cos 40^\circ"], [r"4\sin 50", r"\sin 200^\circ"]),
+        (r"\tan\frac{45}{2}^\circ", [r"\tan 22.5^\circ", r"\sqrt2-1"], [r"\tan\frac{45}{2}"]),
+        (r"\arccos(0.3)^\circ", [r"\arccos(0.3)^\circ"], [r"\arcsin(0.3)^\circ"]),
+        (r"20\sqrt{2}^\circ", [r"20\sqrt2 degrees", r"20\sqrt{2}"], [r"20\sqrt3^\circ"]),
+        ("45°", ["45 degrees", "45"], [r"\cos 45", "44°"]),
+    ],
+)
+def test_the_degrees_of_a_functions_argument_are_no_unit_of_its_value(gold, right, wrong) -> None:
+    assert disagreements(gold, right, wrong) == []
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [
+        (r"\sin x\cos x", [r"\sin x \cdot \cos x", r"\sin x \times \cos x"], [r"\sin(x\cos x)"]),
+        (r"3\ln 2", [r"\ln 2 \cdot 3", r"3 \cdot \ln 2", r"\ln 8"], [r"\ln 6", r"\ln 2 + 3"]),
+        (r"\log_2 8 \cdot 3", ["9", r"3\log_2 8"], [r"\log_2 24", r"\log_2(8 \cdot 3)"]),
+        (r"e^x\cos x", [r"\cos x \cdot e^x"], [r"\cos(x e^x)"]),
+        (r"\sin 2x", [r"\sin (2 \cdot x)", r"2\sin x \cdot \cos x"], [r"\sin 2 \cdot x"]),
+        (r"\tan x \cdot y", [r"y\tan x"], [r"\tan xy", r"\tan(xy)"]),
+    ],
+)
+def test_a_sign_of_multiplication_ends_the_argument_of_a_function(gold, right, wrong) -> None:
+    assert disagreements(gold, right, wrong) == []
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [
+        (
+            r"x = \pm 3",
+            [r"x=\pm3", r"x=3 \text{ or } x=-3", r"\pm 3", "3, -3", r"\{-3, 3\}", "x_1=3, x_2=-3"],
+            ["x = 3", "x = -3", r"x = \pm 4", r"y = \pm 3", "x = 3, y = -3", "3, 3", r"x = \mp 4"],
+        ),
+        (r"x = 1 \pm 2i", [r"x=1\pm2i", "x = 1+2i or x = 1-2i", r"1 \mp 2i"], [r"x=2\pm i", "1"]),
+        (
+            r"y = \pm\frac{3}{4}x",
+            [r"y=\pm\frac{3x}{4}", "y = 3x/4, y = -3x/4", r"4y = \pm 3x", r"3x \pm 4y = 0"],
+            ["y = 3x/4", r"y = \pm\frac43x", r"x = \pm\frac34y", r"y = \pm\frac34"],
+        ),
+        (r"x = \frac{-1\pm\sqrt5}{2}", [r"\frac{-1+\sqrt5}{2}, \frac{-1-\sqrt5}{2}"], ["x=1"]),
+        (r"x^2 = \pm 4", [r"x^2=\pm4"], [r"x = \pm 4", r"\pm 4", "x^2 = 4"]),
+        (r"x = \pm a \pm b", [r"x=\pm a\pm b"], ["x = a + b"]),
+    ],
+)
+def test_a_name_before_two_signs_stands_before_two_values(gold, right, wrong) -> None:
+    assert disagreements(gold, right, wrong) == []
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [
+        ("(120, 150)", ["(x,y)=(120,150)", "P(120,150)", "120, 150"], ["(150,120)", "(120150)"]),
+        (
+            "[100, 200]",
+            [r"x\in[100,200]", r"100\le x\le 200"],
+            ["[100,201]", "[200,100]", "(100,200)"],
+        ),
+        (r"\{100, 200, 300\}", [r"\{300,200,100\}"], [r"\{300,200\}", r"\{300,200,101\}"]),
+        ("x = 100, y = 200", ["(100,200)", "(x,y)=(100,200)"], ["(200,100)", "100200"]),
+        ("(100, 200)", [r"\langle 100,200\rangle"], ["<200,100>", "100200"]),
+        ("(100,200)", ["(100, 200)", "100, 200", "(x,y) = (100, 200)"], ["(200, 100)"]),
+        ("(-\\infty, 100] \\cup [200, 300]", [r"(-\infty,100]\cup[200,300]"], ["[200,300]"]),
+        ("1234", ["1,234", "(1,234)"], ["(1,235)", "(12,34)", r"\{1, 234\}"]),
+        ("1,000, 2,000", ["[1,000, 2,000]", r"\{2000, 1,000\}"], ["[1, 000, 2, 000]"]),
+        (r"f(1,200)", ["f(1, 200)"], ["f(1,201)"]),
+    ],
+)
+def test_figures_in_brackets_are_parts_where_parts_are_asked_for(gold, right, wrong) -> None:
+    assert disagreements(gold, right, wrong) == []
