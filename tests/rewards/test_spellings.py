@@ -88,3 +88,79 @@ def test_a_name_before_two_signs_stands_before_two_values(gold, right, wrong) ->
 )
 def test_figures_in_brackets_are_parts_where_parts_are_asked_for(gold, right, wrong) -> None:
     assert disagreements(gold, right, wrong) == []
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [
+        (
+            "5 cm",
+            ["$5$.", "$5$", "$5$ cm.", r"5\,{\rm cm}", "5 {\\mathrm{cm}}", "5~cm"],
+            ["$5", "$5."],
+        ),
+        ("15%", ["$15$.", r"$15\%$."], ["$15."]),
+        ("2x", ["$2x$.", "$2 x$"], ["$3x$."]),
+        ("$5", ["$5.", r"\$5", "5 dollars"], ["$6.", "5 euros"]),
+        ("$5 and $6", ["$5, $6"], ["$5 and $7"]),
+        (
+            "5",
+            [r"5\,{\rm cm}", r"{\color{red}5}", r"\color{red}{5}", r"\textcolor{red}{5}."],
+            ["{6}"],
+        ),
+        ("(1, 2)", [r"\textcolor{red}{(1, 2)}", r"{\bf (1, 2)}"], [r"\textcolor{red}{(2, 1)}"]),
+        ("B", [r"{\bf (B)}", r"{\bf B}", r"\textcolor{blue}{B}"], [r"{\bf (C)}", "{B, C}"]),
+        (r"\frac{m}{s}", [r"\frac{\rm m}{\rm s}", r"\frac{{\rm m}}{s}"], [r"\frac{\rm s}{\rm m}"]),
+        ("x^{12}", [r"x^{\bf 12}", r"x^{\textcolor{red}{12}}"], [r"x^{\bf 1}2", "x^1 2"]),
+        (r"\sqrt{ab}", [r"\sqrt {ab}"], ["ab", r"\sqrt{a}b"]),
+        (r"\frac{1}{ab}", [r"\frac1{ab}", r"\frac 1{ab}"], ["1 ab", r"\frac1a b"]),
+    ],
+)
+def test_dollars_colours_and_braces_are_dress(gold, right, wrong) -> None:
+    assert disagreements(gold, right, wrong) == []
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [
+        (
+            r"5 m/s^2",
+            [r"5\,\frac{\mathrm{m}}{\mathrm{s}^2}", r"5\,\frac{\rm m}{\rm s^2}", "5 m s^(-2)"],
+            [r"5\,\frac{\mathrm{m}}{\mathrm{s}}", r"5\,\frac{\mathrm{s}^2}{\mathrm{m}}"],
+        ),
+        ("5", [r"5\,\frac{\mathrm{m}}{\mathrm{s}^2}", r"5\text{ sq. units}"], ["5 sq. roots of 2"]),
+        ("5 square units", ["5 sq. units", "5 sq units"], ["5 units", "5 cu. units"]),
+        ("5 sq. ft", ["5 ft^2", "5 Sq. Ft."], ["5 cu. ft", "5 ft"]),
+        (
+            r"\frac{x}{2}",
+            [r"\frac x2", r"\frac x 2", "x/2"],
+            [r"\frac 2x", r"\frac x3", r"\frac x22"],
+        ),
+        (r"\frac{\pi}{2}", [r"\frac\pi2"], [r"\frac2\pi"]),
+        ("2x", [r"f^{\prime}(x)=2x", r"f^\prime(x)=2x", "f'(x)=2x", r"y^{\prime}=2x"], ["f'(x)=x"]),
+        (r"f''(x)", [r"f^{\prime\prime}(x)"], [r"f^{\prime}(x)"]),
+        (
+            "all real numbers",
+            ["All real numbers", r"\mathbb{R}", "ALL REALS"],
+            ["All numbers", "real"],
+        ),
+        (
+            r"\mathbb{R}",
+            ["All real numbers", "the set of all real numbers", r"(-\infty,\infty)"],
+            ["r"],
+        ),
+        (
+            "[2, 5)",
+            [r"\{x | 2 \le x < 5\}", "{x | 2 ≤ x < 5}", "{x: 2 <= x < 5}"],
+            ["{x | 2 ≤ x ≤ 5}"],
+        ),
+        (
+            r"(-\infty,-1)\cup(3,\infty)",
+            [r"(-\infty,-1)\bigcup(3,\infty)", "x < -1 or x > 3"],
+            [r"(-\infty,-1)\bigcap(3,\infty)", r"(-\infty,-1]\bigcup(3,\infty)"],
+        ),
+        ("5-10", ["5~10", "5 ~ 10"], ["5 10", "10~5"]),
+        ("New York", ["New~York"], ["York~New"]),
+    ],
+)
+def test_signs_letters_and_units_have_many_spellings(gold, right, wrong) -> None:
+    assert disagreements(gold, right, wrong) == []

@@ -113,10 +113,15 @@ def _read(text: str) -> Number | None:
 _PERCENT_END = re.compile(r"(.*?)\s*(?:%|percent|per ?cent|pct)", re.IGNORECASE)
 
 
+_SUCH_THAT = re.compile(r"\s*[A-Za-z]\s*(?:[|:]|\\in(?![A-Za-z]))")  # {x | x > 2}
+
+
 def unwrapped(text: str) -> str:
     """`(-5)` and `{5}` without the brackets around them; a tuple keeps its own."""
     while len(text) > 2 and (text[0] + text[-1]) in ("()", "{}"):
         inner = text[1:-1]
+        if text[0] == "{" and _SUCH_THAT.match(inner):
+            return text
         if any(c in inner for c in "(){},") or "\\choose" in inner:
             return text
         text = inner.strip()

@@ -176,7 +176,10 @@ class Parser:
         if self.peek().isdigit():
             self.place += 1
             return ("num", Fraction(int(self.text[self.place - 1])))
-        if self.peek() in ("", "\\") or self.peek().isalpha():
+        if self.peek().isascii() and self.peek().isalpha():
+            self.place += 1
+            return self.symbol(self.text[self.place - 1])  # \frac x2
+        if self.peek() in ("", "\\"):
             return self.atom(exponent=True)
         raise NotMathsError("an argument is missing")
 

@@ -38,7 +38,12 @@ _UNION = re.compile(
 _BUILDER = re.compile(
     r"\\?\{\s*([A-Za-z])\s*(?:\\in\s*(?:R|\\R|\\mathbb\{R\})\s*)?(?:[|:]|\\mid)\s*(.+?)\s*\\?\}"
 )
-_REALS = {"R", r"\R", "all real numbers", "全体实数", "实数", "all reals"}
+_REALS = {"R", r"\R", "全体实数", "实数"}
+_ALL_REALS = re.compile(
+    r"(?:the set of )?all (?:the )?real(?:s| numbers)|(?:the )?real numbers"
+    r"|(?:any|every) real number",
+    re.IGNORECASE,
+)
 _LOW, _HIGH = r"-\infty", r"\infty"
 _WITHOUT = re.compile(
     r"(?:\\?R|\\mathbb\{R\})\s*(?:\\setminus|\\backslash|-)\s*\\?\{([^{}]*?(?:\{[^{}]*\}[^{}]*?)*)\\?\}"
@@ -63,7 +68,7 @@ def read_region(text: str, reals: bool = False) -> Region | None:
     without = _WITHOUT.fullmatch(text)
     if without:
         return _reals_without(split_list(without.group(1)))
-    if reals and text in _REALS:
+    if reals and (text in _REALS or _ALL_REALS.fullmatch(text)):
         return Region((Piece(_LOW, False, _HIGH, False),))
     pieces: list[Piece] = []
     names: set[str] = set()

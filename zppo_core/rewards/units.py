@@ -178,10 +178,11 @@ def _of_pint(word: str) -> Unit | None:
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<word>°\s?[CF](?![A-Za-z])|°|\\Omega|\\mu\s*(?=[A-Za-z])|[A-Za-zµμÅ]+\$?|[$€£¥₹₩₽¢]|[一-鿿]+|%)"
-    r"|\^\s*(?:\{\s*(?P<up>-?\d{1,2})\s*\}|\(?(?P<bare>-?\d{1,2})\)?)|(?P<sign>\\cdot|\\times|[/*()]|-(?=[A-Za-z])))"
+    r"|\^\s*(?:\{\s*(?P<up>-?\d{1,2})\s*\}|(?P<bare>-?\d{1,2})|\((?P<round>-?\d{1,2})\))|(?P<sign>\\cdot|\\times|[/*()]|-(?=[A-Za-z])))"
 )
 _SPEED = re.compile(r"(?<![A-Za-z])ms\s*\^\s*\{\s*-")  # metres per second, not milliseconds
 _US = re.compile(r"\bU\.?S\.?\s+(?=dollars?\b)", re.IGNORECASE)
+_SHORTENED = re.compile(r"\b(sq|cu)\.\s*", re.IGNORECASE)
 _OF_SIZE = re.compile(r"\s+(?:old|long|tall|wide|high|deep|away)$")
 _OHM = re.compile(r"(?<![A-Za-z])([kMmG]?)\s?\\Omega(?![A-Za-z])")
 _FRACTION = re.compile(r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
@@ -196,6 +197,7 @@ def read_unit(text: str) -> Unit | None:
     if fraction:
         text = f"{fraction.group(1) or ''}/({fraction.group(2)})"
     text = _SPEED.sub("m s^{-", _OF_SIZE.sub("", _US.sub("", text)))
+    text = _SHORTENED.sub(r"\1 ", text)
     text = _OHM.sub(r"\1ohm", text)
     tokens, place = [], 0
     text = text.strip()
@@ -231,7 +233,7 @@ def _compound(tokens: list[re.Match[str]]) -> Unit | None:
             last = None
             sign = hold if depth else 1
         elif word is None:
-            exponent = int(match["up"] or match["bare"])
+            exponent = int(match["up"] or match["bare"] or match["round"])
             if last is None or exponent == 0:
                 return None
             unit = product(unit, _power(last, exponent - 1))
