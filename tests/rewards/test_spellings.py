@@ -164,3 +164,107 @@ def test_dollars_colours_and_braces_are_dress(gold, right, wrong) -> None:
 )
 def test_signs_letters_and_units_have_many_spellings(gold, right, wrong) -> None:
     assert disagreements(gold, right, wrong) == []
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [
+        (
+            "(1, 2)",
+            ["P=(1,2)", "A = (1, 2)", r"\vec{u} = (1,2)", r"\vec a + \vec b = (1,2)", "1, 2"],
+            ["P=(2,1)", "(y,x) = (1,2)", "2P=(1,2)", r"P \ne (1,2)", "not P = (1,2)", "P=(1,2,3)"],
+        ),
+        (
+            r"\{1, 2\}",
+            [r"S=\{1,2\}", r"A = \{2, 1\}", r"A \cap B = \{1,2\}", r"A' = \{1,2\}"],
+            [r"S=\{1,3\}", r"S \ne \{1,2\}", r"S=\{1,2,3\}", "S=(1,2)", r"S \subset \{1,2\}"],
+        ),
+        (
+            "[2, 5)",
+            ["D=[2,5)", r"A\cup B = [2,5)", "x \\in [2,5)"],
+            ["D=(2,5)", "D=[2,6)", "D>[2,5)"],
+        ),
+        (r"(-\infty,1)\cup(2,3)", [r"D = (-\infty,1)\cup(2,3)"], [r"D = (-\infty,1)\cap(2,3)"]),
+        (r"\mathbb{R}", [r"D = \mathbb{R}"], [r"D = \mathbb{Q}"]),
+        (
+            r"\{1,2,3\}",
+            [r"A \cap B = \{1,2,3\}", r"(A \cup B)' = \{3,2,1\}", r"A \setminus B = \{1,2,3\}"],
+            [r"A \cap B = \{1,2\}"],
+        ),
+        (
+            "1:2",
+            ["AB:BC=1:2", "x : y = 1 : 2", r"\angle A:\angle B = 1:2"],
+            ["AB:BC=2:1", "a:b:c=1:2"],
+        ),
+        (
+            r"x \in \{1, 2\}",
+            ["1, 2", r"\{2, 1\}", "x = 1 or x = 2", "x=1, x=2"],
+            ["1", "y=1 or y=2"],
+        ),
+        (r"x \in \{1, 2\}", [r"x\in\{2,1\}"], [r"y \in \{1,2\}", r"x \notin \{1,2\}", "(1, 2)"]),
+        (r"S = \{1, 2\}", [r"\{2,1\}", "1, 2", r"S=\{2,1\}"], [r"T=\{1,2\}", "S=(1,2)", "1, 3"]),
+        ("D = [2, 5)", ["[2,5)", "D=[2,5)", r"2 \le x < 5"], ["[2,5]", "E=[2,5)"]),
+        (
+            r"\begin{pmatrix}1&2\\3&4\end{pmatrix}",
+            [
+                r"A^{-1}=\begin{pmatrix}1&2\\3&4\end{pmatrix}",
+                r"A+B=\begin{bmatrix}1&2\\3&4\end{bmatrix}",
+                r"A^T B=\begin{bmatrix}1&2\\3&4\end{bmatrix}",
+            ],
+            [
+                r"2A=\begin{pmatrix}1&2\\3&4\end{pmatrix}",
+                r"A^{-1}=\begin{pmatrix}1&3\\2&4\end{pmatrix}",
+                r"-A=\begin{pmatrix}1&2\\3&4\end{pmatrix}",
+            ],
+        ),
+    ],
+)
+def test_a_name_may_stand_before_brackets(gold, right, wrong) -> None:
+    assert disagreements(gold, right, wrong) == []
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [
+        (
+            r"\frac{1}{x-1}",
+            [r"f^{-1}(x)=\frac{1}{x-1}", r"g(f(x)) = \frac1{x-1}", r"\frac{1}{x-1} = h(x)"],
+            [r"f^{-1}(x)=x-1", r"x^{-1} = \frac{1}{x-1}", r"2f(x) = \frac1{x-1}"],
+        ),
+        (
+            r"\frac34",
+            [
+                *(r"P(A\cup B)=\frac34", r"\cos A=\frac34", r"P(X\ge2)=0.75", r"\Pr(A)=3/4"),
+                *(r"E[X]=\frac34", r"\sin\angle ABC = \frac34", r"\tan\theta = 0.75", "P(X=2)=3/4"),
+                *(r"\det A = \frac34", r"x_1+x_2 = \frac34", r"\cos(A+B)=\frac34", "E(X) = 3/4"),
+            ],
+            [
+                *(r"P(A\cup B)=\frac14", r"2\cos A=\frac34", r"\ln x = \frac34", r"x^{-1}=\frac34"),
+                *(r"1-P(A)=\frac34", r"\cos A \ne \frac34", r"\cos^{-1} A = \frac34", "P(A)<3/4"),
+                *(r"P(\text{not } A \text{ or not}) \ne \frac34", r"-\cos A = \frac34"),
+            ],
+        ),
+        (
+            "73",
+            ["m+n=73", "m + n = 70 + 3 = 73", "p+q+r=73", "73 cm", "AB + BC = 73", "a-b=73"],
+            [
+                "m+n=72",
+                "2m+n=73",
+                "100m+n=73",
+                "-m+n=73",
+                "m+m=73",
+                "70=73",
+                "m+n=70=73",
+                "3+70=74",
+            ],
+        ),
+        ("5", [r"\lim_{x\to 0} f(x)=5", r"\sum_{n=1}^5 1 = 5", r"|AB|=5", r"\max f(x) = 5"], []),
+        ("5", [r"\int_0^5 1\,dx = 5", r"|A \cup B| = 5"], ["2x=5", "-x=5", "x^2=5", "not m+n=5"]),
+        ("x + y = 5", ["y+x=5", "5 = x + y"], ["5", "x + y = 6"]),
+        (r"\sin x = \cos x", [r"\cos x=\sin x"], [r"\cos x", r"\sin x"]),
+        (r"\cos x = \frac12", [r"2\cos x = 1", r"\frac12"], [r"x = \frac12", r"\cos x = 2"]),
+        ("x + y = 5, x - y = 1", ["2x + 2y = 10, x - y = 1"], ["5, 1", "x + y = 1, x - y = 5"]),
+    ],
+)
+def test_usual_left_sides_are_names(gold, right, wrong) -> None:
+    assert disagreements(gold, right, wrong) == []

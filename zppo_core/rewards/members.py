@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from zppo_core.rewards import plain, scalars, spans
 from zppo_core.rewards.answers import Context
-from zppo_core.rewards.named import named_parts, named_value, solved
+from zppo_core.rewards.named import named_parts, named_value, shaped_value, solved
 from zppo_core.rewards.parts import (
     LONGEST_SPREAD,
     PLUS_MINUS,
@@ -53,7 +53,8 @@ def matrix(answer: str, gold: str, context: Context) -> bool | None:
     right = read_matrix(gold)
     if right is None:
         return None
-    left = read_matrix(value_of(answer)) or as_vector(value_of(answer), right)
+    answer = shaped_value(value_of(answer))
+    left = read_matrix(answer) or as_vector(answer, right)
     if left is None or (left.kind == "vmatrix") != (right.kind == "vmatrix"):
         return False
     rows = left.rows
@@ -71,7 +72,7 @@ def region(answer: str, gold: str, context: Context) -> bool | None:
     right = read_region(gold, gold != "R")
     if right is None or not right.pieces or (len(right.pieces) == 1 and is_tuple(gold)):
         return None
-    left = read_region(answer, True)
+    left = read_region(answer, True) or read_region(shaped_value(answer), True)
     return left is not None and _regions_agree(left, right, context)
 
 
@@ -102,6 +103,9 @@ def statement(answer: str, gold: str, context: Context) -> bool | None:
         return None
     if PLUS_MINUS.search(gold) and len(gold) <= LONGEST_SPREAD:
         return _of_either_sign(answer, gold, context)
+    shape = set_of(shaped_value(gold))
+    if shape != gold:
+        return _of_shape(answer, gold, shape, context)
     left = read_statement(answer) if len(split_list(answer)) == 1 else None
     named = named_value(gold)
     if left is None or not all(left.sides):
@@ -117,6 +121,17 @@ def statement(answer: str, gold: str, context: Context) -> bool | None:
     return False
 
 
+def _of_shape(answer: str, gold: str, shape: str, context: Context) -> bool:
+    r"""`S = \\{1, 2\\}` and `x \\in \\{1, 2\\}` by what stands in brackets, under no other name."""
+    value = set_of(shaped_value(answer))
+    names = [text[: text.index(s)].rstrip(" =") for text, s in ((answer, value), (gold, shape))]
+    if value != answer and names[0].replace(" ", "") != names[1].replace(" ", ""):
+        return False
+    if r"\in" in gold and other_names(answer, [names[1].removesuffix(r"\in") + "=0"]):
+        return False
+    return _part(value, shape, context)
+
+
 def _of_either_sign(answer: str, gold: str, context: Context) -> bool:
     r"""`x = \\pm 3` by its values, or as the two statements that it stands for."""
     named = named_parts(gold)
@@ -129,6 +144,7 @@ def bracket(answer: str, gold: str, context: Context) -> bool | None:
     right = bracketed(gold)
     if right is None or not right.parts or (len(right.parts) == 1 and right.brackets != "{}"):
         return None
+    answer = shaped_value(answer)
     answer = point_of(answer) if right.brackets == "()" else set_of(answer)
     left = bracketed(answer)
     if right.brackets == "{}":
@@ -177,10 +193,10 @@ def listed(answer: str, gold: str, context: Context) -> bool | None:
         return _assignments(answer, [n for n in names if n], context)
     if of_two_things(parts) and not all(read_quantity(p) for p in split_list(answer)):
         return False  # "2 and 3" does not say of what
+    answer = set_of(shaped_value(answer))
     if other_names(answer, parts):
         return False
     right = spread_of(unnamed_of(parts) or parts)
-    answer = set_of(answer)
     left = bracketed(answer)
     if left is not None and left.brackets in ("()", "[]"):
         if len(left.parts) == 1:
