@@ -268,3 +268,50 @@ def test_a_name_may_stand_before_brackets(gold, right, wrong) -> None:
 )
 def test_usual_left_sides_are_names(gold, right, wrong) -> None:
     assert disagreements(gold, right, wrong) == []
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [
+        (
+            r"\frac23",
+            [
+                r"\frac{2}{3}\approx 0.667",
+                r"\frac23 ≈ 0.67",
+                r"x = \frac23 \approx 66.7\%",
+                "2/3 (0.667)",
+            ],
+            [
+                r"\frac23\approx 0.66",
+                r"\frac23 = 0.667",
+                r"\frac13 \approx 0.667",
+                "2/3 (0.66)",
+                "0.667",
+            ],
+        ),
+        (
+            r"\sqrt{2}",
+            [r"x=\sqrt{2}\approx 1.41", r"\sqrt2 (\approx 1.414)", r"\sqrt2 \approx 1"],
+            [r"\sqrt{2}\approx 1.42", r"x = \sqrt3 \approx 1.41", r"\sqrt3 \approx 1.73", "1.41"],
+        ),
+        (
+            "6.28",
+            [r"2\pi \approx 6.28", r"2\pi ≈ 6.283"],
+            [r"2\pi \approx 6.29", r"3\pi \approx 6.28"],
+        ),
+        (
+            r"\frac34",
+            [r"\frac34 (75\%)", r"\frac34 (or 0.75)", "0.75 (3/4)"],
+            [r"\frac34 (70\%)", "3/4 (3)"],
+        ),
+        ("4", ["2 (2)", "8 (0.5)"], ["2 (0.5)", "4 (0.5)"]),
+        (r"2\pi \approx 6.28", [r"2\pi", "6.28", r"2\pi\approx 6.283"], [r"3\pi", "6.29"]),
+        (
+            "0.7",
+            [r"x \approx 0.7", "0.7 (70%)"],
+            [r"0.74 \approx 0.7", r"\frac34 \approx 0.7", r"x \approx 0.8"],
+        ),
+    ],
+)
+def test_a_value_may_be_said_twice_if_it_is_the_same(gold, right, wrong) -> None:
+    assert disagreements(gold, right, wrong) == []

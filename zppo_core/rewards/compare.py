@@ -30,6 +30,7 @@ from zppo_core.rewards.members import (
     statement,
 )
 from zppo_core.rewards.numbers import unwrapped
+from zppo_core.rewards.repeats import said_first
 from zppo_core.rewards.shapes import spaced
 from zppo_core.rewards.words import names_agree
 
@@ -84,6 +85,12 @@ def _depth(text: str) -> int:
 def _same(answer: str, gold: str, context: Context) -> bool:
     spec = context.spec
     answer, gold = unwrapped(answer), unwrapped(gold)
+    twice = said_first(answer, context)
+    if twice is not None and _same(twice[0], gold, context):
+        return True
+    twice = said_first(gold, context)
+    if twice is not None and any(_same(answer, one, context) for one in twice):
+        return True
     if spec.options:
         return _choice(answer, gold, context)
     kind = known_kind(spec.kind)
