@@ -315,3 +315,97 @@ def test_usual_left_sides_are_names(gold, right, wrong) -> None:
 )
 def test_a_value_may_be_said_twice_if_it_is_the_same(gold, right, wrong) -> None:
     assert disagreements(gold, right, wrong) == []
+
+
+PLANETS = {"options": ("Mars", "Sun", "Venus", "Moon")}
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong", "about"),
+    [
+        (
+            "A, C",
+            [
+                "A. Mars, C. Venus",
+                "Mars, Venus",
+                "Venus and Mars",
+                r"\{A, C\}",
+                "Both A and C",
+                "CA",
+            ],
+            [
+                "A. Mars, C. Moon",
+                "Mars",
+                "Mars, Sun",
+                "Mars or Venus",
+                "A or C",
+                "Mars, Venus, Moon",
+            ],
+            PLANETS,
+        ),
+        (
+            "A, C",
+            ["(A) Mars; (C) Venus", "A. Mars and Venus", "options A and C"],
+            ["A, A", "Mars, Mars", "A. Sun, C. Mars", r"\{A\}", "Both A and B", "neither A nor C"],
+            PLANETS,
+        ),
+        ("AC", ["C, A", "Mars, Venus", "[A, C]"], ["Mars, Moon", "[A, B]"], PLANETS),
+        (
+            "A, C",
+            [r"\{A, C\}", "Both A and C", "(A, C)"],
+            [r"\{A, B\}", "Both A and B", "both"],
+            {},
+        ),
+        ("ACD", ["A, C, D"], ["A, C"], {}),
+    ],
+)
+def test_several_options_are_named_by_letters_and_by_texts(gold, right, wrong, about) -> None:
+    assert disagreements(gold, right, wrong, **about) == []
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [
+        (
+            "e",
+            ["e^1", "2.718281828", "x = e", "E", "(e)"],
+            ["2.71", "e^2", "f", "x = f", "2.718281829"],
+        ),
+        ("a", ["x=a", "2a/2", "A", "(a)", "option a"], ["x=b", "2a", "b", "a or b", "aa", "B. a"]),
+        ("b", ["b. 45", "b"], ["c. b", "b, c", "b or c", "45"]),
+        (
+            r"\frac15\begin{pmatrix}1&2\\3&4\end{pmatrix}",
+            [
+                r"\begin{pmatrix}\frac15&\frac25\\\frac35&\frac45\end{pmatrix}",
+                r"0.2 \cdot \begin{bmatrix}1&2\\3&4\end{bmatrix}",
+                r"\frac{1}{10}\begin{pmatrix}2&4\\6&8\end{pmatrix}",
+                r"A^{-1} = \frac15\begin{pmatrix}1&2\\3&4\end{pmatrix}",
+                "[[1/5, 2/5], [3/5, 4/5]]",
+            ],
+            [
+                r"\begin{pmatrix}1&2\\3&4\end{pmatrix}",
+                r"\frac15\begin{pmatrix}1&2\\3&5\end{pmatrix}",
+                r"\frac15\begin{vmatrix}1&2\\3&4\end{vmatrix}",
+                r"-\frac15\begin{pmatrix}1&2\\3&4\end{pmatrix}",
+                r"\text{not }\frac15\begin{pmatrix}1&2\\3&4\end{pmatrix}",
+            ],
+        ),
+        (
+            r"\begin{pmatrix}-1&-2\end{pmatrix}",
+            [r"-\begin{pmatrix}1&2\end{pmatrix}", r"(-1)\begin{pmatrix}1&2\end{pmatrix}"],
+            [r"\begin{pmatrix}1&2\end{pmatrix}"],
+        ),
+        (
+            r"\begin{pmatrix}x&2x\end{pmatrix}",
+            [r"x\begin{pmatrix}1&2\end{pmatrix}"],
+            [r"x\begin{pmatrix}1&x\end{pmatrix}"],
+        ),
+        (
+            r"2\begin{vmatrix}1&2\\3&4\end{vmatrix}",
+            [r"2\begin{vmatrix}1&2\\3&4\end{vmatrix}"],
+            [r"\begin{vmatrix}2&4\\6&8\end{vmatrix}"],
+        ),
+    ],
+)
+def test_letters_are_variables_too_and_matrices_have_factors(gold, right, wrong) -> None:
+    assert disagreements(gold, right, wrong) == []

@@ -92,9 +92,7 @@ def choice_agrees(answer: str, gold: str, options: Sequence[str], same: Same) ->
     if several is None and run_of_letters(gold, options):
         several = tuple(gold)
     if several and len(several) > 1:
-        letters = letters_of(answer) or (
-            tuple(answer) if re.fullmatch("[A-Z]{2,}", answer) else None
-        )
+        letters = _chosen(answer, options, same)
         return letters is not None and sorted(letters) == sorted(several)
     right = letter_of(gold) or (letter_and_text(gold) or ("",))[0]
     letter = letter_of(answer)
@@ -109,6 +107,41 @@ def choice_agrees(answer: str, gold: str, options: Sequence[str], same: Same) ->
     if not 0 <= index < len(options):
         return False
     return only_this(answer, [bare_option(o) for o in options], index, same)
+
+
+_AROUND = re.compile(
+    r"(?:both\s+)?(?:(?:options?|choices?|answers?)\s+)?(?:\\?\{(?P<set>[^{}]*?)\\?\}|\[(?P<list>[^\[\]]*)\]"
+    r"|\((?P<tuple>[^()]*)\)|(?P<bare>.+))",
+    re.DOTALL | re.IGNORECASE,
+)
+_JOINT = re.compile(r"\s*(?:[,;]\s*(?:and\s+)?|&|\band\b)\s*")
+MOST_CHOSEN = 26
+
+
+def _chosen(answer: str, options: Sequence[str], same: Same) -> Sequence[str] | None:
+    """The letters of several options, named by themselves or by their texts; None if not that."""
+    match = _AROUND.fullmatch(answer)
+    inside = next(g for g in match.groups() if g is not None).strip() if match else answer
+    for text in (answer, inside):
+        if re.fullmatch("[A-Z]{2,}", text):
+            return tuple(text)
+        letters = letters_of(text)
+        if letters is not None:
+            return letters
+    parts = [part for part in _JOINT.split(inside) if part]
+    if not options or not 1 < len(parts) <= MOST_CHOSEN:
+        return None
+    chosen = [_option_of(part, options, same) for part in parts]
+    return None if None in chosen else [letter for letter in chosen if letter is not None]
+
+
+def _option_of(part: str, options: Sequence[str], same: Same) -> str | None:
+    """The letter of the option that a part names, by its letter or by its text alone."""
+    letter = named_letter(part, options, same)
+    if letter is not None:
+        return letter
+    texts = [bare_option(option) for option in options]
+    return next((LETTERS[i] for i in range(len(texts)) if only_this(part, texts, i, same)), None)
 
 
 def only_this(answer: str, options: Sequence[str], index: int, same: Same) -> bool:

@@ -12,6 +12,7 @@ from zppo_core.rewards.answers import AnswerSpec, Context, NeedsAlgebraError, kn
 from zppo_core.rewards.choices import (
     LETTERS,
     choice_agrees,
+    letter_and_text,
     letter_of,
     letters_of,
     only_this,
@@ -132,6 +133,8 @@ def _choice(answer: str, gold: str, context: Context) -> bool:
 
 def _letter(answer: str, gold: str, context: Context) -> bool | None:
     if _CHOICE.fullmatch(gold):
+        if gold.islower() and letter_of(answer) is None and letter_and_text(answer) is None:
+            return None  # x = a, and e^1 for e: it is no letter of an option
         return choice_agrees(answer, gold, (), lambda left, right: False)
     several = letters_of(gold)
     if several is None and re.fullmatch("[A-H]{2,8}", gold) and letters_of(answer):

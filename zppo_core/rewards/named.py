@@ -48,7 +48,8 @@ def named_value(text: str) -> str | None:
 
 
 _SHAPES = re.compile(
-    r"(?:\\?[({\[]|\]|<|\\langle|\\begin).*(?:\\?[)}\]]|\[|>|\\rangle)|R|\\R|\\emptyset", re.DOTALL
+    r"(?:\\?[({\[]|\]|<|\\langle|.{0,40}?\\begin).*(?:\\?[)}\]]|\[|>|\\rangle)|R|\\R|\\emptyset",
+    re.DOTALL,
 )
 
 

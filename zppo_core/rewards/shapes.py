@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from zppo_core.rewards.expressions import parse
 from zppo_core.rewards.tables import spellings, words
 
 _OPEN, _CLOSE = "([{", ")]}"
@@ -140,6 +141,25 @@ class Matrix:
     kind: str = "matrix"
 
 
+_FACTOR = re.compile(
+    r"([^&]*?[^&\s\\[(])\s*(?:\\cdot|\\times|\*)?\s*([\[(]?\s*\\begin\s*\{.*|\[\s*\[.*\])",
+    re.DOTALL,
+)
+
+
+def _factored(text: str) -> Matrix | None:
+    """A matrix with a factor before it, multiplied into its cells; a determinant is none."""
+    match = _FACTOR.fullmatch(text)
+    matrix = read_matrix(match.group(2)) if match else None
+    if match is None or matrix is None or matrix.kind != "matrix":
+        return None
+    factor = "-1" if match.group(1) == "-" else match.group(1)
+    if parse(factor) is None:
+        return None
+    rows = tuple(tuple(f"({factor})*({cell})" for cell in row) for row in matrix.rows)
+    return Matrix(rows)
+
+
 @lru_cache(maxsize=1 << 12)
 def read_matrix(text: str) -> Matrix | None:
     """The matrix or vector that a cleaned `text` is: LaTeX, `[[1, 2], [3, 4]]` or `<1, 2>`."""
@@ -155,7 +175,7 @@ def read_matrix(text: str) -> Matrix | None:
         return Matrix(cells, kind)
     outer = bracketed(text)
     if outer is None or not outer.parts:
-        return None
+        return _factored(text)
     if outer.brackets == "<>":
         return Matrix(tuple((p,) for p in outer.parts), "vector")
     inner = [bracketed(part) for part in outer.parts]
