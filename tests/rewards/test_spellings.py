@@ -409,3 +409,66 @@ def test_several_options_are_named_by_letters_and_by_texts(gold, right, wrong, a
 )
 def test_letters_are_variables_too_and_matrices_have_factors(gold, right, wrong) -> None:
     assert disagreements(gold, right, wrong) == []
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [
+        (
+            r"x \equiv 3 \pmod{7}",
+            [
+                *(r"x \equiv 3 \pmod 7", r"x \equiv 3 (\text{mod } 7)", "x ≡ 3 (mod 7)"),
+                *(r"x \equiv 3 \mod 7", r"x\equiv 10\pmod{7}", r"x \equiv -4 \pmod{7}"),
+                *(r"x \equiv 3 \bmod 7", r"x \equiv 3, \text{mod } 7"),
+            ],
+            [
+                *(r"x \equiv 4 \pmod{7}", r"x \equiv 3 \pmod{8}", r"y \equiv 3 \pmod 7", "x = 3"),
+                *(
+                    r"x \equiv 3 \pmod{14}",
+                    r"x \equiv 3.5 \pmod{7}",
+                    "3",
+                    r"x \not\equiv 3 \pmod 7",
+                ),
+            ],
+        ),
+        (r"x \equiv a \pmod n", [r"x \equiv a \pmod{n}", "x ≡ a (mod n)"], [r"x \equiv a \pmod m"]),
+        (
+            r"k\pi, k \in \mathbb{Z}",
+            [
+                *(
+                    r"n\pi, n\in\mathbb{Z}",
+                    r"k\pi\ (k\in\mathbb{Z})",
+                    r"x = m\pi, m \in \mathbb{Z}",
+                ),
+                *(r"n\pi where n is an integer", r"n\pi for any integer n", r"\pi n, n \in Z"),
+                *(r"\{n\pi : n \in \mathbb{Z}\}", r"\{n\pi \mid n \in \mathbb{Z}\}"),
+            ],
+            [
+                *(
+                    r"2n\pi, n\in\mathbb{Z}",
+                    r"n\pi, n\in\mathbb{N}",
+                    r"n\pi",
+                    r"n\pi, k \in \mathbb{Z}",
+                ),
+                *(
+                    r"n\pi, n \notin \mathbb{Z}",
+                    r"(n+k)\pi, n\in\mathbb{Z}",
+                    r"\pi, n \in \mathbb{Z}",
+                ),
+            ],
+        ),
+        (
+            r"x = \frac{\pi}{4} + 2k\pi \text{ or } x = \pi + 2k\pi, k \in \mathbb{Z}",
+            [r"x=\pi+2n\pi, x = \frac{\pi}{4}+2n\pi, n \in \mathbb{Z}"],
+            [r"x=\pi+2n\pi, n \in \mathbb{Z}"],
+        ),
+        (r"\frac{x^3}{3}+C", [r"\frac{x^3}{3}+c"], [r"\frac{x^3}{3}", "x^3+c"]),
+        (r"Cx + C", ["Cx + C"], ["cx + c"]),
+        ("ax + c", ["ax+c"], ["ax + C"]),
+        ("3.5", ["3.45", "3.4999", "3.549"], ["3.55", "3.44"]),
+        ("3.4", ["3.45", "3.35"], ["3.46"]),
+        ("-3.5", ["-3.45"], ["-3.55"]),
+    ],
+)
+def test_families_congruences_constants_and_ties(gold, right, wrong) -> None:
+    assert disagreements(gold, right, wrong) == []

@@ -128,6 +128,8 @@ def clean(text: str) -> str:
     for pattern, sign in _SIGNS:
         text = pattern.sub(sign, text)
     text = _WHITE.sub(" ", text.replace(_NEWLINE, r" \\ ")).strip()
+    if r"\equiv" in text:
+        text = _MODULUS.sub(_modulus, text)
     if text.endswith("}"):
         text = _UNIT_GROUP.sub(_ungrouped, text)
     text = _without_mark_up(text)
@@ -263,6 +265,18 @@ def _fraction(part: str) -> str:
 
 
 _AFTER_COMMAND = re.compile(r"\\[A-Za-z]+$")
+
+
+_MODULUS = re.compile(
+    r"\s*(?:,\s*)?(?:\\p(?:mo)?d\s*(?:\{([^{}]*)\}|(\w))"
+    r"|\(\s*\\?[bp]?mod(?![a-z])\s*(?:\{([^{}]*)\}|([^(){}]*?))\s*\)"
+    r"|\\?b?mod(?![a-z])\s*(?:\{([^{}]*)\}|(\d+|[a-z])(?!\w)))"
+)
+
+
+def _modulus(match: re.Match[str]) -> str:
+    """One spelling of `mod 7` behind a congruence."""
+    return rf" \pmod{{{next(g for g in match.groups() if g is not None).strip()}}}"
 
 
 _TAKES_IT = re.compile(r"\\[A-Za-z]+\s*\d$")  # \frac 1{ab}

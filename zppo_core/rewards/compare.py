@@ -19,6 +19,7 @@ from zppo_core.rewards.choices import (
     run_of_letters,
 )
 from zppo_core.rewards.clean import LONGEST, clean
+from zppo_core.rewards.families import read_family, renamed
 from zppo_core.rewards.members import (
     GLUE,
     SINGLE,
@@ -92,6 +93,12 @@ def _same(answer: str, gold: str, context: Context) -> bool:
     twice = said_first(gold, context)
     if twice is not None and any(_same(answer, one, context) for one in twice):
         return True
+    right = read_family(gold)
+    left = read_family(answer) if right else None
+    if right and left and right.numbers == left.numbers:
+        text = renamed(left, right.letter)
+        if text is not None and _same(text, right.text, context):
+            return True
     if spec.options:
         return _choice(answer, gold, context)
     kind = known_kind(spec.kind)

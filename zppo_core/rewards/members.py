@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from zppo_core.rewards import plain, scalars, spans
 from zppo_core.rewards.answers import Context
+from zppo_core.rewards.families import read_congruence, residues_agree
 from zppo_core.rewards.named import named_parts, named_value, shaped_value, solved
 from zppo_core.rewards.parts import (
     LONGEST_SPREAD,
@@ -101,6 +102,10 @@ def statement(answer: str, gold: str, context: Context) -> bool | None:
     right = read_statement(gold)
     if right is None or not all(right.sides):
         return None
+    given, asked = read_congruence(answer), read_congruence(gold)
+    if given is not None and asked is not None and given[2] == asked[2]:
+        same_rest = residues_agree(given[1], *asked[1:]) or _part(given[1], asked[1], context)
+        return same_rest and _part(given[0], asked[0], context)
     if PLUS_MINUS.search(gold) and len(gold) <= LONGEST_SPREAD:
         return _of_either_sign(answer, gold, context)
     shape = set_of(shaped_value(gold))

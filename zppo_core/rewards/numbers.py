@@ -258,6 +258,8 @@ def _agree(answer: Number, gold: Number, tolerance: float | None) -> bool:
             return False
         if answer.ulp is None and answer.value.denominator == 1:
             return False
+        if 2 * error == gold.ulp and abs(answer.value) > abs(gold.value):
+            return (gold.value / gold.ulp).numerator % 2 == 0  # 3.55 is 3.6 to everyone
         return 2 * error <= gold.ulp
     if answer.ulp is None or answer.digits < ROUNDED_DIGITS or _ends(gold.value):
         return False
