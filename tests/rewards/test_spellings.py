@@ -260,9 +260,18 @@ def test_a_name_may_stand_before_brackets(gold, right, wrong) -> None:
         ),
         ("5", [r"\lim_{x\to 0} f(x)=5", r"\sum_{n=1}^5 1 = 5", r"|AB|=5", r"\max f(x) = 5"], []),
         ("5", [r"\int_0^5 1\,dx = 5", r"|A \cup B| = 5"], ["2x=5", "-x=5", "x^2=5", "not m+n=5"]),
+        (
+            "y = (x+1)(x-2)",
+            ["y = x^2 - x - 2", "y - (x+1)(x-2) = 0", "2y = 2(x+1)(x-2)", "x^2 - x - 2 = y"],
+            ["z = (x+1)(x-2)", "z = x^2 - x - 2", "y = (x+1)(x+2)", "-y = (x+1)(x-2)"],
+        ),
+        ("5", [r"\gcd(a,b) = 5"], [r"\max(a,b)+1 = 5", r"\min f(x)/2 = 5", "half(x) = 5", "NOT=5"]),
+        ("(1, 2)", ["AB = (1,2)"], ["NOT = (1,2)", "NOT + A = (1,2)", "if A = (1,2)"]),
         ("x + y = 5", ["y+x=5", "5 = x + y"], ["5", "x + y = 6"]),
         (r"\sin x = \cos x", [r"\cos x=\sin x"], [r"\cos x", r"\sin x"]),
         (r"\cos x = \frac12", [r"2\cos x = 1", r"\frac12"], [r"x = \frac12", r"\cos x = 2"]),
+        ("1, 2", ["x = 1, x = 2"], ["x + y = 1, x - y = 2", "x + y = 1, 2"]),
+        ("(1, 2)", ["x = 1, y = 2"], ["x + y = 1, x - y = 2"]),
         ("x + y = 5, x - y = 1", ["2x + 2y = 10, x - y = 1"], ["5, 1", "x + y = 1, x - y = 5"]),
     ],
 )

@@ -19,6 +19,7 @@ from zppo_core.rewards.choices import (
     run_of_letters,
 )
 from zppo_core.rewards.clean import LONGEST, clean
+from zppo_core.rewards.expressions import has_symbols, parse
 from zppo_core.rewards.families import read_family, renamed
 from zppo_core.rewards.members import (
     GLUE,
@@ -31,7 +32,9 @@ from zppo_core.rewards.members import (
     region,
     statement,
 )
+from zppo_core.rewards.named import total_of
 from zppo_core.rewards.numbers import unwrapped
+from zppo_core.rewards.quantities import read_quantity
 from zppo_core.rewards.repeats import said_first
 from zppo_core.rewards.shapes import spaced
 from zppo_core.rewards.words import names_agree
@@ -93,6 +96,9 @@ def _same(answer: str, gold: str, context: Context) -> bool:
     twice = said_first(gold, context)
     if twice is not None and any(_same(answer, one, context) for one in twice):
         return True
+    total = total_of(answer)
+    if total is not None and _is_constant(gold) and _same(total, gold, context):
+        return True
     right = read_family(gold)
     left = read_family(answer) if right else None
     if right and left and right.numbers == left.numbers:
@@ -107,6 +113,12 @@ def _same(answer: str, gold: str, context: Context) -> bool:
         if verdict is not None:
             return verdict
     return _auto(answer, gold, context)
+
+
+def _is_constant(gold: str) -> bool:
+    """Whether a gold answer is one value: that of a sum of names, no equation of them."""
+    tree = parse(gold)
+    return read_quantity(gold) is not None or (tree is not None and not has_symbols(tree))
 
 
 def _auto(answer: str, gold: str, context: Context) -> bool:

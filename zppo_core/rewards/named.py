@@ -8,7 +8,8 @@ from fractions import Fraction
 from zppo_core.rewards.expressions import exact, has_symbols, parse
 from zppo_core.rewards.moments import read_date
 from zppo_core.rewards.numbers import read_number
-from zppo_core.rewards.shapes import Statement, read_statement
+from zppo_core.rewards.regions import read_region
+from zppo_core.rewards.shapes import Statement, bracketed, read_matrix, read_statement
 from zppo_core.rewards.sides import is_name, is_set, is_sum, names_value
 
 
@@ -47,10 +48,14 @@ def named_value(text: str) -> str | None:
     return value if all(_equal_exactly(side, value) for side in others) else None
 
 
-_SHAPES = re.compile(
-    r"(?:\\?[({\[]|\]|<|\\langle|.{0,40}?\\begin).*(?:\\?[)}\]]|\[|>|\\rangle)|R|\\R|\\emptyset",
-    re.DOTALL,
-)
+def _is_shape(text: str) -> bool:
+    r"""Whether `text` is a tuple, a set, an interval, a union or a matrix; not `(x+1)(x+2)`."""
+    sequence = bracketed(text)
+    if sequence is not None and (len(sequence.parts) > 1 or sequence.brackets == "{}"):
+        return True
+    return (
+        text == r"\emptyset" or read_matrix(text) is not None or read_region(text, True) is not None
+    )
 
 
 def shaped_value(text: str) -> str:
@@ -62,7 +67,7 @@ def shaped_value(text: str) -> str:
     if statement is None or set(statement.relations) != {"="}:
         return text
     *names, value = statement.sides
-    if not _SHAPES.fullmatch(value):
+    if not _is_shape(value):
         return text
     return value if all(is_name(n) or is_set(n) or is_sum(n) for n in names) else text
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from zppo_core.rewards.answers import Context, interval_of
 from zppo_core.rewards.expressions import exact, has_symbols, is_word, parse, symbols
-from zppo_core.rewards.named import is_literal, looks_literal, named_value, total_of
+from zppo_core.rewards.named import is_literal, looks_literal, named_value
 from zppo_core.rewards.numbers import ROUNDED_DIGITS, Number, numbers_agree, read_number, unwrapped
 from zppo_core.rewards.quantities import (
     Quantity,
@@ -46,8 +46,6 @@ def equals_number(answer: str, text: str, gold: Number, context: Context) -> boo
     if left is not None:
         return numbers_agree(left, gold, tolerance)
     value = named_value(answer)
-    if value is None:
-        value = total_of(answer)
     if value is not None and value != answer:
         return equals_number(value, text, gold, context)
     quantity = read_quantity(answer)
@@ -81,7 +79,7 @@ def quantity(answer: str, gold: str, context: Context) -> bool | None:
     if right is None or is_title(gold):
         return None
     tolerance = context.spec.tolerance
-    value = named_value(answer) or total_of(answer)
+    value = named_value(answer)
     answer = value if value is not None else answer
     left = read_quantity(answer)
     if left is not None and not (left.number is None and not left.unit.is_unit):
@@ -129,8 +127,6 @@ def expression(answer: str, gold: str, context: Context) -> bool | None:
     if tree is None or _WORDS.fullmatch(gold) or (is_word(gold) and len(gold) > 3):
         return None
     value = named_value(answer)
-    if value is None and not has_symbols(tree):
-        value = total_of(answer)
     answer = unwrapped(value if value is not None else answer)
     if _WORDS.fullmatch(answer):
         return names_agree(answer, gold)

@@ -23,6 +23,7 @@ _MULTIPLE = re.compile(
     r"(?:half|third|quarter|double|triple|times|negative)\s+(?:the\s|\\?[A-Za-z](?![A-Za-z]))"
     r"|(?:half|third|quarter|double|triple|square|cube|(?:square|cube|cubic)\s+root|multiple"
     r"|negative|opposite|reciprocal|fraction|percent|less|more)\s+of\b"
+    r"|(?:half|double|triple|square|cube)\s*\("
     r"|(?:at\s+(?:least|most)|all\s+but|up\s+to)\b|(?:more|less|fewer|half)\s*$)",
     re.IGNORECASE,
 )
@@ -62,7 +63,9 @@ _CALLED = re.compile(
 )
 # what has a value as it stands: a limit, a sum, a determinant, a length, a number of elements
 _OPERATOR = re.compile(
-    r"\\?(?:lim|sum|int|iint|oint|prod|max|min|sup|inf|det|dim|deg|gcd|lcm|arg|rank)(?![A-Za-z]).*"
+    r"\\(?:lim|sum|int|iint|oint|prod)(?![A-Za-z]).*"
+    r"|\\?(?:lim|max|min|sup|inf|det|dim|gcd|lcm|arg|rank)(?![A-Za-z])\s*(?:_\s*\{[^{}]*\}\s*)?"
+    rf"(?:{_ROUND}|\\?[A-Za-z]+{_SUB}\s*(?:{_ROUND})?)"
     r"|\|\s*(?:[A-Z][^|=]*|\\(?:vec|overrightarrow|overline)[^|=]*)\|",
     re.DOTALL,
 )
@@ -96,7 +99,7 @@ _MATRICES = re.compile(rf"[A-Z]{_POWER}(?:\s*[+-]?\s*[A-Z]{_POWER})*")
 
 def is_set(side: str) -> bool:
     r"""Whether a side is made of sets or of matrices by their letters: `A \cap B`, `A^{-1}B`."""
-    short = len(side) <= LONGEST_NAME
+    short = len(side) <= LONGEST_NAME and not denied(side)
     return short and (_OF_SETS.fullmatch(side) or _MATRICES.fullmatch(side)) is not None
 
 
@@ -108,7 +111,7 @@ _TERM = re.compile(
 
 def is_sum(side: str) -> bool:
     """Whether a side is a sum or difference of different names without factors: `m + n`."""
-    if len(side) > LONGEST_NAME:
+    if len(side) > LONGEST_NAME or denied(side):
         return False
     terms = [term.strip() for term in re.split(r"[+-]", side)]
     if len(terms) < 2 or len(set(terms)) < len(terms) or {"e", "i"} & set(terms):
