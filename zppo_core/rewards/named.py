@@ -74,7 +74,7 @@ def shaped_value(text: str) -> str:
 
 def total_of(text: str) -> str | None:
     """The value of `m + n = 73`, a sum of different names; None if the text is not that."""
-    statement = read_statement(text)
+    statement = read_statement(text) if "=" in text else None
     if statement is None or statement.relations[0] != "=" or not is_sum(statement.sides[0]):
         return None
     rest = text[text.index("=") + 1 :].strip()

@@ -25,7 +25,7 @@ def said_first(text: str, context: Context) -> tuple[str, str] | None:
 
     NeedsAlgebraError where an irrational value is rounded and this is no worker.
     """
-    if len(text) > LONGEST:
+    if not (text.endswith(")") or r"\approx" in text) or len(text) > LONGEST:
         return None
     if text.endswith(")"):
         match = _AGAIN.fullmatch(text)

@@ -67,6 +67,8 @@ def spaced(text: str) -> str:
 
     The second reading of what is typed without spaces; `(1,234)` is a number by the first.
     """
+    if "," not in text:
+        return text
     pieces: list[str] = []
     depth = start = 0
     thousands = [m.span() for m in _THOUSANDS.finditer(text)]
