@@ -35,6 +35,15 @@ def test_a_letter_with_a_second_one_or_with_doubt_is_no_choice(answer: str) -> N
         *("B. all but one", "B. Not enough information", "B. not a right triangle", "(b) 45"),
         *("B. either side of the road", "B. f(b, c)", "B. a/b", "B. c", "B. Vitamin C", "B. a + b"),
         *("B. the ratio a:b", "B. i.e. the cat", "B. (a) + b", "x (B)", "B (f(2))", "B. x and y"),
+        *(
+            "B. (a, b)",
+            "B. [a,b)",
+            "(B) (a,b,c)",
+            "B. Never",
+            "B. Incorrect",
+            "B. Not true",
+            "B. Neither",
+        ),
         *("B. from A to C", "B. greater than C", "B. No change", "B. the answer lies elsewhere"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 LONGEST_OPTION = 300  # characters, where the options are not known
-_ONE = r"\(?[A-Za-j]\)?"  # a letter of an option: the small ones from k on are variables
+_ONE = r"(?:\([A-Za-j]\)|[A-Za-j])"  # a letter of an option: the small ones from k on are variables
 # letters alone: "A, C", "a or c"; but "a/b" and "a b" are formulas
 _LIST = re.compile(
     r"[A-Z](?:\s*(?:[,;/&]|and|or|\s)\s*\(?[A-Z]\)?)*\.?"
@@ -18,6 +18,7 @@ _CAPITAL = re.compile(
 _SMALL = re.compile(
     r"(?<![^\s,;])(?:\([a-j]\)(?!\s*[-+*/^=])|[a-j]\))(?=$|[\s.,;:])|(?<![\w.\\])[a-j]\.\s"
 )
+_OPEN, _CLOSED = re.compile(r"[(\[]"), re.compile(r"[)\]]")
 # "actually C", "the answer is (c)": the letter that is meant comes last
 _MEANT = re.compile(
     r"(?:.*\b)?(?:actually|maybe|perhaps|possibly|probably|rather|instead|or|wait|no|hmm+|sorry"
@@ -34,13 +35,14 @@ _FIRST = re.compile(
     r"|(?:too|also|perhaps|maybe|possibly|instead|actually|works|fits)\b).*",
     re.DOTALL,
 )
+# small letters alone: "Incorrect", "Not true" and "But" are options of their own
 _DENIES = re.compile(
     r".*\b(?:wrong|incorrect|neither)\b.*|\W*but\b.*"
-    r"|(?:.*\b(?:not|but|nor|except|either|than|never|without|unlike|or|and)|.*n't)\W*"
+    r"|(?:.*\b(?:[Nn]ot|but|nor|[Ee]xcept|either|than|or|and)|.*n't)\W*"
     r"|.*(?:\bnot|n't)\s+(?:(?:a|an|the|its?|very|so|quite|really|at|all)\s+)*"
     r"(?:(?:right|correct|true|valid|this|that|it|one)\W*"
     r"|(?:sure|certain|answer|choice|option|(?:right|correct|valid)\s+(?:answer|choice|option))\b.*)",
-    re.DOTALL | re.IGNORECASE,
+    re.DOTALL,
 )
 _WEIGHS = re.compile(r"\b(?:not|but|either|nor|rather|instead)\b", re.IGNORECASE)
 # "A cat" and "I see" begin with words
@@ -61,4 +63,4 @@ def doubtful(beside: str) -> bool:
 def _labels(text: str) -> bool:
     """Whether a small letter is labelled as an option's; `f(b, c)` calls a function."""
     starts = (match.start() for match in _SMALL.finditer(text))
-    return any(text.count("(", 0, i) == text.count(")", 0, i) for i in starts)
+    return any(len(_OPEN.findall(text, 0, i)) == len(_CLOSED.findall(text, 0, i)) for i in starts)
