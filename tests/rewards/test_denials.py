@@ -68,7 +68,14 @@ def test_doubt_costs_no_more_than_its_length() -> None:
         (
             "5",
             [
-                *("5 apples", "5 even numbers", "5 possible values", "5 families", "5 squares"),
+                *(
+                    "5 apples",
+                    "5 even numbers",
+                    "5 zeros",
+                    "5 possible values",
+                    "5 families",
+                    "5 squares",
+                ),
                 *("5 equally spaced points", "5 imaginary roots", "5 flies", "5 tense cats"),
                 *(
                     "5 double bonds",
@@ -126,6 +133,7 @@ def test_words_of_numbers_and_of_doubt_are_no_counted_things(gold, right, wrong)
         *("x = 5", "no of apples = 5", "No of wrong answers = 5", "the number of dogs = 5"),
         *("double bonds = 5", "the negative root = 5", "least common multiple = 5", "5 = n"),
         *("side opposite A = 5", "false positives = 5", "the most common value = 5", "半径=5"),
+        *("P(not A) = 5", "P(A or B) = 5", "red or blue balls = 5"),
         *("number of ways = 5", "notation = 5", r"\text{the radius } r = 5", "norm = 5", "个数=5"),
     ],
 )

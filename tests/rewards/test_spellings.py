@@ -314,6 +314,7 @@ def test_usual_left_sides_are_names(gold, right, wrong) -> None:
             [r"\frac34 (70\%)", "3/4 (3)"],
         ),
         ("4", ["2 (2)", "8 (0.5)"], ["2 (0.5)", "4 (0.5)"]),
+        ("2", ["4 (0.5)"], ["2 (2)"]),
         (r"2\pi \approx 6.28", [r"2\pi", "6.28", r"2\pi\approx 6.283"], [r"3\pi", "6.29"]),
         (
             "0.7",
@@ -349,6 +350,7 @@ PLANETS = {"options": ("Mars", "Sun", "Venus", "Moon")}
                 "Mars or Venus",
                 "A or C",
                 "Mars, Venus, Moon",
+                "Mars, Venus, Pluto",
             ],
             PLANETS,
         ),
@@ -470,6 +472,11 @@ def test_letters_are_variables_too_and_matrices_have_factors(gold, right, wrong)
             r"x = \frac{\pi}{4} + 2k\pi \text{ or } x = \pi + 2k\pi, k \in \mathbb{Z}",
             [r"x=\pi+2n\pi, x = \frac{\pi}{4}+2n\pi, n \in \mathbb{Z}"],
             [r"x=\pi+2n\pi, n \in \mathbb{Z}"],
+        ),
+        (
+            r"2k\pi, k \in \mathbb{Z}",
+            [r"2n\pi, n \in \mathbb{Z}"],
+            [r"(n+k)\pi, n \in \mathbb{Z}", r"2n\pi, n \in \mathbb{N}"],
         ),
         (r"\frac{x^3}{3}+C", [r"\frac{x^3}{3}+c"], [r"\frac{x^3}{3}", "x^3+c"]),
         (r"Cx + C", ["Cx + C"], ["cx + c"]),

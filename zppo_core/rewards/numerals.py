@@ -12,7 +12,8 @@ _UNITS = {word: i for i, word in enumerate(words("units"))}
 _TENS = {word: 10 * (i + 2) for i, word in enumerate(words("tens"))}
 PARTS = {word: int(part) for word, part in spellings("parts").items()}
 _ORDINALS = {word: i + 1 for i, word in enumerate(words("ordinals"))}
-NUMERALS = {*_UNITS, *_TENS, *PARTS, *_ORDINALS, *MAGNITUDES, "ten"}  # words of numbers
+# words of numbers; zeros and ones are counted themselves
+NUMERALS = {*_UNITS, *_TENS, *PARTS, *_ORDINALS, *MAGNITUDES} - {"zero", "one"}
 _HAN = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
 _HAN_POWERS = {"十": 10, "百": 100, "千": 1000}
 _HAN_DIGITS = "零一二三四五六七八九两十百千万"

@@ -24,10 +24,12 @@ _MULTIPLE = re.compile(
     r"|(?:half|third|quarter|double|triple|square|cube|(?:square|cube|cubic)\s+root|multiple"
     r"|negative|opposite|reciprocal|fraction|percent|less|more)\s+of\b"
     r"|(?:half|double|triple|square|cube)\s*\("
+    r"|(?:or|but)(?:\s+\\?[A-Za-z](?![A-Za-z])|\s*$)"
     r"|(?:at\s+(?:least|most)|all\s+but|up\s+to)\b|(?:more|less|fewer|half)\s*$)",
     re.IGNORECASE,
 )
 _COUNTED = re.compile(r"no\.?\s+of\b|(?:wrong|incorrect|false)\s+[a-z]{3,}", re.IGNORECASE)
+_EVENT = re.compile(r"(?<![A-Za-z])(?:P|Pr|p|N|n)\s?\([^()]*\)")
 _DENIED_HAN = re.compile(
     "不是|不等|并非|不为|不对|错|除了|除非|如果|若|一半|至少|至多|大于|小于|超过|倍$"
 )
@@ -45,9 +47,9 @@ def is_name(text: str) -> bool:
 def denied(name: str) -> bool:
     """Whether the words before `=` deny what stands behind it, or change it: `not x`, `half of x`.
 
-    A number of wrong answers and a "no. of apples" deny nothing.
+    A number of wrong answers, a "no. of apples" and P(not A) deny nothing.
     """
-    rest = _COUNTED.sub("", name)
+    rest = _COUNTED.sub("", _EVENT.sub("", name))
     if "n't" in rest or _MULTIPLE.search(rest) or _DENIED_HAN.search(rest):
         return True
     return any(w.lower() in _DENY for w in re.findall(r"(?<![A-Za-z\\])[A-Za-z]{2,}", rest))
