@@ -12,10 +12,23 @@ import re
 LONGEST = 100_000  # characters; a longer answer keeps its dress
 
 _TEXT = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf|tt|sc|up|normal)?|emph|mbox|hbox|math(?:rm|bf|it|sf|tt|normal)"
+    r"\\(?:text(?:bf|it|rm|sf|tt|sc|up|normal|md)?|emph|mbox|hbox"
+    r"|math(?:rm|bf|it|sf|tt|normal|cal|frak|scr)"
     r"|operatorname\*?|boldsymbol|bm|underline|uline|boxed|fbox)\s*\{([^{}]*)\}"
 )
-_SIZES = re.compile(r"\\(?:left|right|big|Big|bigg|Bigg|displaystyle|textstyle|limits)(?![A-Za-z])")
+_COLOURED = re.compile(
+    r"\\(?:textcolor|color)\s*(?:\[\w*\])?\s*\{[^{}]{0,30}\}\s*\{([^{}]*)\}"
+    r"|\{\s*\\color\s*\{[^{}]{0,30}\}([^{}]*)\}"
+)
+# commands that hold until their group ends; the braces of \frac{\rm m}{\rm s} are no group
+_HOLDING = (
+    r"rm|bf|it|sf|tt|em|sc|cal|bfseries|itshape|tiny|small|normalsize|large|Large|LARGE|huge|Huge"
+)
+_SWITCH = re.compile(rf"(?<![A-Za-z}}\]^_])\{{\s*\\(?:{_HOLDING})(?![A-Za-z])([^{{}}]*)\}}")
+_SIZES = re.compile(
+    r"\\(?:left|right|big|Big|bigg|Bigg|displaystyle|textstyle|limits"
+    rf"|{_HOLDING})(?![A-Za-z])|\\color\s*\{{[^{{}}]{{0,30}}\}}"
+)
 _GROUPED = re.compile(r"(?<=[0-9])\\[,;: ](?=[0-9]{3}(?![0-9]))")
 _SPACES = re.compile(r"\\[,;: ]|\\q?quad(?![A-Za-z])|(?<!~)~(?!~)")
 _ESCAPED = re.compile(r"\\([%&#_${}])")
@@ -35,7 +48,7 @@ def undressed(answer: str) -> str:
         return answer.strip()
     text = _ESCAPED.sub(lambda m: _KEPT[m.group(1)], _bare(answer.strip()))
     for _ in range(8):
-        shorter = _TEXT.sub(r"\1", text)
+        shorter = _SWITCH.sub(r"\1", _TEXT.sub(r"\1", _COLOURED.sub(r"\1\2", text)))
         if shorter == text:
             break
         text = shorter

@@ -11,7 +11,7 @@ import pytest
 from zppo_core.processes.killable import WorkerPool
 from zppo_core.rewards.choices import named_letter
 from zppo_core.rewards.clean import without_units
-from zppo_core.rewards.shapes import read_region
+from zppo_core.rewards.regions import read_region
 from zppo_core.rewards.values import MAX_BITS, Complex, Real, TooLargeError
 
 JOBS = '''"""What a worker is asked for in these tests."""

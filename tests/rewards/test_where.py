@@ -17,6 +17,8 @@ from zppo_core.rewards.where import find_answer, whole_turn
         (r"<think>a</think> <think>b</think> \boxed{5}", ("5", None)),
         (r"\boxed{5} I put it in \boxed{}.", ("5", None)),
         (r"\boxed{5} \boxed{ }", ("5", None)),
+        (r"\boxed{ \boxed{5} }", ("5", None)),
+        (r"\boxed{x = \boxed{5}}", (r"x = \boxed{5}", None)),
         (r"\boxed{}", ("", None)),
         ("five", (None, "no_box")),
     ],

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-LONGEST_OPTION = 300  # characters, where the options are not known
+from zppo_core.rewards.doubt import doubtful
+
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LEAD = re.compile(
     r"(?:(?:the\s+)?(?:correct\s+)?(?:option|choice|answer|选项|选择?)\s*(?:is|[:是])*\s*)(?=\(?[A-Za-z]\b|\(?[A-Z])",
@@ -17,13 +18,7 @@ _WITH_TEXT = re.compile(
     re.DOTALL,
 )
 _TEXT_WITH = re.compile(r"(.+?)\s*\(\s*(?:option\s+)?([A-Z])\s*\)", re.DOTALL)
-# a second letter, or doubt about the first
-_MORE = re.compile(
-    r"[A-Z](?:\s*(?:[,;/&]|and|or|\s)\s*\(?[A-Z]\)?)*\.?|.*(?:\b[A-Z](?:[.:](?:\s|$)|\))|\(\s*[A-Z]\s*\)"
-    r"|\b(?:or|and)\s+(?:perhaps\s+|maybe\s+|possibly\s+)?\(?[A-Z]\)?(?:\b|$)"
-    r"|\b(?:not|wrong|incorrect|neither|either|but)\b).*",
-    re.DOTALL,
-)
+_WITH_BRACKETS = re.compile(r"([A-Z])\s+\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
 _SEVERAL = re.compile(
     r"\(?[A-Z]\)?(?:(?:\s*(?:,|;|and|&|\s)\s*(?:and\s+)?|(?<=\))(?=\())\(?[A-Z]\)?)+"
 )
@@ -52,14 +47,17 @@ def run_of_letters(text: str, options: Sequence[str]) -> bool:
 
 
 def letter_and_text(text: str) -> tuple[str, str] | None:
-    """The letter and the words beside it: `B. 45`, `(b) 45`, `45 (B)`."""
+    """The letter and the words beside it: `B. 45`, `(b) 45`, `45 (B)`, `B (45)`."""
     lead = _LEAD.match(text)
     text = text[lead.end() :] if lead else text
     match = _WITH_TEXT.fullmatch(text)
     if match:
         return (match.group(1) or match.group(2) or match.group(3)).upper(), match.group(4)
     match = _TEXT_WITH.fullmatch(text)
-    return (match.group(2), match.group(1)) if match else None
+    if match:
+        return match.group(2), match.group(1)
+    match = _WITH_BRACKETS.fullmatch(text)
+    return (match.group(1), match.group(2)) if match else None
 
 
 def bare_option(option: str) -> str:
@@ -80,7 +78,7 @@ def named_letter(text: str, options: Sequence[str], same: Same) -> str | None:
     if not letter or (options and letter not in LETTERS[: len(options)]):
         return None
     if not options:
-        return None if _doubtful(beside) else letter
+        return None if doubtful(beside) else letter
     return letter if same(beside, bare_option(options[LETTERS.index(letter)])) else None
 
 
@@ -94,9 +92,7 @@ def choice_agrees(answer: str, gold: str, options: Sequence[str], same: Same) ->
     if several is None and run_of_letters(gold, options):
         several = tuple(gold)
     if several and len(several) > 1:
-        letters = letters_of(answer) or (
-            tuple(answer) if re.fullmatch("[A-Z]{2,}", answer) else None
-        )
+        letters = _chosen(answer, options, same)
         return letters is not None and sorted(letters) == sorted(several)
     right = letter_of(gold) or (letter_and_text(gold) or ("",))[0]
     letter = letter_of(answer)
@@ -104,7 +100,7 @@ def choice_agrees(answer: str, gold: str, options: Sequence[str], same: Same) ->
         return letter == right
     both = letter_and_text(answer)
     if both is not None and (not options or both[0] in LETTERS[: len(options)]):
-        if both[0] != right or (not options and _doubtful(both[1])):
+        if both[0] != right or (not options and doubtful(both[1])):
             return False
         return not options or same(both[1], bare_option(options[LETTERS.index(right)]))
     index = LETTERS.find(right) if right else -1
@@ -113,9 +109,39 @@ def choice_agrees(answer: str, gold: str, options: Sequence[str], same: Same) ->
     return only_this(answer, [bare_option(o) for o in options], index, same)
 
 
-def _doubtful(beside: str) -> bool:
-    """Whether what stands beside a letter is no option's text: other letters, doubt, a treatise."""
-    return len(beside) > LONGEST_OPTION or _MORE.fullmatch(beside) is not None
+_AROUND = re.compile(
+    r"(?:both\s+)?(?:(?:options?|choices?|answers?)\s+)?(?:\\?\{(?P<set>[^{}]*?)\\?\}|\[(?P<list>[^\[\]]*)\]"
+    r"|\((?P<tuple>[^()]*)\)|(?P<bare>.+))",
+    re.DOTALL | re.IGNORECASE,
+)
+_JOINT = re.compile(r"\s*(?:[,;]\s*(?:and\s+)?|&|\band\b)\s*")
+MOST_CHOSEN = 26
+
+
+def _chosen(answer: str, options: Sequence[str], same: Same) -> Sequence[str] | None:
+    """The letters of several options, named by themselves or by their texts; None if not that."""
+    match = _AROUND.fullmatch(answer)
+    inside = next(g for g in match.groups() if g is not None).strip() if match else answer
+    for text in (answer, inside):
+        if re.fullmatch("[A-Z]{2,}", text):
+            return tuple(text)
+        letters = letters_of(text)
+        if letters is not None:
+            return letters
+    parts = [part for part in _JOINT.split(inside) if part]
+    if not options or not 1 < len(parts) <= MOST_CHOSEN:
+        return None
+    chosen = [_option_of(part, options, same) for part in parts]
+    return None if None in chosen else [letter for letter in chosen if letter is not None]
+
+
+def _option_of(part: str, options: Sequence[str], same: Same) -> str | None:
+    """The letter of the option that a part names, by its letter or by its text alone."""
+    letter = named_letter(part, options, same)
+    if letter is not None:
+        return letter
+    texts = [bare_option(option) for option in options]
+    return next((LETTERS[i] for i in range(len(texts)) if only_this(part, texts, i, same)), None)
 
 
 def only_this(answer: str, options: Sequence[str], index: int, same: Same) -> bool:

@@ -47,6 +47,17 @@ _TEXT = re.compile(rf"\\({_TEXT_NAMES})\s*\*?\s*(?=\{{)")
 _BRACES = re.compile(r"\\[{}]|[{}]")
 _TEXT_BARE = re.compile(rf"\\(?:{_TEXT_NAMES})\s+(?=[A-Za-z0-9])")
 _COLOUR = re.compile(r"\\(?:textcolor|color)\s*(?:\[\w*\])?\{[^{}]{0,30}\}")
+_COLOURED = re.compile(
+    r"(?<![\^_A-Za-z}])\\(?:textcolor|color)\s*(?:\[\w*\])?\{[^{}]{0,30}\}\s*(?=\{)"
+)
+# {\rm cm}; the braces of \frac{\rm m}{\rm s} and of ^{\rm th} are arguments
+_SWITCH = re.compile(
+    r"(?<![\^_A-Za-z}\]\\])\{\s*\\(?:rm|bf|it|sf|tt|em|sc|cal|bfseries|itshape|color\s*\{[^{}]{0,30}\})"
+    r"(?![A-Za-z])"
+)
+_UNIT_GROUP = re.compile(r"(?<=\d)\s*\{\s*([A-Za-z]+(?:/[A-Za-z]+)?)\s*\}$")
+_PRIMES = re.compile(r"\^\s*(?:\{\s*('+)\s*\}|('))")
+_TIES = re.compile(r"(?<=\d)~(?=[A-Za-z\\])|(?<=[A-Za-z]{2})~(?=[A-Za-z]{2})")
 _FUNCTIONS = re.compile(
     r"(?:sin|cos|tan|cot|sec|csc|ln|log|exp|arcsin|arccos|arctan|sinh|cosh|tanh|lg|gcd|lcm|max|min)"
 )
@@ -108,6 +119,8 @@ def clean(text: str) -> str:
     text = _without_mark_up(text)
     if "\\" in text:
         text = _without_latex_dress(text)
+    if "~" in text:
+        text = _TIES.sub(" ", text)
     if "{" in text:
         text = _BRACED_SIGN.sub(r"\1", text)
     text = _dollars(text)
@@ -115,6 +128,10 @@ def clean(text: str) -> str:
     for pattern, sign in _SIGNS:
         text = pattern.sub(sign, text)
     text = _WHITE.sub(" ", text.replace(_NEWLINE, r" \\ ")).strip()
+    if r"\equiv" in text:
+        text = _MODULUS.sub(_modulus, text)
+    if text.endswith("}"):
+        text = _UNIT_GROUP.sub(_ungrouped, text)
     text = _without_mark_up(text)
     lead = _LEAD.match(text)
     if lead and lead.end() < len(text):
@@ -217,6 +234,7 @@ def _without_latex_dress(text: str) -> str:
     text = _MATHS.sub(" ", text)
     text = _GROUPED.sub(",", text)
     text = _SPACES.sub(" ", text)
+    text = _SWITCH.sub(r"\\text{", _COLOURED.sub(r"\\text", text))
     text = _COLOUR.sub("", _NULL_DELIMITER.sub("", text))
     if 0 < text.count(r"\over") <= MOST_OVER:
         text = _fractions(text)
@@ -225,6 +243,7 @@ def _without_latex_dress(text: str) -> str:
     system = _SYSTEM.fullmatch(text.strip())
     if system and "&" not in (rows := system.group(1).replace("&=", "=")):
         text = rows.strip(f" {_NEWLINE}").replace(_NEWLINE, ", ").replace(",,", ",")
+    text = _PRIMES.sub(lambda m: m.group(1) or m.group(2), text)
     return _DEGREE.sub("°", text)
 
 
@@ -246,6 +265,27 @@ def _fraction(part: str) -> str:
 
 
 _AFTER_COMMAND = re.compile(r"\\[A-Za-z]+$")
+
+
+_MODULUS = re.compile(
+    r"\s*(?:,\s*)?(?:\\p(?:mo)?d\s*(?:\{([^{}]*)\}|(\w))"
+    r"|\(\s*\\?[bp]?mod(?![a-z])\s*(?:\{([^{}]*)\}|([^(){}]*?))\s*\)"
+    r"|\\?b?mod(?![a-z])\s*(?:\{([^{}]*)\}|(\d+|[a-z])(?!\w)))"
+)
+
+
+def _modulus(match: re.Match[str]) -> str:
+    """One spelling of `mod 7` behind a congruence."""
+    return rf" \pmod{{{next(g for g in match.groups() if g is not None).strip()}}}"
+
+
+_TAKES_IT = re.compile(r"\\[A-Za-z]+\s*\d$")  # \frac 1{ab}
+
+
+def _ungrouped(match: re.Match[str]) -> str:
+    """A unit that stands in braces behind its number, without them."""
+    before = match.string[max(0, match.start() - 20) : match.start()]
+    return match.group() if _TAKES_IT.search(before) else " " + match.group(1)
 
 
 def _without_text_commands(text: str) -> str:
@@ -304,7 +344,7 @@ def without_units(answer: str) -> str:
     return _UNITS.sub("", answer).strip()
 
 
-_CURRENCY_DOLLAR = re.compile(r"\\?\$\s*(?=[\d.])")
+_CURRENCY_DOLLAR = re.compile(r"\\?\$\s*(?=\d|\.\d)")
 
 
 def _dollars(text: str) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
 
@@ -13,51 +12,36 @@ from zppo_core.rewards.answers import AnswerSpec, Context, NeedsAlgebraError, kn
 from zppo_core.rewards.choices import (
     LETTERS,
     choice_agrees,
+    letter_and_text,
     letter_of,
     letters_of,
     only_this,
     run_of_letters,
 )
 from zppo_core.rewards.clean import LONGEST, clean
-from zppo_core.rewards.named import named_parts, named_value, solved
+from zppo_core.rewards.expressions import has_symbols, parse
+from zppo_core.rewards.families import read_family, renamed
+from zppo_core.rewards.members import (
+    GLUE,
+    SINGLE,
+    bracket,
+    forced_list,
+    listed,
+    matrix,
+    ordered,
+    region,
+    statement,
+)
+from zppo_core.rewards.named import total_of
 from zppo_core.rewards.numbers import unwrapped
-from zppo_core.rewards.parts import (
-    PLUS_MINUS,
-    assigned_of,
-    by_name,
-    falling,
-    matched,
-    of_two_things,
-    other_names,
-    point_of,
-    pointed,
-    sequence_of,
-    set_of,
-    spread_of,
-    tuple_of,
-    undecided,
-    unnamed_of,
-    value_of,
-    values_of,
-)
 from zppo_core.rewards.quantities import read_quantity
-from zppo_core.rewards.shapes import (
-    Region,
-    as_vector,
-    bracketed,
-    is_tuple,
-    read_matrix,
-    read_region,
-    read_statement,
-    split_list,
-)
+from zppo_core.rewards.repeats import said_first
+from zppo_core.rewards.shapes import spaced
 from zppo_core.rewards.words import names_agree
 
-_GLUE = re.compile(r"(?<![A-Za-z0-9])\s+|\s+(?![A-Za-z0-9])")
 _CHOICE = re.compile(r"\(?[A-Z]\)?\.?|\(?[a-h]\)?\.?")
 _BRACKETS = re.compile(r"[([{]|[)\]}]")
 DEEPEST = 50  # brackets in brackets; an answer with more is compared as text alone
-MOST_MATCHED = 40  # unlike parts of a list that are tried against each other
 
 
 def agree(answer: str, gold: str, spec: AnswerSpec, algebra: ModuleType | None = None) -> bool:
@@ -86,9 +70,12 @@ def same_answer(answer: str, gold: str, context: Context) -> bool:
     left, right = clean(answer), clean(gold)
     if not left or not right:
         return False
-    if left == right or _GLUE.sub("", left) == _GLUE.sub("", right):
+    if left == right or GLUE.sub("", left) == GLUE.sub("", right):
         return True
-    return _same(left, right, context)
+    if _same(left, right, context):
+        return True
+    wide = spaced(left), spaced(right)
+    return wide != (left, right) and _same(*wide, context)
 
 
 def _depth(text: str) -> int:
@@ -103,6 +90,21 @@ def _depth(text: str) -> int:
 def _same(answer: str, gold: str, context: Context) -> bool:
     spec = context.spec
     answer, gold = unwrapped(answer), unwrapped(gold)
+    twice = said_first(answer, context)
+    if twice is not None and _same(twice[0], gold, context):
+        return True
+    twice = said_first(gold, context)
+    if twice is not None and any(_same(answer, one, context) for one in twice):
+        return True
+    total = total_of(answer)
+    if total is not None and _is_constant(gold) and _same(total, gold, context):
+        return True
+    right = read_family(gold)
+    left = read_family(answer) if right else None
+    if right and left and right.numbers == left.numbers:
+        text = renamed(left, right.letter)
+        if text is not None and _same(text, right.text, context):
+            return True
     if spec.options:
         return _choice(answer, gold, context)
     kind = known_kind(spec.kind)
@@ -111,6 +113,12 @@ def _same(answer: str, gold: str, context: Context) -> bool:
         if verdict is not None:
             return verdict
     return _auto(answer, gold, context)
+
+
+def _is_constant(gold: str) -> bool:
+    """Whether a gold answer is one value: that of a sum of names, no equation of them."""
+    tree = parse(gold)
+    return read_quantity(gold) is not None or (tree is not None and not has_symbols(tree))
 
 
 def _auto(answer: str, gold: str, context: Context) -> bool:
@@ -144,6 +152,8 @@ def _choice(answer: str, gold: str, context: Context) -> bool:
 
 def _letter(answer: str, gold: str, context: Context) -> bool | None:
     if _CHOICE.fullmatch(gold):
+        if gold.islower() and letter_of(answer) is None and letter_and_text(answer) is None:
+            return None  # x = a, and e^1 for e: it is no letter of an option
         return choice_agrees(answer, gold, (), lambda left, right: False)
     several = letters_of(gold)
     if several is None and re.fullmatch("[A-H]{2,8}", gold) and letters_of(answer):
@@ -151,7 +161,7 @@ def _letter(answer: str, gold: str, context: Context) -> bool | None:
     if several is None:
         return None
     if list(several) != sorted(several):
-        return _ordered(answer, gold, context)  # choices of several come in alphabetical order
+        return ordered(answer, gold, context)  # choices of several come in alphabetical order
     return choice_agrees(answer, gold, (), lambda left, right: False)
 
 
@@ -163,221 +173,7 @@ def _forced_choice(answer: str, gold: str, context: Context) -> bool | None:
     return choice_agrees(answer, gold, (), lambda left, right: False)
 
 
-def _matrix(answer: str, gold: str, context: Context) -> bool | None:
-    right = read_matrix(gold)
-    if right is None:
-        return None
-    left = read_matrix(value_of(answer)) or as_vector(value_of(answer), right)
-    if left is None or (left.kind == "vmatrix") != (right.kind == "vmatrix"):
-        return False
-    rows = left.rows
-    if "vector" in (left.kind, right.kind) and len(rows) != len(right.rows):
-        rows = tuple(zip(*rows, strict=True))
-    if [len(r) for r in rows] != [len(r) for r in right.rows]:
-        return False
-    pairs = [
-        (x, y) for a, b in zip(rows, right.rows, strict=True) for x, y in zip(a, b, strict=True)
-    ]
-    return _all_same(pairs, context)
-
-
-def _region(answer: str, gold: str, context: Context) -> bool | None:
-    right = read_region(gold, gold != "R")
-    if right is None or not right.pieces or (len(right.pieces) == 1 and is_tuple(gold)):
-        return None
-    left = read_region(answer, True)
-    return left is not None and _regions_agree(left, right, context)
-
-
-def _regions_agree(left: Region, right: Region, context: Context) -> bool:
-    if left.name and right.name and left.name != right.name:
-        return False
-
-    def same(a: int, b: int) -> bool:
-        x, y = left.pieces[a], right.pieces[b]
-        if (x.low_in, x.high_in) != (y.low_in, y.high_in):
-            return False
-        return _all_same([(x.low, y.low), (x.high, y.high)], context)
-
-    return matched(range(len(left.pieces)), range(len(right.pieces)), same)
-
-
-def _statement(answer: str, gold: str, context: Context) -> bool | None:
-    if len(split_list(gold)) > 1:
-        return None
-    point = pointed(gold)
-    if point is not None:
-        pairs = pointed(answer)
-        if pairs is not None or any(map(named_parts, split_list(answer))):
-            return _assignments(answer, point, context)
-        return r"\in" not in answer and _bracket(answer, tuple_of(point), context)
-    right = read_statement(gold)
-    if right is None or not all(right.sides):
-        return None
-    left = read_statement(answer) if len(split_list(answer)) == 1 else None
-    named = named_value(gold)
-    if left is None or not all(left.sides):
-        return named is not None and len(split_list(answer)) == 1 and _part(answer, named, context)
-    mirrored = left.mirrored()
-    for one in (left, *([mirrored] if mirrored else [])):
-        if one.relations == right.relations and _all_same(
-            list(zip(one.sides, right.sides, strict=True)), context
-        ):
-            return True
-    if left.relations == right.relations == ("=",) and not solved(right):
-        return context.call("proportional", left.sides, right.sides)
-    return False
-
-
-def _bracket(answer: str, gold: str, context: Context) -> bool | None:
-    right = bracketed(gold)
-    if right is None or not right.parts or (len(right.parts) == 1 and right.brackets != "{}"):
-        return None
-    answer = point_of(answer) if right.brackets == "()" else set_of(answer)
-    left = bracketed(answer)
-    if right.brackets == "{}":
-        if left is not None and left.brackets != "{}":
-            return (
-                left.brackets == "[]"
-                and len(left.parts) > 2
-                and _set(left.parts, right.parts, context)
-            )
-        parts = left.parts if left else values_of(answer)
-        return parts is not None and _set(spread_of(parts), spread_of(right.parts), context)
-    if left is not None:
-        if left.brackets == right.brackets or (
-            len(right.parts) > 2 and {left.brackets, right.brackets} <= {"()", "[]", "<>"}
-        ):
-            return _in_order(left.parts, right.parts, context)
-        if left.brackets == "<>" and right.brackets == "()":
-            return _in_order(left.parts, right.parts, context)
-    if right.brackets == "()" or len(right.parts) > 2:
-        vector = read_matrix(answer)
-        if (
-            vector is not None
-            and vector.kind != "vmatrix"
-            and 1 in (len(vector.rows), len(vector.rows[0]))
-        ):
-            return _in_order([c for row in vector.rows for c in row], right.parts, context)
-        if left is None and len(right.parts) > 1:
-            parts = assigned_of(answer)
-            if parts is not None and _in_order(parts, right.parts, context):
-                return True
-    if len(right.parts) == 2 and not falling(right.parts):
-        region, interval = read_region(answer, True), read_region(gold)
-        if region is not None and interval is not None:
-            return _regions_agree(region, interval, context)
-    return False
-
-
-def _list(answer: str, gold: str, context: Context) -> bool | None:
-    parts = split_list(gold)
-    if len(parts) < 2 and not PLUS_MINUS.search(gold):
-        return None
-    names = [named_parts(p) for p in parts]
-    if all(names) and len({n[0] for n in names if n}) == len(parts) > 1:
-        return _assignments(answer, [n for n in names if n], context)
-    if of_two_things(parts) and not all(read_quantity(p) for p in split_list(answer)):
-        return False  # "2 and 3" does not say of what
-    if other_names(answer, parts):
-        return False
-    right = spread_of(unnamed_of(parts) or parts)
-    answer = set_of(answer)
-    left = bracketed(answer)
-    if left is not None and left.brackets in ("()", "[]"):
-        if len(left.parts) == 1:
-            return _list(left.parts[0], gold, context)
-        return _in_order(spread_of(left.parts), right, context)
-    values = left.parts if left and left.brackets == "{}" else values_of(answer)
-    if values is None:
-        return _in_order(assigned_of(answer) or (), right, context)
-    if undecided(answer, values) and not undecided(gold, parts):
-        return False
-    values = spread_of(values)
-    if any("\\ldots" in p for p in (*values, *right)):
-        return _in_order(values, right, context)
-    return _set(values, right, context)
-
-
-def _forced_list(answer: str, gold: str, context: Context) -> bool | None:
-    right = bracketed(gold)
-    parts = right.parts if right and right.parts else split_list(gold)
-    left = bracketed(answer)
-    values = left.parts if left and left.parts else values_of(answer)
-    return values is not None and _set(spread_of(values), spread_of(parts), context)
-
-
-def _ordered(answer: str, gold: str, context: Context) -> bool | None:
-    left, right = sequence_of(answer, gold), sequence_of(gold, gold)
-    if all(len(p) == 1 and p.isalpha() for p in (*left, *right)):  # letters of options
-        return [p.upper() for p in left] == [p.upper() for p in right]
-    return _in_order(left, right, context)
-
-
-def _assignments(answer: str, right: list[tuple[str, str]], context: Context) -> bool:
-    """`x = 1, y = 2`: by name; or the values in order of the names."""
-    point = pointed(answer)
-    left = [*point] if point else [named_parts(p) for p in split_list(answer)]
-    if all(left):
-        values = {n[0]: n[1] for n in left if n}
-        if len(values) != len(left) or set(values) != {n for n, _ in right}:
-            return False
-        return _all_same([(values[name], value) for name, value in right], context)
-    sequence = bracketed(answer)
-    parts = sequence.parts if sequence and sequence.brackets == "()" else split_list(answer)
-    return _in_order(parts, [value for _, value in sorted(right, key=by_name)], context)
-
-
-def _all_same(pairs: Sequence[tuple[str, str]], context: Context) -> bool:
-    return all(_part(left, right, context) for left, right in pairs)
-
-
-def _part(left: str, right: str, context: Context) -> bool:
-    """Whether two parts of an answer are equal; a part is no list and no choice."""
-    if left == right or _GLUE.sub("", left) == _GLUE.sub("", right):
-        return bool(left)
-    if not left or not right:
-        return False
-    for compare in _PARTS:
-        verdict = compare(left, right, context)
-        if verdict is not None:
-            return verdict
-    return names_agree(left, right)
-
-
-def _in_order(left: Sequence[str], right: Sequence[str], context: Context) -> bool:
-    if not left or len(left) != len(right):
-        return False
-    return _all_same(list(zip(left, right, strict=True)), context)
-
-
-def _set(left: Sequence[str], right: Sequence[str], context: Context) -> bool:
-    """Whether two lists hold the same members, each as often."""
-    if len(left) != len(right):
-        return False
-    common = Counter(left) & Counter(right)
-    a = list((Counter(left) - common).elements())
-    b = list((Counter(right) - common).elements())
-    if len(a) > MOST_MATCHED:
-        return False
-    return matched(a, b, lambda x, y: _part(x, y, context))
-
-
-_SINGLE = (
-    plain.boolean_agrees,
-    plain.program_agrees,
-    scalars.number,
-    spans.base,
-    plain.date_agrees,
-    plain.time_agrees,
-    plain.literal_agrees,
-    spans.span,
-    scalars.quantity,
-    spans.ratio,
-    _matrix,
-)
-_PARTS = (*_SINGLE, _bracket, _region, _statement, scalars.expression)
-_IN_TURN = (_letter, *_SINGLE, _region, _statement, _bracket, _list, scalars.expression)
+_IN_TURN = (_letter, *SINGLE, region, statement, bracket, listed, scalars.expression)
 _OF_KIND: dict[str, Callable[[str, str, Context], bool | None]] = {
     "choice": _forced_choice,
     "number": scalars.forced_number,
@@ -387,10 +183,10 @@ _OF_KIND: dict[str, Callable[[str, str, Context], bool | None]] = {
     "date": plain.date_agrees,
     "ratio": spans.proportion,
     "base": spans.base,
-    "ordered": _ordered,
-    "list": _forced_list,
-    "matrix": _matrix,
-    "statement": _statement,
+    "ordered": ordered,
+    "list": forced_list,
+    "matrix": matrix,
+    "statement": statement,
     "expression": scalars.expression,
     "name": plain.name_agrees,
     "boolean": plain.forced_boolean_agrees,

@@ -8,18 +8,9 @@ from fractions import Fraction
 from zppo_core.rewards.expressions import exact, has_symbols, parse
 from zppo_core.rewards.moments import read_date
 from zppo_core.rewards.numbers import read_number
-from zppo_core.rewards.shapes import Statement, read_statement
-from zppo_core.rewards.tables import words
-
-_COMMANDS = {*words("symbols"), *words("marked"), "frac", "therefore", "because"}
-LONGEST_NAME = 60  # characters
-_NAME = re.compile(
-    r"(?:\\(?:therefore|because)\s*)?"
-    r"(?:\|?(?:\\(?:angle|triangle|overline|vec|hat|bar|Delta|widehat|overrightarrow)\s*)?"
-    r"(?:\{?\\?[A-Za-z]+\}?(?:_\s*(?:\{[^{}=]{1,16}\}|[A-Za-z0-9]))?'{0,2}"
-    r"(?:\([A-Za-z0-9,.+\\ =|-]{1,16}\))?[\s*]*){1,4}\|?"
-    r"|\\frac\{d\^?\d?[a-z]?\}\{d[a-z]\^?\d?\}|[一-鿿]{1,12})"
-)
+from zppo_core.rewards.regions import read_region
+from zppo_core.rewards.shapes import Statement, bracketed, read_matrix, read_statement
+from zppo_core.rewards.sides import is_name, is_set, is_sum, names_value
 
 
 def named_parts(text: str) -> tuple[str, str] | None:
@@ -28,10 +19,10 @@ def named_parts(text: str) -> tuple[str, str] | None:
     if statement is None or set(statement.relations) - {"=", r"\approx"}:
         return None
     sides = statement.sides
-    if len(sides) == 2 and not _is_name(sides[0]) and _is_name(sides[1]) and sides[0]:
+    if len(sides) == 2 and not is_name(sides[0]) and is_name(sides[1]) and sides[0]:
         sides = sides[::-1]
     name, value = sides[0], sides[-1]
-    if not value or (name and not _is_name(name)) or not name:
+    if not value or not (is_name(name) or names_value(name, value)):
         return None
     if len(sides) > 2 and not all(_equal_exactly(s, value) for s in sides[1:-1]):
         return None
@@ -57,11 +48,37 @@ def named_value(text: str) -> str | None:
     return value if all(_equal_exactly(side, value) for side in others) else None
 
 
-def _is_name(text: str) -> bool:
-    match = _NAME.fullmatch(text) if len(text) <= LONGEST_NAME else None
-    if match and any(c not in _COMMANDS for c in re.findall(r"\\([A-Za-z]+)", text)):
-        return False
-    return match is not None and text.strip() not in ("e", "\\pi", "i", "\\infty")
+def _is_shape(text: str) -> bool:
+    r"""Whether `text` is a tuple, a set, an interval, a union or a matrix; not `(x+1)(x+2)`."""
+    sequence = bracketed(text)
+    if sequence is not None and (len(sequence.parts) > 1 or sequence.brackets == "{}"):
+        return True
+    return (
+        text == r"\emptyset" or read_matrix(text) is not None or read_region(text, True) is not None
+    )
+
+
+def shaped_value(text: str) -> str:
+    r"""What stands in brackets behind a name, `[2, 5)` of `D = [2, 5)`; else the text itself.
+
+    The name may be one of sets, of matrices or of vectors too: `A \\cap B`, `A^{-1}`, `u + v`.
+    """
+    statement = read_statement(text)
+    if statement is None or set(statement.relations) != {"="}:
+        return text
+    *names, value = statement.sides
+    if not _is_shape(value):
+        return text
+    return value if all(is_name(n) or is_set(n) or is_sum(n) for n in names) else text
+
+
+def total_of(text: str) -> str | None:
+    """The value of `m + n = 73`, a sum of different names; None if the text is not that."""
+    statement = read_statement(text) if "=" in text else None
+    if statement is None or statement.relations[0] != "=" or not is_sum(statement.sides[0]):
+        return None
+    rest = text[text.index("=") + 1 :].strip()
+    return rest if len(statement.sides) == 2 else named_value(rest)
 
 
 def _equal_exactly(left: str, right: str) -> bool:
@@ -76,7 +93,7 @@ def solved(statement: Statement) -> bool:
     if len(sides) != 2:
         return True
     return any(
-        _is_name(name) and (tree := parse(value)) is not None and not has_symbols(tree)
+        is_name(name) and (tree := parse(value)) is not None and not has_symbols(tree)
         for name, value in (sides, sides[::-1])
     )
 

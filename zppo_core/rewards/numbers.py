@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
-from zppo_core.rewards.numerals import MAGNITUDES, number_in_words
+from zppo_core.rewards.numerals import MAGNITUDES, PARTS, number_in_words
 
 MAX_DIGITS = 60  # of an exact number
 MAX_POWER = 400  # of ten
@@ -70,10 +70,11 @@ _REPEATING = re.compile(
 )
 _ORDINAL = re.compile(r"([0-9]+)\s*\^?\{?\s*(?:st|nd|rd|th)\}?", re.IGNORECASE)
 _MAGNITUDE = re.compile(
-    r"(.*[0-9}])(?:\s*(?<![A-Za-z])(hundred|thousands?|millions?|billions?|trillion|mn|bn|bln|mln|lakh|crore|dozen"
+    r"(.*[0-9}])(?:\s*(?<![A-Za-z])(hundreds?|thousands?|millions?|billions?|trillions?|mn|bn|bln|mln|lakhs?|crores?|dozens?"
     r"|万亿|百万|千万|十亿|万|亿|千)|(k|M))\.?",
     re.IGNORECASE,
 )
+_SHARES = re.compile(r"([0-9]{1,9})\s+([a-z]+)", re.IGNORECASE)
 
 
 def read_number(text: str) -> Number | None:
@@ -112,10 +113,15 @@ def _read(text: str) -> Number | None:
 _PERCENT_END = re.compile(r"(.*?)\s*(?:%|percent|per ?cent|pct)", re.IGNORECASE)
 
 
+_SUCH_THAT = re.compile(r"\s*[A-Za-z]\s*(?:[|:]|\\in(?![A-Za-z]))")  # {x | x > 2}
+
+
 def unwrapped(text: str) -> str:
     """`(-5)` and `{5}` without the brackets around them; a tuple keeps its own."""
     while len(text) > 2 and (text[0] + text[-1]) in ("()", "{}"):
         inner = text[1:-1]
+        if text[0] == "{" and _SUCH_THAT.match(inner):
+            return text
         if any(c in inner for c in "(){},") or "\\choose" in inner:
             return text
         text = inner.strip()
@@ -141,11 +147,15 @@ def _unsigned(text: str) -> Number | None:
     match = _ORDINAL.fullmatch(text)
     if match:
         return Number(Fraction(int(match.group(1))), ordinal=True)
+    match = _SHARES.fullmatch(text)
+    part = _part(match.group(2).lower(), int(match.group(1))) if match else None
+    if match and part is not None:
+        return Number(Fraction(int(match.group(1)), part))
     match = _MAGNITUDE.fullmatch(text)
     if match:
         number = _unsigned(match.group(1).strip())
         word = match.group(2) or match.group(3)
-        if word.lower() == "dozen":
+        if word.lower() in ("dozen", "dozens"):
             return None if number is None else number.scaled(Fraction(12))
         power = MAGNITUDES.get(word, MAGNITUDES.get(word.lower(), 0))
         # 5m are metres, and 5K kelvins
@@ -153,6 +163,13 @@ def _unsigned(text: str) -> Number | None:
             return None
         return number.scaled(Fraction(10) ** power)
     return None
+
+
+def _part(word: str, count: int) -> int | None:
+    """What "sixths" behind `count` divide it by; a quarter is a coin or a weight as well."""
+    if word in ("quarter", "quarters") or (count != 1 and not word.endswith("s")):
+        return None
+    return PARTS.get(word)
 
 
 def _fraction(match: re.Match[str]) -> Number | None:
@@ -241,6 +258,8 @@ def _agree(answer: Number, gold: Number, tolerance: float | None) -> bool:
             return False
         if answer.ulp is None and answer.value.denominator == 1:
             return False
+        if 2 * error == gold.ulp and abs(answer.value) > abs(gold.value):
+            return (gold.value / gold.ulp).numerator % 2 == 0  # 3.55 is 3.6 to everyone
         return 2 * error <= gold.ulp
     if answer.ulp is None or answer.digits < ROUNDED_DIGITS or _ends(gold.value):
         return False

@@ -10,8 +10,10 @@ from zppo_core.rewards.tables import spellings, words
 MAGNITUDES = {word: int(power) for word, power in spellings("magnitudes").items()}
 _UNITS = {word: i for i, word in enumerate(words("units"))}
 _TENS = {word: 10 * (i + 2) for i, word in enumerate(words("tens"))}
-_PARTS = {word: int(part) for word, part in spellings("parts").items()}
+PARTS = {word: int(part) for word, part in spellings("parts").items()}
 _ORDINALS = {word: i + 1 for i, word in enumerate(words("ordinals"))}
+# words of numbers; zeros and ones are counted themselves
+NUMERALS = {*_UNITS, *_TENS, *PARTS, *_ORDINALS, *MAGNITUDES} - {"zero", "one"}
 _HAN = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
 _HAN_POWERS = {"十": 10, "百": 100, "千": 1000}
 _HAN_DIGITS = "零一二三四五六七八九两十百千万"
@@ -38,8 +40,8 @@ def number_in_words(text: str) -> tuple[Fraction, bool] | None:
         return Fraction(1, 2), False
     if len(parts) == 1 and parts[0] in _ORDINALS:
         return Fraction(_ORDINALS[parts[0]]), True
-    if len(parts) == 2 and parts[0] in (*_UNITS, "a") and parts[1] in _PARTS:
-        return Fraction(_UNITS.get(parts[0], 1), _PARTS[parts[1]]), False
+    if len(parts) == 2 and parts[0] in (*_UNITS, "a") and parts[1] in PARTS:
+        return Fraction(_UNITS.get(parts[0], 1), PARTS[parts[1]]), False
     mixed = _MIXED.fullmatch(" ".join(text.lower().split()))
     if mixed:
         whole, part = number_in_words(mixed[1]), number_in_words(mixed[2])

@@ -24,7 +24,10 @@ _NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+")
 _RUN = re.compile(r"[A-Za-z]+")
 _SUBSCRIPT = re.compile(r"_\s*(?:\{([A-Za-z0-9 ,+-]{1,20})\}|([A-Za-z0-9]))")
 _CHOSEN = re.compile(r"_\s*(?:\{(\d{1,3})\}|(\d{1,2}))\s*\^\s*(?:\{(\d{1,3})\}|(\d{1,2}))")
-_NO_FACTOR = {"rfloor", "rceil", "rangle", "choose", "right", "pm", "mp"}
+# no argument of a function goes beyond these: \sin x \cdot y is a product
+_NO_FACTOR = {"rfloor", "rceil", "rangle", "choose", "right", "pm", "mp", "cdot", "times", "ldots"}
+_NO_FACTOR |= {relation.removeprefix("\\") for relation in words("relations")}
+_TRIG = {"sin", "cos", "tan", "cot", "sec", "csc"}
 _CALLED = set("fghFGHPVE")
 _MIXED = re.compile(r"\s*\\frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))")
 _REPEAT = re.compile(r"\d*\.\d*(?:\\overline\{\d+\}|\\dot\{?\d\}?)")
@@ -173,7 +176,10 @@ class Parser:
         if self.peek().isdigit():
             self.place += 1
             return ("num", Fraction(int(self.text[self.place - 1])))
-        if self.peek() in ("", "\\") or self.peek().isalpha():
+        if self.peek().isascii() and self.peek().isalpha():
+            self.place += 1
+            return self.symbol(self.text[self.place - 1])  # \frac x2
+        if self.peek() in ("", "\\"):
             return self.atom(exponent=True)
         raise NotMathsError("an argument is missing")
 
@@ -375,6 +381,8 @@ class Parser:
         if self.peek() == "|":
             return self.atom()
         tree = self.factor()
+        if name in _TRIG and (self.take("degrees") or self.take("degree")):
+            return ("mul", tree, ("div", ("pi",), ("num", Fraction(180))))
         # sin 2x, ln 2\pi: letters and constants that follow belong to the argument
         while self.begins() and self.peek() not in "([{" and not self.at_function():
             tree = ("mul", tree, self.factor())

@@ -15,6 +15,7 @@ from zppo_core.rewards.shapes import bracketed, read_matrix, read_statement, spl
 
 _ONE = r"\\?[A-Za-z]+(?:_\{?\w\}?)?"  # the name of a variable
 T = TypeVar("T")
+LONGEST_SPREAD = 200  # characters of a part whose signs are spread
 PLUS_MINUS = re.compile(r"\\(pm|mp)(?![A-Za-z])\s*")
 
 
@@ -44,6 +45,8 @@ def assigned_of(answer: str) -> Sequence[str] | None:
     """The parts of `1, 2`, or the values of `x = 1, y = 2` in order of the names."""
     parts = split_list(answer)
     if len(parts) < 2:
+        return None
+    if one_of(answer):
         return None
     names = [named_parts(p) for p in parts]
     if not any(names):
@@ -135,7 +138,7 @@ def spread_of(parts: Sequence[str]) -> list[str]:
     r"""The parts with each `\\pm` as the two numbers that it stands for."""
     spread = []
     for part in parts:
-        if not PLUS_MINUS.search(part) or len(part) > 200:
+        if not PLUS_MINUS.search(part) or len(part) > LONGEST_SPREAD:
             spread.append(part)
             continue
         for signs in ({"pm": "+", "mp": "-"}, {"pm": "-", "mp": "+"}):
@@ -150,9 +153,17 @@ def falling(ends: Sequence[str]) -> bool:
     return low is not None and high is not None and low >= high
 
 
+_OR = re.compile(r"(?:^|\s)(?:[Oo]r|[Ee]ither)(?:\s|$)|或|\\lor(?![A-Za-z])")
+
+
+def one_of(text: str) -> bool:
+    """Whether parts are joined by "or", so that it is not said that all of them hold."""
+    return _OR.search(text) is not None
+
+
 def undecided(text: str, parts: Sequence[str]) -> bool:
     """Whether words are joined by "or": `red or blue` is no list of both."""
-    return re.search(r"\sor\s|或", text) is not None and any(
+    return one_of(text) and any(
         is_word(p) or (" " in p and bracketed(point_of(p)) is None) for p in parts
     )
 

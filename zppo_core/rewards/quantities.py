@@ -66,7 +66,12 @@ def read_quantity(text: str) -> Quantity | None:
     if whole is not None:
         return whole
     return next(
-        (Quantity(None, u, head) for head, u in splits if u.is_unit and _closed(head)), None
+        (
+            Quantity(None, u, head)
+            for head, u in splits
+            if u.is_unit and _closed(head) and not (u.circle and _of_angle(head))
+        ),
+        None,
     )
 
 
@@ -74,6 +79,16 @@ def is_title(text: str) -> bool:
     """Whether a number begins a name and counts nothing: 10 Downing Street."""
     unit = read_unit(text.partition(" ")[2]) if _TITLE.fullmatch(text) else None
     return unit is not None and not unit.is_unit
+
+
+_TRIG = re.compile(r"(?<!arc)(?:sin|cos|tan|cot|sec|csc)(?:\s*\^\s*(?:\{[^{}]*\}|\d))?(?![a-z])")
+_ARGUMENT = re.compile(r"\s*(?:[^(){}+-]|\\[dt]?frac\s*\{[^{}]*\}\s*\{[^{}]*\}|\([^()]*\)$)*")
+
+
+def _of_angle(text: str) -> bool:
+    """Whether a degree sign behind `text` is that of a function's argument: cos 20."""
+    functions = list(_TRIG.finditer(text))
+    return bool(functions) and _ARGUMENT.fullmatch(text, functions[-1].end()) is not None
 
 
 def _closed(text: str) -> bool:

@@ -117,6 +117,7 @@ def _in_unit(answer: Quantity, unit: Unit) -> str | None:
 _OPERATOR = re.compile(r"[\\^_+*/=(-]|\d")
 # words of which algebra would make a product or a difference: "red bag", "ice-fog"
 _WORDS = re.compile(r"(?=.*[A-Za-z]{2})[A-Za-z]+(?:[ -][A-Za-z]+)+")
+_CONSTANT, _SMALL_CONSTANT = re.compile(r"\+\s*C$"), re.compile(r"\+\s*c$")  # of an integral
 _VARIABLES = re.compile(r"[u-z]{2,3}")
 
 
@@ -129,6 +130,8 @@ def expression(answer: str, gold: str, context: Context) -> bool | None:
     answer = unwrapped(value if value is not None else answer)
     if _WORDS.fullmatch(answer):
         return names_agree(answer, gold)
+    if _CONSTANT.search(gold) and symbols(tree) & set("xyztu") and "c" not in symbols(tree):
+        answer = _SMALL_CONSTANT.sub("+ C", answer)
     if _VARIABLES.fullmatch(gold) and _VARIABLES.fullmatch(answer):
         return sorted(answer) == sorted(gold)
     apart = is_word(gold) and re.fullmatch(r"[A-Za-z](?: [A-Za-z])+", answer) is not None

@@ -73,8 +73,22 @@ def ratio(answer: str, gold: str, context: Context) -> bool | None:
     right = _ratio(gold)
     if right is None:
         return _ratio_of_expressions(answer, gold, context)
-    value = named_value(answer)
+    value = named_value(answer) or _of_names(answer, len(right))
     return _ratio(_colons(value if value is not None else answer, len(right))) == right
+
+
+_RATIO_NAME = re.compile(
+    r"(?:\\angle\s*)?[A-Za-z]{1,4}(?:_\{?\w\}?)?'?(?:\s*:\s*(?:\\angle\s*)?[A-Za-z]{1,4}(?:_\{?\w\}?)?'?)+"
+)
+
+
+def _of_names(text: str, terms: int) -> str | None:
+    """The ratio behind one of as many names: `1:2` of `AB:BC = 1:2`."""
+    names, equal, value = text.partition("=")
+    names = names.strip()
+    if not equal or names.count(":") != terms - 1 or not _RATIO_NAME.fullmatch(names):
+        return None
+    return value.strip()
 
 
 def _ratio_of_expressions(answer: str, gold: str, context: Context) -> bool | None:

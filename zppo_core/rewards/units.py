@@ -14,6 +14,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from zppo_core.rewards.numerals import NUMERALS
 from zppo_core.rewards.tables import spellings, words
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ _ALIASES = spellings("units")
 # a letter that stands close to its number is a unit if it is one of these
 CLOSE = set("mgslLhVWJNK")
 _SINGLE = CLOSE | set("ACFtdTBHu") | {"M"}
-_NO_UNIT = set(words("no_unit"))
+_NO_UNIT, _NO_THING, _NO_NOUN, _ENDS_IN_LY = (
+    set(words(name)) for name in ("no_unit", "no_thing", "no_noun", "ends_in_ly")
+)
 _PLURALS = spellings("plurals")
 _COUNTERS = re.compile(
     "[个只条张本辆棵名人位件支枝头匹座台块间道题次种朵把双对袋瓶盒箱枚颗粒根片页]([一-鿿]{0,4})"
@@ -122,7 +125,19 @@ def unit_of(word: str) -> Unit | None:
         unit = _of_pint(word.lower()) or _of_pint(singular(word))
     if unit is not None:
         return unit
-    return Unit(Fraction(1), ((singular(word), 1),), is_unit=False) if len(word) > 1 else None
+    return Unit(Fraction(1), ((singular(word), 1),), is_unit=False) if _countable(word) else None
+
+
+def _countable(word: str) -> bool:
+    """Whether a word that is no unit may name what is counted: no number, no doubt, no denial."""
+    lower, thing = word.lower(), singular(word)
+    return len(word) > 1 and lower not in _NO_THING and not {thing, lower} & NUMERALS
+
+
+def _ends_open(word: str) -> bool:
+    """Whether a word needs another behind it to name a thing: an adjective, an adverb in -ly."""
+    word = word.lower()
+    return word in _NO_NOUN or (word.endswith("ly") and word not in _ENDS_IN_LY)
 
 
 def _of_alias(alias: str) -> Unit | None:
@@ -163,10 +178,11 @@ def _of_pint(word: str) -> Unit | None:
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<word>°\s?[CF](?![A-Za-z])|°|\\Omega|\\mu\s*(?=[A-Za-z])|[A-Za-zµμÅ]+\$?|[$€£¥₹₩₽¢]|[一-鿿]+|%)"
-    r"|\^\s*(?:\{\s*(?P<up>-?\d{1,2})\s*\}|\(?(?P<bare>-?\d{1,2})\)?)|(?P<sign>\\cdot|\\times|[/*()]|-(?=[A-Za-z])))"
+    r"|\^\s*(?:\{\s*(?P<up>-?\d{1,2})\s*\}|(?P<bare>-?\d{1,2})|\((?P<round>-?\d{1,2})\))|(?P<sign>\\cdot|\\times|[/*()]|-(?=[A-Za-z])))"
 )
 _SPEED = re.compile(r"(?<![A-Za-z])ms\s*\^\s*\{\s*-")  # metres per second, not milliseconds
 _US = re.compile(r"\bU\.?S\.?\s+(?=dollars?\b)", re.IGNORECASE)
+_SHORTENED = re.compile(r"\b(sq|cu)\.\s*", re.IGNORECASE)
 _OF_SIZE = re.compile(r"\s+(?:old|long|tall|wide|high|deep|away)$")
 _OHM = re.compile(r"(?<![A-Za-z])([kMmG]?)\s?\\Omega(?![A-Za-z])")
 _FRACTION = re.compile(r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
@@ -181,6 +197,7 @@ def read_unit(text: str) -> Unit | None:
     if fraction:
         text = f"{fraction.group(1) or ''}/({fraction.group(2)})"
     text = _SPEED.sub("m s^{-", _OF_SIZE.sub("", _US.sub("", text)))
+    text = _SHORTENED.sub(r"\1 ", text)
     text = _OHM.sub(r"\1ohm", text)
     tokens, place = [], 0
     text = text.strip()
@@ -190,7 +207,9 @@ def read_unit(text: str) -> Unit | None:
             return None
         tokens.append(match)
         place = match.end()
-    return _compound(tokens) if tokens else None
+    if not tokens or _ends_open(tokens[-1]["word"] or ""):
+        return None
+    return _compound(tokens)
 
 
 def _joined(first: Unit, second: Unit) -> Unit:
@@ -214,7 +233,7 @@ def _compound(tokens: list[re.Match[str]]) -> Unit | None:
             last = None
             sign = hold if depth else 1
         elif word is None:
-            exponent = int(match["up"] or match["bare"])
+            exponent = int(match["up"] or match["bare"] or match["round"])
             if last is None or exponent == 0:
                 return None
             unit = product(unit, _power(last, exponent - 1))

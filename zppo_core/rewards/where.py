@@ -18,28 +18,56 @@ Missing = Literal["no_box", "unfinished"]
 def extract_boxed(text: str) -> str | None:
     r"""The content of the last \boxed{...} whose braces balance, stripped; None if there is none.
 
-    A box left open, as by a cut response, is passed over for the one before, and so is one with
-    nothing or with dress alone in it, unless no other is there. Linear in the text.
+    A box inside of another is a part of that one. A box left open, as by a cut response, is passed
+    over for the one before, and so is one with nothing or with dress alone in it, unless no other
+    is there. Linear in the text.
     """
-    boxes = [m.end() for m in _BOX.finditer(text)]
+    boxes = list(_BOX.finditer(text))
     if not boxes:
         return None
     closing: dict[int, int] = {}
     open_: list[int] = []
-    for match in _BRACES.finditer(text, boxes[0]):
+    for match in _BRACES.finditer(text, boxes[0].end()):
         brace = match.group()
         if brace == "{":
             open_.append(match.start())
         elif brace == "}" and open_:
             closing[open_.pop()] = match.start()
     empty = None
-    for start in reversed(boxes):
-        if start in closing:
-            content = text[start + 1 : closing[start]].strip()
-            if content and not _only_dress(content):
-                return content
-            empty = content if empty is None else empty
+    for start in reversed(_outermost(text, boxes, closing)):
+        content = text[start + 1 : closing[start]].strip()
+        if content and not _only_dress(content):
+            return content
+        empty = content if empty is None else empty
     return empty
+
+
+def _outermost(text: str, boxes: list[re.Match[str]], closing: dict[int, int]) -> list[int]:
+    r"""Where the closed boxes begin that stand in no other, for what is around an inner one counts.
+
+    Of `\boxed{\boxed{5}}`, where nothing is around it, the inner one is taken.
+    """
+    outer: list[int] = []
+    end = alone = -1  # where the last outermost box ends, and the last one that fills it
+    for box in boxes:
+        start = box.end()
+        if start not in closing:
+            continue
+        if start > end:
+            end = closing[start]
+            outer.append(start)
+            alone = start
+        elif outer[-1] == alone and _fills(text, box, closing, alone):
+            outer[-1] = alone = start
+        else:
+            alone = -1
+    return outer
+
+
+def _fills(text: str, box: re.Match[str], closing: dict[int, int], around: int) -> bool:
+    """Whether a box has nothing around it in the one that it stands in."""
+    before = text[around + 1 : box.start()]
+    return not before.strip() and not text[closing[box.end()] + 1 : closing[around]].strip()
 
 
 def _only_dress(content: str) -> bool:
