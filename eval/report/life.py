@@ -181,8 +181,8 @@ def text(shown: Sequence[Lives]) -> str:
         "%",
         "steps",
         "askings",
-        "graduates right beside candidates",
-        "others right beside candidates",
+        "graduates right beside",
+        "others right beside",
     ]
     return table(heads, rows, "markdown")
 

@@ -56,12 +56,7 @@ def summarise(judged: Sequence[Verdict], path: Path, sweep: str) -> None:
 
     See `write` for what stays.
     """
-    rows = [
-        [v.claim.text, v.claim.measure, str(v.seeds), zone_claims.difference(v), v.word]
-        for v in judged
-    ]
-    columns = ["the claim", "measure", "seeds", "difference [95 %]", "verdict"]
-    _put(path, sweep, table(columns, rows, "markdown", left=2))
+    _put(path, sweep, zone_claims.text(judged))
 
 
 def _put(path: Path, mark: str, text: str) -> None:
