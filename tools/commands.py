@@ -39,13 +39,13 @@ NOT_HERE = {
     r"trackers=": "needs a tracker's package",
     r"\bserver\b": "runs until it is stopped",
     r"--suite paper31|--model PATH|--judge": "needs the benchmarks' data sets",
-    r"make evidence|--preset evidence": "hours",
+    r"make evidence|--preset (?:evidence|zone)": "hours",
     r"\[|<|\.\.\.": "a pattern, not a command",
     READERS: "names a file of the reader's",
     r"RUN/epoch|--step 39": "names a task or a step of the reader's run",
     r"(?:zppo|zppo_flow\.py) resume": "needs a run that failed",
     r"trial\.duckdb|mechanism|zone-zone-": "of runs that the page trains first",
-    r"zppo nano build": "half an hour",
+    r"zppo nano (?:build|zone)": "half an hour",
 }
 SHORT = " --set run.rollout_steps=2 --set data.train_questions=96 --set evaluation.limit=20"
 FIRST = (f"zppo run --name first{SHORT}", f"zppo run --name second --seed 1{SHORT}")

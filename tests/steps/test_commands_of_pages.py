@@ -17,7 +17,9 @@ from zppo_core.config import Config
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FLOWS = {"zppo_flow.py", "eval_flow.py", "sweep_flow.py"}
-METAFLOW = frozenset(("--with", "--max-workers", "--dry-run", "--set", "--max-cards", "--tag"))
+METAFLOW = frozenset(
+    ("--with", "--max-workers", "--dry-run", "--set", "--max-cards", "--tag", "--max-num-splits")
+)
 ACTIONS = ("cache", "database", "judge", "audit")
 
 
