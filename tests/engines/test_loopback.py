@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
+from vllm_stand_in import SeenError, stand_in
 
 from zppo_core.engines.vllm import VllmEngine
 from zppo_core.processes.loopback import ADDRESS, INTERFACE, LOOPBACK, on_loopback
-
-
-class SeenError(Exception):
-    """Ends the start of an engine where the stand-in has seen enough."""
 
 
 @pytest.fixture
@@ -25,17 +21,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         variables.update(os.environ)
         raise SeenError
 
-    parts = {
-        "vllm": {"LLM": start},
-        "vllm.distributed": {},
-        "vllm.distributed.parallel_state": {"model_parallel_is_initialized": lambda: False},
-        "vllm.envs": {"disable_envs_cache": lambda: None},
-        "vllm.platforms": {"current_platform": SimpleNamespace(is_cpu=lambda: True)},
-    }
-    for name, contents in parts.items():
-        module = ModuleType(name)
-        vars(module).update(contents)
-        monkeypatch.setitem(sys.modules, name, module)
+    stand_in(monkeypatch, start, on_cpu=True)
     return variables
 
 

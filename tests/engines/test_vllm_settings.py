@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from vllm_stand_in import SeenError, stand_in
 
 from zppo_core import models
 from zppo_core.config import load
 from zppo_core.engines.factory import teachers
 from zppo_core.engines.vllm import VllmEngine, defaults
-
-
-class SeenError(Exception):
-    """Ends the start of an engine where the stand-in has seen enough."""
 
 
 @pytest.fixture
@@ -27,17 +23,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         given.update(settings)
         raise SeenError
 
-    parts = {
-        "vllm": {"LLM": start},
-        "vllm.distributed": {},
-        "vllm.distributed.parallel_state": {"model_parallel_is_initialized": lambda: False},
-        "vllm.envs": {"disable_envs_cache": lambda: None},
-        "vllm.platforms": {"current_platform": SimpleNamespace(is_cpu=lambda: False)},
-    }
-    for name, contents in parts.items():
-        module = ModuleType(name)
-        vars(module).update(contents)
-        monkeypatch.setitem(sys.modules, name, module)
+    stand_in(monkeypatch, start, on_cpu=False)
     return given
 
 
