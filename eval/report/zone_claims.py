@@ -296,7 +296,7 @@ def verdicts(
     Claims without runs count in the correction with p = 1.
     """
     runs = {(o.name, o.seed): o for o in outcomes}
-    measured = [[*sums(claim, runs).values()] for claim in asked]
+    measured = [list(sums(claim, runs).values()) for claim in asked]
     ps = [sign_flips(m) if len(m) > 1 else 1.0 for m in measured]
     judged = []
     for claim, values, p, adjusted in zip(asked, measured, ps, holm(ps), strict=True):

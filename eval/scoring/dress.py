@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from zppo_core.rewards.clean import COLOUR, HOLDING
+
 LONGEST = 100_000  # characters; a longer answer keeps its dress
 
 _TEXT = re.compile(
@@ -16,18 +18,13 @@ _TEXT = re.compile(
     r"|math(?:rm|bf|it|sf|tt|normal|cal|frak|scr)"
     r"|operatorname\*?|boldsymbol|bm|underline|uline|boxed|fbox)\s*\{([^{}]*)\}"
 )
-_COLOURED = re.compile(
-    r"\\(?:textcolor|color)\s*(?:\[\w*\])?\s*\{[^{}]{0,30}\}\s*\{([^{}]*)\}"
-    r"|\{\s*\\color\s*\{[^{}]{0,30}\}([^{}]*)\}"
-)
-# commands that hold until their group ends; the braces of \frac{\rm m}{\rm s} are no group
-_HOLDING = (
-    r"rm|bf|it|sf|tt|em|sc|cal|bfseries|itshape|tiny|small|normalsize|large|Large|LARGE|huge|Huge"
-)
+_COLOURED = re.compile(rf"{COLOUR}\s*\{{([^{{}}]*)\}}|\{{\s*{COLOUR}([^{{}}]*)\}}")
+# the braces of \frac{\rm m}{\rm s} are no group
+_HOLDING = HOLDING + "|tiny|small|normalsize|large|Large|LARGE|huge|Huge"
 _SWITCH = re.compile(rf"(?<![A-Za-z}}\]^_])\{{\s*\\(?:{_HOLDING})(?![A-Za-z])([^{{}}]*)\}}")
 _SIZES = re.compile(
     r"\\(?:left|right|big|Big|bigg|Bigg|displaystyle|textstyle|limits"
-    rf"|{_HOLDING})(?![A-Za-z])|\\color\s*\{{[^{{}}]{{0,30}}\}}"
+    rf"|{_HOLDING})(?![A-Za-z])|{COLOUR}"
 )
 _GROUPED = re.compile(r"(?<=[0-9])\\[,;: ](?=[0-9]{3}(?![0-9]))")
 _SPACES = re.compile(r"\\[,;: ]|\\q?quad(?![A-Za-z])|(?<!~)~(?!~)")

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from zppo_core.config import Config
+from zppo_core.config.schema import has_ranks, node_ranks
 from zppo_core.engines.base import kind_of
 
 
@@ -32,12 +33,9 @@ class Workers:
 
 def workers_of(config: Config) -> Workers | None:
     """The ranks of a run; None: its update stays in the step's own process, without Ray."""
-    c = config.compute
-    processes = c.update_processes
-    if processes == 0:
-        processes = c.student_gpus if c.device == "cuda" else 1
-    if processes == 1 and c.update_hosts == 1 and not (c.offload or c.ray):
+    if not has_ranks(config):
         return None
+    c, processes = config.compute, node_ranks(config)
     threads = max(1, (c.threads or os.cpu_count() or 1) // processes)
     return Workers(processes, c.device, c.zero_stage, c.offload, c.update_hosts, threads)
 

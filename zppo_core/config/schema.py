@@ -297,11 +297,22 @@ class Config:
         return json.dumps(self.to_dict(), sort_keys=True)
 
 
+def node_ranks(config: Config) -> int:
+    """Processes of a node that share the update."""
+    c = config.compute
+    return c.update_processes or (max(c.student_gpus, 1) if c.device == "cuda" else 1)
+
+
+def has_ranks(config: Config) -> bool:
+    """Whether ranks of DeepSpeed update, rather than the step's own process."""
+    c = config.compute
+    return node_ranks(config) > 1 or c.update_hosts > 1 or c.offload or c.ray != ""
+
+
 def workers_asked(config: Config) -> int:
     """The `compute.workers` of a run whose one process works on a CPU; 0 for any other."""
     c = config.compute
-    alone = c.update_processes < 2 and c.update_hosts == 1 and not (c.offload or c.ray)
-    return c.workers if c.device == "cpu" and alone else 0
+    return c.workers if c.device == "cpu" and not has_ranks(config) else 0
 
 
 def method_of(config: Config) -> Method:

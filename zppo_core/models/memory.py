@@ -15,7 +15,7 @@ from functools import lru_cache
 from math import ceil
 
 from zppo_core.config import Config, load
-from zppo_core.config.schema import method_of
+from zppo_core.config.schema import has_ranks, method_of, node_ranks
 from zppo_core.models.families import Shape, families
 from zppo_core.processes.command_line import command, reported
 
@@ -106,7 +106,7 @@ def estimate(config: Config, gpu_gib: float = 80.0, fp8: bool = True) -> Estimat
         Need("vLLM", c.engine_memory * gpu_gib),
         Need("CUDA", CONTEXT),
     )
-    if shares_update(config):  # as ranks take up a checkpoint, engines wait with all their memory
+    if has_ranks(config):  # as ranks take up a checkpoint, engines wait with all their memory
         size = min(student.largest, learning_size(config, student))
         rollout = (*rollout, Need("a whole weight", size * 4 / GIB))
     method = method_of(config)
@@ -149,17 +149,6 @@ def teacher_needs(config: Config, teacher: Shape) -> tuple[Need, ...]:
     )
 
 
-def ranks_of(config: Config) -> int:
-    """The processes of an update, on GPUs."""
-    c = config.compute
-    return max(c.update_processes or c.student_gpus, 1) * c.update_hosts
-
-
-def shares_update(config: Config) -> bool:
-    """Whether ranks of DeepSpeed update, rather than the step's own process."""
-    return ranks_of(config) > 1 or config.compute.offload or config.compute.ray != ""
-
-
 def learning_size(config: Config, student: Shape) -> int:
     """Parameters that learn: all, or float32 adapters of about r (in + out) a map."""
     rank = config.trainer.lora_rank
@@ -169,7 +158,7 @@ def learning_size(config: Config, student: Shape) -> int:
 def update_needs(config: Config, student: Shape, passes: Passes) -> tuple[Need, ...]:
     """What a GPU holds in an update of such `passes`."""
     c, trainer = config.compute, config.trainer
-    ranks, shared = ranks_of(config), shares_update(config)
+    ranks, shared = node_ranks(config) * c.update_hosts, has_ranks(config)
     width = 2 if config.student.dtype == "bfloat16" else 4
     size, learning = student.params, learning_size(config, student)
     weights = size * width / (ranks if shared and c.zero_stage == 3 else 1)

@@ -46,15 +46,12 @@ _TEXT_NAMES = (
 _TEXT = re.compile(rf"\\({_TEXT_NAMES})\s*\*?\s*(?=\{{)")
 _BRACES = re.compile(r"\\[{}]|[{}]")
 _TEXT_BARE = re.compile(rf"\\(?:{_TEXT_NAMES})\s+(?=[A-Za-z0-9])")
-_COLOUR = re.compile(r"\\(?:textcolor|color)\s*(?:\[\w*\])?\{[^{}]{0,30}\}")
-_COLOURED = re.compile(
-    r"(?<![\^_A-Za-z}])\\(?:textcolor|color)\s*(?:\[\w*\])?\{[^{}]{0,30}\}\s*(?=\{)"
-)
+COLOUR = r"\\(?:textcolor|color)\s*(?:\[\w*\])?\s*\{[^{}]{0,30}\}"
+HOLDING = "rm|bf|it|sf|tt|em|sc|cal|bfseries|itshape"  # commands that hold until their group ends
+_COLOUR = re.compile(COLOUR)
+_COLOURED = re.compile(rf"(?<![\^_A-Za-z}}]){COLOUR}\s*(?=\{{)")
 # {\rm cm}; the braces of \frac{\rm m}{\rm s} and of ^{\rm th} are arguments
-_SWITCH = re.compile(
-    r"(?<![\^_A-Za-z}\]\\])\{\s*\\(?:rm|bf|it|sf|tt|em|sc|cal|bfseries|itshape|color\s*\{[^{}]{0,30}\})"
-    r"(?![A-Za-z])"
-)
+_SWITCH = re.compile(rf"(?<![\^_A-Za-z}}\]\\])\{{\s*(?:\\(?:{HOLDING})(?![A-Za-z])|{COLOUR})")
 _UNIT_GROUP = re.compile(r"(?<=\d)\s*\{\s*([A-Za-z]+(?:/[A-Za-z]+)?)\s*\}$")
 _PRIMES = re.compile(r"\^\s*(?:\{\s*('+)\s*\}|('))")
 _TIES = re.compile(r"(?<=\d)~(?=[A-Za-z\\])|(?<=[A-Za-z]{2})~(?=[A-Za-z]{2})")
