@@ -130,8 +130,8 @@ def plan_text(scale: str, method: str) -> str:
 
 class Totals(TypedDict):
     hours: float | None
-    tokens_alone: int | None
-    flops_alone: float | None
+    tokens_used: int | None
+    flops_used: float | None
 
 
 def run_text(database: str, run: str | None) -> str:
@@ -143,7 +143,7 @@ def run_text(database: str, run: str | None) -> str:
         )
         total = records(
             connection,
-            "SELECT hours, tokens_alone, flops_alone FROM run_cost_totals WHERE run_key = ?",
+            "SELECT hours, tokens_used, flops_used FROM run_cost_totals WHERE run_key = ?",
             [key],
         )
     rows, (totals,) = typed(CostRow, costs), typed(Totals, total)
@@ -169,15 +169,15 @@ def run_text(database: str, run: str | None) -> str:
         ]
     )
     columns = ["cost", "parameters", "tokens", "FLOPs", "tokens at the cap", "paper's FLOPs"]
-    spent, alone = totals["hours"], totals["tokens_alone"]
+    spent, used = totals["hours"], totals["tokens_used"]
     wall = "" if spent is None else f"Training took {duration(3600 * spent)}\n"
-    empty = (
-        f"With an empty cache it would have been {alone:,} tokens and "
-        f"{scientific(totals['flops_alone'] or 0.0)} FLOPs.\n"
-        if alone is not None
+    whole = (
+        "With what it used of the teacher, drawn by whatever run, and no other draws: "
+        f"{used:,} tokens,\n{scientific(totals['flops_used'] or 0.0)} FLOPs.\n"
+        if used is not None
         else ""
     )
-    return f"Run {key}\n{wall}{table(columns, cells)}{empty}{UNCOUNTED}"
+    return f"Run {key}\n{wall}{table(columns, cells)}{whole}{UNCOUNTED}"
 
 
 @reported

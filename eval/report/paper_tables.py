@@ -171,7 +171,7 @@ def cost(results: Results, t: PaperTable, scales: Sequence[str]) -> list[Block]:
             Costs,
             results.select(
                 "scale, method, avg(hours) AS hours, avg(flops_paper) AS flops_paper, "
-                "avg(flops_alone) AS flops_alone, avg(tokens_alone) AS tokens_alone",
+                "avg(flops_used) AS flops_used, avg(tokens_used) AS tokens_used",
                 "run_cost_totals JOIN run_settings USING (run_key)",
                 "GROUP BY scale, method",
             ),
@@ -184,8 +184,8 @@ def cost(results: Results, t: PaperTable, scales: Sequence[str]) -> list[Block]:
             cells = [
                 Cell(_text(number, o and o["hours"], 2), p.get("hours")),
                 Cell(_text(scientific, o and o["flops_paper"]), p.get("flops")),
-                Cell(_text(scientific, o and o["flops_alone"])),
-                Cell(_text(scientific, o and o["tokens_alone"])),
+                Cell(_text(scientific, o and o["flops_used"])),
+                Cell(_text(scientific, o and o["tokens_used"])),
             ]
             rows.append(((scale, method), cells))
     columns = ("hours", "FLOPs, paper's convention", "FLOPs, true tokens", "tokens")

@@ -294,14 +294,14 @@ class Compression(TypedDict):
 
 
 class Costs(TypedDict):
-    """Hours, FLOPs and tokens of a method's runs, on average; `alone`: with an empty cache each."""
+    """Hours, FLOPs and tokens of a method's runs, on average, of what they used."""
 
     scale: str
     method: str
     hours: float | None
     flops_paper: float | None
-    flops_alone: float | None
-    tokens_alone: float | None
+    flops_used: float | None
+    tokens_used: float | None
 
 
 class Audited(TypedDict):

@@ -330,8 +330,9 @@ SELECT run_key, step, sum(tokens)::BIGINT AS tokens FROM texts GROUP BY run_key,
 
 -- Per run: hours of training, which are the stages cache_teacher and epoch, and FLOPs. Of the
 -- rollout steps the longer of stage and phases counts: a task that was killed, or still works, has
--- phases alone. The corpus and the evaluation are in neither. `alone` is what the run would have
--- cost with an empty cache, so that runs compare whichever came first; the others are what it spent.
+-- phases alone. The corpus and the evaluation are in neither. `used` counts of the teacher what the
+-- run made use of, drawn by it or found, so that runs compare whichever came first and however much
+-- was drawn beforehand; the others are what the run spent.
 CREATE OR REPLACE VIEW run_cost_totals AS
 WITH spent AS (
     SELECT run_key,
@@ -348,16 +349,17 @@ WITH spent AS (
 ), totals AS (
     SELECT run_key, sum(flops_true) AS flops_true, sum(flops_paper) AS flops_paper,
         sum(tokens)::BIGINT AS tokens,
-        coalesce(sum(tokens) FILTER (role <> 'teacher' OR activity <> 'generate'), 0) AS others,
-        coalesce(sum(flops_true) FILTER (role <> 'teacher' OR activity <> 'generate'), 0)
-            AS flops_of_others,
+        coalesce(sum(tokens) FILTER (NOT drawn), 0) AS others,
+        coalesce(sum(flops_true) FILTER (NOT drawn), 0) AS flops_of_others,
         max(model_params) FILTER (role = 'teacher') AS teacher_params
-    FROM run_costs GROUP BY run_key
+    FROM (
+        SELECT *, role = 'teacher' AND activity IN ('generate', 'spare') AS drawn FROM run_costs
+    ) GROUP BY run_key
 )
 SELECT
     r.run_key, h.hours, t.flops_true, t.flops_paper, t.tokens,
-    (t.others + coalesce(d.tokens, 0))::BIGINT AS tokens_alone,
-    t.flops_of_others + 2 * coalesce(d.tokens * t.teacher_params::DOUBLE, 0) AS flops_alone
+    (t.others + coalesce(d.tokens, 0))::BIGINT AS tokens_used,
+    t.flops_of_others + 2 * coalesce(d.tokens * t.teacher_params::DOUBLE, 0) AS flops_used
 FROM runs r
 LEFT JOIN hours h USING (run_key)
 LEFT JOIN totals t USING (run_key)

@@ -191,16 +191,16 @@ def test_a_runs_two_columns_are_the_databases(database_path, capsys):
             "WHERE run_key = '0.8B-zppo-s0' GROUP BY run_key"
         ).fetchone()
     assert cost.main(["--run", run, "--database", str(database_path)]) == 0
-    *_, last, empty, note, rest = capsys.readouterr().out.strip().splitlines()
-    assert empty.startswith("With an empty cache it would have been ")
+    *_, last, used, _, note, rest = capsys.readouterr().out.strip().splitlines()
+    assert used.startswith("With what it used of the teacher, drawn by whatever run, and no other")
     assert note.startswith("Not in it: what a task did that was killed before it committed it.")
     assert rest == "the cache and count as found there. Nor the verdicts of a judge."
     assert f"{tokens:,}" in last
     assert f"{cap:,}" in last
 
 
-def alone(tmp_path, name: str, recalled: bool) -> tuple[int, float, int]:
-    """Tokens and FLOPs of a run with an empty cache, and tokens spent; `recalled`: it was full."""
+def used(tmp_path, name: str, recalled: bool) -> tuple[int, float, int]:
+    """Tokens and FLOPs of what a run used, and tokens spent; `recalled`: the cache was full."""
     journal, path = MemoryJournal(), tmp_path / f"{name}.duckdb"
     text = {"run_key": name, "question_id": "q", "visit": 0, "text": "a", "cached": recalled}
     text |= {"fallback": False, "attempts": 0}
@@ -221,20 +221,21 @@ def alone(tmp_path, name: str, recalled: bool) -> tuple[int, float, int]:
     first = 0 if recalled else 500
     costs = [spent(-1, "teacher", first), spent(0, "teacher", 0 if recalled else 40)]
     costs += [spent(0, "student", 100), spent(1, "student", 100)]
+    costs.append({**spent(1, "teacher", 60), "activity": "spare"})  # drawn on a guess
     journal.commit("start", {"runs": [run_row("2B", "zppo", name)]})
     journal.commit("rows", {"teacher_draws": [*draws, *summaries], "costs": costs})
     ingest(journal, name, path)
     with duckdb.connect(str(path), read_only=True) as c:
-        return c.execute("SELECT tokens_alone, flops_alone, tokens FROM run_cost_totals").fetchone()
+        return c.execute("SELECT tokens_used, flops_used, tokens FROM run_cost_totals").fetchone()
 
 
-def test_a_run_costs_alone_the_same_whatever_an_earlier_one_left_in_the_cache(tmp_path, capsys):
+def test_what_a_run_used_is_the_same_whatever_an_earlier_one_left_in_the_cache(tmp_path, capsys):
     tokens = 2 * 100 + 200 + 30 + 10
-    assert alone(tmp_path, "first", recalled=False) == (tokens, 2 * 7 * tokens, 740)
-    assert alone(tmp_path, "second", recalled=True) == (tokens, 2 * 7 * tokens, 200)
+    assert used(tmp_path, "first", recalled=False) == (tokens, 2 * 7 * tokens, 800)
+    assert used(tmp_path, "second", recalled=True) == (tokens, 2 * 7 * tokens, 260)
     assert cost.main(["--database", str(tmp_path / "second.duckdb")]) == 0
     said = capsys.readouterr().out
-    assert f"With an empty cache it would have been {tokens:,} tokens and 6.2e03 FLOPs." in said
+    assert f"and no other draws: {tokens:,} tokens,\n6.2e03 FLOPs." in said
 
 
 def test_the_command_plans_and_refuses(capsys):

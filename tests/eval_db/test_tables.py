@@ -181,7 +181,7 @@ def test_costs_are_means_over_runs_in_both_conventions(database_path):
     cells = dict(zip(block.columns, dict(block.rows)["nano", "zppo"], strict=True))
     with duckdb.connect(str(database_path), read_only=True) as c:
         paper, true = c.execute(
-            "SELECT avg(flops_paper), avg(flops_alone) FROM run_cost_totals "
+            "SELECT avg(flops_paper), avg(flops_used) FROM run_cost_totals "
             "WHERE run_key IN ('nano-zppo-s0', 'nano-zppo-s1')"
         ).fetchone()
     assert float(cells["FLOPs, paper's convention"].value) == pytest.approx(paper, rel=0.05)
