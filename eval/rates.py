@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from eval.render import number, table
+from zppo_core.algorithm.controls import lorem
 from zppo_core.algorithm.reformulations.bcq import bcq_text
 from zppo_core.algorithm.reformulations.ncq import ncq_text
 from zppo_core.data.digit_kinds import WORLDS, ZONE_ASIDE, ZONE_EASY
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from zppo_core.models.renderer import Renderer
 
-Asked = Literal["plain", "bcq", "ncq", "placebo"]
+Asked = Literal["plain", "bcq", "ncq", "placebo", "lorem"]
 ASKED: tuple[Asked, ...] = ("plain", "bcq", "ncq", "placebo")
 LAYOUTS: tuple[Layout, ...] = ("row", "grid")
 TRACES = 8  # wrong responses that an NCQ of a group without a right one shows
@@ -52,7 +53,8 @@ class Rate:
 def prompts(facts: Sequence[Facts], asked: Asked, seed: int) -> list[Prompt]:
     """The plain prompt of each question, or with candidates made of worked solutions.
 
-    A placebo shows those of the next of `facts`, the last one those of the first.
+    A placebo shows those of the next of `facts`, the last one those of the first; `lorem` shows
+    random words, as many characters.
     """
     rng = stream(seed, "rates", asked)
     shown = [*facts[1:], *facts[:1]] if asked == "placebo" else facts
@@ -60,6 +62,8 @@ def prompts(facts: Sequence[Facts], asked: Asked, seed: int) -> list[Prompt]:
     for one, source in zip(facts, shown, strict=True):
         question = compose(one, "")
         right, wrong = (bare(worked_solution(source, way)) for way in ("right", "wrong"))
+        if asked == "lorem":
+            right, wrong = lorem(rng, len(right)), lorem(rng, len(wrong))
         if asked == "plain":
             text = OURS.with_closer(question.text)
         elif asked == "ncq":

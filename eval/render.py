@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 import tabulate
@@ -167,3 +169,16 @@ def wrapped(*paragraphs: str) -> str:
         wrap.subsequent_indent = "  " if text.startswith("- ") else ""
         rows.append(wrap.fill(text))
     return "\n".join(rows) + "\n"
+
+
+def put(path: Path, mark: str, text: str) -> None:
+    """Replace what stands between the marks `<!-- mark -->` and `<!-- /mark -->` of a page.
+
+    Without marks they and the text are added at the end; a page that is not there is begun.
+    """
+    start, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+    block = f"{start}\n\n{text}\n{end}"
+    old = path.read_text(encoding="utf-8") if path.is_file() else ""
+    marked = re.compile(re.escape(start) + ".*" + re.escape(end), re.DOTALL)
+    new = marked.sub(lambda _: block, old) if marked.search(old) else f"{old}\n{block}\n".lstrip()
+    path.write_text(new, encoding="utf-8")

@@ -8,23 +8,26 @@ anew. At some of the steps, before the update:
   its own right responses behind the *plain* prompt of the same question. Above zero, a small step
   along the group's gradient makes these responses likelier where no candidates are shown. Beside it
   the same with other questions' right responses, of the same category and of others;
-- in the world `zone`, the probability of the right procedure on plain, BCQ, NCQ and placebo
-  prompts of held-out questions. It is computed, not sampled.
+- in the world `zone`, the probability of the right procedure on plain, BCQ, NCQ, placebo and
+  random-word prompts of held-out questions. It is computed, not sampled.
+
+Files of several seeds and methods together give means over seeds, each with its interval.
 """
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eval.rates import ASKED, LAYOUTS, procedures, prompts
-from eval.report.mechanism_page import Chance, Findings, Share, Transfer, panels, read, text
+from eval.rates import LAYOUTS, procedures, prompts
+from eval.render import put
+from eval.report.mechanism_files import Chance, Findings, Share, Transfer, read, write
+from eval.report.mechanism_page import ASKED, by_method, panels, text
 from zppo_core.algorithm.rollouts import plain_ask
 from zppo_core.algorithm.train_groups import Suffix, TrainGroup, UpdateMetrics
 from zppo_core.data.digit_kinds import WORLDS
@@ -209,32 +212,42 @@ def _chances(session: Session, facts: Sequence[Facts]) -> list[Chance]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """`zppo mechanism`; 0, 1 if the weights do not come out the same, or 2 with a line a fault."""
     reader = command("mechanism", __doc__ or "", "zppo mechanism my-run --out my-run.json")
-    reader.add_argument("run", help="key, path of its folder, or a file of --out")
+    reader.add_argument(
+        "run", nargs="+", help="key or path of a run's folder, or files of --out: seeds and methods"
+    )
     reader.add_argument("--every", type=int, default=2, help="steps; default: %(default)s")
     reader.add_argument("--questions", type=int, default=6, help="of a category; %(default)s")
     reader.add_argument("--store", default="runs", metavar="URL", help="default: %(default)s")
     reader.add_argument("--out", type=Path, help="the findings as JSON")
     reader.add_argument("--picture", type=Path, help="the curves, as SVG or PNG")
+    reader.add_argument(
+        "--page", type=Path, help="put the tables between <!-- measured --> marks there"
+    )
     options = reader.parse_args(arguments)
-    if options.run.endswith(".json"):
-        _show(read(Path(options.run)), options.picture)
-        return 0
     if options.every < 1 or options.questions < 1:
         raise UserError("--every and --questions are at least 1")
-    above, slash, key = options.run.rstrip("/").rpartition("/")
-    store = open_store(above or "/") if slash else open_store(options.store)
-    with aside():
-        findings = mechanism(recorded_run(store, key), options.every, options.questions)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(asdict(findings)) + "\n", encoding="utf-8")
-    _show(findings, options.picture)
-    return 1 if findings.same is False else 0
+    if all(name.endswith(".json") for name in options.run):
+        findings = [read(Path(name)) for name in options.run]
+    elif len(options.run) > 1:
+        raise UserError("a run is played alone; then give the files of --out together")
+    else:
+        above, slash, key = options.run[0].rstrip("/").rpartition("/")
+        store = open_store(above or "/") if slash else open_store(options.store)
+        with aside():
+            findings = [mechanism(recorded_run(store, key), options.every, options.questions)]
+        if options.out:
+            write(findings[0], options.out)
+    _show(findings, options.page, options.picture)
+    return 1 if any(one.same is False for one in findings) else 0
 
 
-def _show(findings: Findings, picture: Path | None) -> None:
-    print(text(findings))
+def _show(findings: Sequence[Findings], page: Path | None, picture: Path | None) -> None:
+    pools = by_method(findings)
+    words = text(pools)
+    print(words)
+    if page is not None:
+        put(page, "measured", words)
     if picture is not None:
         from eval.report.plot import draw, save  # matplotlib
 
-        save(draw(panels(findings)), picture)
+        save(draw(panels(pools)), picture)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from eval.render import MISSING, number, table, wrapped
+from eval.render import MISSING, number, put, table, wrapped
 from eval.report import zone_claims
 from eval.report.plot import Panel, Points, draw, save
 from eval.report.zone_claims import Outcome, Verdict, value
@@ -48,7 +47,7 @@ def write(
     """
     picture = f"pictures/{sweep}_sweep.svg"
     save(draw(panels(outcomes)), path.parent / picture)
-    _put(path, "measured", body(outcomes, judged, picture))
+    put(path, "measured", body(outcomes, judged, picture))
 
 
 def summarise(judged: Sequence[Verdict], path: Path, sweep: str) -> None:
@@ -56,16 +55,7 @@ def summarise(judged: Sequence[Verdict], path: Path, sweep: str) -> None:
 
     See `write` for what stays.
     """
-    _put(path, sweep, zone_claims.text(judged))
-
-
-def _put(path: Path, mark: str, text: str) -> None:
-    start, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
-    block = f"{start}\n\n{text}\n{end}"
-    old = path.read_text(encoding="utf-8") if path.is_file() else ""
-    marked = re.compile(re.escape(start) + ".*" + re.escape(end), re.DOTALL)
-    new = marked.sub(lambda _: block, old) if marked.search(old) else f"{old}\n{block}\n".lstrip()
-    path.write_text(new, encoding="utf-8")
+    put(path, sweep, zone_claims.text(judged))
 
 
 def body(outcomes: Sequence[Outcome], judged: Sequence[Verdict], picture: str) -> str:

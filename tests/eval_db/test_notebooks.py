@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -81,14 +82,12 @@ def test_model_text_is_never_markup_in_a_notebook():
 def test_the_notebook_of_the_mechanism_draws_the_files_that_are_committed(folder, monkeypatch):
     monkeypatch.chdir(folder)
     names: dict[str, object] = {}
-    pictures = 0
-    for cell in nbformat.read(FOLDER / f"{FILES}.ipynb", as_version=4).cells:
-        if cell.cell_type != "code":
-            continue
-        assert cell.outputs == []
-        if cell.source.startswith("drawn("):
-            picture = eval(cell.source, names)
-            pictures += picture._repr_png_().startswith(b"\x89PNG")
-        else:
-            exec(cell.source, names)
-    assert pictures == 3
+    cells = nbformat.read(FOLDER / f"{FILES}.ipynb", as_version=4).cells
+    code = [c for c in cells if c.cell_type == "code"]
+    assert all(c.outputs == [] for c in code)
+    first, picture, tables = [c.source for c in code]
+    exec(first, names)
+    assert eval(picture, names)._repr_png_().startswith(b"\x89PNG")
+    words = eval(tables, names).data
+    committed = (FOLDER.parent / "benchmarks" / "results" / "mechanism").glob("*.json")
+    assert all(f"`{json.loads(path.read_text())['method']}`" in words for path in committed)

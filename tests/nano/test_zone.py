@@ -194,3 +194,17 @@ def test_the_command_names_what_it_cannot_build(tmp_path: Path, capsys) -> None:
     assert "zone-student" in capsys.readouterr().err
     with pytest.raises(UserError, match="nano zone"):
         resolve("nano:zone-professor")
+
+
+def test_random_words_are_as_long_as_the_candidates_and_hold_nothing_of_them() -> None:
+    rng = np.random.default_rng(1)
+    facts = [draw_facts(rng, kind, "row", True, "zone") for kind in ("sum", "evens") * 2]
+    bcq, words = (rates.prompts(facts, asked, seed=0) for asked in ("bcq", "lorem"))
+    for one, shown, spoken in zip(facts, bcq, words, strict=True):
+        # a space at the end of a candidate is taken off
+        assert abs(len(spoken.text) - len(shown.text)) <= 2
+        assert spoken.images == shown.images
+        for way in ("right", "wrong"):
+            candidate = rates.bare(worked_solution(one, way))
+            assert candidate in shown.text
+            assert candidate not in spoken.text

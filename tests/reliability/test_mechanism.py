@@ -14,7 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from whole_run import opened, trained
 
 from eval.report import mechanism
-from eval.report.mechanism_page import CATEGORIES, read
+from eval.report.mechanism_files import read
+from eval.report.mechanism_page import CATEGORIES
 from zppo_core.algorithm.rollouts import plain_ask
 from zppo_core.errors import UserError
 from zppo_core.run.spec import Run
@@ -41,7 +42,7 @@ def test_a_run_comes_out_the_same_and_nothing_of_it_is_touched(run, tmp_path, ca
     options = ["--every", "1", "--questions", "1", "--out", str(out)]
     assert mechanism.main([f"{run.store_url}/{run.key}", *options]) == 0
     said = capsys.readouterr().out
-    assert "Weights after the last step: the run's own." in said
+    assert "Weights after the last step: the run's own in 1 of 1." in said
     assert {e.key for e in run.store.entries()} == before
 
     findings = read(out)
