@@ -41,7 +41,10 @@ if __name__ == "__main__":
 """
 # what a task with a model imports, and when it has
 IMPORTS = """
-import torch, transformers.models.qwen3_5.modeling_qwen3_5
+import torch
+from zppo_core.models.lean import spare_scikit
+spare_scikit()
+import transformers.models.qwen3_5.modeling_qwen3_5
 import zppo_core.run.session, zppo_core.run.loop, eval.scores
 from zppo_core.run.timing import seconds_alive
 print(seconds_alive())

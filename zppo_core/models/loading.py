@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zppo_core.errors import UserError, shown
 from zppo_core.models import lora
 from zppo_core.models.families import families, family_of
+from zppo_core.models.lean import spare_scikit
 from zppo_core.models.nano import resolve
 from zppo_core.models.weights import MTP
 
@@ -63,6 +64,8 @@ def mtp_weights(name: str) -> dict[str, torch.Tensor]:
 def shape(name: str) -> tuple[int, int, bool]:
     """Parameters, rows of the vocabulary and whether it takes images, without loading weights."""
     import torch
+
+    spare_scikit()
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
     configuration = _configuration(name)
@@ -87,6 +90,7 @@ def quiet() -> None:
     # DeepSpeed, which transformers imports, warns in every task that has no GPU unless it is told
     # counted, not tried: CUDA, once it is up in this process, cannot be used in a fork of it
     os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.device_count() else "cpu")
+    spare_scikit()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
 
