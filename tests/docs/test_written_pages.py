@@ -54,6 +54,21 @@ def test_a_page_has_the_figures_of_the_evidence_and_no_other(writer: ModuleType)
         assert all(number in evidence for number in numbers)
 
 
+def test_the_readmes_figures_of_the_zone_are_those_of_its_page() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    part = readme.split("## What was measured of the method")[1].split("\n## ")[0]
+    page = (ROOT / "docs" / "zone.md").read_text(encoding="utf-8")
+    rows = re.findall(r"\| (`\w+`) +\| +(\S+ ± \S+) \| +(\S+ ± \S+) \|", part)
+    assert len(rows) == 5
+    for method, area, graduates in rows:
+        of_page = rf"\| {method} +\| +12 \| +{area} \|[^|]+\| +{graduates} \|"
+        assert re.search(of_page, page), method
+    claims = re.findall(r"([\d.]+)[^(.]+\((?:95 % interval )?([\d.]+) to ([\d.]+)\)", part)
+    assert len(claims) == 2
+    for gain, low, high in claims:
+        assert re.search(rf"\+{gain} \[\+{low}, \+{high}\].* holds \|", page), gain
+
+
 def test_what_a_comment_says_goes_to_its_own_field(writer: ModuleType) -> None:
     class Section:
         # above one
