@@ -25,6 +25,8 @@ class Benchmark:
     """One benchmark: its name, where its rows are, how many there are, how they are scored.
 
     `totals` are the ways to make one number of the samples' scores; the first is the default.
+    `cluster` is the column whose value is equal where samples are not independent: the problem, the
+    video, or the picture, which counts by its digest. Empty: every sample stands alone.
     """
 
     name: str  # abbreviation as in the paper's tables, or the suite's own
@@ -42,6 +44,7 @@ class Benchmark:
     totals: tuple[str, ...] = ("pooled",)
     archives: str = ""  # pattern of the zip files that hold its media
     whole: int = 0  # most samples of a group that a total takes as a whole; 0: none does
+    cluster: str = ""  # column of the rows, see above
     revision: str = "main"  # of the data set: a commit, or a branch that is looked up when read
     formerly: tuple[str, ...] = ()  # hub ids that it had before it moved
     headline: tuple[str, ...] = ()  # totals that its authors publish, where the default is another
@@ -63,6 +66,7 @@ class Sample:
     stored samples. `options` are the lettered choices; `golds` further answers that count as right;
     `extra` is what a rule or a judge needs besides (JSON values). `context` is read late and stands
     before the text (subtitles). `rule` and `judge` replace the benchmark's own for this sample.
+    `cluster` gives the name of what the sample shares with others; None: it stands alone.
     """
 
     id: str
@@ -76,6 +80,7 @@ class Sample:
     context: Callable[[], str] | None = None
     rule: str = ""
     judge: str = ""
+    cluster: Callable[[], str] | None = None
 
     def images(self) -> tuple[bytes, ...]:
         """The pictures' bytes; raises `eval.archives.UnreadableError` if one cannot be read."""

@@ -19,7 +19,7 @@ from zppo_core.protocols import Engine, Progress
 
 @dataclass(frozen=True)
 class EvalScore:
-    """A benchmark's score [fraction] with its 95 % interval."""
+    """A benchmark's score [fraction] with its 95 % interval over `clusters` of samples."""
 
     n: int
     expected_n: int
@@ -30,6 +30,7 @@ class EvalScore:
     unparsed: int
     missing_reason: str | None = None
     malformed: int | None = None  # judge's replies that were no verdict: counted as wrong
+    clusters: int | None = None
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ def summarise(benchmark: Benchmark, evaluator: Evaluator, parts: Sequence[Scored
     faults = [part.fault for part in parts if part.fault]
     n = len(samples)
     name = evaluator.settings.total_of(benchmark.name, benchmark.totals)
-    total = totals.total(name, [(s.sample_id, s.score) for s in samples])
+    clusters = {s.sample_id: s.cluster for s in samples if s.cluster}
+    total = totals.total(name, [(s.sample_id, s.score) for s in samples], clusters)
     if total is None or faults:
         reasons = [*faults, *unreadable, "no sample could be loaded"]
         return EvalScore(0, expected, None, None, None, None, 0, reasons[0])
@@ -161,6 +163,7 @@ def summarise(benchmark: Benchmark, evaluator: Evaluator, parts: Sequence[Scored
         sum(s.answer is None for s in samples),
         "; ".join(reasons) or None,
         None if evaluator.judge is None or benchmark.kind == "rule" else malformed,
+        total.clusters,
     )
 
 
@@ -238,6 +241,7 @@ class ScoreRow(TypedDict):
     unparsed: int
     missing_reason: str | None
     malformed: int | None
+    clusters: int | None  # None: written before schema 7
 
 
 class SampleRow(TypedDict):

@@ -28,6 +28,7 @@ from eval.engines import ModelSpec
 from eval.judges import Judge
 from eval.protocol import SCORER_VERSION, EvalSample, Evaluator, Reply
 from eval.scoring import totals
+from eval.scoring.clusters import Clustered
 from eval.suite import SUITES, benchmarks, load
 from zppo_core.config import EvaluationConfig
 from zppo_core.data.pixels import read_picture
@@ -245,29 +246,42 @@ class BenchmarkTask(Task):
         sample = results[0]
         if sample is None:
             return {"unreadable": 1.0}
-        score = sample.score if self._total == "pooled" else (sample.sample_id, sample.score)
-        detail = asdict(sample)
-        return {"score": score, "unparsed": float(sample.answer is None), "detail": detail}
+        mark = (sample.sample_id, sample.score, sample.cluster or sample.sample_id)
+        return {
+            "score": sample.score if self._total == "pooled" else mark,
+            # lm-eval puts its own there, of independent samples, and the later one stays
+            "score_stderr": mark,
+            "unparsed": float(sample.answer is None),
+            "detail": asdict(sample),
+        }
 
     @property
     def _total(self) -> str:
         return self.evaluator.settings.total_of(self.benchmark.name, self.benchmark.totals)
 
     def aggregation(self) -> dict[str, Callable[..., float]]:
-        """The benchmark's total; lm-eval knows the standard error of a plain mean itself."""
+        """The benchmark's total, and its standard error over clusters of samples."""
         return {
-            "score": mean if self._total == "pooled" else self._aggregate,
+            "score": mean if self._total == "pooled" else lambda marks: self._with_error(marks)[0],
+            "score_stderr": lambda marks: self._with_error(marks)[1],
             "unparsed": mean,
             "unreadable": sum,
             "detail": len,
         }
 
-    def _aggregate(self, scored: Sequence[tuple[str, float]]) -> float:
-        total = totals.total(self._total, list(scored))
-        return float("nan") if total is None else total.score
+    def _with_error(self, marks: Sequence[tuple[str, float, str]]) -> tuple[float, float]:
+        """(score, standard error)."""
+        scored = [(sample_id, score) for sample_id, score, _ in marks]
+        shared = {sample_id: cluster for sample_id, _, cluster in marks}
+        units = totals.units_of(self._total, scored, shared)
+        if not units:
+            return float("nan"), float("nan")
+        table = Clustered.of(units)
+        return table.mean, table.stderr()
 
     def higher_is_better(self) -> dict[str, bool]:
-        return {"score": True, "unparsed": False, "unreadable": False, "detail": True}
+        good = {"score": True, "detail": True}
+        return good | {"score_stderr": False, "unparsed": False, "unreadable": False}
 
 
 def _evaluator_of(metadata: Mapping[str, Any]) -> Evaluator:

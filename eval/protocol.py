@@ -71,6 +71,7 @@ class EvalSample:
     tokens: int
     seconds: float | None = None
     judge_reply: str | None = None
+    cluster: str | None = None
 
 
 @dataclass(frozen=True)
@@ -237,4 +238,5 @@ def _marked(
         reply.tokens,
         reply.seconds,
         None if verdict is None else verdict.text,
+        None if sample.cluster is None else sample.cluster(),
     )

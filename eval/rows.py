@@ -58,16 +58,25 @@ class Row(Mapping[str, Any]):
         """The picture in `column`, read when called; UnreadableError if it cannot be."""
 
         name = f"{column} of row {self.index}"
+        return lambda: (checked(self._stored(column), name),)
 
-        def read() -> tuple[bytes, ...]:
-            cell = self.table.select_columns([column])[self.index][column]
-            try:
-                data = cell["bytes"] or Path(cell["path"]).read_bytes()
-            except (TypeError, KeyError, OSError) as error:
-                raise UnreadableError(f"no picture in {name}: {error}") from None
-            return (checked(data, name),)
+    def name_in(self, column: str) -> Callable[[], str]:
+        """What `column` says, or the digest (hex) of the picture there, made when called.
 
-        return read
+        KeyError for no such column; the call raises UnreadableError if the picture cannot be read.
+        """
+        if column in self.values_of or column not in self.table.column_names:
+            value = str(self.values_of[column])
+            return lambda: value
+        return lambda: hashlib.sha256(self._stored(column)).hexdigest()[:32]
+
+    def _stored(self, column: str) -> bytes:
+        """The bytes of a picture as the data set holds them."""
+        cell = self.table.select_columns([column])[self.index][column]
+        try:
+            return bytes(cell["bytes"] or Path(cell["path"]).read_bytes())
+        except (TypeError, KeyError, OSError) as error:
+            raise UnreadableError(f"no picture in {column} of row {self.index}: {error}") from None
 
 
 def checked(data: bytes, name: str) -> bytes:

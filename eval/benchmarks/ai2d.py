@@ -40,6 +40,7 @@ BENCHMARK = Benchmark(
     3088,
     "choice",
     task="ai2d",
+    cluster="image",
     licence="unstated; for research",
     revision="c83a9b9692933aff8349157c88a413df9d02c4e5",
     formerly=("lmms-lab/ai2d",),

@@ -46,6 +46,7 @@ BENCHMARK = Benchmark(
     388,
     "text",
     task="babyvision",
+    cluster="image",
     licence="MIT",
     totals=("pooled", "mean_of_groups"),
     revision="849cbeea2b1d00ad334e9e1e2b49a1960c9ff3f3",

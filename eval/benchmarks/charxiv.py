@@ -137,6 +137,7 @@ BENCHMARK = Benchmark(
     5000,
     "charxiv_reasoning",
     task="charxiv",
+    cluster="image",
     licence="CC BY-SA 4.0",
     kind="judge",
     totals=("pooled", "mean_of_groups", "only:reasoning", "only:descriptive"),

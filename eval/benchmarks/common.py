@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from eval.archives import UnreadableError
@@ -36,7 +37,7 @@ def read_rows(
     read: Callable[[Row], Sample | list[Sample]],
     split: str = "",
 ) -> Iterator[Sample]:
-    """The samples that `read` makes of each row.
+    """The samples that `read` makes of each row, in the cluster that the record's column names.
 
     A row that it cannot take becomes a sample that is unreadable when asked, so that it is counted
     and named and the others go on.
@@ -44,11 +45,13 @@ def read_rows(
     for row in source.rows(columns, split):
         try:
             samples = read(row)
+            shared = row.name_in(source.benchmark.cluster) if source.benchmark.cluster else None
         except (ValueError, KeyError, IndexError, TypeError, SyntaxError) as error:
             name = row.get("id", row.index)
             yield unusable(f"{row.config or row.split}/{name}", f"unusable row: {error!r}")
             continue
-        yield from samples if isinstance(samples, list) else [samples]
+        for sample in samples if isinstance(samples, list) else [samples]:
+            yield replace(sample, cluster=sample.cluster or shared)
 
 
 def unusable(sample_id: str, why: str) -> Sample:

@@ -36,6 +36,7 @@ def samples(source: Source, settings: Settings) -> Iterator[Sample]:
                 str(row["ground_truth"]),
                 (row.picture("decoded_image"),),
                 extra=extra,
+                cluster=lambda: str(seed),
             )
 
         yield from read_rows(source, COLUMNS, read, split)
@@ -59,6 +60,7 @@ BENCHMARK = Benchmark(
     5010,
     "dynamath",
     task="dynamath",
+    cluster="id",
     licence="Apache-2.0",
     totals=("worst", "pooled"),
     whole=10,

@@ -40,6 +40,7 @@ BENCHMARK = Benchmark(
     3640,
     "choice",
     task="embspatial",
+    cluster="image",
     licence="CC BY 4.0",
     totals=("pooled", "mean_of_groups"),
     revision="3c0e6b34b632de666a51091727c0128d07a54a6a",

@@ -38,6 +38,7 @@ BENCHMARK = Benchmark(
     2801,
     "anls",
     task="infovqa",
+    cluster="image",
     configs=("InfographicVQA",),
     licence="Apache-2.0",
     kind="rule",

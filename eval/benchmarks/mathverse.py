@@ -19,6 +19,7 @@ PROMPT = Template(
 
 COLUMNS = (
     "sample_index",
+    "problem_index",
     "problem_version",
     "question",
     "question_for_eval",
@@ -49,6 +50,7 @@ BENCHMARK = Benchmark(
     3940,
     "math",
     task="mathverse",
+    cluster="problem_index",
     configs=("testmini",),
     licence="unstated (MIT upstream)",
     totals=(

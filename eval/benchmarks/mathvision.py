@@ -51,6 +51,7 @@ BENCHMARK = Benchmark(
     3040,
     "math",
     task="mathvision",
+    cluster="decoded_image",
     licence="MIT",
     revision="2837ddb3f13abaf6b3997c12d80753e5470bd46a",
     prompts=(PROMPT,),

@@ -72,6 +72,7 @@ BENCHMARK = Benchmark(
     1000,
     "mathvista",
     task="mathvista",
+    cluster="decoded_image",
     licence="CC BY-SA 4.0",
     revision="2b6ad69445fbb5695c9b165475e8decdbeb97747",
     prompts=(PROMPT,),

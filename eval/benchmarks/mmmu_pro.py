@@ -47,6 +47,7 @@ BENCHMARK = Benchmark(
     5190,
     "choice",
     task="mmmu_pro",
+    cluster="id",
     configs=("standard (4 options)", "standard (10 options)", "vision"),
     licence="Apache-2.0",
     totals=(

@@ -38,6 +38,7 @@ BENCHMARK = Benchmark(
     218,
     "mmvet",
     task="mmvet",
+    cluster="image",
     licence="unstated",
     kind="judge",
     totals=("half_or_more", "pooled"),

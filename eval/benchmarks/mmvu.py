@@ -56,6 +56,7 @@ BENCHMARK = Benchmark(
     1000,
     "mmvu",
     task="mmvu",
+    cluster="video",
     licence="unstated",
     kind="judge",
     totals=("pooled", "mean_of_groups"),

@@ -64,14 +64,31 @@ def samples(source: Source, settings: Settings) -> Iterator[Sample]:
             raise ValueError(f"{len(places)} of the candidates are the answer")
         text = ask(PROMPT, settings, question=row["question"], options=options)
         pictures = (_pictures(source, row, settings),)
-        return Sample(f"{row.config}/{row.index}", text, letter(places[0]), pictures, options)
+        return Sample(
+            f"{row.config}/{row.index}",
+            text,
+            letter(places[0]),
+            pictures,
+            options,
+            cluster=lambda: whole_video(row),
+        )
 
     return read_rows(source, COLUMNS, read)
 
 
+def whole_video(row: Row) -> str:
+    """The video that a row's span is of, by its folder: tasks share videos, and folders names."""
+    name, _ = _split(str(row["video"]))
+    return f"{FOLDERS[row.config][0][0]}/{name.removesuffix(_mark(_span(row)))}"
+
+
+def _span(row: Row) -> tuple[str, ...]:
+    return tuple(str(row.get(key) or 0) for key in ("start", "end"))
+
+
 def _pictures(source: Source, row: Row, settings: Settings) -> Picture:
     video = str(row["video"])
-    span = tuple(str(row.get(key) or 0) for key in ("start", "end"))
+    span = _span(row)
     start, end, fps = (float(row.get(key) or 0) for key in ("start", "end", "fps"))
 
     def read() -> tuple[bytes, ...]:
@@ -94,15 +111,24 @@ def file_names(video: str, span: tuple[str, ...], cut: bool) -> list[str]:
     A cut file may carry the row's span ("NAME_21.4_37.6.mp4") where the row does not, and the row
     where the whole file does not. A name without a container is a folder of stills too.
     """
-    stem, dot, suffix = video.rpartition(".")
-    if f".{suffix.lower()}" not in CONTAINERS or not dot:
-        stem, suffix = video, ""
-    marked = "_" + "_".join(span)
+    stem, extension = _split(video)
+    marked = _mark(span)
     stems = [stem, stem + marked] if cut else [stem, stem.removesuffix(marked)]
-    extension = f".{suffix}" if suffix else ""
     return list(
         dict.fromkeys(s + container for s in stems for container in (extension, *CONTAINERS))
     )
+
+
+def _split(video: str) -> tuple[str, str]:
+    """A video's name and its container, which may be missing."""
+    stem, dot, suffix = video.rpartition(".")
+    if not dot or f".{suffix.lower()}" not in CONTAINERS:
+        return video, ""
+    return stem, f".{suffix}"
+
+
+def _mark(span: tuple[str, ...]) -> str:
+    return "_" + "_".join(span)
 
 
 BENCHMARK = Benchmark(
@@ -113,6 +139,7 @@ BENCHMARK = Benchmark(
     4000,
     "choice",
     task="mvbench",
+    cluster="video",
     configs=("*",),
     licence="MIT",
     gated=True,

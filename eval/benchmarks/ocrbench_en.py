@@ -45,6 +45,7 @@ BENCHMARK = Benchmark(
     7400,
     "ocrbench",
     task="ocrbench_en",
+    cluster="image",
     licence="MIT; for research",
     kind="rule",
     totals=("mean_of_groups", "pooled"),

@@ -22,6 +22,7 @@ BENCHMARK = Benchmark(
     2600,
     "ocrbench",
     task="ocrbench_zh",
+    cluster="image",
     licence="MIT; for research",
     kind="rule",
     totals=("mean_of_groups", "pooled"),

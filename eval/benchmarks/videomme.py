@@ -49,6 +49,7 @@ BENCHMARK = Benchmark(
     2700,
     "choice",
     task="videomme",
+    cluster="videoID",
     configs=("videomme",),
     licence="academic use only",
     totals=("pooled", "mean_of_groups"),

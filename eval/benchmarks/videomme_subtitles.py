@@ -122,6 +122,7 @@ BENCHMARK = Benchmark(
     2700,
     "choice",
     task="videomme_subtitles",
+    cluster="videoID",
     configs=("videomme",),
     licence="academic use only",
     totals=("pooled", "mean_of_groups"),

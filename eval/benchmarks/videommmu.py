@@ -127,6 +127,7 @@ BENCHMARK = Benchmark(
     900,
     "mmmu",
     task="videommmu",
+    cluster="id",
     configs=("Perception", "Comprehension", "Adaptation"),
     licence="unstated",
     gated=True,

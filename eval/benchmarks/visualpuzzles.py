@@ -44,6 +44,7 @@ BENCHMARK = Benchmark(
     1168,
     "choice",
     task="visualpuzzles",
+    cluster="image",
     licence="MIT",
     totals=("pooled", "mean_of_groups"),
     prompts=(PROMPT,),

@@ -66,6 +66,7 @@ BENCHMARK = Benchmark(
     8016,
     "vlmsareblind",
     task="vlmsareblind",
+    cluster="image",
     licence="MIT",
     totals=("pooled", "mean_of_groups"),
     headline=("mean_of_groups",),

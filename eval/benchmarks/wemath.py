@@ -38,6 +38,7 @@ BENCHMARK = Benchmark(
     1740,
     "choice",
     task="wemath",
+    cluster="ID",
     licence="CC BY-NC 4.0",
     totals=("pooled", "wemath_loose", "wemath_strict"),
     whole=4,

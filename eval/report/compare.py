@@ -5,41 +5,46 @@ zppo compare --totals RUN [--json]
 zppo compare --leaderboard [--suite nano]
 
 Samples are paired by their ids, and A and B are the benchmark's own total of them, the one that is
-stored: the difference A - B has a bootstrap interval over what that total is a mean of. The counts
+stored: the difference A - B has a standard error and a bootstrap interval over the clusters of what
+that total is a mean of: samples of one problem, picture or video are not independent. The counts
 "better : worse" and McNemar's exact test, corrected over the benchmarks by Holm, are of samples,
-whatever the total. --totals takes every total, and every group, from the stored samples.
+whatever the total; of a cluster all samples change sides together. --totals takes every total, and
+every group, from the stored samples.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import duckdb
 import numpy as np
 
+from eval.benchmark import Benchmark
 from eval.render import number, signed, table
 from eval.report.connection import DEFAULT_DATABASE, open_database
 from eval.report.model_totals import ModelTotal, all_totals, totals_text
 from eval.report.rows import Pair, Place, records, typed
-from eval.report.stored import evaluated, mean_of, stored_scores, strata_of, total_of, totals_of
+from eval.report.stored import evaluated, mean_of, record_of, stored_scores, total_of
 from eval.report.summary import family_order
+from eval.scoring import totals
+from eval.scoring.clusters import Clustered, Stratum
 from zppo_core.errors import UserError
 from zppo_core.processes.command_line import command, reported
 from zppo_core.streams import stream
-
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
 class Difference:
     """A against B on one benchmark, or a family's mean over its benchmarks; in points.
 
-    `total` names what A and B are of the samples that both have, `n` of them. `better` and `worse`
-    count samples on which A scores above and below B. `p` is McNemar's over these, `holm` the same
-    corrected; both None for a family, whose total is empty.
+    `total` names what A and B are of the samples that both have: `n`, in so many `clusters`, over
+    which `stderr`, `low` and `high` are. `better` and `worse` count samples on which A scores above
+    and below B. `p` is McNemar's over these, `holm` the same corrected; both None for a family,
+    whose total is empty.
     """
 
     family: str
@@ -48,9 +53,11 @@ class Difference:
     a: float
     b: float
     difference: float
+    stderr: float
     low: float
     high: float
     n: int
+    clusters: int
     unpaired: int
     better: int
     worse: int
@@ -58,11 +65,21 @@ class Difference:
     holm: float | None = None
 
 
-def mcnemar(better: int, worse: int) -> float:
-    """Two-sided exact p of so uneven a split of the questions on which two models differ."""
-    from scipy.stats import binomtest
+def mcnemar(nets: Sequence[int]) -> float:
+    """Two-sided exact p of the sum of `nets`, each of which might as well have the other sign.
 
-    return 1.0 if better + worse == 0 else float(binomtest(better, better + worse).pvalue)
+    A net is of a cluster: the samples on which A is better less those on which it is worse. Where
+    each sample is a cluster, that is McNemar's test.
+    """
+    from scipy.stats import binom
+
+    chances = np.ones(1)  # of each sum, from the smallest to the largest
+    for size, n in Counter(abs(net) for net in nets if net).items():
+        of_size = np.zeros(2 * n * size + 1)
+        of_size[:: 2 * size] = binom.pmf(np.arange(n + 1), n, 0.5)
+        chances = np.convolve(chances, of_size)
+    sums = np.arange(len(chances)) - len(chances) // 2
+    return min(1.0, float(chances[abs(sums) >= abs(sum(nets))].sum()))
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -76,11 +93,12 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 PAIRS = """
 WITH samples AS (
-    SELECT model_key, family, benchmark, sample_id, any_value(score) AS score FROM eval_samples
+    SELECT model_key, family, benchmark, sample_id, any_value(score) AS score,
+        any_value(cluster) AS cluster FROM eval_samples
     WHERE suite = ? AND protocol_key = ? AND model_key IN (?, ?) GROUP BY ALL
 )
 SELECT coalesce(a.family, b.family) AS family, coalesce(a.benchmark, b.benchmark) AS benchmark,
-    sample_id AS id, a.score AS a, b.score AS b
+    sample_id AS id, a.score AS a, b.score AS b, coalesce(a.cluster, b.cluster) AS cluster
 FROM (FROM samples WHERE model_key = ?) a
 FULL JOIN (FROM samples WHERE model_key = ?) b USING (benchmark, sample_id)
 ORDER BY benchmark, sample_id
@@ -110,17 +128,17 @@ def compare(connection: duckdb.DuckDBPyConnection, run_a: str, run_b: str) -> li
     differences, parts = [], {}
     for family, benchmark in places:
         of_benchmark = [r for r in rows if r["benchmark"] == benchmark]
-        names = totals_of(one["suite"], benchmark)
+        record = record_of(one["suite"], benchmark)
         marks = [stored.get((model, family, benchmark)) for model in models]
         answered = [
             [(r["id"], score) for r in of_benchmark if (score := r["a"]) is not None],
             [(r["id"], score) for r in of_benchmark if (score := r["b"]) is not None],
         ]
-        name = total_of(names, list(zip(marks, answered, strict=True)))
+        name = total_of(record.totals, list(zip(marks, answered, strict=True)))
         if name is None:
             raise UserError(
                 f"{benchmark}: the stored scores are none of its totals "
-                f"({', '.join(names)}) of the stored samples; forget the runs and ingest "
+                f"({', '.join(record.totals)}) of the stored samples; forget the runs and ingest "
                 "them again (zppo database)"
             )
         pairs = [
@@ -128,14 +146,14 @@ def compare(connection: duckdb.DuckDBPyConnection, run_a: str, run_b: str) -> li
             for r in of_benchmark
             if (at_a := r["a"]) is not None and (at_b := r["b"]) is not None
         ]
-        part = _paired(name, pairs)
-        if not part.strata:
+        part = _paired(name, pairs, _clusters(record, of_benchmark))
+        if not part.gaps:
             raise UserError(f"{a} and {b} share no question of {benchmark}")
         parts[family, benchmark] = part
         differences.append(
             _difference(family, benchmark, name, [part], len(of_benchmark) - len(pairs))
         )
-    ps = [mcnemar(d.better, d.worse) for d in differences]
+    ps = [mcnemar(part.nets) for part in parts.values()]
     differences = [
         replace(d, p=p, holm=h) for d, p, h in zip(differences, ps, holm(ps), strict=True)
     ]
@@ -148,20 +166,44 @@ def compare(connection: duckdb.DuckDBPyConnection, run_a: str, run_b: str) -> li
 
 @dataclass(frozen=True)
 class _Part:
-    """One benchmark's samples that both have: units of the total by stratum, (units, 2)."""
+    """One benchmark's samples that both have: units of A - B by stratum, in points."""
 
-    strata: list[np.ndarray]
+    a: float
+    b: float
+    gaps: list[Stratum]
+    nets: list[int]  # of each cluster: samples on which A is better less those where it is worse
     n: int
     better: int
     worse: int
 
 
-def _paired(name: str, pairs: Sequence[tuple[str, float, float]]) -> _Part:
+def _clusters(record: Benchmark, rows: Sequence[Pair]) -> dict[str, str]:
+    """Each sample's cluster; two benchmarks share one only if it is named in one data set.
+
+    So the two Video-MME share their videos in the mean of the family.
+    """
+    return {
+        r["id"]: f"{record.name}/{r['id']}"
+        if r["cluster"] is None
+        else f"{record.dataset}: {r['cluster']}"
+        for r in rows
+    }
+
+
+def _paired(
+    name: str, pairs: Sequence[tuple[str, float, float]], clusters: Mapping[str, str]
+) -> _Part:
     # strata and units follow the order of the ids, which is the same on both sides
-    a = strata_of(name, [(sample, score) for sample, score, _ in pairs])
-    b = strata_of(name, [(sample, score) for sample, _, score in pairs])
+    a = totals.units_of(name, [(sample, score) for sample, score, _ in pairs], clusters)
+    b = totals.units_of(name, [(sample, score) for sample, _, score in pairs], clusters)
+    nets = Counter[str]()
+    for sample, at_a, at_b in pairs:
+        nets[clusters.get(sample, sample)] += (at_a > at_b) - (at_a < at_b)
     return _Part(
-        [100 * np.stack(units, axis=1) for units in zip(a, b, strict=True)],
+        100 * mean_of(a),
+        100 * mean_of(b),
+        [x._replace(values=100 * (x.values - y.values)) for x, y in zip(a, b, strict=True)],
+        list(nets.values()),
         len(pairs),
         sum(at_a > at_b for _, at_a, at_b in pairs),
         sum(at_a < at_b for _, at_a, at_b in pairs),
@@ -171,20 +213,11 @@ def _paired(name: str, pairs: Sequence[tuple[str, float, float]]) -> _Part:
 def _difference(
     family: str, benchmark: str, total: str, parts: Sequence[_Part], unpaired: int
 ) -> Difference:
-    """Benchmarks weigh the same; the units of each total are resampled within its strata."""
-    rng = stream(0, "comparison", benchmark)
-    means_R = np.zeros(RESAMPLES)
-    for part in parts:
-        for units in part.strata:
-            gaps = units[:, 0] - units[:, 1]
-            # in slices: the resamples of 14,000 samples would not fit in memory at once
-            at_once = max(1, 4_000_000 // len(gaps))
-            for start in range(0, RESAMPLES, at_once):
-                stop = min(start + at_once, RESAMPLES)
-                drawn = gaps[rng.integers(0, len(gaps), (stop - start, len(gaps)))]
-                means_R[start:stop] += drawn.mean(axis=1) / len(part.strata) / len(parts)
-    low, high = np.percentile(means_R, [2.5, 97.5])
-    a, b = (float(np.mean([mean_of([u[:, i] for u in p.strata]) for p in parts])) for i in (0, 1))
+    """Benchmarks weigh the same."""
+    gaps = Clustered.of(
+        [s._replace(weight=s.weight / len(parts)) for part in parts for s in part.gaps]
+    )
+    a, b = float(np.mean([part.a for part in parts])), float(np.mean([part.b for part in parts]))
     return Difference(
         family,
         benchmark,
@@ -192,9 +225,10 @@ def _difference(
         a,
         b,
         a - b,
-        float(low),
-        float(high),
+        gaps.stderr(),
+        *gaps.interval(stream(0, "comparison", benchmark)),
         sum(p.n for p in parts),
+        gaps.clusters,
         unpaired,
         sum(p.better for p in parts),
         sum(p.worse for p in parts),
@@ -211,8 +245,10 @@ def compare_text(differences: Sequence[Difference]) -> str:
             number(d.a),
             number(d.b),
             signed(d.difference),
+            number(d.stderr),
             f"[{d.low:+.1f}, {d.high:+.1f}]",
             f"{d.n:,}" + (f" (-{d.unpaired})" if d.unpaired else ""),
+            f"{d.clusters:,}",
             f"{d.better} : {d.worse}",
             _p(d.p),
             _p(d.holm),
@@ -226,8 +262,10 @@ def compare_text(differences: Sequence[Difference]) -> str:
         "A",
         "B",
         "A - B",
+        "s.e.",
         "95 %",
         "samples",
+        "clusters",
         "better : worse",
         "p",
         "p, Holm",

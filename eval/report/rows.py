@@ -192,12 +192,14 @@ class Pair(TypedDict):
     id: str
     a: float | None
     b: float | None
+    cluster: str | None
 
 
 class Sample(TypedDict):
     benchmark: str
     id: str
     score: float
+    cluster: str | None
 
 
 class Stored(TypedDict):

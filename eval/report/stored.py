@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import duckdb
-import numpy as np
 
 from eval import suite as suites
+from eval.benchmark import Benchmark
 from eval.report.rows import Evaluated, Stored, records, typed
 from eval.report.summary import find_run
 from eval.scoring import totals
+from eval.scoring.clusters import Stratum
 from eval.scoring.totals import Scored
 from zppo_core.errors import UserError
 
@@ -52,17 +53,12 @@ def stored_scores(
     return {(r["model_key"], r["family"], r["benchmark"]): r["score"] for r in typed(Stored, rows)}
 
 
-def totals_of(suite: str, benchmark: str) -> tuple[str, ...]:
-    """The benchmark's totals; of one that only an older code knew, the mean over samples."""
+def record_of(suite: str, benchmark: str) -> Benchmark:
+    """The benchmark's record; of one that only an older code knew, a mean over samples."""
     try:
-        return suites.find(suite, benchmark).totals
+        return suites.find(suite, benchmark)
     except UserError:
-        return ("pooled",)
-
-
-def strata_of(name: str, scored: Scored) -> list[np.ndarray]:
-    """The units of a total, by stratum, that are resampled: samples, or groups of them."""
-    return [np.asarray(units, np.float64) for units in totals.strata(name, scored) if units]
+        return Benchmark(benchmark, "", benchmark, "", 0, "")
 
 
 def total_of(names: Sequence[str], sides: Sequence[tuple[float | None, Scored]]) -> str | None:
@@ -73,11 +69,12 @@ def total_of(names: Sequence[str], sides: Sequence[tuple[float | None, Scored]])
     if len(names) == 1:
         return names[0]
     for name in names:
-        sides_of = [(strata_of(name, scored), score) for score, scored in sides]
-        if all(u and s is not None and abs(mean_of(u) - s) < 1e-9 for u, s in sides_of):
+        units = [(totals.units_of(name, scored, totals.NONE), score) for score, scored in sides]
+        if all(u and s is not None and abs(mean_of(u) - s) < 1e-9 for u, s in units):
             return name
     return None
 
 
-def mean_of(strata: Sequence[np.ndarray]) -> float:
-    return float(np.mean([units.mean() for units in strata]))
+def mean_of(units: Sequence[Stratum]) -> float:
+    """The weighted mean of the strata's means."""
+    return float(sum(s.weight * s.values.mean() for s in units))

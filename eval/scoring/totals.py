@@ -1,38 +1,45 @@
 """From the samples' scores to a benchmark's one number, with its standard error and interval.
 
-A total needs the samples' ids and scores alone (an id is "group/row" where groups matter), so
-another total can be taken from stored samples at any time.
+A total needs the samples' ids, scores and clusters alone (an id is "group/row" where groups
+matter), so another total can be taken from stored samples at any time.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from eval.scoring.clusters import Clustered, Stratum
 from zppo_core.streams import stream
 
-RESAMPLES = 2000
 Z95 = 1.959963985
 
 Scored = Sequence[tuple[str, float]]  # (sample id, score)
-Strata = list[list[float]]  # units of each stratum; the total is the mean of the strata's means
+Clusters = Mapping[str, str]  # by sample id what it shares with others; not there: it stands alone
+NONE: Clusters = {}
+# units of each stratum, (id of a sample in it, value); the total is the mean of the strata's means
+Strata = list[Scored]
 
 
 @dataclass(frozen=True)
 class Total:
-    """A score [fraction] with standard error and 95 % interval, and the units it is a mean of."""
+    """A score [fraction] with standard error and 95 % interval, and the units it is a mean of.
+
+    `clusters` says how many independent sets of units there are.
+    """
 
     score: float
     stderr: float
     low: float
     high: float
     units: int
+    clusters: int
 
 
-def wilson(successes: float, n: int) -> tuple[float, float]:
+def wilson(successes: float, n: float) -> tuple[float, float]:
     """Wilson's 95 % interval of a share, both ends in [0, 1]."""
     p = successes / n
     centre = p + Z95 * Z95 / (2 * n)
@@ -45,31 +52,31 @@ def group_of(sample_id: str) -> str:
     return sample_id.partition("/")[0]
 
 
-def _groups(scored: Scored) -> dict[str, list[tuple[str, float]]]:
+def _groups(scored: Scored) -> list[Scored]:
     groups: dict[str, list[tuple[str, float]]] = {}
     for sample_id, score in scored:
         groups.setdefault(group_of(sample_id), []).append((sample_id, score))
-    return groups
+    return [groups[name] for name in sorted(groups)]
 
 
 def pooled(scored: Scored) -> Strata:
     """Every sample weighs the same."""
-    return [[score for _, score in scored]]
+    return [scored]
 
 
 def mean_of_groups(scored: Scored) -> Strata:
     """Every group weighs the same (categories, configs, tasks, axes)."""
-    return [[score for _, score in members] for members in _groups(scored).values()]
+    return _groups(scored)
 
 
 def worst(scored: Scored) -> Strata:
     """The share of groups whose samples are all right (DynaMath's worst case)."""
-    return [[min(score for _, score in members) for members in _groups(scored).values()]]
+    return [[(min(members)[0], min(score for _, score in members)) for members in _groups(scored)]]
 
 
 def half_or_more(scored: Scored) -> Strata:
     """The share of samples that score at least one half (MM-Vet as the paper seems to count)."""
-    return [[float(score >= 0.5) for _, score in scored]]
+    return [[(sample_id, float(score >= 0.5)) for sample_id, score in scored]]
 
 
 def official(scored: Scored) -> Strata:
@@ -84,17 +91,18 @@ def wemath(scored: Scored, strict: bool) -> Strata:
     Rote (the whole right, steps wrong) scores 0: any wrong step if `strict`, else all of them.
     """
     units = []
-    for members in _groups(scored).values():
+    for members in _groups(scored):
         parts = {sample_id.partition("/")[2]: score for sample_id, score in members}
         steps = [score for key, score in parts.items() if not key.endswith("multi")]
         whole = [score for key, score in parts.items() if key.endswith("multi")]
         if not steps or not whole:
             continue  # a step that belongs to no composite problem
         if whole[0] == 0:
-            units.append(0.5 if all(steps) else 0.0)
+            value = 0.5 if all(steps) else 0.0
         else:
             rote = not all(steps) if strict else not any(steps)
-            units.append(0.0 if rote else 1.0)
+            value = 0.0 if rote else 1.0
+        units.append((min(members)[0], value))
     return [units]
 
 
@@ -113,40 +121,38 @@ def strata(name: str, scored: Scored) -> Strata:
     """The strata of the total `name`; "only:<group>" pools one group. KeyError if unknown."""
     kind, colon, group = name.partition(":")
     if colon and kind == "only":
-        return [[score for sample_id, score in scored if group_of(sample_id) == group]]
+        return [[s for s in scored if group_of(s[0]) == group]]
     return _TOTALS[name](scored)
 
 
-def total(name: str, scored: Scored) -> Total | None:
+def units_of(name: str, scored: Scored, clusters: Clusters) -> list[Stratum]:
+    """The units of the total `name` over `scored`, by stratum; empty if it has none there."""
+    parts = [units for units in strata(name, scored) if units]
+    return [
+        Stratum(
+            np.array([value for _, value in units]),
+            [clusters.get(sample_id, sample_id) for sample_id, _ in units],
+            1 / len(parts),
+        )
+        for units in parts
+    ]
+
+
+def total(name: str, scored: Scored, clusters: Clusters = NONE) -> Total | None:
     """The total `name` over `scored`; None if it has no unit there.
 
-    The interval is Wilson's for a share of one stratum, else the percentile bootstrap's: 2,000
-    resamples within each stratum, fixed seed.
+    The interval is Wilson's for a share of one stratum, of as many independent units as its
+    clusters are worth. Else it is the percentile bootstrap's: 2,000 resamples of clusters, fixed
+    seed.
     """
-    parts = [np.asarray(units, dtype=np.float64) for units in strata(name, scored) if units]
-    if not parts:
+    units = units_of(name, scored, clusters)
+    if not units:
         return None
-    score = float(np.mean([p.mean() for p in parts]))
-    # a stratum of one unit says nothing about its spread
-    errors = [p.var(ddof=1) / len(p) if len(p) > 1 else 0.0 for p in parts]
-    stderr = math.sqrt(sum(errors)) / len(parts)
-    if len(parts) == 1 and np.isin(parts[0], (0.0, 1.0)).all():
-        low, high = wilson(float(parts[0].sum()), len(parts[0]))
+    table = Clustered.of(units)
+    if len(units) == 1 and np.isin(units[0].values, (0.0, 1.0)).all():
+        worth = table.worth()
+        low, high = wilson(table.mean * worth, worth)
     else:
-        low, high = _bootstrap(parts)
-    return Total(score, stderr, low, high, sum(len(p) for p in parts))
-
-
-def _bootstrap(parts: list[np.ndarray]) -> tuple[float, float]:
-    rng = stream(0, "evaluation interval")
-    means_R = np.zeros(RESAMPLES)
-    for part in parts:
-        n = len(part)
-        # in slices: the resamples of 14,000 samples would not fit in memory at once
-        at_once = max(1, 4_000_000 // n)
-        for start in range(0, RESAMPLES, at_once):
-            stop = min(start + at_once, RESAMPLES)
-            drawn = part[rng.integers(0, n, (stop - start, n))]
-            means_R[start:stop] += drawn.mean(axis=1) / len(parts)
-    low, high = np.quantile(means_R, (0.025, 0.975))
-    return float(low), float(high)
+        low, high = table.interval(stream(0, "evaluation interval"))
+    n = sum(len(stratum.values) for stratum in units)
+    return Total(table.mean, table.stderr(), low, high, n, table.clusters)

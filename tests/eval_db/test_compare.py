@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from dataclasses import asdict
 
 import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from synthetic import MemoryJournal, Spec, build
 
 from eval.report import compare
@@ -32,8 +35,18 @@ def found(database, a="nano-zppo-s0", b="nano-grpo-s0"):
 
 def test_mcnemar_is_the_binomial_test_of_the_differing_questions():
     # 8 : 2 of 10 fair coins: 2 (1 + 10 + 45) / 1024
-    assert mcnemar(8, 2) == pytest.approx(2 * 56 / 1024)
-    assert mcnemar(0, 0) == mcnemar(5, 5) == 1.0
+    assert mcnemar([1] * 8 + [-1] * 2 + [0] * 7) == pytest.approx(2 * 56 / 1024)
+    assert mcnemar([]) == mcnemar([0]) == 1.0
+    assert mcnemar([1, -1] * 5) == pytest.approx(1.0)
+
+
+@given(st.lists(st.integers(-4, 4), max_size=9))
+def test_a_cluster_changes_sides_as_a_whole(nets):
+    """Against all signs, tried one after the other."""
+    signs = itertools.product((1, -1), repeat=len(nets))
+    sums = [abs(sum(s * n for s, n in zip(pattern, nets, strict=True))) for pattern in signs]
+    share = sum(s >= abs(sum(nets)) for s in sums) / len(sums)
+    assert mcnemar(nets) == pytest.approx(share)
 
 
 def test_holm_by_hand():
@@ -54,7 +67,10 @@ def test_samples_are_paired_by_id_and_families_weigh_benchmarks_alike(database):
     rows = both["VLM", "vlm_rows"]
     assert (rows.better, rows.worse, rows.n, rows.unpaired) == (better, worse, n, 0)
     assert (rows.a, rows.b) == pytest.approx((a, b))
-    assert rows.p == mcnemar(better, worse)
+    assert rows.p == pytest.approx(binomtest(better, better + worse).pvalue)
+    # of gaps of 1, 0 and -1, each sample alone
+    variance = (better + worse - (better - worse) ** 2 / n) / (n - 1)
+    assert (rows.clusters, rows.stderr) == (n, pytest.approx(100 * math.sqrt(variance / n)))
     assert rows.holm >= rows.p
     mean = both["VLM", "mean"]
     parts = [both["VLM", name].difference for name in ("vlm_rows", "vlm_grids")]
@@ -129,7 +145,7 @@ def test_models_outside_of_runs_are_compared_by_their_names(database):
 def judged(tmp_path):
     """A builder of a database in which `mine` and `yours` answered one benchmark of the paper's."""
 
-    def made(benchmark, mine, yours, chosen="", family="VLM"):
+    def made(benchmark, mine, yours, chosen="", family="VLM", clusters=totals.NONE, into=None):
         record = find("paper31", benchmark)
         name_of_total = parse(chosen).total_of(benchmark, record.totals)
         journal = MemoryJournal()
@@ -156,10 +172,11 @@ def judged(tmp_path):
                     "score": x,
                     "outcome": "partial",
                     "tokens": 1,
+                    "cluster": clusters.get(i),
                 }
                 for i, x in scores.items()
             ]
-            total = totals.total(name_of_total, list(scores.items()))
+            total = totals.total(name_of_total, list(scores.items()), clusters)
             score = (
                 key | asdict(total) | {"n": len(scores), "expected_n": len(scores), "unparsed": 0}
             )
@@ -167,8 +184,9 @@ def judged(tmp_path):
             journal.commit(
                 f"eval/{name}/{benchmark}", {"eval_samples": samples, "eval_scores": [score]}
             )
-        path = tmp_path / "judged.duckdb"
-        path.unlink(missing_ok=True)
+        path = into or tmp_path / "judged.duckdb"
+        if into is None:
+            path.unlink(missing_ok=True)
         ingest(journal, "models", path)
         return path
 
@@ -218,12 +236,55 @@ def test_compared_values_are_the_stored_totals_on_shared_samples(data, benchmark
     values = st.lists(st.sampled_from([0.0, 0.3, 0.5, 1.0]), min_size=9, max_size=9)
     mine, yours = data.draw(values), data.draw(values)
     name = find("paper31", benchmark).totals[0]
-    part = compare._paired(name, list(zip(ids, mine, yours, strict=True)))
+    part = compare._paired(name, list(zip(ids, mine, yours, strict=True)), {})
     made = compare._difference("VLM", benchmark, name, [part], 0)
     for value, scores in ((made.a, mine), (made.b, yours)):
         total = totals.total(name, list(zip(ids, scores, strict=True)))
         assert value == pytest.approx(100 * total.score)
     assert -100 <= made.low <= made.high <= 100
+
+
+def test_samples_on_one_video_are_compared_as_one(judged):
+    """Four videos of three questions: mine is better on three of them, on all its questions."""
+    ids = [f"short/{v}-{q}" for v in range(4) for q in range(3)]
+    videos = {i: i[6] for i in ids}
+    mine, yours = ({i: float((i[6] == "0") is lost) for i in ids} for lost in (False, True))
+    arguments = ("VMME", mine, yours, "", "Video")
+    alone = found(judged(*arguments), "mine", "yours")["Video", "VMME"]
+    path = judged(*arguments, clusters=videos)
+    own = found(path, "mine", "yours")["Video", "VMME"]
+    assert (own.n, own.clusters, alone.clusters) == (12, 4, 12)
+    assert (own.difference, own.better, own.worse) == (50, 9, 3)
+    # gaps of 100, 100, 100 and -100: their deviation over the root of four
+    assert own.stderr == pytest.approx(50)
+    assert alone.stderr == pytest.approx(100 * math.sqrt(0.75 / 11))
+    assert (own.low, alone.low) == (-50, 0)
+    assert own.p == pytest.approx(binomtest(3, 4).pvalue)
+    assert alone.p == pytest.approx(binomtest(9, 12).pvalue)
+    # as the score itself, from the stored samples: its interval is that of the run
+    with duckdb.connect(str(path), read_only=True) as c:
+        stored = c.execute(
+            "SELECT 100 * low, 100 * high, clusters FROM eval_scores WHERE model_key = 'mine'"
+        ).fetchone()
+    (shown,) = [t for t in listed(path).values() if t.stored]
+    assert (shown.low, shown.high, shown.clusters) == (*map(pytest.approx, stored[:2]), 4)
+    assert stored[2] == 4
+
+
+def test_both_video_mmes_share_their_videos_in_the_family_s_mean(judged):
+    ids = [f"short/{v}-{q}" for v in range(8) for q in range(3)]
+    videos = {i: i[6] for i in ids}
+    mine, yours = ({i: float(int(i[6]) % 4 != lost) for i in ids} for lost in (0, 9))
+    path = judged("VMME", mine, yours, family="Video", clusters=videos)
+    judged("VMMES", mine, yours, family="Video", clusters=videos, into=path)
+    both = found(path, "mine", "yours")
+    assert both["Video", "mean"].clusters == both["Video", "VMME"].clusters == 8
+    # the same answers twice say no more than once
+    assert both["Video", "mean"].stderr == pytest.approx(both["Video", "VMME"].stderr)
+    # what stands alone has its benchmark's name: equal ids of two benchmarks are no cluster
+    path = judged("VMME", mine, yours, family="Video")
+    judged("VMMES", mine, yours, family="Video", into=path)
+    assert found(path, "mine", "yours")["Video", "mean"].clusters == 48
 
 
 def test_a_score_that_is_no_total_of_its_samples_is_refused(judged, capsys):

@@ -14,7 +14,7 @@ from eval import fixtures, harness
 from eval.engines import ModelSpec
 from eval.lm_eval_model import EngineLM, sampling_of
 from eval.lm_eval_task import BenchmarkTask, task_name, write_tasks
-from eval.protocol import Evaluator
+from eval.protocol import EvalSample, Evaluator
 from eval.suite import SUITES
 from zppo_core import models
 from zppo_core.config import EvaluationConfig
@@ -132,6 +132,8 @@ def test_the_command_line_and_our_harness_agree_on_every_answer_and_score(
         assert [line["detail"]["output"] for line in lines] == [s.output for s in samples]
         assert [line["detail"]["score"] for line in lines] == [s.score for s in samples]
         assert found["results"][task][metric] == pytest.approx(score.score)
+        # of DynaM's worst case too, of which lm-eval knows none
+        assert found["results"][task]["score_stderr,marked"] == pytest.approx(score.stderr)
         assert found["results"][task]["unparsed,marked"] == score.unparsed / score.n
         assert len({s.output for s in samples}) > 1
 
@@ -149,6 +151,39 @@ def test_models_of_lm_evals_own_take_our_tasks(tmp_path, source, warm_python):
     )
     assert found["results"]["zppo_mmlu_pro"]["score,marked"] == 0.0
     assert found["results"]["zppo_mmlu_pro"]["score_stderr,marked"] == 0.0
+
+
+def test_lm_evals_standard_error_is_that_of_clusters(source, monkeypatch):
+    """Its own, of independent samples, would stand there: the five questions of a chart."""
+    from lm_eval.api.metrics import mean_stderr
+    from lm_eval.evaluator_utils import _compute_task_aggregations
+
+    task = BenchmarkTask({"benchmark": "DynaM", "metadata": {"source": source}})
+    monkeypatch.setattr(BenchmarkTask, "_total", "pooled")
+    raw: dict[tuple[str, str], list[object]] = {}
+    for doc in task.test_docs():
+        sample = doc.sample
+        made = EvalSample(
+            sample.id,
+            "",
+            "",
+            "",
+            "box",
+            "text",
+            "5",
+            float(sample.id.startswith("0/")),
+            "",
+            1,
+            cluster=sample.cluster(),
+        )
+        for metric, value in task.process_results(doc, [made]).items():
+            raw.setdefault((metric, "marked"), []).append(value)
+    found, n = _compute_task_aggregations(task, raw)
+    scores = raw["score", "marked"]
+    assert (n, found["score,marked"]) == (30, pytest.approx(1 / 3))
+    # three questions, of which one is right ten times
+    assert found["score_stderr,marked"] == pytest.approx(1 / 3)
+    assert found["score_stderr,marked"] > 3 * mean_stderr(scores)
 
 
 @pytest.mark.parametrize(

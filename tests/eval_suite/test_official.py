@@ -23,6 +23,23 @@ FRAMES = st.sampled_from(["{}", "{}.", "x = {}", "It is {}", "{} metres", "about
 MANY = settings(max_examples=300, deadline=None)
 
 
+@MANY
+@given(st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=4), min_size=2, max_size=9))
+def test_the_clustered_standard_error_is_lmms_evals_but_for_the_factors_of_small_samples(
+    lmms, clusters
+):
+    """Miller's formula divides one of two terms by n - 1, and has no G / (G - 1)."""
+    values = [v for own in clusters for v in own]
+    names = [str(g) for g, own in enumerate(clusters) for _ in own]
+    theirs = lmms("api.metrics").clustered_stderr(values, names)
+    n, groups = len(values), len(clusters)
+    sides = [(str(i), v) for i, v in enumerate(values)]
+    ours = totals.total("pooled", sides, dict(zip(map(str, range(n)), names, strict=True))).stderr
+    squares = sum((v - sum(values) / n) ** 2 for v in values)
+    expected = theirs**2 - squares / n**2 / (n - 1)
+    assert ours**2 * (groups - 1) / groups == pytest.approx(expected, abs=1e-9)
+
+
 @settings(max_examples=400, deadline=None)
 @given(st.one_of(WORDS, NUMBERS), st.one_of(WORDS, NUMBERS), FRAMES)
 def test_mmmus_open_rule_is_lm_evals(gold, said, frame):

@@ -14,7 +14,7 @@ from importlib import resources
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-SCHEMA_VERSION = 6  # raise it when a column is added, and say in docs/database.md what changed
+SCHEMA_VERSION = 7  # raise it when a column is added, and say in docs/database.md what changed
 
 _ARROW = {
     "VARCHAR": pa.string(),

@@ -230,6 +230,7 @@ CREATE TABLE IF NOT EXISTS eval_samples (
     tokens INTEGER NOT NULL,  -- generated tokens [tokens]
     seconds DOUBLE,  -- time of its batch / samples of the batch [s]; null: not measured
     judge_reply VARCHAR,  -- raw reply of the judge (model text); null: the rule decided
+    cluster VARCHAR,  -- problem, video or digest of the picture that it shares with others; null: it stands alone, or written before schema 7
     source_id BIGINT NOT NULL,  -- row of ingested
 );
 
@@ -251,6 +252,7 @@ CREATE TABLE IF NOT EXISTS eval_scores (
     unparsed BIGINT NOT NULL,  -- of n, no answer was extracted: wrong by rule; a judge that is shown the response (settings judge_unparsed) may count it right [samples]
     missing_reason VARCHAR,  -- why there is no score or too few samples; null: complete
     malformed BIGINT,  -- of n, judge's replies that were no verdict: counted as wrong; null: no judge
+    clusters BIGINT,  -- independent sets of samples that stderr, low and high are of [clusters]; null: written before schema 7, all samples as independent
     source_id BIGINT NOT NULL,  -- row of ingested
 );
 
