@@ -178,3 +178,30 @@ def test_a_sampled_retry_is_kept_under_its_seed(tmp_path) -> None:
     assert next(counts) == 3  # nothing was made again
     one.compress([RIGHT], seed=1)
     assert next(counts) == 5  # the greedy one was found, the sampled one was not
+
+
+def test_another_teacher_or_another_cap_finds_no_summary_of_this_one(tmp_path) -> None:
+    made: list[str] = []
+
+    def answer(prompt, member) -> str:
+        made.append(prompt.text)
+        return "<summary>short \\boxed{2}</summary>"
+
+    memo = Memo(LocalStore(tmp_path))
+    for name, cap in (("one", 60), ("two", 60), ("one", 61), ("one", 60)):
+        Compressor(ScriptedEngine(answer, name), Templates(), len, cap, 1, memo).compress(
+            [RIGHT], 0
+        )
+    assert len(made) == 3  # the last one finds the first one's
+
+
+def test_what_was_compressed_is_told_beside_what_is_shown() -> None:
+    long = "why " * 30 + f"\\boxed{{{'9' * 70}}}"  # its answer has no room in the cap
+    cut = "<think>\nperhaps \\boxed{5} or so"  # a thought that never ends
+    (kept,) = compressor(lambda p, m: "<summary>\\boxed{2}</summary>").compress([RIGHT], seed=0)
+    lost, none = compressor(None).compress([long, cut], seed=0)
+    assert (kept.answer, kept.source_answer, kept.source_characters) == ("2", "2", len(RIGHT))
+    assert (lost.answer, lost.source_answer) == (None, "9" * 70)
+    assert lost.source_characters == len(long) > len(lost.text)
+    assert (none.answer, none.source_answer) == (None, None)
+    assert "boxed" not in none.text

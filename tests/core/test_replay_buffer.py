@@ -101,10 +101,18 @@ def test_sampling_is_uniform():
     assert all(abs(c - 2000) < 5 * 36.5 for c in counts.values())
 
 
-def test_state_of_another_configuration_is_refused():
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("capacity", PromptReplayBuffer(11)),
+        ("threshold", PromptReplayBuffer(10, threshold=0.25)),
+        ("refresh", PromptReplayBuffer(10, refresh=True)),
+    ],
+)
+def test_state_of_another_configuration_is_refused(name, other):
     state = PromptReplayBuffer(10).state_dict()
-    with pytest.raises(ValueError, match="capacity"):
-        PromptReplayBuffer(11).load_state_dict(state)
+    with pytest.raises(ValueError, match=f"buffer state has {name}="):
+        other.load_state_dict(state)
 
 
 def test_a_buffer_of_its_own_is_the_papers():

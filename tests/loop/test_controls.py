@@ -8,7 +8,10 @@ from scripted_world import MANY, World, changing_student, often_right, teacher_w
 from story import blocks, route_of
 
 from zppo_core.algorithm.controls import WORDS, exchanged, lorem
+from zppo_core.algorithm.reformulation import Chosen, Instance
 from zppo_core.algorithm.reformulations import find
+from zppo_core.config import ReformulationConfig
+from zppo_core.types import Completion, Grade, Group, Prompt, Question
 
 KINDS = (
     "placebo_bcq",
@@ -84,6 +87,25 @@ def test_shuffled_candidates_are_two_wrong_responses_and_the_order_is_unmarked(t
             assert "One is right and one is wrong" in ask.prompt.text
 
 
+def test_shuffled_candidates_are_two_rollouts_where_there_are_two_and_boxed_ones_first() -> None:
+    def drawn(*answers: str | None, boxed: bool = True) -> set[tuple[str, ...]]:
+        completions = [
+            Completion(f"w{i}", np.zeros(0, np.int32), np.zeros(0, np.float32), "stop", 0)
+            for i in range(len(answers))
+        ]
+        grades = [Grade(0.0, "wrong", a) for a in answers]
+        group = Group("u", "q", "plain", Prompt("Q?"), tuple(completions), tuple(grades))
+        settings = ReformulationConfig(wrong="boxed" if boxed else "any")
+        kind = find("shuffled_bcq")
+        seeds = range(60)
+        return {kind.choose(group, (), np.random.default_rng(s), settings).wrong for s in seeds}
+
+    assert drawn("1", "2", None) == {("w0", "w1"), ("w1", "w0")}
+    assert drawn("1", None) == {("w0", "w1")}
+    assert drawn("1") == {("w0", "w0")}
+    assert len(drawn("1", "2", None, boxed=False)) == 6
+
+
 def test_lorem_has_the_length_of_bcqs_candidates_and_only_random_words(tmp_path) -> None:
     _, results = told(tmp_path, "lorem")
     _, reference = told(tmp_path / "b", "bcq")
@@ -107,6 +129,13 @@ def test_one_candidate_is_shown_and_nothing_says_which(tmp_path, kind: str, plac
             assert (ask.positive is None) is (place == 1)
             assert shown == (ask.positive.text if place == 0 else ask.negatives[0].text)
             assert "may be right or wrong" in ask.prompt.text
+
+
+def test_a_placebo_is_made_of_the_next_in_length_and_the_longest_of_the_shortest() -> None:
+    rng, kind = np.random.default_rng(0), find("placebo_ncq")
+    question = Question("q", "Q?", "1")
+    made = [Instance(question, kind, Chosen(None, ("x" * n,)), rng) for n in (30, 10, 20)]
+    assert [len(one.chosen.wrong[0]) for one in exchanged(made)] == [10, 20, 30]
 
 
 def test_again_asks_the_plain_question_with_seeds_of_its_own(tmp_path) -> None:

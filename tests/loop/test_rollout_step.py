@@ -268,3 +268,21 @@ def test_a_rollout_that_is_cut_in_its_thought_has_no_answer_however_right(tmp_pa
     assert {g.outcome for group in result.plain for g in group.grades} == {"unfinished"}
     assert {n.answer for ask in result.asks for n in ask.negatives} == {None}
     assert all("student thinks; \\boxed" not in ask.prompt.text for ask in result.asks)
+
+
+@pytest.mark.parametrize("thinking", [True, False])
+def test_a_draw_is_read_as_the_teacher_was_asked_for_it(tmp_path, thinking: bool) -> None:
+    """Cut in its thought it is not right; one that was asked for no thought may be."""
+    sets = {"student.thinking": not thinking, "teacher.thinking": thinking, "teacher.scope": "hard"}
+    world = World(tmp_path, student_with(lambda p, m: False), **sets)
+    generate = world.teacher.generate
+
+    def cut(*arguments, **named):
+        groups = generate(*arguments, **named)
+        return [tuple(replace(c, finish="length") for c in group) for group in groups]
+
+    world.teacher.generate = cut  # type: ignore[method-assign]
+    result = world.step()
+    outcomes = {d.grade.outcome for draws in result.teacher.draws.values() for d in draws}
+    assert outcomes == ({"unfinished"} if thinking else {"correct", "wrong"})
+    assert ("bcq" in {a.kind for a in result.asks}) is not thinking
