@@ -1,4 +1,5 @@
 import threading
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -103,3 +104,76 @@ def test_the_first_fault_ends_a_stream_while_others_are_at_work() -> None:
     with pytest.raises(ConnectionError, match="gone"):
         pool.generate([Prompt("a"), Prompt("b")], Sampling(9), [0, 1])
     waiting.gate.set()
+
+
+class Counted(ScriptedEngine):
+    """With a context, and what it was told of sleep, end and staged weights."""
+
+    def __init__(self, context: int = 0, **named) -> None:
+        super().__init__(lambda prompt, member: prompt.text, **named)
+        self.tokens, self.told = context, []
+
+    @property
+    def context(self) -> int:
+        return self.tokens
+
+    def sleep(self, replaced: bool = False) -> None:
+        self.told.append(replaced)
+
+    def close(self) -> None:
+        self.told.append("closed")
+
+    @contextmanager
+    def staged(self, weights):
+        self.told.append("staged")
+        yield "a file"
+
+    def load_weights(self, weights, version, path="") -> None:
+        super().load_weights(weights, version)
+        self.told.append(path)
+
+
+@pytest.mark.parametrize(
+    ("contexts", "known"), [((0, 0), 0), ((0, 9), 9), ((7, 9), 7), ((9, 7, 0), 7)]
+)
+def test_a_pools_context_is_the_least_that_an_engine_knows(contexts, known: int) -> None:
+    assert EnginePool([Counted(c) for c in contexts]).context == known
+
+
+def test_what_a_pool_is_told_every_engine_is_told() -> None:
+    engines = Counted(), Counted()
+    pool = EnginePool(engines)
+    pool.load_weights({}, 1)  # one file for all, staged by the first
+    pool.load_weights({}, 2, "another file")  # which is there already
+    pool.sleep(replaced=True)
+    pool.sleep()
+    pool.close()
+    assert engines[0].told == ["staged", "a file", "another file", True, False, "closed"]
+    assert engines[1].told == ["a file", "another file", True, False, "closed"]
+
+
+def test_an_engine_that_failed_is_asked_again_like_the_others() -> None:
+    engines = [Counted(), Counted()]
+    pool = EnginePool(engines)
+    answer, engines[0].answer = engines[0].answer, lambda prompt, member: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        pool.generate([Prompt(str(i)) for i in range(6)], Sampling(9), range(6))
+    engines[0].answer = answer
+    for thread in threading.enumerate():  # the other one may still be at work
+        if thread.name == "engine":
+            thread.join(20)
+    before = [len(e.asked) for e in engines]
+    pool.generate([Prompt(str(i)) for i in range(4)], Sampling(9), range(4))
+    assert [len(e.asked) - n for e, n in zip(engines, before, strict=True)] == [2, 2]
+
+
+def test_engines_stop_when_nobody_listens_to_the_rest_of_a_stream() -> None:
+    engine = Counted(seconds=0.01, joins=True)
+    count = 400
+    stream = EnginePool([engine]).stream([Prompt("q")] * count, Sampling(9), range(count))
+    next(stream)
+    stream.close()
+    for thread in threading.enumerate():
+        if thread.name == "engine":
+            thread.join(20)
+    assert len(engine.asked) < count

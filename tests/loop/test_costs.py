@@ -117,3 +117,26 @@ def test_off_distillation_trains_on_the_teachers_right_responses(tmp_path) -> No
     assert ("student", "rescore") not in found
     generated = sum(len(d.draw.token_ids_T) for d in draws), len(draws) * LONGEST
     assert found["teacher", "generate"] == generated
+
+
+def test_a_summary_costs_at_the_cap_what_each_attempt_may_and_once_in_a_step(tmp_path) -> None:
+    world = World(tmp_path, student_with(some_right))
+    result = world.step()
+    short = Compressed("a", "1", False, attempts=3, tokens=5, source_answer="1")
+    ask = replace(result.asks[0], positive=None, negatives=(short,))
+    alone = replace(result, teacher=replace(result.teacher, draws={}), asks=(ask, ask))
+    assert costs_of(world, alone)["teacher", "generate"] == (5, 3 * SUMMARY)
+
+
+def test_a_model_that_reads_costs_by_its_own_size(tmp_path) -> None:
+    world = World(tmp_path, student_with(some_right), method="opsd", **{"student.thinking": False})
+    result = world.step()
+    found = costs_of(world, result)
+    learned = found["student", "train"]
+    assert found["student", "rescore"] == learned  # after its evidence
+    assert learned[0] > 0
+    context = RecordContext(
+        "run", 0, world.corpus, False, len, 10, 20, CAP, "opsd", PROMPT, SUMMARY
+    )
+    rows = cost_rows(context, result)
+    assert {(r["role"], r["model_params"]) for r in rows} == {("student", 10), ("teacher", 20)}

@@ -8,13 +8,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scripted_world import World, asked_of, student_with, teacher_with
+from scripted_world import MANY, World, asked_of, student_with, teacher_with
 
 from zppo_core.algorithm.reformulation import Chosen, Instance, PromptContext, PromptWriter
 from zppo_core.algorithm.reformulations import find
 from zppo_core.algorithm.rollouts import Scene, draw_teacher
+from zppo_core.algorithm.streaming import Ahead
+from zppo_core.config.methods import METHODS
 from zppo_core.engines.scripted import ScriptedEngine
+from zppo_core.processes.background import Background
 from zppo_core.protocols import silent
+from zppo_core.types import Group, Prompt
 
 
 def test_who_waits_for_a_candidate_that_cannot_be_compressed_hears_of_it(tmp_path) -> None:
@@ -116,3 +120,78 @@ def test_the_teacher_draws_for_a_replayed_question_while_the_student_samples(tmp
     result = world.step()
     assert [g.kind for g in result.plain] == ["plain"] * 8 + ["replay"] * 2
     assert drawing.is_set()
+
+
+@pytest.mark.parametrize("whose", ["teachers", "writer"])
+def test_an_engine_of_one_batch_after_the_other_is_asked_for_all_at_once(tmp_path, whose) -> None:
+    """Though another teacher, or the teacher beside the writer, takes requests meanwhile."""
+    answer = teacher_with(lambda p, m: True).answer
+    joining = ScriptedEngine(answer, "joining", joins=True)
+    batches: list[int] = []
+
+    class Batched(ScriptedEngine):
+        def generate(self, prompts, *rest):
+            batches.append(len(prompts))
+            return super().generate(prompts, *rest)
+
+    world = World(
+        tmp_path,
+        ScriptedEngine(student_with(lambda p, m: False).answer, "student", joins=True),
+        joining,
+        **{"teacher.scope": "hard"},
+    )
+    batched = Batched(answer, "batched")
+    compressor = replace(world.roles.compressor, engine=batched if whose == "writer" else None)
+    teachers = (joining, batched) if whose == "teachers" else (joining,)
+    world.roles = replace(world.roles, teachers=teachers, compressor=compressor)
+    result = world.step()
+    assert len(result.asks) == 4
+    assert len(batches) == 1
+    assert batches[0] > 2
+
+
+def test_a_fault_of_the_teacher_ends_the_students_sampling(tmp_path) -> None:
+    asked: list[str] = []
+
+    class Student(ScriptedEngine):
+        def generate(self, prompts, *rest):
+            asked.append(prompts[0].text)
+            time.sleep(0.05)
+            return super().generate(prompts, *rest)
+
+    class Broken(ScriptedEngine):
+        def generate(self, *arguments, **named):
+            raise RuntimeError("no memory")
+
+    world = World(
+        tmp_path,
+        Student(student_with(lambda p, m: False).answer, "student", joins=True),
+        Broken(lambda p, m: "", "teacher", joins=True),
+        questions=MANY,
+        **{"teacher.scope": "hard", "rollout.new_prompts": 24},
+    )
+    with pytest.raises(RuntimeError, match="no memory"):
+        world.step()
+    assert len(asked) < 24
+
+
+def test_kinds_of_one_question_draw_their_candidates_apart(tmp_path, monkeypatch) -> None:
+    both = replace(METHODS["zppo"], reformulations=("hint", "prefix"))
+    monkeypatch.setitem(METHODS, "zppo", both)
+    world = World(
+        tmp_path,
+        student_with(lambda p, m: False),
+        teacher_with(lambda p, m: True),
+        questions=MANY,
+        **{"teacher.scope": "hard"},
+    )
+    scene = Scene(world.state, world.roles, world.corpus, world.config)
+    drawn = draw_teacher(world.corpus.ids, scene, silent)
+    ahead = Ahead(scene, Background(), 48)
+    group = lambda q: Group("u", q, "plain", Prompt("Q?"), (), ())  # noqa: E731
+    taken = [
+        tuple(ahead.instance(group(q), kind, drawn[q]).right.text for kind in ("hint", "prefix"))
+        for q in world.corpus.ids
+    ]
+    same = sum(one == other for one, other in taken)
+    assert 0 < same < len(taken)

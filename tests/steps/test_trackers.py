@@ -168,3 +168,26 @@ def test_the_page_lists_every_metric_with_its_unit(results) -> None:
     for name in metrics_of(results[-1], SECONDS):
         head, _, tail = name.partition("/")
         assert name in NAMES or f"{head}/{'PHASE' if head == 'seconds' else 'KIND'}" in NAMES, tail
+
+
+def test_groups_are_counted_by_kind_and_tokens_without_what_was_given(results) -> None:
+    result = results[0]
+    first, *rest = result.plain
+    one, *others = first.completions
+    cut = replace(one, finish="length", forced=2)
+    plain = (replace(first, completions=(cut, *others)), *rest)
+    told = metrics_of(replace(result, plain=plain), SECONDS)
+    for kind in ("plain", "bcq", "ncq"):
+        groups = [g for g in (*plain, *result.augmented) if g.kind == kind]
+        lengths = [len(c.token_ids_T) for g in groups for c in g.completions]
+        assert told[f"groups/{kind}"] == len(groups) > 0
+        assert told[f"length/{kind}"] == pytest.approx(sum(lengths) / len(lengths))
+        rewards = [grade.reward for g in groups for grade in g.grades]
+        assert told[f"accuracy/{kind}"] == pytest.approx(sum(rewards) / len(rewards))
+    responses = sum(len(g.completions) for g in plain if g.kind == "plain")
+    assert told["truncated/plain"] == pytest.approx(1 / responses)
+    assert told["truncated/bcq"] == 0
+    whole = metrics_of(result, SECONDS)["tokens/sampled"]
+    assert told["tokens/sampled"] == whole - 2
+    everyone = (*result.plain, *result.augmented)
+    assert whole == sum(len(c.token_ids_T) for g in everyone for c in g.completions)

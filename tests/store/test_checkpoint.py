@@ -1,4 +1,5 @@
 import json
+import os
 import warnings
 from pathlib import Path
 
@@ -218,3 +219,17 @@ def test_settings_of_the_optimizer_return_with_their_types(tmp_path: Path) -> No
         again.state[parameter]["momentum_buffer"], optimizer.state[parameter]["momentum_buffer"]
     )
     assert json.loads(found.read("optimizer.json"))["settings"][0]["momentum"] == 0.9
+
+
+def test_what_a_killed_writer_left_beside_checkpoints_is_swept_by_the_next(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    left = tmp_path / "run/checkpoints/.writing-killed"
+    young = tmp_path / "run/checkpoints/.writing-alive"
+    for folder in (left, young):
+        folder.mkdir(parents=True)
+        (folder / "weights").write_bytes(b"1")
+    for path in (left / "weights", left):
+        os.utime(path, (1, 1))
+    save_checkpoint(store, "run", 1, write("1"), keep=1)
+    assert not left.exists()
+    assert young.exists()

@@ -1,15 +1,18 @@
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from zppo_core.errors import UserError
-from zppo_core.store.lock import RunLock, machine
+from zppo_core.store.lock import ALARM, RunLock, machine, process_start
 from zppo_core.store.objects import LocalStore
 
 ELSEWHERE = {"token": "x", "pid": 1, "host": "elsewhere", "machine": "other", "started": "1"}
@@ -215,3 +218,59 @@ def test_a_task_that_fails_gives_its_lock_back_and_says_why(tmp_path: Path) -> N
     with pytest.raises(RuntimeError, match="its own"), RunLock(store, "run"):
         raise RuntimeError("its own")
     assert not store.exists("run/lock.json")
+
+
+def test_a_lock_that_is_anothers_by_now_is_not_given_back(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    with RunLock(store, "run", beat=3600):
+        store.put("run/lock.json", record(time=1))  # before a beat has told
+    assert store.get("run/lock.json") == record(time=1)
+
+
+def test_what_the_alarm_did_before_it_does_again(tmp_path: Path) -> None:
+    heard: list[int] = []
+    before = signal.signal(ALARM, lambda number, frame: heard.append(number))
+    try:
+        with RunLock(LocalStore(tmp_path), "run"):
+            pass
+        signal.raise_signal(ALARM)
+        assert heard == [ALARM]
+    finally:
+        signal.signal(ALARM, before)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="only /proc tells")
+def test_processes_are_told_apart_by_their_start_and_a_zombie_has_ended() -> None:
+    time.sleep(0.05)  # the kernel counts in hundredths
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        began = process_start(child.pid)
+        assert began == process_start(child.pid)
+        assert int(began) > int(process_start(os.getpid()))
+        child.stdin.close()  # type: ignore[union-attr]
+        end = time.monotonic() + 20
+        while process_start(child.pid):  # nobody has waited for it: it is a zombie by then
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        assert Path(f"/proc/{child.pid}").exists()
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_another_boot_or_container_of_the_same_host_is_another_machine(monkeypatch) -> None:
+    here = machine()
+    opened = open
+
+    def rebooted(path, *arguments, **named):
+        if str(path).endswith("boot_id"):
+            return io.StringIO("another")
+        return opened(path, *arguments, **named)
+
+    monkeypatch.setattr("builtins.open", rebooted)
+    assert machine() != here
+    monkeypatch.setattr("builtins.open", opened)
+    stat = os.stat
+    apart = lambda p, **k: SimpleNamespace(st_ino=1) if p == "/proc/self/ns/pid" else stat(p, **k)  # noqa: E731
+    monkeypatch.setattr(os, "stat", apart)
+    assert machine() != here

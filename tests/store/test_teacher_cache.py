@@ -10,7 +10,7 @@ from zppo_core.engines.scripted import ScriptedEngine
 from zppo_core.protocols import Sampling
 from zppo_core.store.cache_tools import prune, verify
 from zppo_core.store.objects import LocalStore
-from zppo_core.store.teacher_cache import DrawRequest, Memo, TeacherCache
+from zppo_core.store.teacher_cache import DrawRequest, Memo, TeacherCache, seal
 from zppo_core.types import Prompt
 
 SAMPLING = Sampling(64, n=4)
@@ -241,3 +241,72 @@ def test_values_are_kept_by_the_content_they_were_made_from(tmp_path: Path) -> N
     assert memo.get("compress", "text", 65) is None
     assert memo.get("judge", "text", 64) is None
     assert (memo.counters.hits, memo.counters.misses) == (1, 3)
+
+
+def test_what_is_counted_of_draws_that_are_added_to(tmp_path: Path) -> None:
+    """A request with some of its draws is generated whole: what was found of it saved nothing."""
+    cache, engine = TeacherCache(LocalStore(tmp_path)), counting_engine()
+    cache.draws(requests(1), engine, Sampling(64, n=1))
+    cache.draws(requests(1), engine, SAMPLING)
+    assert (cache.counters.misses, cache.counters.hits, cache.counters.saved) == (4, 1, 0)
+    cache.draws([*requests(1), *requests(1)], engine, SAMPLING)  # found for both
+    assert (cache.counters.misses, cache.counters.hits) == (4, 9)
+    assert cache.counters.saved > 0
+
+
+def test_an_engine_that_loses_a_prompt_is_an_error_and_not_a_request_without_draws(
+    tmp_path,
+) -> None:
+    class Losing(ScriptedEngine):
+        def stream(self, *arguments, **named):
+            yield [pair for given in super().stream(*arguments, **named) for pair in given][1:]
+
+    with pytest.raises(ValueError, match="shorter than the 3 prompts"):
+        TeacherCache(LocalStore(tmp_path)).draws(
+            requests(3), Losing(lambda p, m: "x", "teacher"), SAMPLING
+        )
+
+
+def test_what_another_adds_while_draws_are_merged_is_kept(tmp_path: Path) -> None:
+    """Both found two draws; the other has put its fourth when ours comes with a third."""
+
+    class Met(LocalStore):
+        meets = False
+
+        def put_many(self, items, new=False, lasting=True):
+            if new and Met.meets:
+                Met.meets = False  # someone keeps two, before us
+                theirs = TeacherCache(LocalStore(tmp_path))
+                theirs.draws(requests(1), counting_engine(), Sampling(64, n=2))
+            return super().put_many(items, new, lasting)
+
+        def swap(self, key, old, new):
+            if self.late:
+                self.late = False  # and then has four, between our look and our swap
+                theirs = TeacherCache(LocalStore(tmp_path))
+                theirs.draws(requests(1), counting_engine(), SAMPLING)
+            return super().swap(key, old, new)
+
+    store = Met(tmp_path)
+    store.late, Met.meets = True, True
+    got = TeacherCache(store).draws(requests(1), counting_engine(), Sampling(64, n=3))
+    assert not store.late
+    kept = TeacherCache(LocalStore(tmp_path)).draws(requests(1), counting_engine(), SAMPLING)
+    assert all(d.cached for d in kept[0])
+    assert texts(got) == [texts(kept)[0][:3]]
+
+
+def test_a_damaged_value_of_a_memo_is_counted_as_such_and_none_is_no_value(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    memo = Memo(store)
+    memo.put("value", "kind", 1)
+    (key,) = store.list("memo/")
+    store.put(key, store.get(key).replace(b"value", b"eulav"))
+    assert memo.get("kind", 1) is None
+    assert (memo.counters.damaged, memo.counters.misses, memo.counters.hits) == (1, 0, 0)
+    with pytest.raises(ValueError, match="None says"):
+        memo.put(None, "kind", 1)
+
+
+def test_equal_values_are_equal_objects_whatever_the_order_of_their_fields() -> None:
+    assert seal({"a": 1, "b": 2}) == seal({"b": 2, "a": 1})
