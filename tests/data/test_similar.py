@@ -152,3 +152,30 @@ def test_pictures_are_compared_as_they_show_on_white() -> None:
     ImageDraw.Draw(shape).rectangle((30, 30, 60, 90), fill=(0, 0, 0, 255))
     white = Image.alpha_composite(Image.new("RGBA", (120, 120), "white"), shape).convert("RGB")
     assert image_hash(encoded(shape)) == image_hash(encoded(white))
+
+
+@pytest.mark.parametrize(
+    ("common", "own", "other", "alike"),
+    [
+        (7, 3, 0, True),  # 0.7 of all trigrams of both
+        (14, 3, 3, True),
+        (6, 3, 0, False),  # two thirds
+        (5, 5, 0, False),  # the shorter text is all in the longer one
+        (0, 1, 1, False),
+    ],
+)
+def test_texts_are_alike_from_seven_tenths_of_their_trigrams_on(common, own, other, alike) -> None:
+    image = image_hash(picture(1))
+    shared = range(common)
+    one = Signature(image, frozenset([*shared, *range(100, 100 + own)]))
+    two = Signature(image, frozenset([*shared, *range(200, 200 + other)]))
+    assert (one in Seen([two])) is alike
+    assert (two in Seen([one])) is alike
+
+
+def test_a_text_is_its_runs_of_three_words() -> None:
+    assert len(trigrams("one two three four")) == 2
+    assert trigrams("One, two: THREE") == trigrams("one two three")
+    # the same pairs of words in another order have no run of three in common
+    assert not trigrams("a b c a") & trigrams("c a b")
+    assert len(trigrams("one two")) == 1

@@ -1,6 +1,7 @@
 """Continuous batching over vLLM's own steps, with a stand-in for its engine."""
 
 import threading
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -116,3 +117,50 @@ def test_an_engine_that_is_closed_answers_nobody(llm) -> None:
     llm.gate.release(10**6)
     with pytest.raises(RuntimeError, match="closed"):
         list(stream)
+
+
+def test_an_output_that_goes_on_is_no_answer_yet(llm, loop) -> None:
+    step = llm.step
+
+    def with_parts() -> list[SimpleNamespace]:
+        done = step()
+        return [SimpleNamespace(request_id=name, finished=False) for name in llm.left] + done
+
+    llm.step = with_parts
+    given = [pair for part in loop.run(requests(3, 1)) for pair in part]
+    assert [place for place, _ in given] == [1, 0]
+    assert all(output.finished for _, output in given)
+
+
+def test_a_loop_that_failed_rests_until_it_is_asked_again(llm, loop) -> None:
+    steps = []
+
+    def broken() -> list[SimpleNamespace]:
+        steps.append(1)
+        raise RuntimeError("out of memory")
+
+    llm.step = broken
+    with pytest.raises(RuntimeError, match="out of memory"):
+        list(loop.run(requests(1, 1)))
+    time.sleep(0.1)
+    assert len(steps) == 1
+
+
+def test_a_request_that_nobody_waits_for_any_more_is_not_begun(llm, loop) -> None:
+    llm.gate = threading.Semaphore(0)
+    first = loop.run(requests(1))
+    begun = threading.Thread(target=lambda: list(first), daemon=True)
+    begun.start()
+    while not llm.left:  # the loop is in a step, which waits
+        time.sleep(0.01)
+    late = loop.run(requests(50))
+    asking = threading.Thread(target=lambda: next(late, None), daemon=True)
+    asking.start()
+    while not loop._added:
+        time.sleep(0.01)
+    loop._added[0].call.dropped = True  # as its caller's end does
+    llm.gate.release(10**6)
+    begun.join(20)
+    assert [i for part in loop.run(requests(1)) for i, _ in part] == [0]
+    assert not llm.aborted
+    assert not llm.left

@@ -140,10 +140,26 @@ def test_a_folders_identity_is_its_content(tmp_path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"one")
     first = weights_identity(str(tmp_path))
     (tmp_path / "model.safetensors").write_bytes(b"two")
-    assert weights_identity(str(tmp_path)) != first
+    second = weights_identity(str(tmp_path))
+    (tmp_path / "config.json").write_text('{"rope_theta": 1}')
+    assert len({first, second, weights_identity(str(tmp_path))}) == 3
 
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is here")
 def test_without_vllm_the_error_names_the_extra() -> None:
     with pytest.raises(UserError, match=r"\[gpu\]"):
         VllmEngine("nano:student", world.renderer())
+
+
+def test_a_bias_is_rounded_to_the_models_type_and_other_weights_to_vllms() -> None:
+    sources = sources_of(MAPPED, OWN, PACKED)
+    types = dict.fromkeys(OWN, "float32")  # the CPU build widens a bias after it has rounded it
+    sent = dict(cast(given_weights(), sources, types, torch.bfloat16))
+    assert sent["x.vision.qkv.bias"].dtype == torch.bfloat16
+    assert {t.dtype for n, t in sent.items() if not n.endswith("bias")} == {torch.float32}
+
+
+def test_values_that_differ_with_the_same_sum_are_other_values() -> None:
+    given, held = torch.zeros(4), torch.tensor([1.0, -1.0, 0.0, 0.0])
+    with pytest.raises(RuntimeError, match="holds other values in w"):
+        compare({"w": sums(given)}, {"w": ["w"]}, [{"w": sums(held)}])
