@@ -145,6 +145,8 @@ def steps(**columns: list[Any]) -> Progress:
         ({"truncated_share": [0.1] * 5 + [0.4] * 5}, "Responses are cut more often: 10%"),
         ({"entropy": [0.8] * 5 + [0.1] * 5}, "Entropy has fallen from 0.8 to 0.1"),
         ({"skipped": [0, 2]}, "2 mini-batches were skipped"),
+        ({"skipped": [2, 1, 0]}, "3 mini-batches were skipped"),
+        ({"trivial_share": [0.2] * 5 + [1.0] * 5}, "Every group is trivial"),
     ],
 )
 def test_what_is_amiss_is_said_in_words(columns: dict[str, list[Any]], said: str) -> None:
@@ -161,10 +163,22 @@ def test_what_is_amiss_is_said_in_words(columns: dict[str, list[Any]], said: str
         {"entropy": [None] * 10},
         {"mismatch_mean": [None] * 3},
         {"trivial_share": [1.0, 0.2, 0.3, 0.4, 0.1]},
+        {"trivial_share": [1.0] * 5 + [0.2] * 5},
+        {"truncated_share": [0.1] * 4 + [0.9] * 5},  # beginning and end would overlap
+        {"entropy": [0.8] * 4 + [0.1] * 5},
     ],
 )
 def test_a_sound_run_raises_no_alarm(columns: dict[str, list[Any]]) -> None:
     assert alarms(steps(**columns)) == []
+
+
+def test_the_bound_on_mismatch_is_the_runs_own_if_it_has_one() -> None:
+    seen = steps(mismatch_mean=[0.0, 0.08])
+    assert alarms(seen, limit=0.1) == []
+    (text,) = alarms(seen)
+    assert "above 0.05" in text
+    (text,) = alarms(steps(mismatch_mean=[0.0, 0.02]), limit=0.01)
+    assert "above 0.01" in text
 
 
 def test_equal_rewards_are_no_alarm_where_the_loss_learns_from_them_all_the_same() -> None:

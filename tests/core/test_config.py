@@ -1,6 +1,7 @@
 """Presets, overrides, and errors that name the remedy."""
 
 import dataclasses
+import json
 import re
 import tomllib
 from importlib import resources
@@ -9,7 +10,8 @@ import pytest
 
 from zppo_core import config
 from zppo_core.config import LAYOUTS, from_dict, load
-from zppo_core.config.load import from_record
+from zppo_core.config.load import Source, from_record
+from zppo_core.config.overrides import resolve
 from zppo_core.config.schema import workers_asked
 from zppo_core.errors import UserError
 from zppo_core.models import memory
@@ -413,3 +415,68 @@ def test_a_stored_configuration_with_a_field_that_is_gone_can_be_read() -> None:
     assert from_record(stored) == load("4B@eight-nodes")
     with pytest.raises(UserError, match="overlap"):
         from_dict(stored)
+
+
+def test_each_layer_of_a_configuration_wins_over_those_before_it():
+    """Preset, layout, the method's own settings, file, options that name a field, `--set`."""
+    preset = load("4B").compute.student_gpus
+    layout = load("4B@one-gpu").compute.student_gpus
+    assert preset != layout
+    own = Source(
+        "mine.toml", "[compute]\nstudent_gpus = 5\n[run]\nseed = 1\n[loss]\nclip_low = 0.1"
+    )
+    config = resolve("4B@one-gpu", "gspo", "", [], own)
+    assert (config.compute.student_gpus, config.run.seed, config.loss.clip_low) == (5, 1, 0.1)
+    assert config.loss.clip_high == 4e-4  # the method's, of which the file says nothing
+    assert resolve("4B", "gspo", "2", [], own).run.seed == 2
+    last = resolve("4B", "gspo", "2", ["run.seed=3", "loss.clip_low=0.05", "run.seed=4"], own)
+    assert (last.run.seed, last.loss.clip_low) == (4, 0.05)
+
+
+def test_the_settings_are_those_of_the_method_that_is_named_last():
+    own = Source("mine.toml", '[run]\nmethod = "gspo"')
+    config = resolve("nano", "", "", ["run.method=cispo"], own)
+    assert (config.loss.clip_low, config.loss.clip_high) == (0.2, 4.0)
+    assert resolve("nano", "zppo", "", [], own).loss.clip_high == 0.28
+
+
+def test_equal_configurations_have_equal_json_whatever_the_order_of_their_fields():
+    text = load("nano").to_json()
+    assert text == json.dumps(json.loads(text), sort_keys=True)
+
+
+STALE = ["compute.staleness=1", "loss.importance_cap=2"]
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        (["compute.staleness=1"], "needs importance weights"),
+        ([*STALE, "run.method=on_distill"], "is for methods that learn from advantages"),
+        ([*STALE, "run.method=dapo"], "dapo asks in rounds"),
+        ([*STALE, "run.method=luffy"], "luffy asks in rounds or learns from the teacher's tokens"),
+        (["compute.teacher_gpus=4", "compute.teacher_tensor_parallel=3"], "must divide"),
+        (["compute.workers=2", "compute.threads=2"], "have one thread each"),
+        (["compute.update_hosts=2"], "needs a Ray of several nodes"),
+        (["data.min_pixels=9", "data.max_pixels=8"], "at most data.max_pixels"),
+        (["run.method=scaf_grpo", "run.rollout_steps=0"], "changes its prompts over the run"),
+        (["run.method=opsd", "compute.update_processes=2"], "updates in one process"),
+        (["compute.ray=http://x"], "address of a Ray's head"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(sets, said):
+    with pytest.raises(UserError, match=re.escape(said)):
+        load("nano", sets)
+
+
+def test_settings_that_go_together_are_taken_and_all_faults_are_told_at_once():
+    for sets in (
+        STALE,
+        ["compute.teacher_gpus=4", "compute.teacher_tensor_parallel=2"],
+        ["compute.workers=2", "compute.threads=1"],
+        ["data.min_pixels=9"],  # without an upper bound
+    ):
+        load("nano", sets)
+    with pytest.raises(UserError) as told:
+        load("nano", ["compute.update_hosts=2", "data.min_pixels=9", "data.max_pixels=8"])
+    assert len(str(told.value).splitlines()) == 2

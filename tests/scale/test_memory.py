@@ -309,3 +309,16 @@ def test_the_most_is_at_the_head_in_a_layer_or_where_gradients_are_left() -> Non
     handed = 2 * shape.params
     left = shape.activation_bytes(8_192, True, 0, handed)
     assert left == handed + round(shape.layer_bytes(8_192) * qwen.BACKWARD)
+
+
+def test_the_longest_prompt_is_an_ncq_of_a_whole_group_whose_answers_stand_there_once_more() -> (
+    None
+):
+    config = load("4B", ["rollout.group_size=8", "reformulation.candidate_tokens=512"])
+    assert memory.longest(config) == 4096 + 2 * 8 * 512 + memory.ROOM + 12288
+
+
+def test_an_engine_has_no_more_sequences_at_once_than_vllm_takes_by_itself() -> None:
+    shape = memory.shapes()["Qwen/Qwen3.5-0.8B"]
+    assert memory.sequences(shape, 10_000.0) == 256
+    assert memory.sequences(shape, 0.0) == 1
