@@ -1,5 +1,6 @@
 """Each pass asks every question at most once, in an order of its own that the seed decides."""
 
+import dataclasses
 from collections import Counter
 
 import pytest
@@ -39,3 +40,25 @@ def test_a_corpus_smaller_than_a_step_is_refused() -> None:
     assert len(ListCorpus(QUESTIONS, 0).new_ids(0, 25)) == 25
     with pytest.raises(UserError, match="25 questions"):
         ListCorpus(QUESTIONS, 0).new_ids(0, 26)
+
+
+def test_a_corpus_is_known_by_all_that_its_questions_hold_and_by_their_order() -> None:
+    base = [Question(f"q{i}", "Q?", "1", (b"one",), "VLM", "sums") for i in range(3)]
+    changes = {
+        "id": "other",
+        "text": "Which?",
+        "gold": "2",
+        "images": (b"two",),
+        "family": "LLM",
+        "category": "parts",
+        "judged": True,
+        "kind": "number",
+        "options": ("A", "B"),
+        "accepted": ("1.0",),
+        "tolerance": 0.1,
+    }
+    assert set(changes) == {f.name for f in dataclasses.fields(Question)}
+    others = [[dataclasses.replace(base[0], **{n: v}), *base[1:]] for n, v in changes.items()]
+    digests = [ListCorpus(some, 0).digest() for some in (base, base[::-1], base[:2], *others)]
+    assert len(set(digests)) == len(digests)
+    assert ListCorpus(base, seed=1).digest() == digests[0]  # the seed only orders what is asked

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from eval.settings import Settings, parse
 from zppo_core.config import Config, from_dict, load
 from zppo_core.config.fields import as_text, list_of, settings_of, settings_text, table_of
+from zppo_core.config.overrides import split_overrides
 from zppo_core.errors import UserError
 
 PLAIN = st.text("abcXYZ019_-./ äß", min_size=1, max_size=8).map(str.strip).filter(bool)
@@ -79,3 +80,28 @@ def test_stored_text_is_what_it_was_before_there_were_tables() -> None:
     assert values["teacher"]["more_models"] == values["evaluation"]["settings"] == ""
     stored = load("nano", {"data.more_configs": {"a": 2, "b": 1}}).to_dict()
     assert stored["data"]["more_configs"] == "a=2,b=1"
+
+
+def test_an_address_with_a_secret_is_refused_and_not_quoted():
+    for address in ("http://me:hunter2@there/v1", "http://there/v1?api_key=hunter2"):
+        with pytest.raises(UserError, match="password or key") as told:
+            load("nano", [f"teacher.endpoint={address}"])
+        assert "hunter2" not in str(told.value)
+    load("nano", ["teacher.endpoint=http://there:8000/v1?model=key"])
+
+
+def test_a_name_that_comes_twice_in_a_table_is_refused():
+    with pytest.raises(UserError, match="comes twice"):
+        load("nano", ["data.columns=question=a,question=b"])
+
+
+def test_a_method_is_found_as_papers_write_it():
+    assert load("nano", ["run.method=GRPO"]).run.method == "grpo"
+
+
+def test_settings_keep_their_own_semicolons():
+    given = "evaluation.settings=frames=16;totals=DynaM=pooled;run.seed=3"
+    assert split_overrides(given) == (
+        "evaluation.settings=frames=16;totals=DynaM=pooled",
+        "run.seed=3",
+    )

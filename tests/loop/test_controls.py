@@ -134,8 +134,8 @@ def test_one_candidate_is_shown_and_nothing_says_which(tmp_path, kind: str, plac
 def test_a_placebo_is_made_of_the_next_in_length_and_the_longest_of_the_shortest() -> None:
     rng, kind = np.random.default_rng(0), find("placebo_ncq")
     question = Question("q", "Q?", "1")
-    made = [Instance(question, kind, Chosen(None, ("x" * n,)), rng) for n in (30, 10, 20)]
-    assert [len(one.chosen.wrong[0]) for one in exchanged(made)] == [10, 20, 30]
+    made = [Instance(question, kind, Chosen(None, ("x" * n,)), rng) for n in (10, 30, 20, 40)]
+    assert [len(one.chosen.wrong[0]) for one in exchanged(made)] == [20, 40, 30, 10]
 
 
 def test_again_asks_the_plain_question_with_seeds_of_its_own(tmp_path) -> None:

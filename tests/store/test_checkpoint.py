@@ -228,7 +228,7 @@ def test_what_a_killed_writer_left_beside_checkpoints_is_swept_by_the_next(tmp_p
     for folder in (left, young):
         folder.mkdir(parents=True)
         (folder / "weights").write_bytes(b"1")
-    for path in (left / "weights", left):
+    for path in (left / "weights", left, young):  # in the other one a file was written just now
         os.utime(path, (1, 1))
     save_checkpoint(store, "run", 1, write("1"), keep=1)
     assert not left.exists()

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from zppo_core.algorithm.train_groups import Suffix, TrainGroup
-from zppo_core.training.batching import micro_batches, padded_tokens
+from zppo_core.training.batching import micro_batches, packed_tokens, padded_tokens
 from zppo_core.training.fp32_masters import Masters
 from zppo_core.training.lm_head import jensen_shannon
 from zppo_core.types import EncodedPrompt
@@ -105,3 +105,14 @@ def test_models_of_two_vocabularies_are_not_compared() -> None:
             torch.randn(21, 4),
             torch.tensor([0]),
         )
+
+
+def test_a_group_that_just_fits_stays_whole_however_it_runs() -> None:
+    whole = group("a", 10, 5, 5)
+    for shared, packed, tokens in ((True, False, 20), (False, False, 30), (False, True, 20)):
+        assert len(micro_batches([whole], tokens, shared, packed)) == 1
+        assert len(micro_batches([whole], tokens - 1, shared, packed)) == 2
+
+
+def test_a_row_of_groups_end_to_end_has_each_prompt_once_and_no_padding() -> None:
+    assert packed_tokens([group("a", 10, 3, 5), group("b", 7, 4, 2, 1)]) == 10 + 8 + 7 + 7

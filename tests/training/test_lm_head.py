@@ -134,3 +134,28 @@ def test_peak_memory_is_flat_in_the_number_of_tokens_at_full_vocabulary() -> Non
     few, many = peak(64), peak(256)
     assert many < 1.1 * few
     assert many < 256 * 248_320 * 4  # less than one tensor of tokens x vocabulary
+
+
+@pytest.mark.parametrize("which", ["log_probs", "jensen_shannon"])
+def test_the_heads_gradient_is_summed_wider_than_the_head_is(monkeypatch, which: str) -> None:
+    """Chunk by chunk in bfloat16 a sum would stop growing at some hundred times a part."""
+    monkeypatch.setattr(lm_head, "chunk_tokens", lambda *_: 4)  # a divergence takes a fourth
+    torch.manual_seed(0)
+    count, forbidden = 3000, torch.tensor([0])
+    hidden = torch.randn(1, 8).expand(count, 8).bfloat16().clone()
+    weight = torch.randn(16, 8).bfloat16().requires_grad_()
+    if which == "log_probs":
+        targets = torch.full((count,), 5)
+        log_probs(hidden, weight, None, targets, forbidden)[0].sum().backward()
+        whole = weight.grad.float()
+        weight.grad = None
+        log_probs(hidden[:1], weight, None, targets[:1], forbidden)[0].sum().backward()
+    else:
+        other = torch.randn(16, 8).bfloat16()
+        seen = hidden.flip(1)
+        lm_head.jensen_shannon(hidden, weight, seen, other, forbidden)[0].sum().backward()
+        whole = weight.grad.float()
+        weight.grad = None
+        lm_head.jensen_shannon(hidden[:1], weight, seen[:1], other, forbidden)[0].sum().backward()
+    one = weight.grad.float()
+    assert (whole - count * one).norm() < 0.02 * (count * one).norm()

@@ -107,3 +107,17 @@ def test_what_had_float32_moments_goes_on_with_them_rounded():
     optimizer.state[weight] = whole
     optimizer.step()
     assert {optimizer.state[weight][m].dtype for m in KEPT} == {torch.bfloat16}
+
+
+def test_every_term_of_a_step_is_where_adamw_has_it():
+    """With settings so large that the order of decay, eps and rounding shows."""
+    large = replace(LOW, lr=0.5, weight_decay=0.5, eps=0.3, betas=(0.6, 0.7))
+    gradients = torch.tensor([[0.1, 1.0, -3.0], [0.33, -0.77, 0.01], [5.0, 0.123, 0.4]])
+    weight, first, second = torch.ones(3), torch.zeros(3), torch.zeros(3)
+    for t, g in enumerate(gradients, 1):
+        m, v = 0.6 * first + 0.4 * g, 0.7 * second + 0.3 * g * g
+        first, second = m.bfloat16().float(), v.bfloat16().float()
+        size = (v / (1 - 0.7**t)).sqrt() + 0.3
+        weight = weight * (1 - 0.5 * 0.5) - 0.5 * (m / (1 - 0.6**t)) / size
+    found, _ = steps(large, gradients)
+    assert torch.allclose(found, weight, rtol=1e-5, atol=0)
