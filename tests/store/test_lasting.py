@@ -149,11 +149,11 @@ def test_the_manifest_of_a_checkpoint_that_goes_is_deleted_first(
 
     monkeypatch.setattr(os, "unlink", deleted)
     save_checkpoint(store, "run", 2, lambda f: _write(f, b"2"), keep=1)
-    old = [name for name in gone if name in (MANIFEST, "state.json", "weights")]
+    old = [name for name in gone if name in (MANIFEST, "config.json", "weights")]
     assert old[0] == MANIFEST
-    assert set(old) == {MANIFEST, "state.json", "weights"}
+    assert set(old) == {MANIFEST, "config.json", "weights"}
 
 
 def _write(folder: Path, data: bytes) -> None:
-    for name in ("state.json", "weights"):
+    for name in ("config.json", "weights"):
         (folder / name).write_bytes(data)

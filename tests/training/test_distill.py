@@ -84,3 +84,10 @@ def test_distillation_without_a_teacher_is_an_error() -> None:
     groups = world.groups(world.prompts(1, 0, 0), [1])
     with pytest.raises(UserError, match=r"teacher\.model"):
         trainer.update(groups)
+
+
+def test_what_the_teacher_reads_is_computed_too() -> None:
+    groups = world.groups(world.prompts(0, 2, 0), [2, 1])
+    alone = world.trainer(world.model()).update(groups)
+    with_teacher = world.trainer(world.model(), teacher=world.model(), objective="on_distill")
+    assert with_teacher.update(groups).computed_tokens == 2 * alone.computed_tokens > 0

@@ -9,6 +9,7 @@ import world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zppo_core.algorithm.train_groups import Suffix, TrainGroup
 from zppo_core.training.rank_plan import assign_ranks, shares
 from zppo_core.types import EncodedPrompt
 
@@ -102,3 +103,42 @@ def test_texts_alone_go_through_no_tower() -> None:
         ]
         assert all(t.seen is None for t in turns)
     assert isinstance(GROUPS[0].prompt.pixel_values, torch.Tensor)
+
+
+def test_who_has_no_picture_is_shown_the_smallest_and_who_has_no_work_the_shortest() -> None:
+    """Both are computed for nothing, and a picture travels to every rank that is shown it."""
+    plain = np.zeros(4, np.int64)
+
+    def group(name: str, response: int, side: int = 0) -> TrainGroup:
+        pixels = torch.zeros(side * side, 8) if side else None
+        grid = torch.tensor([[1, side, side]]) if side else None
+        prompt = EncodedPrompt(plain, plain, pixels, grid)
+        zeros = np.zeros(response, np.float32)
+        ids, mask = np.zeros(response, np.int32), np.ones(response, bool)
+        return TrainGroup(name, "plain", prompt, (Suffix(ids, mask, zeros, zeros),))
+
+    groups = [group("large", 40, side=8), group("small", 30, side=2), group("text", 20)]
+    for order in (groups, groups[::-1]):
+        plans = shares(order, 4, 60, "shared_prefix", False)
+        turns = [turn for share in plans for turn in share.turns]
+        shown = [turn.seen for turn in turns if turn.seen is not None]
+        assert shown
+        assert {len(p.pixel_values) for p in shown} == {4}
+        idle = [turn for turn in turns if turn.idle]
+        assert idle
+        assert {part.uid for turn in idle for part in turn.parts} == {"text"}
+
+
+def test_the_bytes_of_a_share_are_those_of_each_prompt_once() -> None:
+    (share,) = shares(GROUPS[:1], 1, 1, "shared_prefix", False)  # cut into its responses
+    parts = [part for turn in share.turns for part in turn.parts]
+    assert len(parts) == 2
+    arrays = sum(
+        a.nbytes
+        for part in parts
+        for s in part.suffixes
+        for a in (s.token_ids_T, s.mask_T, s.weights_T, s.sampler_logp_T, s.old_logp_T)
+        if a is not None
+    )
+    prompt = GROUPS[0].prompt
+    assert share.nbytes == arrays + prompt.nbytes + sum(map(len, prompt.images))
