@@ -184,7 +184,8 @@ def _chance(run: Findings, step: int, categories: Sequence[str], asked: str) -> 
 
 
 def _small(value: float) -> str:
-    return f"{value:.2f}" if value >= 0.005 or value == 0 else f"{value:.0e}"
+    tiny = 1e-12 < value < 0.005  # below it is rounding of the mean
+    return f"{value:.0e}" if tiny else f"{value:.2f}"
 
 
 def _mean(values: Sequence[float]) -> float | None:
