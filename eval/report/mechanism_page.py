@@ -18,7 +18,7 @@ from zppo_core.errors import UserError
 
 ASKED: tuple[Asked, ...] = ("plain", "bcq", "ncq", "placebo", "lorem")
 CATEGORIES = {"hard": tuple(k for k in ZONE_HARD if k not in ZONE_ASIDE), "easy": tuple(ZONE_EASY)}
-PLACES = ("same_question", "same_category", "other_categories")
+PLACES = {"same_question": "question", "same_category": "category", "other_categories": "others"}
 PLAIN = ("plain", "replay")
 ENOUGH = 3  # seeds from which an interval is given
 
@@ -86,12 +86,13 @@ def text(pools: Sequence[Pooled], bins: int = 5) -> str:
                 f"Seeds of each method: {seeds}. A cell is the mean over seeds ± half of its 95 % "
                 "interval; in brackets how many seeds have anything, where not all do."
             ),
-            "Cosine with the plain direction, over rollout steps:\n",
-            table(
-                ["method", "kind", "plain prompt of", *names], _cosines(pools, parts), "markdown", 3
+            wrapped(
+                "Cosine with the plain direction, over rollout steps: of the group's question, of "
+                "others of its category, of other categories."
             ),
+            table(["groups", "plain of", *names], _cosines(pools, parts), "markdown", 2),
             "Share of the sum of norms, percent:\n",
-            table(["method", "kind", *names], _norms(pools, parts), "markdown", 2),
+            table(["groups", *names], _norms(pools, parts), "markdown", 1),
             *_probabilities(pools),
             _same(pools),
         ]
@@ -116,13 +117,13 @@ def _cosines(pools: Sequence[Pooled], parts: Parts) -> list[list[str]]:
         for kind in pool.kinds():
             if kind in PLAIN:
                 continue
-            for place in PLACES:
+            for place, name in PLACES.items():
                 cells = [
                     over_seeds([_cosine(r, kind, place, a, b) for r in pool.runs], "{:+.2f}".format)
                     for a, b in parts
                 ]
                 if set(cells) != {MISSING}:
-                    rows.append([f"`{pool.method}`", f"`{kind}`", place.replace("_", " "), *cells])
+                    rows.append([f"`{pool.method}` {kind}", name, *cells])
     return rows
 
 
@@ -134,8 +135,7 @@ def _cosine(run: Findings, kind: str, place: str, first: int, end: int) -> float
 def _norms(pools: Sequence[Pooled], parts: Parts) -> list[list[str]]:
     return [
         [
-            f"`{pool.method}`",
-            f"`{kind}`",
+            f"`{pool.method}` {kind}",
             *(
                 over_seeds([_norm(r, kind, a, b) for r in pool.runs], "{:.1f}".format)
                 for a, b in parts
