@@ -30,7 +30,7 @@ _GROUPED = re.compile(r"(?<=[0-9])\\[,;: ](?=[0-9]{3}(?![0-9]))")
 _SPACES = re.compile(r"\\[,;: ]|\\q?quad(?![A-Za-z])|(?<!~)~(?!~)")
 _ESCAPED = re.compile(r"\\([%&#_${}])")
 _DELIMITERS = re.compile(r"\\[()\[\]]")
-_WRAPS = ("**", "__", "~~", "`", "*")
+_WRAPS = ("**", "__", "`", "*")
 # a character of the private use area for each escaped one, so that what is left is mark-up
 _KEPT = {char: chr(0xE000 + i) for i, char in enumerate("%&#_${}")}
 

@@ -9,18 +9,24 @@ from zppo_core.rewards.doubt import doubtful
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LEAD = re.compile(
-    r"(?:(?:the\s+)?(?:correct\s+)?(?:option|choice|answer|选项|选择?)\s*(?:is|[:是])*\s*)(?=\(?[A-Za-z]\b|\(?[A-Z])",
+    r"(?:(?:the\s+)?(?:correct\s+)?(?:options?|choices?|answers?|letter|选项|选择?"
+    r"|I (?:choose|pick|select)|it(?:'s| is))"
+    r"\s*(?:is|are|[:是])*\s*)(?=\(?[A-Za-z]\b|\(?[A-Z])",
     re.IGNORECASE,
+)
+# "B is the correct answer" and "B选项" say no more than B
+_TAIL = re.compile(
+    r"(?<=[A-Z)])(?:\s+is\s+(?:the\s+)?(?:correct|right|true)?\s*(?:answer|option|choice)?|\s*选项)$"
 )
 _BARE = re.compile(r"[(\[{]?\s*([A-Za-z])\s*[)\]}]?\s*[.:]?")
 _WITH_TEXT = re.compile(
-    r"(?:\(\s*([A-Za-z])\s*\)\s*[.:]?|([A-Za-z])\s*(?:\)|[.:](?![A-Za-z0-9]))|([A-Z])\s+-(?=\s))\s*(.+)",
+    r"(?:\(\s*([A-Za-z])\s*\)\s*[.:]?|([A-Za-z])\s*(?:\)|[.:](?![A-Za-z0-9]))|([A-Z])[.:](?=\d)|([A-Z])\s+-(?=\s))\s*(.+)",
     re.DOTALL,
 )
 _TEXT_WITH = re.compile(r"(.+?)\s*\(\s*(?:option\s+)?([A-Z])\s*\)", re.DOTALL)
 _WITH_BRACKETS = re.compile(r"([A-Z])\s+\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
 _SEVERAL = re.compile(
-    r"\(?[A-Z]\)?(?:(?:\s*(?:,|;|and|&|\s)\s*(?:and\s+)?|(?<=\))(?=\())\(?[A-Z]\)?)+"
+    r"\(?[A-Z]\)?(?:(?:\s*(?:,|;|and|&|[和与及]|\s)\s*(?:and\s+)?|(?<=\))(?=\())\(?[A-Z]\)?)+"
 )
 _LABEL = re.compile(r"\(?\s*([A-Z])\s*[.):]\s*(?=\S)")
 
@@ -30,7 +36,7 @@ Same = Callable[[str, str], bool]
 def letter_of(text: str) -> str | None:
     """The capital letter that a cleaned `text` is, alone: `b`, `(B)`, `B.`, `option B`."""
     lead = _LEAD.match(text)
-    match = _BARE.fullmatch(text[lead.end() :] if lead else text)
+    match = _BARE.fullmatch(_TAIL.sub("", text[lead.end() :] if lead else text))
     return match.group(1).upper() if match else None
 
 
@@ -52,12 +58,32 @@ def letter_and_text(text: str) -> tuple[str, str] | None:
     text = text[lead.end() :] if lead else text
     match = _WITH_TEXT.fullmatch(text)
     if match:
-        return (match.group(1) or match.group(2) or match.group(3)).upper(), match.group(4)
+        return next(g for g in match.groups() if g).upper(), match.group(5)
     match = _TEXT_WITH.fullmatch(text)
     if match:
         return match.group(2), match.group(1)
     match = _WITH_BRACKETS.fullmatch(text)
     return (match.group(1), match.group(2)) if match else None
+
+
+_BESIDE_LETTER = re.compile(
+    r"\(?([A-Z])\)?(?:\s*(?:[,;:=.]|\\to|\\Rightarrow)\s*|\s+)(?:i\.e\.,?\s*)?(.+)", re.DOTALL
+)
+_TEXT_FIRST = re.compile(r"(.+?)\s*[,;]\s*(?:option\s+)?\(?([A-Z])\)?", re.DOTALL)
+
+
+def _letters_and_texts(text: str) -> list[tuple[str, str]]:
+    """Readings of a letter and words where the options are known: `B, 45`, `B 45`, `45, option B`.
+
+    Whether the words are those of the option is for the caller to see.
+    """
+    lead = _LEAD.match(text)
+    text = text[lead.end() :] if lead else text
+    first, last = _BESIDE_LETTER.fullmatch(text), _TEXT_FIRST.fullmatch(text)
+    readings = [(m[1], m[2]) for m in (first,) if m] + [(m[2], m[1]) for m in (last,) if m]
+    return readings + [
+        (letter, t[1:-1].removeprefix("i.e.").strip(" ,")) for letter, t in readings if t[:1] == "("
+    ]
 
 
 def bare_option(option: str) -> str:
@@ -98,6 +124,12 @@ def choice_agrees(answer: str, gold: str, options: Sequence[str], same: Same) ->
     letter = letter_of(answer)
     if letter is not None and (not options or letter in LETTERS[: len(options)]):
         return letter == right
+    if options and any(
+        letter == right and same(text, bare_option(options[LETTERS.index(right)]))
+        for letter, text in _letters_and_texts(answer)
+        if right and right in LETTERS[: len(options)]
+    ):
+        return True
     both = letter_and_text(answer)
     if both is not None and (not options or both[0] in LETTERS[: len(options)]):
         if both[0] != right or (not options and doubtful(both[1])):
@@ -114,12 +146,14 @@ _AROUND = re.compile(
     r"|\((?P<tuple>[^()]*)\)|(?P<bare>.+))",
     re.DOTALL | re.IGNORECASE,
 )
-_JOINT = re.compile(r"\s*(?:[,;]\s*(?:and\s+)?|&|\band\b)\s*")
+_JOINT = re.compile(r"\s*(?:[,;]\s*(?:and\s+)?|[&和与及]|\band\b)\s*")
 MOST_CHOSEN = 26
 
 
 def _chosen(answer: str, options: Sequence[str], same: Same) -> Sequence[str] | None:
     """The letters of several options, named by themselves or by their texts; None if not that."""
+    lead = _LEAD.match(answer)
+    answer = _small_as_capital(answer[lead.end() :] if lead else answer)
     match = _AROUND.fullmatch(answer)
     inside = next(g for g in match.groups() if g is not None).strip() if match else answer
     for text in (answer, inside):
@@ -133,6 +167,19 @@ def _chosen(answer: str, options: Sequence[str], same: Same) -> Sequence[str] | 
         return None
     chosen = [_option_of(part, options, same) for part in parts]
     return None if None in chosen else [letter for letter in chosen if letter is not None]
+
+
+_SMALL = re.compile(
+    r"\(?[a-j]\)?(?:(?:\s*[,;&]\s*(?:and\s+)?|\s+and\s+|(?<=\))(?=\())\(?[a-j]\)?)+"
+)
+
+
+def _small_as_capital(text: str) -> str:
+    """`A, C` of `a, c`, `(a) and (c)` and `ac`, but no word: `cab` stays."""
+    run = text.isalpha() and text.islower() and len(text) <= 6 and list(text) == sorted(set(text))
+    if _SMALL.fullmatch(text):
+        return re.sub(r"\b[a-j]\b", lambda m: m.group().upper(), text)
+    return text.upper() if run and text[-1] <= "j" else text
 
 
 def _option_of(part: str, options: Sequence[str], same: Same) -> str | None:

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from zppo_core.rewards.packages import unpacked
 from zppo_core.rewards.tables import spellings, words
 
 LONGEST = 2000  # characters; a longer answer is compared as text alone
@@ -54,7 +55,7 @@ _COLOURED = re.compile(rf"(?<![\^_A-Za-z}}]){COLOUR}\s*(?=\{{)")
 _SWITCH = re.compile(rf"(?<![\^_A-Za-z}}\]\\])\{{\s*(?:\\(?:{HOLDING})(?![A-Za-z])|{COLOUR})")
 _UNIT_GROUP = re.compile(r"(?<=\d)\s*\{\s*([A-Za-z]+(?:/[A-Za-z]+)?)\s*\}$")
 _PRIMES = re.compile(r"\^\s*(?:\{\s*('+)\s*\}|('))")
-_TIES = re.compile(r"(?<=\d)~(?=[A-Za-z\\])|(?<=[A-Za-z]{2})~(?=[A-Za-z]{2})")
+_TIES = re.compile(r"(?<=\d)~(?=[A-Za-z\\])|(?<=[A-Za-z]{2})~(?=[A-Za-z]{2})|(?<=[,.:)])~")
 _FUNCTIONS = re.compile(
     r"(?:sin|cos|tan|cot|sec|csc|ln|log|exp|arcsin|arccos|arctan|sinh|cosh|tanh|lg|gcd|lcm|max|min)"
 )
@@ -69,7 +70,9 @@ _BARE_OVER = re.compile(rf"{_BODY}\\over(?![A-Za-z]){_BODY}")
 _BESIDE = re.compile(r"([,;=])")
 _AT_BRACKETS = re.compile(r"([()\[\]])")
 MOST_OVER = 20  # a text with more is no answer
-_DEGREE = re.compile(r"\^\s*\{?\s*(?:\\circ(?![A-Za-z])|°|o(?=\}))\s*\}?|\\circ(?![A-Za-z])")
+_DEGREE = re.compile(
+    r"\^\s*\{?\s*(?:\\circ(?![A-Za-z])|°|o(?=\})|(?<=\d\^)o(?![A-Za-z]))\s*\}?|\\circ(?![A-Za-z])"
+)
 _MATHS = re.compile(r"\\[()\[\]]")
 _SIGNS = (
     (re.compile(r"(?<=\d)\s*-{2,3}\s*(?=\d)"), "-"),
@@ -87,12 +90,24 @@ _SIGNS = (
 )
 _LEAD = re.compile(
     r"(?:(?:the|my)\s+)?(?:final\s+|correct\s+)?(?:answer|ans)\s*(?:is|[:=])+\s*|答案\s*[是为:]*\s*"
-    r"|答\s*:\s*|共(?=[0-9])|\\therefore(?![A-Za-z])\s*|therefore,?\s+|thus,?\s+|hence,?\s+|所以,?",
+    r"|答\s*:\s*|共(?=[0-9])|\\therefore(?![A-Za-z])\s*|therefore,?\s+|thus,?\s+|hence,?\s+|所以,?"
+    r"|(?:so,?|there (?:are|is|were|will be)|exactly|only|just|a total of|approximately|approx\.?"
+    r"|about|roughly|around|we (?:get|have)|it is)\s+(?=[-$.\d\\(])"
+    r"|(?:~|\\sim(?![A-Za-z]))\s*(?=[-$.\d])",
     re.IGNORECASE,
 )
+_ONLY = re.compile(r"(?<=[\d})\]])\s+only$")
 _EMPTY_SET = re.compile(r"\\?\{\s*\\?\}$|^(?:the )?empty set$|^空集$", re.IGNORECASE)
 _MINUS_INFINITY = re.compile(r"(?:negative|minus) infinity", re.IGNORECASE)
-_WRAPS = tuple((mark, mark) for mark in ("**", "__", "*", "_", "'", '"', "~~", "`"))
+_WRAPS = tuple((mark, mark) for mark in ("**", "__", "*", "_", "'", '"', "`"))
+# 1'000'000 and 1_000_000
+_QUOTED = re.compile(r"(?<![\w'.])\d{1,3}(?:'\d{3}(?:'\d{3})*|_\d{3}(?:_\d{3})*)(?![\w'])")
+# a mixed number whose parts stand in braces: {1}\frac{1}{2}, 1{\frac{1}{2}}
+_BRACED_WHOLE = re.compile(r"(?<![\^_A-Za-z}\]])\{(\d+)\}(?=\s*\\frac)")
+_BRACED_PART = re.compile(r"(?<=\d)\s*\{(\\frac\s*(?:\{\d+\}|\d)\s*(?:\{\d+\}|\d))\}$")
+_STRUCK = re.compile(r"~~(?=[^\s~])(.+?)(?<=[^\s~])~~")  # taken back, as by \sout
+_LOGIC = re.compile(r"\\(?:land|lor|wedge|vee|neg|lnot|forall|exists)(?![A-Za-z])")
+_NOT = re.compile(r"(?:(?<=[\s(\[{])|^)(?:~|\\sim(?![A-Za-z])\s*)(?=[A-Za-z(])")  # ~p is no p
 _CONTROL = dict.fromkeys((*range(32), *range(127, 160)), " ")
 _NEWLINE = "\ue000"  # a row's end in a matrix, until the end of the cleaning
 _SYSTEM = re.compile(
@@ -114,12 +129,18 @@ def clean(text: str) -> str:
     if not text.isascii():
         text = _ascii_signs(text)
     text = _without_mark_up(text)
+    if "~~" in text:
+        text = _STRUCK.sub(r"\\sout{\1}", text)
     if "\\" in text:
         text = _without_latex_dress(text)
+    if "'" in text or "_" in text:
+        text = _QUOTED.sub(lambda m: re.sub("['_]", ",", m.group()), text)
     if "~" in text:
         text = _TIES.sub(" ", text)
     if "{" in text:
         text = _BRACED_SIGN.sub(r"\1", text)
+    if "^o" in text:
+        text = _DEGREE.sub("°", text)
     text = _dollars(text)
     text = _ESCAPED.sub(r"\1", text)
     for pattern, sign in _SIGNS:
@@ -133,6 +154,7 @@ def clean(text: str) -> str:
     lead = _LEAD.match(text)
     if lead and lead.end() < len(text):
         text = text[lead.end() :]
+    text = _ONLY.sub("", text)
     text = _EMPTY_SET.sub(r"\\emptyset", text.rstrip(" \\"))
     if _MINUS_INFINITY.fullmatch(text.rstrip(_TRAILING)):
         return r"-\infty"
@@ -171,7 +193,11 @@ def _ascii_signs(text: str) -> str:
         return c if greek and "Ͱ" <= c <= "Ͽ" else _CHARACTERS[c]
 
     text = _ODD.sub(sign, _normal(_ODD.sub(sign, text)))
-    return "".join(c for c in text if c.isascii() or unicodedata.category(c) != "Cf")
+    return "".join(
+        c if c.isascii() else str(unicodedata.decimal(c, c))
+        for c in text
+        if c.isascii() or unicodedata.category(c) != "Cf"
+    )
 
 
 def _normal(text: str) -> str:
@@ -224,10 +250,13 @@ def _without_mark_up(text: str) -> str:
 
 
 def _without_latex_dress(text: str) -> str:
+    text = unpacked(text)
     if r"\begin" in text:
         text = text.replace("\\\\", _NEWLINE)
     else:
         text = text.replace("\\\\", " " if not text.startswith("\\\\") else "\\")
+    if _LOGIC.search(text):
+        text = _NOT.sub(r"\\neg ", text)
     text = _MATHS.sub(" ", text)
     text = _GROUPED.sub(",", text)
     text = _SPACES.sub(" ", text)
@@ -240,6 +269,8 @@ def _without_latex_dress(text: str) -> str:
     system = _SYSTEM.fullmatch(text.strip())
     if system and "&" not in (rows := system.group(1).replace("&=", "=")):
         text = rows.strip(f" {_NEWLINE}").replace(_NEWLINE, ", ").replace(",,", ",")
+    if r"\frac" in text:
+        text = _BRACED_PART.sub(r"\1", _BRACED_WHOLE.sub(r"\1", text))
     text = _PRIMES.sub(lambda m: m.group(1) or m.group(2), text)
     return _DEGREE.sub("°", text)
 

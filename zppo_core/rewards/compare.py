@@ -37,6 +37,7 @@ from zppo_core.rewards.numbers import unwrapped
 from zppo_core.rewards.quantities import read_quantity
 from zppo_core.rewards.repeats import said_first
 from zppo_core.rewards.shapes import spaced
+from zppo_core.rewards.told import behind_label, only_member, ways_of
 from zppo_core.rewards.words import names_agree
 
 _CHOICE = re.compile(r"\(?[A-Z]\)?\.?|\(?[a-h]\)?\.?")
@@ -91,8 +92,8 @@ def _same(answer: str, gold: str, context: Context) -> bool:
     spec = context.spec
     answer, gold = unwrapped(answer), unwrapped(gold)
     twice = said_first(answer, context)
-    if twice is not None and _same(twice[0], gold, context):
-        return True
+    if twice is not None:
+        return _same(twice[0], gold, context)
     twice = said_first(gold, context)
     if twice is not None and any(_same(answer, one, context) for one in twice):
         return True
@@ -108,11 +109,23 @@ def _same(answer: str, gold: str, context: Context) -> bool:
     if spec.options:
         return _choice(answer, gold, context)
     kind = known_kind(spec.kind)
-    if kind:
-        verdict = _OF_KIND[kind](answer, gold, context)
-        if verdict is not None:
-            return verdict
-    return _auto(answer, gold, context)
+    verdict = _OF_KIND[kind](answer, gold, context) if kind else None
+    if verdict is None:
+        verdict = _auto(answer, gold, context)
+    return verdict or _told(answer, gold, context)
+
+
+def _told(answer: str, gold: str, context: Context) -> bool:
+    """Whether words tell what the answer is, or it is said in several ways that are all right."""
+    if answer.isalnum():
+        return False
+    value = behind_label(answer, gold)
+    if value is None and "{" not in gold:
+        value = only_member(answer)
+    if value is not None and _same(value, gold, context):
+        return True
+    ways = ways_of(answer)
+    return bool(ways) and all(_same(way, gold, context) for way in ways)
 
 
 def _is_constant(gold: str) -> bool:

@@ -8,7 +8,8 @@ LONGEST_OPTION = 300  # characters, where the options are not known
 _ONE = r"(?:\([A-Za-j]\)|[A-Za-j])"  # a letter of an option: the small ones from k on are variables
 # letters alone: "A, C", "a or c"; but "a/b" and "a b" are formulas
 _LIST = re.compile(
-    r"[A-Z](?:\s*(?:[,;/&]|and|or|\s)\s*\(?[A-Z]\)?)*\.?"
+    r"[A-Z](?:\s*(?:[,;/&+|]|and|or|\s)\s*\(?[A-Z]\)?)*\.?|[A-J]\s*-\s*[A-J]\.?"
+    r"|\\?[\[{]\s*[A-J](?:\s*[,;|]\s*[A-J])*\s*\\?[\]}]|\(?[?]+\)?|\.?\*"
     rf"|{_ONE}(?:\s*(?:[,;&]|\b(?:and|or)\b)\s*(?:(?:and|or)\s+)?{_ONE})+\.?|{_ONE}\s*[,;/&]"
 )
 _CAPITAL = re.compile(
@@ -37,7 +38,9 @@ _FIRST = re.compile(
 )
 # small letters alone: "Incorrect", "Not true" and "But" are options of their own
 _DENIES = re.compile(
-    r".*\b(?:wrong|incorrect|neither)\b.*|\W*but\b.*"
+    r".*\b(?:wrong|incorrect|neither|alternatively|else)\b.*|\W*but\b.*|\W*etc\W*|non-?|un"
+    r"|(?:\w+\s*)?\\(?:ne|neg|not)(?![A-Za-z])\s*=?|(?:is|was)\s+false\W*"
+    r"|\W*(?:or|and)\s+(?:an?other|others|more|less|something|anything|so on|any)\b.*"
     r"|(?:.*\b(?:[Nn]ot|but|nor|[Ee]xcept|either|than|or|and)|.*n't)\W*"
     r"|.*(?:\bnot|n't)\s+(?:(?:a|an|the|its?|very|so|quite|really|at|all)\s+)*"
     r"(?:(?:right|correct|true|valid|this|that|it|one)\W*"
@@ -54,10 +57,16 @@ def doubtful(beside: str) -> bool:
     text = beside.strip()
     if len(text) > LONGEST_OPTION:
         return True
-    if any(p.fullmatch(text) for p in (_LIST, _FIRST, _MEANT, _IS, _DENIES)):
+    if _all_others(text) or any(p.fullmatch(text) for p in (_LIST, _FIRST, _MEANT, _IS, _DENIES)):
         return True
     weighs = _WEIGHS.search(text) is not None and _ALONE.search(text) is not None
     return weighs or _CAPITAL.search(text) is not None or _labels(text)
+
+
+def _all_others(text: str) -> bool:
+    """Whether `text` is the letters of all options but one, as ACD is beside B; ABC is a figure."""
+    missing = set("ABCDEFGHIJ"[: ord(text[-1]) - 64]) - set(text) if text.isupper() else ()
+    return len(text) > 2 and len(missing) == 1 and list(text) == sorted(set(text))
 
 
 def _labels(text: str) -> bool:

@@ -5,6 +5,7 @@ Nothing else is evaluated here; `algebra.py` does that, in workers.
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from functools import lru_cache
 from math import comb, factorial, isqrt
@@ -13,13 +14,25 @@ from zppo_core.rewards.parser import LONGEST, NotMathsError, Parser
 from zppo_core.rewards.trees import Tree, name_of, number_of, operands_of
 
 EXACT_BITS = 4096
+_ITEMS = re.compile(r"\(1\)\s?\S.*\s\(2\)")  # "(1) x (2) y" are two answers and no product
+_TERM = r"\s*(?:\{([^{}]{1,8})\}|(\w))\s*"
+_CHOOSE = re.compile(rf"(?:\{{\s*\}})?[_^]{_TERM}C\s*_{_TERM}|(?<![A-Za-z])C\s*\^{_TERM}_{_TERM}")
+
+
+def _binomial_of(match: re.Match[str]) -> str:
+    """`\\binom{5}{2}` for _5C_2, ^5C_2 and C^2_5."""
+    first, second = [group for group in match.groups() if group]
+    n, k = (second, first) if match.group().startswith("C") else (first, second)
+    return rf"\binom{{{n}}}{{{k}}}"
 
 
 @lru_cache(maxsize=1 << 12)
 def parse(text: str) -> Tree | None:
     r"""The tree of a cleaned `text`; None if any part of it is unknown. It has no \pm."""
-    if not text or len(text) > LONGEST:
+    if not text or len(text) > LONGEST or (text.startswith("(1)") and _ITEMS.match(text)):
         return None
+    if "C" in text:
+        text = _CHOOSE.sub(_binomial_of, text)
     parser = Parser(text)
     try:
         tree = parser.sum()

@@ -47,6 +47,7 @@ from zppo_core.rewards.shapes import (
 from zppo_core.rewards.words import names_agree
 
 GLUE = re.compile(r"(?<![A-Za-z0-9])\s+|\s+(?![A-Za-z0-9])")
+_FUNCTION_OF_X = re.compile(r"[fgh]\(x\) y|y [fgh]\(x\)")
 MOST_MATCHED = 40  # unlike parts of a list that are tried against each other
 
 
@@ -113,6 +114,9 @@ def statement(answer: str, gold: str, context: Context) -> bool | None:
         return _of_shape(answer, gold, shape, context)
     left = read_statement(answer) if len(split_list(answer)) == 1 else None
     named = named_value(gold)
+    function, asked_for = named_parts(answer), named_parts(gold)
+    if function and asked_for and _FUNCTION_OF_X.fullmatch(f"{function[0]} {asked_for[0]}"):
+        return _part(function[1], asked_for[1], context)  # f(x) for y, or y for f(x)
     if left is None or not all(left.sides):
         return named is not None and len(split_list(answer)) == 1 and _part(answer, named, context)
     mirrored = left.mirrored()

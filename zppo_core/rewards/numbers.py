@@ -51,11 +51,11 @@ _DECIMAL = rf"(?:(?:{_GROUPED}|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+)"
 _INTEGER = re.compile(r"-?[0-9]{1,60}")
 _SIGN = re.compile(r"(?P<sign>[-+]|negative |minus )\s*", re.IGNORECASE)
 _FRACTION = re.compile(
-    rf"(?:(?P<whole>[0-9]+)\s*)?\\frac\s*(?:\{{\s*(?P<top>[-+]?\s*{_DECIMAL})\s*\}}|(?P<top1>[0-9]))\s*"
+    rf"(?:(?P<whole>[0-9]+)\s*(?:and\s+)?)?\\frac\s*(?:\{{\s*(?P<top>[-+]?\s*{_DECIMAL})\s*\}}|(?P<top1>[0-9]))\s*"
     rf"(?:\{{\s*(?P<bottom>[-+]?\s*{_DECIMAL})\s*\}}|(?P<bottom1>[0-9]))"
 )
 _SLASH = re.compile(
-    rf"(?:(?P<whole>[0-9]+)\s+)?(?:\{{(?P<top1>{_DECIMAL})\}}|(?P<top>{_DECIMAL}))\s*/\s*"
+    rf"(?:(?P<whole>[0-9]+)\s+(?:and\s+)?)?(?:\{{(?P<top1>{_DECIMAL})\}}|(?P<top>{_DECIMAL}))\s*/\s*"
     rf"(?:\{{(?P<bottom1>{_DECIMAL})\}}|(?P<bottom>{_DECIMAL}))"
 )
 _PLAIN = re.compile(

@@ -47,6 +47,8 @@ def number_in_words(text: str) -> tuple[Fraction, bool] | None:
         whole, part = number_in_words(mixed[1]), number_in_words(mixed[2])
         if whole and part and whole[0].denominator == 1 and 0 < part[0] < 1:
             return whole[0] + part[0], False
+    if parts[-1] in ("hundred", "thousand", "million", "billion") and parts[:-1] in ([], ["a"]):
+        parts = ["one", parts[-1]]
     total = current = 0
     last = 10**15
     for word in parts:

@@ -30,6 +30,8 @@ _NO_FACTOR |= {relation.removeprefix("\\") for relation in words("relations")}
 _TRIG = {"sin", "cos", "tan", "cot", "sec", "csc"}
 _CALLED = set("fghFGHPVE")
 _MIXED = re.compile(r"\s*\\frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))")
+_LOG_BASE = re.compile(r"(\d{1,3})(?=\()")  # log2(8), as programs have it
+_CHOSEN_FROM = re.compile(r"\(\s*([\dA-Za-z+-]{1,8})\s*,\s*([\dA-Za-z+-]{1,8})\s*\)")
 _REPEAT = re.compile(r"\d*\.\d*(?:\\overline\{\d+\}|\\dot\{?\d\}?)")
 
 
@@ -94,12 +96,7 @@ class Parser:
                 tree = ("div", tree, self.signed())
             elif self.begins():
                 right = self.factor()
-                if (
-                    right[0] == "num"
-                    and right[-1] != "group"
-                    and tree[-1] != ("i",)
-                    and tree != ("i",)
-                ):
+                if right[0] == "num" and right[-1] != "group" and tree != ("i",):
                     raise NotMathsError("a number behind something")
                 tree = ("mul", tree, right)
             else:
@@ -251,9 +248,9 @@ class Parser:
         if word in _FUNCTIONS:
             self.place = run.end()
             return self.function(word)
-        if word in ("pi", "infty", "inf", "infinity"):
+        if word in ("pi", "Pi", "infty", "inf", "infinity", "Infinity"):
             self.place = run.end()
-            return ("pi",) if word == "pi" else ("inf",)
+            return ("pi",) if word in ("pi", "Pi") else ("inf",)
         if len(word) == 4 and word[:3] in ("sin", "cos", "tan", "log"):
             self.place += 3
             return self.function(word[:3])
@@ -272,6 +269,10 @@ class Parser:
                 next(g for g in pair if g) for pair in (chosen.groups()[:2], chosen.groups()[2:])
             )
             return ("binom", ("num", Fraction(int(n))), ("num", Fraction(int(k))))
+        called = _CHOSEN_FROM.match(self.text, self.place) if name == "C" else None
+        if called:  # C(5, 2)
+            self.place = called.end()
+            return ("binom", *(Parser(part).sum() for part in called.groups()))
         subscript = _SUBSCRIPT.match(self.text, self.place)
         if subscript:
             self.place = subscript.end()
@@ -347,6 +348,8 @@ class Parser:
         power: Tree | None = None
         if name == "log" and self.take("_"):
             base = bare(self.argument())
+        elif name == "log" and (written := _LOG_BASE.match(self.text, self.place)):
+            base, self.place = ("num", Fraction(written.group(1))), written.end()
         if name == "sqrt":
             return self.root()
         if self.take("^"):
@@ -372,12 +375,11 @@ class Parser:
         if name in ("max", "min", "gcd", "lcm"):
             raise NotMathsError("a function of many")
         if self.peek() == "(":
-            tree = bare(self.group("(", ")"))
-            if self.peek() == "^" and name != "exp":
-                raise NotMathsError("what the exponent belongs to is unclear")
-            return tree
+            return bare(self.group("(", ")"))
         if self.peek() == "{":
             return bare(self.group("{", "}"))
+        if self.text.startswith(r"\{", self.place):
+            return bare(self.group(r"\{", r"\}"))
         if self.peek() == "|":
             return self.atom()
         tree = self.factor()

@@ -27,7 +27,7 @@ _MONEY_FIRST = re.compile(
     r"(?P<sign>-?)\s*(?P<unit>US\$|A\$|C\$|HK\$|[$€£¥₹₩₽]|(?:USD|EUR|GBP|CNY|RMB|JPY|INR|Rs\.?)(?=[\s\d]))\s*(?P<rest>-?[\d.].*)"
 )
 _BOUNDARY = re.compile(
-    r"(?<=[\d)}°\s\\/零一二三四五六七八九十百千万亿两])\s*(?=\(?[A-Za-zµμÅ一-鿿°\\$€£¥₹₩₽¢])"
+    r"(?<=[\d)}°\s\\/零一二三四五六七八九十百千万亿两])\s*(?=[(\[]?[A-Za-zµμÅ一-鿿°\\$€£¥₹₩₽¢])"
 )
 _PARTS = re.compile(r"(?:,|\band\b|又)?\s*([\d.,/ ]*\d)\s*([A-Za-z]+|[一-鿿]+)\.?\s*")
 _TITLE = re.compile(r"\d+(?: [A-Z][a-z]+){2,}")
@@ -110,7 +110,7 @@ def _tails(text: str) -> list[tuple[str, str]]:
         apart = boundary.start() != boundary.end() or text[boundary.start() - 1] == " "
         if letter and not apart and tail not in CLOSE:
             continue
-        if tail.startswith("(") and tail.endswith(")"):
+        if tail[:1] + tail[-1:] in ("()", "[]"):
             tail = tail[1:-1].strip()
         if head.endswith("/"):
             head, tail = head[:-1].rstrip(), "/" + tail

@@ -57,12 +57,15 @@ def read_region(text: str, reals: bool = False) -> Region | None:
 
     `reals` takes the set of all reals and a bare interval `(1, 2)` too.
     """
+    text = _OF_REALS.sub("", text)
+    if "than" in text or " equal" in text:
+        text = _than(text)
     builder = _BUILDER.fullmatch(text)
     if builder:
         region = read_region(builder.group(2), reals)
         return region if region and region.name in ("", builder.group(1)) else None
     member = _IN.fullmatch(text)
-    if member:
+    if member and not (r"\in" in member.group(2) and _UNION.search(text)):
         region = read_region(member.group(2), True)
         return Region(region.pieces, member.group(1)) if region and not region.name else None
     without = _WITHOUT.fullmatch(text)
@@ -72,6 +75,9 @@ def read_region(text: str, reals: bool = False) -> Region | None:
         return Region((Piece(_LOW, False, _HIGH, False),))
     pieces: list[Piece] = []
     names: set[str] = set()
+    both = _both(text) if "," in text and "(" not in text and "[" not in text else None
+    if both is not None:
+        return both
     for part in _UNION.split(text):
         region = _interval(part) or _inequality(part)
         if region is None:
@@ -82,6 +88,42 @@ def read_region(text: str, reals: bool = False) -> Region | None:
     if len(names) > 1 or any("(" in name for name in names):
         return None
     return Region(tuple(pieces), names.pop() if names else "")
+
+
+_OF_REALS = re.compile(r",\s*[a-z]\s*\\in\s*\\?R(?:\s|(?=\s*\\?\})|$)")
+_SIZES = (
+    (
+        re.compile(r"(?:is )?(?:greater than|more than|larger than) or equal to", re.IGNORECASE),
+        r"\\ge",
+    ),
+    (re.compile(r"(?:is )?(?:less than|smaller than) or equal to", re.IGNORECASE), r"\\le"),
+    (re.compile(r"(?:is )?(?:greater|more|larger) than", re.IGNORECASE), ">"),
+    (re.compile(r"(?:is )?(?:less|smaller) than", re.IGNORECASE), "<"),
+    (re.compile(r"^(?:all|any|every) (?:real )?numbers? (?:[a-z] )?(?=[<>\\])", re.IGNORECASE), ""),
+)
+
+
+def _than(text: str) -> str:
+    """`x > 3` for "x is greater than 3" and "all real numbers greater than 3"."""
+    for words, sign in _SIZES:
+        text = words.sub(sign, text)
+    return text
+
+
+def _both(text: str) -> Region | None:
+    """`x \\ge 2, x < 5` holds for both; `x < -1, x > 1`, which cannot, for either."""
+    parts = split_list(text)
+    if len(parts) != 2:
+        return None
+    left, right = _inequality(parts[0]), _inequality(parts[1])
+    if left is None or right is None or not left.name or left.name != right.name:
+        return None
+    meeting = _meeting(left, right)
+    ends = [exact_number(p) for m in meeting.pieces for p in (m.low, m.high)] if meeting else []
+    if None in ends or not ends:
+        return None
+    low, high = ends
+    return meeting if (low or 0) < (high or 0) else Region(left.pieces + right.pieces, left.name)
 
 
 def _reals_without(points: tuple[str, ...]) -> Region | None:
@@ -119,6 +161,10 @@ def _inequality(text: str) -> Region | None:
     if statement is None:
         return None
     sides, relations = statement.sides, statement.relations
+    if len(relations) == 1 and relations[0] == r"\in":
+        member = _IN.fullmatch(text)
+        interval = _interval(member.group(2)) if member else None
+        return Region(interval.pieces, sides[0]) if interval else None
     if len(relations) == 1:
         return _half_line(sides, relations[0])
     if len(relations) != 2 or not _VARIABLE.fullmatch(sides[1]):
@@ -137,12 +183,18 @@ def _half_line(sides: tuple[str, ...], relation: str) -> Region | None:
     if relation not in ("<", ">", r"\le", r"\ge", r"\ne"):
         return None
     left, right = sides
+    if _ABSOLUTE.fullmatch(right):
+        left, right, relation = right, left, MIRRORED.get(relation, relation)
     bars = _ABSOLUTE.fullmatch(left)
     if bars and parse(right) is not None:
         inside = relation == r"\le"
         if relation in ("<", r"\le"):
             return Region((Piece(f"-({right})", inside, right, inside),), bars.group(1))
-        return None
+        if relation not in (">", r"\ge"):
+            return None
+        inside = relation == r"\ge"
+        outer = Piece(_LOW, False, f"-({right})", inside), Piece(right, inside, _HIGH, False)
+        return Region(outer, bars.group(1))
     if not _VARIABLE.fullmatch(left) and left:
         left, right, relation = right, left, MIRRORED.get(relation, relation)
     if (left and not _VARIABLE.fullmatch(left)) or not right or _VARIABLE.fullmatch(right):

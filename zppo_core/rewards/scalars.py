@@ -38,6 +38,9 @@ def forced_number(answer: str, gold: str, context: Context) -> bool | None:
     return None if right is None else equals_number(answer, gold, right, context)
 
 
+_DECIMAL_COMMA = re.compile(r"-?(?:0,\d+|\d+,(?:\d{1,2}|\d{4,}))%?")
+
+
 def equals_number(answer: str, text: str, gold: Number, context: Context) -> bool:
     """Whether `answer` is the number `gold`, written as `text`."""
     tolerance = context.spec.tolerance
@@ -45,6 +48,8 @@ def equals_number(answer: str, text: str, gold: Number, context: Context) -> boo
     left = read_number(answer)
     if left is not None:
         return numbers_agree(left, gold, tolerance)
+    if gold.value.denominator != 1 and _DECIMAL_COMMA.fullmatch(answer):
+        return equals_number(answer.replace(",", "."), text, gold, context)
     value = named_value(answer)
     if value is not None and value != answer:
         return equals_number(value, text, gold, context)

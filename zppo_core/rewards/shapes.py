@@ -162,9 +162,36 @@ def _factored(text: str) -> Matrix | None:
     return Matrix(rows)
 
 
+_TRANSPOSED = re.compile(
+    r"(.+[)\]}])\s*\^\s*(?:\{\s*(?:T|\\top|\\intercal)\s*\}|T|\\top)", re.DOTALL
+)
+_PROGRAM = re.compile(r"\[([^\[\](){}]+;[^\[\](){}]+)\]")  # [1 2; 3 4], as Matlab has it
+
+
+def _row(text: str) -> Matrix | None:
+    """`(1, 2)` or `[1, 2]` as the one row of a matrix."""
+    sequence = bracketed(text)
+    if sequence is None or sequence.brackets not in ("()", "[]") or len(sequence.parts) < 2:
+        return None
+    return Matrix((sequence.parts,))
+
+
+def _of_program(text: str) -> Matrix | None:
+    match = _PROGRAM.fullmatch(text)
+    if match is None:
+        return None
+    rows = [tuple(re.split(r"\s*,\s*|\s+", row.strip())) for row in match.group(1).split(";")]
+    whole = len({len(row) for row in rows}) == 1 and len(rows[0]) > 1
+    return Matrix(tuple(rows)) if whole else None
+
+
 @lru_cache(maxsize=1 << 12)
 def read_matrix(text: str) -> Matrix | None:
     """The matrix or vector that a cleaned `text` is: LaTeX, `[[1, 2], [3, 4]]` or `<1, 2>`."""
+    turned = _TRANSPOSED.fullmatch(text)
+    if turned:
+        matrix = read_matrix(turned.group(1)) or _row(turned.group(1))
+        return None if matrix is None else Matrix(tuple(zip(*matrix.rows, strict=True)))
     match = _MATRIX.fullmatch(text)
     if match:
         if r"\begin" in match["body"]:
@@ -178,10 +205,15 @@ def read_matrix(text: str) -> Matrix | None:
     outer = bracketed(text)
     if outer is None or not outer.parts:
         return _factored(text)
+    program = _of_program(text)
+    if program is not None:
+        return program
     if outer.brackets == "<>":
         return Matrix(tuple((p,) for p in outer.parts), "vector")
     inner = [bracketed(part) for part in outer.parts]
-    if outer.brackets not in ("[]", "()") or any(b is None or b.brackets != "[]" for b in inner):
+    if outer.brackets not in ("[]", "()") or any(
+        b is None or b.brackets not in ("[]", outer.brackets) for b in inner
+    ):
         return None
     if len(inner) < 2:
         return None

@@ -178,7 +178,7 @@ def _of_pint(word: str) -> Unit | None:
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<word>°\s?[CF](?![A-Za-z])|°|\\Omega|\\mu\s*(?=[A-Za-z])|[A-Za-zµμÅ]+\$?|[$€£¥₹₩₽¢]|[一-鿿]+|%)"
-    r"|\^\s*(?:\{\s*(?P<up>-?\d{1,2})\s*\}|(?P<bare>-?\d{1,2})|\((?P<round>-?\d{1,2})\))|(?P<sign>\\cdot|\\times|[/*()]|-(?=[A-Za-z])))"
+    r"|(?:(?<=[A-Za-z]{2})|(?<=\b[ms]))(?P<close>-?[1-4])(?![\d.])|\^\s*(?:\{\s*(?P<up>-?\d{1,2})\s*\}|(?P<bare>-?\d{1,2})|\((?P<round>-?\d{1,2})\))|(?P<sign>\\cdot|\\times|[/*()]|-(?=[A-Za-z])|\.(?=[a-z])))"
 )
 _SPEED = re.compile(r"(?<![A-Za-z])ms\s*\^\s*\{\s*-")  # metres per second, not milliseconds
 _US = re.compile(r"\bU\.?S\.?\s+(?=dollars?\b)", re.IGNORECASE)
@@ -207,7 +207,7 @@ def read_unit(text: str) -> Unit | None:
             return None
         tokens.append(match)
         place = match.end()
-    if not tokens or _ends_open(tokens[-1]["word"] or ""):
+    if not tokens or _ends_open(tokens[-1]["word"] or "") or (tokens[-1]["sign"] or ")") != ")":
         return None
     return _compound(tokens)
 
@@ -233,7 +233,7 @@ def _compound(tokens: list[re.Match[str]]) -> Unit | None:
             last = None
             sign = hold if depth else 1
         elif word is None:
-            exponent = int(match["up"] or match["bare"] or match["round"])
+            exponent = int(match["close"] or match["up"] or match["bare"] or match["round"])
             if last is None or exponent == 0:
                 return None
             unit = product(unit, _power(last, exponent - 1))

@@ -37,7 +37,7 @@ class Real:
         if kind in ("pi", "e"):
             return +(mpmath.pi if kind == "pi" else mpmath.e)
         if kind == "inf":
-            return mpmath.inf
+            raise UndefinedError  # no number: "no -\\infty" would be infinite as well
         if kind == "i":
             return self.imaginary()
         if kind == "fn":

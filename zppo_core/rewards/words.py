@@ -45,6 +45,8 @@ def names_agree(answer: str, gold: str) -> bool:
     """Whether two cleaned texts name one thing."""
     if answer == gold:
         return True
+    if answer.endswith("?") and not gold.endswith("?"):
+        return False  # a question is no answer
     if is_code(gold):
         return _without_space(answer) == _without_space(gold)
     left, right = _name(answer), _name(gold)
@@ -64,7 +66,11 @@ def _name(text: str) -> str:
     text = _SCRIPT.sub(r"\1", _FIGURE.sub(r"\1", text))
     text = _INITIAL.sub(r"\1", text)
     text = _ARTICLE.sub("", text, count=1) if _ARTICLE.match(text) else text
-    return " ".join(text.replace("{", "").replace("}", "").split()).strip(" .,;:!?\"'")
+    return (
+        " ".join(text.replace("{", "").replace("}", "").split())
+        .lstrip(" .,;:?\"'")
+        .rstrip(" .,;:!?\"'")
+    )
 
 
 def _joined(text: str) -> str:
