@@ -154,7 +154,8 @@ def clean(text: str) -> str:
     lead = _LEAD.match(text)
     if lead and lead.end() < len(text):
         text = text[lead.end() :]
-    text = _ONLY.sub("", text)
+    if text.endswith("only"):
+        text = _ONLY.sub("", text)
     text = _EMPTY_SET.sub(r"\\emptyset", text.rstrip(" \\"))
     if _MINUS_INFINITY.fullmatch(text.rstrip(_TRAILING)):
         return r"-\infty"
@@ -255,7 +256,7 @@ def _without_latex_dress(text: str) -> str:
         text = text.replace("\\\\", _NEWLINE)
     else:
         text = text.replace("\\\\", " " if not text.startswith("\\\\") else "\\")
-    if _LOGIC.search(text):
+    if ("~" in text or r"\sim" in text) and _LOGIC.search(text):
         text = _NOT.sub(r"\\neg ", text)
     text = _MATHS.sub(" ", text)
     text = _GROUPED.sub(",", text)
@@ -269,7 +270,7 @@ def _without_latex_dress(text: str) -> str:
     system = _SYSTEM.fullmatch(text.strip())
     if system and "&" not in (rows := system.group(1).replace("&=", "=")):
         text = rows.strip(f" {_NEWLINE}").replace(_NEWLINE, ", ").replace(",,", ",")
-    if r"\frac" in text:
+    if r"{\frac" in text or r"}\frac" in text:
         text = _BRACED_PART.sub(r"\1", _BRACED_WHOLE.sub(r"\1", text))
     text = _PRIMES.sub(lambda m: m.group(1) or m.group(2), text)
     return _DEGREE.sub("°", text)

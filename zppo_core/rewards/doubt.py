@@ -8,7 +8,7 @@ LONGEST_OPTION = 300  # characters, where the options are not known
 _ONE = r"(?:\([A-Za-j]\)|[A-Za-j])"  # a letter of an option: the small ones from k on are variables
 # letters alone: "A, C", "a or c"; but "a/b" and "a b" are formulas
 _LIST = re.compile(
-    r"[A-Z](?:\s*(?:[,;/&+|]|and|or|\s)\s*\(?[A-Z]\)?)*\.?|[A-J]\s*-\s*[A-J]\.?"
+    r"[A-Z](?:\s*(?:[,;/&+|]|and|or|\s)\s*\(?[A-Z]\)?)*\.?|[A-J]\s*(?:-|to)\s*[A-J]\.?"
     r"|\\?[\[{]\s*[A-J](?:\s*[,;|]\s*[A-J])*\s*\\?[\]}]|\(?[?]+\)?|\.?\*"
     rf"|{_ONE}(?:\s*(?:[,;&]|\b(?:and|or)\b)\s*(?:(?:and|or)\s+)?{_ONE})+\.?|{_ONE}\s*[,;/&]"
 )

@@ -20,6 +20,8 @@ def unpacked(text: str) -> str:
         text = _PLAIN_MATRIX.sub(r"\\begin{pmatrix}\1\\end{pmatrix}", text)
     if r"\begin" in text:
         text = _ROW_END.sub(r"\\\\", text)
+    if not ("\\SI" in text or "\\qty" in text or "\\ang" in text):
+        return text
     return _ANGLE.sub(r"\1°", _SI.sub(_measured, text))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from zppo_core.rewards.choices import letters_of
-from zppo_core.rewards.numerals import NUMERALS
+from zppo_core.rewards.numerals import number_in_words
 from zppo_core.rewards.quantities import read_quantity
 from zppo_core.rewards.shapes import bracketed, read_statement
 from zppo_core.rewards.sides import denied
@@ -55,7 +55,7 @@ def behind_label(text: str, gold: str) -> str | None:
     if match is None or denied(match["label"]) or _ASKS.search(match["label"]):
         return None
     label, value = match["label"], match["value"]
-    if label.lower() in NUMERALS or boolean(label) is not None:
+    if number_in_words(label) is not None or boolean(label) is not None:
         return None
     words = re.search(r"[\d\\=]", value) is None
     if _AGAIN.search(value) or (words and (match["colon"] or not _ARTICLE.match(label))):

@@ -74,7 +74,7 @@ def json_object(reply: str, keys: Sequence[str]) -> dict[str, object] | None:
 
 
 def _object(text: str) -> dict[str, object] | None:
-    body = _unfenced(text.removeprefix("\ufeff"))
+    body = _unfenced(text.removeprefix("\ufeff")).strip("`*")
     if not body.startswith("{"):
         return None
     for form in (body, _ESCAPE.sub(lambda m: m.group() if m.group(1) else r"\\", body)):
