@@ -14,13 +14,14 @@ from zppo_core.rewards.clean import COLOUR, HOLDING
 LONGEST = 100_000  # characters; a longer answer keeps its dress
 
 _TEXT = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf|tt|sc|up|normal|md)?|emph|mbox|hbox"
+    r"\\(?:text(?:bf|it|rm|sf|sl|tt|sc|up|normal|md)?|emph|url|mbox|hbox"
     r"|math(?:rm|bf|it|sf|tt|normal|cal|frak|scr)"
     r"|operatorname\*?|boldsymbol|bm|underline|uline|boxed|fbox)\s*\{([^{}]*)\}"
 )
 _COLOURED = re.compile(rf"{COLOUR}\s*\{{([^{{}}]*)\}}|\{{\s*{COLOUR}([^{{}}]*)\}}")
 # the braces of \frac{\rm m}{\rm s} are no group
 _HOLDING = HOLDING + "|tiny|small|normalsize|large|Large|LARGE|huge|Huge"
+_SIZED = re.compile(r"\\(?:tiny|small|normalsize|large|Large|LARGE|huge|Huge)\s*\{([^{}]*)\}")
 _SWITCH = re.compile(rf"(?<![A-Za-z}}\]^_])\{{\s*\\(?:{_HOLDING})(?![A-Za-z])([^{{}}]*)\}}")
 _SIZES = re.compile(
     r"\\(?:left|right|big|Big|bigg|Bigg|displaystyle|textstyle|limits"
@@ -28,6 +29,8 @@ _SIZES = re.compile(
 )
 _GROUPED = re.compile(r"(?<=[0-9])\\[,;: ](?=[0-9]{3}(?![0-9]))")
 _SPACES = re.compile(r"\\[,;: ]|\\q?quad(?![A-Za-z])|(?<!~)~(?!~)")
+_BRACED_SIGN = re.compile(r"\{([:.;/-])\}")
+_BEFORE_PERCENT = re.compile(r"(?<=[0-9])\\[,;: ](?=%|\ue000)")
 _ESCAPED = re.compile(r"\\([%&#_${}])")
 _DELIMITERS = re.compile(r"\\[()\[\]]")
 _WRAPS = ("**", "__", "`", "*")
@@ -45,11 +48,14 @@ def undressed(answer: str) -> str:
         return answer.strip()
     text = _ESCAPED.sub(lambda m: _KEPT[m.group(1)], _bare(answer.strip()))
     for _ in range(8):
-        shorter = _SWITCH.sub(r"\1", _TEXT.sub(r"\1", _COLOURED.sub(r"\1\2", text)))
+        shorter = _SWITCH.sub(
+            r"\1", _TEXT.sub(r"\1", _SIZED.sub(r"\1", _COLOURED.sub(r"\1\2", text)))
+        )
         if shorter == text:
             break
         text = shorter
     text = _without_dollars(_DELIMITERS.sub("", _SIZES.sub("", text)))
+    text = _BRACED_SIGN.sub(r"\1", _BEFORE_PERCENT.sub("", text))
     text = text.replace("{,}", ",").replace(r"\!", "")
     text = _GROUPED.sub(",", text)
     text = _SPACES.sub(" ", text)

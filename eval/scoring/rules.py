@@ -16,11 +16,16 @@ from rapidfuzz.distance import Levenshtein
 from eval.benchmark import Sample
 from eval.scoring.closed_form import value_of
 from eval.scoring.dress import undressed
+from zppo_core.rewards.answers import AnswerSpec, NeedsAlgebraError
 from zppo_core.rewards.choices import LETTERS, choice_agrees, named_letter
 from zppo_core.rewards.clean import clean, typography, without_units
+from zppo_core.rewards.compare import agree
+from zppo_core.rewards.named import named_value
 from zppo_core.rewards.numbers import exact_number
+from zppo_core.rewards.quantities import read_quantity
 
 ANLS_THRESHOLD = 0.5
+PLAIN = AnswerSpec()
 
 
 @dataclass(frozen=True)
@@ -47,30 +52,76 @@ def same_text(left: str, right: str) -> bool:
     return clean(left).casefold() == clean(right).casefold()
 
 
+def same_option(left: str, right: str) -> bool:
+    """Whether two cleaned texts are one option: the same text, or by the grader the same value.
+
+    By exact arithmetic alone: what needs computer algebra is another text here.
+    """
+    if same_text(left, right):
+        return True
+    try:
+        return agree(left, right, PLAIN)
+    except NeedsAlgebraError:
+        return False
+
+
 def letter_of(answer: str, options: tuple[str, ...]) -> str | None:
     """The letter that `answer` names: "B", "(b)", "B.", "B. its text"; None if it names none.
 
     By the reward's own rule. With known `options` the letter must be one of theirs, and a text
     beside it its own; without them any text may stand beside it that names no other letter.
     """
-    return named_letter(clean(answer), [clean(option) for option in options], same_text)
+    return named_letter(clean(answer), [clean(option) for option in options], same_option)
 
 
 _LINE = re.compile(
-    r"(?:answer|option|choice)\W*(?:(?:is|:|=)\W*)*(?:option\W+)?(?:\\(?:text|boxed|mathrm|mathbf)\{)?"
-    r"(?<![A-Za-z])([A-Z])(?![A-Za-z0-9])[\s)\]}*_`$.]*$",
-    re.IGNORECASE | re.MULTILINE,
+    r"(?:(?P<named>answer|答案|故?选)|option|choice|选项)\W*(?:(?:is|:|=|是|为)\W*)*(?:option\W+)?"
+    r"(?:\\(?:text(?:bf|rm)?|boxed|mathrm|mathbf)\s*\{)?"
+    r"(?<![A-Za-z])([A-Z])(?![A-Za-z0-9])\W*$",
+    re.IGNORECASE,
+)
+_SAID = re.compile(
+    r"(?:(?:final|correct)\s+answer|^\W*answer|答案)\W*?(?:is\s+|[:：=是为]\s*)(.+)$", re.IGNORECASE
+)
+_HEADING = re.compile(r"(?:(?:final|correct|the|my)\s+)*answer|答案", re.IGNORECASE)
+# what takes the letter behind it back, asks for it or weighs it against another
+_NOT_SAID = re.compile(
+    r"\b(?:not|never|cannot|wrong|incorrect|false|eliminate|eliminat\w+|exclude\w*|reject\w*|unlike"
+    r"|instead|than|which|whether|except|rule out|ruled out|rules out)\b|n't\b|不|错|排除",
+    re.IGNORECASE,
+)
+_OTHER = re.compile(
+    r"(?:(?:[Oo]ption|[Cc]hoice)\s+\(?|(?<![A-Za-z])(?!A\s+(?!or\b|and\b)[a-z]|I\s))([A-J])(?![A-Za-z0-9'])"
 )
 
 
 def answer_line(text: str, options: tuple[str, ...]) -> str | None:
-    """The letter of the last line that ends in an explicit answer ("**Answer: D**"), if any."""
-    for line in reversed(text.splitlines()):
-        match = _LINE.search(line[-200:])
-        if match:
-            letter = match.group(1)
-            is_option = letter.isupper() and (not options or letter in LETTERS[: len(options)])
-            return letter if is_option else None
+    """The letter of the last line that ends in an explicit answer ("**Answer: D**"), if any.
+
+    "Answer: D) 45 cm" and a heading "Answer" above the letter alone count too. A line that says
+    what the answer is not, asks, or names a second option beside "option D" is no such line.
+    """
+    lines = [line[-200:].strip() for line in text.splitlines() if line.strip()]
+    for i in range(len(lines) - 1, -1, -1):
+        line, above = lines[i], lines[i - 1] if i else ""
+        if _HEADING.fullmatch(above.strip("#*_: ")) and letter_of(line, options):
+            return letter_of(line, options)
+        match = _LINE.search(line)
+        if match is None:
+            behind = _SAID.search(line)
+            letter = letter_of(behind.group(1), options) if behind else None
+            if behind and letter and not _NOT_SAID.search(line[: behind.start()]):
+                return letter
+            continue
+        before = line[: match.start()]
+        clause = re.split(r"[.;!?。；]", before)[-1]
+        if "?" in line[match.start() :] or _NOT_SAID.search(clause):
+            continue
+        letter = match.group(2)
+        if not match["named"] and any(other != letter for other in _OTHER.findall(clause)):
+            continue
+        is_option = letter.isupper() and (not options or letter in LETTERS[: len(options)])
+        return letter if is_option else None
     return None
 
 
@@ -78,14 +129,14 @@ def names_a_choice(answer: str, options: tuple[str, ...]) -> bool:
     """Whether `answer` is a letter or the text of an option."""
     if letter_of(answer, options) is not None:
         return True
-    return any(same_text(answer, option) for option in options)
+    return any(same_option(answer, option) for option in options)
 
 
 def choice(sample: Sample, answer: str) -> float:
     """Right iff the answer is a gold letter, or the text of that option, as the reward has it."""
     cleaned, options = clean(answer), [clean(option) for option in sample.options]
     golds = [g.upper() if len(g) == 1 else g for g in golds_of(sample)]
-    return float(any(choice_agrees(cleaned, gold, options, same_text) for gold in golds))
+    return float(any(choice_agrees(cleaned, gold, options, same_option) for gold in golds))
 
 
 def choice_or_math(sample: Sample, answer: str) -> float | Algebra:
@@ -166,14 +217,24 @@ def mathvista_value(sample: Sample, answer: str) -> str | None:
 
 
 def _plain_number(answer: str) -> float:
-    """A number as it is written: "7.9", "1,000", "1/2"; ValueError for the rest, and for "5 %"."""
-    exact = None if "%" in answer else exact_number(clean(answer))
+    """A number as it is written: "7.9", "1,000", "1/2", "x = 5", "$5", "5 cm".
+
+    ValueError for the rest, and for "5 %".
+    """
+    text = clean(answer)
+    text = named_value(text) or text
+    exact = None if "%" in answer else exact_number(text)
+    if exact is None and (measured := read_quantity(text)) is not None:
+        exact = measured.number.value if measured.number and measured.parts == 1 else None
     return float(answer if exact is None else exact)
 
 
 def number_of(answer: str) -> float | None:
     r"""A number, or the value of a closed form like 2\pi/3 or \sqrt{2}; None for the rest."""
-    text = without_units(clean(answer))
+    cleaned = clean(answer)
+    if "°" in cleaned and re.search("sin|cos|tan", cleaned):
+        return None  # without its sign the angle would be one of radians: the grader reads it
+    text = without_units(cleaned)
     exact = exact_number(text)
     if exact is None:
         return value_of(text)
@@ -193,7 +254,7 @@ def dynamath(sample: Sample, answer: str) -> float | Algebra:
         if given is None or right is None:
             return maths(sample, answer)
         return float(abs(given - right) <= 0.001 + 1e-12)
-    text = _typed(undressed(answer)).lower()
+    text = _typed(undressed(answer)).lower().removesuffix(".")
     return float(bool(text) and text in _typed(sample.gold).lower())
 
 
