@@ -132,7 +132,14 @@ def test_a_letter_may_stand_beside_its_own_text_however_joined(gold, right, wron
             [
                 *("The length is not 5", "x isn't: 5", "not x: 5", "the wrong answer is 5", "4: 5"),
                 *("x is 5 is 6", "What is 5", "if x is 5", "half of x is 5", "x is at least 5"),
-                *("one: 5", "about 5 or 6", "only 5, 6", "x is 5 or 6", "the opposite of x is 5"),
+                *(
+                    "one: 5",
+                    "lambda: 5",
+                    "about 5 or 6",
+                    "only 5, 6",
+                    "x is 5 or 6",
+                    "the opposite of x is 5",
+                ),
             ],
         ),
         ("5 cm", ["The length is 5 cm", "BC is 5 cm"], ["The length is 5 m", "BC is not 5 cm"]),

@@ -194,11 +194,7 @@ def _ascii_signs(text: str) -> str:
         return c if greek and "Ͱ" <= c <= "Ͽ" else _CHARACTERS[c]
 
     text = _ODD.sub(sign, _normal(_ODD.sub(sign, text)))
-    return "".join(
-        c if c.isascii() else str(unicodedata.decimal(c, c))
-        for c in text
-        if c.isascii() or unicodedata.category(c) != "Cf"
-    )
+    return "".join(c for c in text if c.isascii() or unicodedata.category(c) != "Cf")
 
 
 def _normal(text: str) -> str:

@@ -31,7 +31,7 @@ _OF_KIND = re.compile(
 _ASKS = re.compile(
     r"\b(?:what|which|whether|who|where|when|why|how|suppose|assume|let|were|instead|like|than"
     r"|least|most|guess|or|only if|counter\w*|wrong|incorrect|answer|opposite|negation|reciprocal"
-    r"|inverse|half|twice|double)\b",
+    r"|inverse|half|twice|double|lambda|return|print|echo)\b",
     re.IGNORECASE,
 )
 _AGAIN = re.compile(r"\s(?:is|are|equals)\s")
