@@ -98,6 +98,7 @@ def test_means_over_a_steps_updates_are_over_tokens_and_without_skipped_ones(res
     assert told["update/loss"] == pytest.approx((4.0 * 100 + 1.0 * 200) / 300)
     assert told["update/grad_norm"] == 2.0
     assert told["update/skipped"] == 1
+    assert told["tokens/trained"] == 40
     for metrics in ([], [lost]):
         update = replace(results[0].update, metrics=metrics)
         none = metrics_of(replace(results[0], update=update), SECONDS)

@@ -75,7 +75,7 @@ def metrics_of(result: StepResult, seconds: Mapping[str, float]) -> dict[str, fl
         "update/mismatch_mean": update.mismatch_mean,
         "update/mismatch_max": update.mismatch_max,
         "tokens/sampled": sampled,
-        "tokens/trained": sum(m.tokens for m in update.metrics),
+        "tokens/trained": sum(m.tokens for m in stepped),
         "tokens/spare": result.spare,
         "tokens/per_second": sampled / whole if whole else math.nan,
         **{f"seconds/{phase}": spent for phase, spent in seconds.items()},
