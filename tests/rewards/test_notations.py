@@ -24,6 +24,10 @@ from test_kinds import disagreements
         (r"\sin^2 x", ["sin(x)^2", r"\sin(x)^2"], [r"\sin(x^2)", "sin(x)^3"]),
         ("10", ["C(5,2)", "_5C_2", "{}_5C_2", "^5C_2", "C^2_5"], ["C(5,1)", "_2C_5", "^5C_1"]),
         (r"\frac{n(n+1)}{2}", ["C(n+1, 2)", "_{n+1}C_2"], ["C(n,2)", "_{n}C_2"]),
+        ("30", ["3{}^5C_2"], ["3^5C_2"]),
+        # constants of integration behind a power
+        ("C_1e^x", ["e^xC_1", "e^x C_1", "e^{x}C_1"], ["ex", "e^x"]),
+        ("2x", ["x+x"], ["x^2C_1", "x ^2C_1"]),
     ],
 )
 def test_numbers_and_functions_of_other_hands(gold, right, wrong) -> None:

@@ -20,10 +20,13 @@ _CHOOSE = re.compile(rf"(?:\{{\s*\}})?[_^]{_TERM}C\s*_{_TERM}|(?<![A-Za-z])C\s*\
 
 
 def _binomial_of(match: re.Match[str]) -> str:
-    """`\\binom{5}{2}` for _5C_2, ^5C_2 and C^2_5."""
+    """`\\binom{5}{2}` for _5C_2, ^5C_2 and C^2_5; a power before the constant C_1 stays."""
+    whole, before = match.group(), match.string[: match.start()].rstrip()
     first, second = [group for group in match.groups() if group]
-    n, k = (second, first) if match.group().startswith("C") else (first, second)
-    return rf"\binom{{{n}}}{{{k}}}"
+    n, k = (second, first) if whole.startswith("C") else (first, second)
+    power = whole[0] in "_^" and re.search(r"[\w)}\]]$", before)  # e^xC_1
+    constant = whole.startswith("C") and n.isdigit() and k.isdigit() and int(k) > int(n)  # C^2_1
+    return whole if power or constant else rf"\binom{{{n}}}{{{k}}}"
 
 
 @lru_cache(maxsize=1 << 12)
